@@ -1,0 +1,203 @@
+//! Asking for locks.
+
+use std::time::Duration;
+
+use crate::{
+    error::{AcquireError, LimitReached, Resource, UnknownPeer, UnknownSemaphore},
+    event::{EndCause, Event},
+    names::{PeerId, Token},
+    peer::Part,
+    semaphore::Spec,
+    state::Core,
+    time::Time,
+};
+
+/// A request for one or more locks.
+#[derive(Clone, Copy, Debug)]
+pub struct Acquire<'a> {
+    /// Who asks.
+    pub peer: PeerId,
+    /// Each semaphore and the count asked for, all or nothing.
+    pub locks: &'a [(&'a str, i64)],
+    /// Higher is served first; 0 is usual.
+    pub priority: i32,
+    /// Moves the end of the peer's lease too.
+    pub expires_in: Option<Duration>,
+}
+
+/// The state of the locks that a request named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All are acquired. Carries the fencing token of the first one, if it has one.
+    Acquired(Option<Token>),
+    /// At least one is pending.
+    Pending,
+}
+
+impl Core {
+    /// Asks for locks. What the peer has already is not asked for again: the same count is a question
+    /// about the state of that lock, a smaller one shrinks it at once. The rest is one request that is
+    /// granted in a single step, now or later.
+    ///
+    /// The checks run in this order: semaphore, count above `max` (withdraws the request if it was
+    /// waiting), peer (its lease moves), count below 1, repeat, hierarchy, pending. A refused request
+    /// changes nothing but what is said here.
+    pub fn acquire(&mut self, now: Time, request: &Acquire<'_>) -> Result<Status, AcquireError> {
+        let now = self.advance(now);
+        let outcome = self.try_acquire(now, request);
+        self.finish(now);
+        outcome
+    }
+
+    fn try_acquire(&mut self, now: Time, request: &Acquire<'_>) -> Result<Status, AcquireError> {
+        let parts = self.resolve(request.locks, AcquireError::NamedTwice)?;
+        self.check_max(request.peer, &parts)?;
+        let slot = self.slot_of(request.peer)?;
+        if request.expires_in.is_some() {
+            self.renew(now, slot, request.expires_in);
+        }
+        if let Some(part) = parts.iter().find(|part| part.count < 1) {
+            return Err(AcquireError::CountBelowOne {
+                semaphore: self.name_of(part.semaphore),
+                count: part.count,
+            });
+        }
+        let new = self.without_repeats(slot, &parts)?;
+        if !new.is_empty() {
+            self.check_hierarchy(slot, &new)?;
+            if self.peers[slot].pending.is_some() {
+                return Err(AcquireError::AlreadyPending);
+            }
+            self.check_room(Resource::Locks, self.peers[slot].lock_count() + new.len())?;
+        }
+        let at_once = self.fits_ahead_of_all(now, &new, request.priority);
+        if !at_once {
+            for part in &new {
+                self.check_room(Resource::Waiters, self.semaphores[part.semaphore].queue.len() + 1)?;
+            }
+        }
+        self.shrink(now, slot, &parts);
+        if at_once {
+            for part in new {
+                self.grant(now, slot, part, None);
+            }
+        } else {
+            self.wait(now, slot, new, request.priority);
+        }
+        self.grant_touched(now);
+        Ok(self.status(slot, request.locks, &parts))
+    }
+
+    fn check_max(&mut self, peer: PeerId, parts: &[Part]) -> Result<(), AcquireError> {
+        let beyond = parts.iter().find(|part| self.semaphores[part.semaphore].is_beyond(part.count));
+        let Some(part) = beyond else { return Ok(()) };
+        let waits_for_it = |&slot: &usize| self.peers[slot].asked(part.semaphore) == Some(part);
+        if let Some(slot) = self.slot_of(peer).ok().filter(waits_for_it) {
+            self.withdraw(slot, EndCause::Released);
+        }
+        let semaphore = &self.semaphores[part.semaphore];
+        Err(AcquireError::ExceedsMax {
+            semaphore: semaphore.name.clone(),
+            count: part.count,
+            max: semaphore.spec.max,
+        })
+    }
+
+    /// The parts that the peer does not have yet. A larger count than it has is refused: to wait for more
+    /// while holding some would be a way into a deadlock.
+    fn without_repeats(&self, slot: usize, parts: &[Part]) -> Result<Vec<Part>, AcquireError> {
+        let mut new = Vec::new();
+        for part in parts {
+            match self.count_of(slot, part.semaphore) {
+                None => new.push(*part),
+                Some(count) if part.count > count => {
+                    let Spec { level, .. } = self.semaphores[part.semaphore].spec;
+                    let semaphore = self.name_of(part.semaphore);
+                    return Err(AcquireError::Hierarchy { semaphore, level, held: level });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(new)
+    }
+
+    /// The count that the peer has on a semaphore, acquired or pending.
+    fn count_of(&self, slot: usize, semaphore: usize) -> Option<i64> {
+        let peer = &self.peers[slot];
+        let held = peer.held(semaphore).map(|held| held.count);
+        held.or_else(|| peer.asked(semaphore).map(|part| part.count))
+    }
+
+    fn check_hierarchy(&self, slot: usize, new: &[Part]) -> Result<(), AcquireError> {
+        let level = |semaphore: usize| self.semaphores[semaphore].spec.level;
+        let lowest = self.peers[slot].locks.iter().map(|held| level(held.semaphore)).min();
+        match new.iter().find(|part| lowest.is_some_and(|lowest| level(part.semaphore) >= lowest)) {
+            None => Ok(()),
+            Some(part) => Err(AcquireError::Hierarchy {
+                semaphore: self.name_of(part.semaphore),
+                level: level(part.semaphore),
+                held: lowest.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Whether a request that arrives now would be first in every queue and fit everywhere.
+    fn fits_ahead_of_all(&self, now: Time, parts: &[Part], priority: i32) -> bool {
+        let rank = self.rank(now, priority);
+        parts.iter().all(|part| {
+            let on = &self.semaphores[part.semaphore];
+            on.fits(part.count) && on.queue.first(on.spec.max).is_none_or(|first| first.rank > rank)
+        })
+    }
+
+    /// Shrinks every lock of the peer that `parts` names with a smaller count.
+    fn shrink(&mut self, now: Time, slot: usize, parts: &[Part]) {
+        for part in parts {
+            let Some(count) = self.count_of(slot, part.semaphore).filter(|&count| part.count < count) else {
+                continue;
+            };
+            self.set_count(now, slot, part.semaphore, part.count, count - part.count);
+        }
+    }
+
+    /// Sets what the peer has on a semaphore, which is `less` more now, to `count`.
+    pub(crate) fn set_count(&mut self, now: Time, slot: usize, semaphore: usize, count: i64, less: i64) {
+        let peer = &mut self.peers[slot];
+        let id = peer.id;
+        if let Some(held) = peer.locks.iter_mut().find(|held| held.semaphore == semaphore) {
+            held.count = count;
+            let given_at = held.since;
+            self.free(now, semaphore, less, given_at);
+        } else {
+            self.shrink_pending(slot, semaphore, count);
+        }
+        self.events.push(Event::Shrunk { peer: id, semaphore: self.name_of(semaphore), count, at: now });
+    }
+
+    fn status(&self, slot: usize, locks: &[(&str, i64)], parts: &[Part]) -> Status {
+        let peer = &self.peers[slot];
+        if parts.iter().any(|part| peer.held(part.semaphore).is_none()) {
+            return Status::Pending;
+        }
+        let first = locks.first().and_then(|(name, _)| self.semaphore_slots.get(*name));
+        Status::Acquired(first.and_then(|&semaphore| peer.held(semaphore)?.token))
+    }
+}
+
+impl From<UnknownPeer> for AcquireError {
+    fn from(UnknownPeer: UnknownPeer) -> Self {
+        Self::UnknownPeer
+    }
+}
+
+impl From<UnknownSemaphore> for AcquireError {
+    fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
+        Self::UnknownSemaphore(name)
+    }
+}
+
+impl From<LimitReached> for AcquireError {
+    fn from(limit: LimitReached) -> Self {
+        Self::Limit(limit)
+    }
+}

@@ -1,0 +1,82 @@
+//! Checks that every figure that is kept equals what a scan would find. For tests; it is slow.
+
+use std::collections::BTreeMap;
+
+use crate::{queue::PASSED_OVER, state::Core};
+
+impl Core {
+    /// Compares the indices and figures with a full scan, and names the first one that is wrong.
+    pub fn audit(&self) -> Result<(), String> {
+        self.audit_peers()?;
+        self.audit_semaphores()?;
+        self.audit_progress()
+    }
+
+    fn audit_peers(&self) -> Result<(), String> {
+        let ids = self.peers.iter().filter(|(slot, peer)| self.peer_slots.get(&peer.id) == Some(slot));
+        check(ids.count() == self.peers.len() && self.peer_slots.len() == self.peers.len(), "index of ids")?;
+        check(self.leases.len() == self.peers.len(), "size of the index of leases")?;
+        for (slot, peer) in &self.peers {
+            check(self.leases.contains(&(peer.indexed_at, slot)), "place in the index of leases")?;
+            check(peer.indexed_at <= peer.ends_at, "a lease is found too late")?;
+            check(peer.ends_at > self.now, "a peer outlived its lease")?;
+        }
+        let serials = self.peers.iter().flat_map(|(_, peer)| &peer.locks);
+        check(serials.clone().all(|held| self.serials.contains(&held.serial)), "serials")?;
+        check(serials.count() == self.serials.len(), "number of serials")
+    }
+
+    fn audit_semaphores(&self) -> Result<(), String> {
+        let mut acquired: BTreeMap<usize, i128> = BTreeMap::new();
+        let mut pending: BTreeMap<usize, (usize, i128)> = BTreeMap::new();
+        for (slot, peer) in &self.peers {
+            for held in &peer.locks {
+                *acquired.entry(held.semaphore).or_default() += i128::from(held.count);
+                let holder = self.semaphores[held.semaphore].holders.get(&held.serial);
+                check(holder == Some(&slot), "index of holders")?;
+            }
+            for part in peer.pending.iter().flat_map(|request| &request.parts) {
+                let (len, sum) = pending.entry(part.semaphore).or_default();
+                *len += 1;
+                *sum += i128::from(part.count);
+            }
+        }
+        for (slot, semaphore) in &self.semaphores {
+            check(semaphore.acquired == acquired.get(&slot).copied().unwrap_or(0), "acquired count")?;
+            let (len, sum) = pending.get(&slot).copied().unwrap_or_default();
+            check((semaphore.queue.len(), semaphore.queue.sum()) == (len, sum), "pending count")?;
+            let cooling: i128 = semaphore.cooling.values().sum();
+            check(semaphore.cooling_sum == cooling, "cooling count")?;
+            let due = semaphore.cooling.first_key_value().map(|(&at, _)| (at, slot));
+            check(due.is_none_or(|due| self.returns.contains(&due)), "index of returns")?;
+        }
+        let cooling = self.semaphores.iter().filter(|(_, semaphore)| !semaphore.cooling.is_empty()).count();
+        check(self.returns.len() == cooling, "size of the index of returns")
+    }
+
+    /// Nobody waits who could be granted: there is no lost wake-up.
+    fn audit_progress(&self) -> Result<(), String> {
+        for (_, peer) in &self.peers {
+            let Some(request) = &peer.pending else { continue };
+            let is_beyond = |part: &crate::peer::Part| part.count > self.semaphores[part.semaphore].spec.max;
+            let passed_over = request.parts.len() > 1 && request.parts.iter().any(is_beyond);
+            let mut ready = !passed_over;
+            for part in &request.parts {
+                let on = &self.semaphores[part.semaphore];
+                let ahead: Vec<_> =
+                    on.queue.iter_from(0).take_while(|waiter| waiter.rank != request.rank).collect();
+                let own = on.queue.iter_from(ahead.len()).next();
+                let needs = if passed_over { PASSED_OVER } else { part.count.cast_unsigned() };
+                check(own.is_some_and(|waiter| waiter.needs == needs), "a waiter's needs")?;
+                ready &= on.fits(part.count)
+                    && ahead.iter().all(|waiter| waiter.needs > on.spec.max.cast_unsigned());
+            }
+            check(!ready, "a request waits that could be granted")?;
+        }
+        check(self.touched.is_empty(), "a touched queue was not looked at")
+    }
+}
+
+fn check(is_right: bool, what: &str) -> Result<(), String> {
+    if is_right { Ok(()) } else { Err(format!("wrong: {what}")) }
+}

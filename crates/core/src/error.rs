@@ -1,0 +1,200 @@
+//! Why a command was refused. One narrow type an operation; a refused command changes nothing, except that
+//! the lease of the peer may have moved (see [`Core::acquire`](crate::Core::acquire)).
+
+use std::{error::Error, fmt};
+
+use crate::names::Name;
+
+/// The peer expired, was released, or never existed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownPeer;
+
+/// No semaphore has this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSemaphore(pub Name);
+
+/// A table is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitReached {
+    /// What there is too much of.
+    pub resource: Resource,
+    /// How many there may be.
+    pub limit: usize,
+}
+
+/// What a [`LimitReached`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Live peers.
+    Peers,
+    /// Requests in the queue of one semaphore.
+    Waiters,
+    /// Locks of one peer, acquired and pending.
+    Locks,
+}
+
+/// Why a peer could not be made.
+pub type NewPeerError = LimitReached;
+
+/// Why a request for locks was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcquireError {
+    /// No semaphore has this name.
+    UnknownSemaphore(Name),
+    /// The count is above the `max` of the semaphore, so it could never be granted.
+    ExceedsMax {
+        /// The semaphore.
+        semaphore: Name,
+        /// The count asked for.
+        count: i64,
+        /// The full count, at least 1.
+        max: i64,
+    },
+    /// The peer expired, was released, or never existed.
+    UnknownPeer,
+    /// The count is below 1.
+    CountBelowOne {
+        /// The semaphore.
+        semaphore: Name,
+        /// The count asked for.
+        count: i64,
+    },
+    /// The same semaphore is named twice in one request.
+    NamedTwice(Name),
+    /// A peer may ask only for levels below all that it holds.
+    Hierarchy {
+        /// The semaphore asked for.
+        semaphore: Name,
+        /// Its level.
+        level: i32,
+        /// The lowest level among the locks that the peer has.
+        held: i32,
+    },
+    /// The peer already waits for something else.
+    AlreadyPending,
+    /// A table is full.
+    Limit(LimitReached),
+}
+
+/// Why a lock could not be released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReleaseError {
+    /// The peer expired, was released, or never existed.
+    UnknownPeer,
+    /// No semaphore has this name.
+    UnknownSemaphore(Name),
+}
+
+/// Why a peer could not be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreError {
+    /// No semaphore has this name.
+    UnknownSemaphore(Name),
+    /// The count is below 1.
+    CountBelowOne {
+        /// The semaphore.
+        semaphore: Name,
+        /// The count to restore.
+        count: i64,
+    },
+    /// The same semaphore is named twice in one request.
+    NamedTwice(Name),
+    /// The peer is known, and holds other locks than these.
+    Conflict,
+    /// A table is full.
+    Limit(LimitReached),
+}
+
+/// The semaphore has holders or waiters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// How many locks are acquired on it.
+    pub holders: usize,
+    /// How many requests wait for it.
+    pub waiters: usize,
+}
+
+impl fmt::Display for UnknownPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown peer")
+    }
+}
+
+impl fmt::Display for UnknownSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no semaphore is called {:?}", self.0)
+    }
+}
+
+impl fmt::Display for LimitReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.resource {
+            Resource::Peers => "live peers",
+            Resource::Waiters => "requests that wait for one semaphore",
+            Resource::Locks => "locks of one peer",
+        };
+        write!(f, "the limit of {} {what} is reached", self.limit)
+    }
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownSemaphore(name) => UnknownSemaphore(name.clone()).fmt(f),
+            Self::ExceedsMax { semaphore, count, max } => {
+                write!(f, "a count of {count} is above the full count {max} of {semaphore:?}")
+            }
+            Self::UnknownPeer => UnknownPeer.fmt(f),
+            Self::CountBelowOne { semaphore, count } => below_one(f, semaphore, *count),
+            Self::NamedTwice(name) => named_twice(f, name),
+            Self::Hierarchy { semaphore, level, held } => {
+                write!(f, "{semaphore:?} has level {level}, which is not below the held level {held}")
+            }
+            Self::AlreadyPending => f.write_str("the peer already waits for another request"),
+            Self::Limit(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ReleaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownPeer => UnknownPeer.fmt(f),
+            Self::UnknownSemaphore(name) => UnknownSemaphore(name.clone()).fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownSemaphore(name) => UnknownSemaphore(name.clone()).fmt(f),
+            Self::CountBelowOne { semaphore, count } => below_one(f, semaphore, *count),
+            Self::NamedTwice(name) => named_twice(f, name),
+            Self::Conflict => f.write_str("the peer is known and holds other locks"),
+            Self::Limit(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in use by {} locks and {} waiting requests", self.holders, self.waiters)
+    }
+}
+
+fn below_one(f: &mut fmt::Formatter<'_>, semaphore: &str, count: i64) -> fmt::Result {
+    write!(f, "the count on {semaphore:?} must be at least 1, not {count}")
+}
+
+fn named_twice(f: &mut fmt::Formatter<'_>, semaphore: &str) -> fmt::Result {
+    write!(f, "{semaphore:?} is named twice in one request")
+}
+
+impl Error for UnknownPeer {}
+impl Error for UnknownSemaphore {}
+impl Error for LimitReached {}
+impl Error for AcquireError {}
+impl Error for ReleaseError {}
+impl Error for RestoreError {}
+impl Error for InUse {}

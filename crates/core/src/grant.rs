@@ -1,0 +1,80 @@
+//! Who is next: the one place that gives out count.
+
+use std::time::Duration;
+
+use crate::{
+    event::Event,
+    names::Token,
+    peer::{Held, Part},
+    state::Core,
+    time::Time,
+};
+
+impl Core {
+    /// Grants what can be granted in the queues touched by this command, in order, until the next waiter
+    /// of each does not fit.
+    ///
+    /// A grant over several semaphores makes another waiter first in each of them, so they are looked at
+    /// again. The outcome does not depend on the order of the semaphores: being first in every queue can
+    /// only change by the grant itself.
+    pub(crate) fn grant_touched(&mut self, now: Time) {
+        while let Some(semaphore) = self.touched.pop() {
+            while let Some(peer) = self.next_grant(semaphore) {
+                self.grant_pending(now, peer);
+            }
+        }
+    }
+
+    /// The peer whose request is next in line on this semaphore, if it can be granted now.
+    fn next_grant(&self, semaphore: usize) -> Option<usize> {
+        // The request was removed by the same command that touched it: nobody is left to look at.
+        let on = self.semaphores.get(semaphore)?;
+        let first = on.queue.first(on.spec.max)?;
+        let request = self.peers[first.peer].pending.as_ref()?;
+        let ready = request.parts.iter().all(|part| {
+            let on = &self.semaphores[part.semaphore];
+            on.fits(part.count) && on.queue.first(on.spec.max).is_some_and(|w| w.rank == request.rank)
+        });
+        ready.then_some(first.peer)
+    }
+
+    /// Turns the whole pending request of a peer into locks. Its lease begins anew in full.
+    fn grant_pending(&mut self, now: Time, slot: usize) {
+        let Some(request) = self.peers[slot].pending.take() else { return };
+        self.leave_queues(slot, &request);
+        let waited = now.since(request.since);
+        for &part in &request.parts {
+            self.grant(now, slot, part, Some(waited));
+        }
+        self.renew(now, slot, None);
+    }
+
+    /// Gives `part` to a peer, with a new fencing token.
+    pub(crate) fn grant(&mut self, now: Time, slot: usize, part: Part, waited: Option<Duration>) -> Token {
+        let serial = self.next_token;
+        self.next_token += 1;
+        let token = Token(serial);
+        self.hold(
+            slot,
+            Held { semaphore: part.semaphore, count: part.count, serial, token: Some(token), since: now },
+        );
+        self.events.push(Event::Granted {
+            peer: self.peers[slot].id,
+            semaphore: self.name_of(part.semaphore),
+            count: part.count,
+            token,
+            at: now,
+            waited,
+        });
+        token
+    }
+
+    /// Enters an acquired lock into every table.
+    pub(crate) fn hold(&mut self, slot: usize, held: Held) {
+        let semaphore = &mut self.semaphores[held.semaphore];
+        semaphore.acquired += i128::from(held.count);
+        semaphore.holders.insert(held.serial, slot);
+        self.serials.insert(held.serial);
+        self.peers[slot].locks.push(held);
+    }
+}

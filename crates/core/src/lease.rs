@@ -1,0 +1,171 @@
+//! Leases: how a peer begins, is kept, and ends.
+
+use std::time::Duration;
+
+use crate::{
+    error::{NewPeerError, Resource, UnknownPeer},
+    event::{EndCause, Event},
+    names::{Labels, PeerId},
+    peer::Peer,
+    state::Core,
+    time::Time,
+};
+
+impl Core {
+    /// Makes a peer that holds nothing. Its id is `random`, or a number derived from it if that is taken.
+    ///
+    /// With `expires_in` zero the peer ends before this returns.
+    pub fn new_peer(
+        &mut self,
+        now: Time,
+        expires_in: Duration,
+        random: u64,
+        labels: Option<Labels>,
+    ) -> Result<PeerId, NewPeerError> {
+        let now = self.advance(now);
+        self.check_room(Resource::Peers, self.peers.len() + 1)?;
+        let mut id = PeerId(random);
+        while self.peer_slots.contains_key(&id) {
+            // A full-period generator (Knuth's MMIX), so it reaches a free number whatever is taken.
+            id = PeerId(id.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        }
+        self.insert_peer(now, id, expires_in, labels);
+        self.finish(now);
+        Ok(id)
+    }
+
+    /// Moves the end of the peer's lease to `expires_in` from now, and the margin.
+    pub fn heartbeat(&mut self, now: Time, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
+        let now = self.advance(now);
+        let slot = self.slot_of(peer)?;
+        self.renew(now, slot, Some(expires_in));
+        self.finish(now);
+        Ok(())
+    }
+
+    /// Ends a peer: releases all its locks and withdraws its request. Tells whether it was known.
+    pub fn end_peer(&mut self, now: Time, peer: PeerId, cause: EndCause) -> bool {
+        let now = self.advance(now);
+        let Ok(slot) = self.slot_of(peer) else { return false };
+        self.remove_peer(now, slot, cause);
+        self.finish(now);
+        true
+    }
+
+    /// When something is due next: never later than the first thing that is, maybe earlier.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let lease = self.leases.first().map(|&(at, _)| at);
+        let due_back = self.returns.first().map(|&(at, _)| at);
+        lease.into_iter().chain(due_back).min()
+    }
+
+    /// Does everything that is due, instant by instant in order, and returns the time from then on: `now`,
+    /// or the largest time seen if that is larger.
+    pub fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        let now = self.now;
+        while let Some(at) = self.next_deadline().filter(|&at| at <= now) {
+            while self.returns.first().is_some_and(|&(due, _)| due == at) {
+                self.give_back_cooled(at);
+            }
+            // All that end at one instant end before any of them could be granted something.
+            while self.leases.first().is_some_and(|&(first, _)| first == at) {
+                self.look_at_first_lease(now);
+            }
+            self.grant_touched(now);
+        }
+        now
+    }
+
+    /// What every command that changes something ends with.
+    pub(crate) fn finish(&mut self, now: Time) {
+        self.grant_touched(now);
+        // A lease of length zero is over as soon as its operation is answered.
+        self.advance(now);
+    }
+
+    pub(crate) fn insert_peer(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        expires_in: Duration,
+        labels: Option<Labels>,
+    ) -> usize {
+        let slot = self.peers.insert(Peer {
+            id,
+            created_at: now,
+            expires_in,
+            expires_at: now,
+            ends_at: now,
+            indexed_at: now,
+            locks: Vec::new(),
+            pending: None,
+            labels: labels.clone(),
+        });
+        self.peer_slots.insert(id, slot);
+        self.events.push(Event::PeerCreated { peer: id, at: now, expires_in, labels });
+        self.set_lease(now, slot, expires_in);
+        slot
+    }
+
+    /// Starts the peer's lease anew, with a new length if one is given.
+    pub(crate) fn renew(&mut self, now: Time, slot: usize, expires_in: Option<Duration>) {
+        let peer = &mut self.peers[slot];
+        let expires_in = expires_in.unwrap_or(peer.expires_in);
+        if expires_in != peer.expires_in {
+            peer.expires_in = expires_in;
+            self.events.push(Event::LeaseChanged { peer: peer.id, expires_in });
+        }
+        let ends_at = now + expires_in + self.margin(expires_in);
+        let peer = &mut self.peers[slot];
+        peer.expires_at = now + expires_in;
+        peer.ends_at = ends_at;
+        // A lease that ends later is found late enough when its old place in the index comes up: so
+        // a heartbeat is a store, and the tree is touched once in the length of a lease.
+        if ends_at < peer.indexed_at {
+            let moved = self.leases.remove(&(peer.indexed_at, slot));
+            debug_assert!(moved, "every peer is in the index of leases");
+            peer.indexed_at = ends_at;
+            self.leases.insert((ends_at, slot));
+        }
+    }
+
+    /// Sets the lease of a peer that is not in the index.
+    pub(crate) fn set_lease(&mut self, now: Time, slot: usize, expires_in: Duration) {
+        let ends_at = now + expires_in + self.margin(expires_in);
+        let peer = &mut self.peers[slot];
+        peer.expires_in = expires_in;
+        peer.expires_at = now + expires_in;
+        peer.ends_at = ends_at;
+        peer.indexed_at = ends_at;
+        self.leases.insert((ends_at, slot));
+    }
+
+    pub(crate) fn margin(&self, expires_in: Duration) -> Duration {
+        (expires_in / 20).min(self.settings.margin_max)
+    }
+
+    fn look_at_first_lease(&mut self, now: Time) {
+        let Some(&(at, slot)) = self.leases.first() else { return };
+        let peer = &mut self.peers[slot];
+        if peer.ends_at <= at {
+            self.remove_peer(now, slot, EndCause::Expired);
+        } else {
+            peer.indexed_at = peer.ends_at;
+            self.leases.pop_first();
+            self.leases.insert((peer.ends_at, slot));
+        }
+    }
+
+    /// Takes the peer out of every table, and tells of everything that ends with it.
+    pub(crate) fn remove_peer(&mut self, now: Time, slot: usize, cause: EndCause) {
+        self.withdraw(slot, cause);
+        for held in std::mem::take(&mut self.peers[slot].locks) {
+            self.give_up(now, slot, held, cause);
+        }
+        let peer = self.peers.remove(slot);
+        self.peer_slots.remove(&peer.id);
+        self.leases.remove(&(peer.indexed_at, slot));
+        self.events.push(Event::PeerEnded { peer: peer.id, cause });
+    }
+}

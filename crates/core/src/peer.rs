@@ -1,0 +1,65 @@
+//! One peer: its lease, what it holds, what it waits for.
+
+use std::time::Duration;
+
+use crate::{
+    names::{Labels, PeerId, Token},
+    queue::Rank,
+    time::Time,
+};
+
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) created_at: Time,
+    /// What the client asked for last; a grant after a wait renews the lease by it.
+    pub(crate) expires_in: Duration,
+    /// What the client is promised.
+    pub(crate) expires_at: Time,
+    /// When the peer ends: the promise and its margin.
+    pub(crate) ends_at: Time,
+    /// Where the index of leases has the peer. A renewal leaves it there; it moves on when it comes up.
+    pub(crate) indexed_at: Time,
+    pub(crate) locks: Vec<Held>,
+    pub(crate) pending: Option<Box<Request>>,
+    pub(crate) labels: Option<Labels>,
+}
+
+/// An acquired lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) semaphore: usize,
+    pub(crate) count: i64,
+    /// Identifies the lock among the holders of its semaphore: the number of its token, or one drawn from
+    /// the same counter for a restored lock that has none.
+    pub(crate) serial: u64,
+    pub(crate) token: Option<Token>,
+    pub(crate) since: Time,
+}
+
+/// What a peer waits for: all of it, or nothing.
+pub(crate) struct Request {
+    pub(crate) rank: Rank,
+    pub(crate) priority: i32,
+    pub(crate) since: Time,
+    pub(crate) parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) semaphore: usize,
+    pub(crate) count: i64,
+}
+
+impl Peer {
+    pub(crate) fn held(&self, semaphore: usize) -> Option<&Held> {
+        self.locks.iter().find(|held| held.semaphore == semaphore)
+    }
+
+    pub(crate) fn asked(&self, semaphore: usize) -> Option<&Part> {
+        self.pending.as_ref()?.parts.iter().find(|part| part.semaphore == semaphore)
+    }
+
+    pub(crate) fn lock_count(&self) -> usize {
+        self.locks.len() + self.pending.as_ref().map_or(0, |request| request.parts.len())
+    }
+}

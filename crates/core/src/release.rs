@@ -1,0 +1,98 @@
+//! How locks and requests end.
+
+use crate::{
+    error::{ReleaseError, UnknownPeer, UnknownSemaphore},
+    event::{EndCause, Event},
+    names::PeerId,
+    peer::Held,
+    state::Core,
+    time::Time,
+};
+
+impl Core {
+    /// Releases what the peer has on one semaphore: the acquired lock, or the whole pending request that
+    /// asks for it. Succeeds if there is nothing to release.
+    pub fn release_lock(&mut self, now: Time, peer: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
+        let now = self.advance(now);
+        let slot = self.slot_of(peer)?;
+        let semaphore = self.semaphore_slot(semaphore)?;
+        self.release_slot(now, slot, semaphore, EndCause::Released);
+        self.finish(now);
+        Ok(())
+    }
+
+    pub(crate) fn release_slot(&mut self, now: Time, slot: usize, semaphore: usize, cause: EndCause) {
+        let peer = &mut self.peers[slot];
+        if let Some(at) = peer.locks.iter().position(|held| held.semaphore == semaphore) {
+            let held = peer.locks.swap_remove(at);
+            self.give_up(now, slot, held, cause);
+        } else if peer.asked(semaphore).is_some() {
+            self.withdraw(slot, cause);
+        }
+    }
+
+    /// Takes an acquired lock, already gone from its peer, out of all other tables.
+    pub(crate) fn give_up(&mut self, now: Time, slot: usize, held: Held, cause: EndCause) {
+        self.serials.remove(&held.serial);
+        self.semaphores[held.semaphore].holders.remove(&held.serial);
+        self.free(now, held.semaphore, held.count, held.since);
+        self.events.push(Event::Released {
+            peer: self.peers[slot].id,
+            semaphore: self.name_of(held.semaphore),
+            count: held.count,
+            token: held.token,
+            at: now,
+            held: now.since(held.since),
+            cause,
+        });
+    }
+
+    /// Makes acquired count free again: at once, or when the rate of the semaphore lets it come back.
+    pub(crate) fn free(&mut self, now: Time, semaphore: usize, count: i64, given_at: Time) {
+        let freed = &mut self.semaphores[semaphore];
+        freed.acquired -= i128::from(count);
+        self.touched.push(semaphore);
+        if let Some(due) = freed.spec.per.map(|per| given_at + per).filter(|&due| due > now) {
+            self.cool(semaphore, i128::from(count), due);
+        }
+    }
+
+    /// Holds `count` back until `due`.
+    pub(crate) fn cool(&mut self, semaphore: usize, count: i128, due: Time) {
+        let cooling = &mut self.semaphores[semaphore];
+        let first = cooling.cooling.first_key_value().map(|(&at, _)| at);
+        *cooling.cooling.entry(due).or_default() += count;
+        cooling.cooling_sum += count;
+        if first.is_none_or(|first| due < first) {
+            if let Some(first) = first {
+                self.returns.remove(&(first, semaphore));
+            }
+            self.returns.insert((due, semaphore));
+        }
+    }
+
+    /// Gives back what has cooled at `at`, the first time in the index of returns.
+    pub(crate) fn give_back_cooled(&mut self, at: Time) {
+        let Some((_, slot)) = self.returns.pop_first() else { return };
+        let semaphore = &mut self.semaphores[slot];
+        if let Some(count) = semaphore.cooling.remove(&at) {
+            semaphore.cooling_sum -= count;
+        }
+        if let Some((&next, _)) = semaphore.cooling.first_key_value() {
+            self.returns.insert((next, slot));
+        }
+        self.touched.push(slot);
+    }
+}
+
+impl From<UnknownPeer> for ReleaseError {
+    fn from(UnknownPeer: UnknownPeer) -> Self {
+        Self::UnknownPeer
+    }
+}
+
+impl From<UnknownSemaphore> for ReleaseError {
+    fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
+        Self::UnknownSemaphore(name)
+    }
+}

@@ -1,0 +1,120 @@
+//! Bringing back a peer that the server forgot.
+
+use std::time::Duration;
+
+use crate::{
+    error::{LimitReached, Resource, RestoreError, UnknownSemaphore},
+    event::Event,
+    names::{PeerId, Token},
+    peer::{Held, Part},
+    state::Core,
+    time::Time,
+};
+
+/// A peer that a client brings back.
+#[derive(Clone, Copy, Debug)]
+pub struct Restore<'a> {
+    /// The id that it had.
+    pub peer: PeerId,
+    /// The length of its lease.
+    pub expires_in: Duration,
+    /// What it holds.
+    pub locks: &'a [RestoreLock<'a>],
+}
+
+/// A lock that a client brings back.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreLock<'a> {
+    /// The semaphore.
+    pub semaphore: &'a str,
+    /// The count held.
+    pub count: i64,
+    /// The fencing token of the grant, to be kept if it can be.
+    pub token: Option<Token>,
+}
+
+impl Core {
+    /// Brings a peer back under its id with the locks it holds; they count as acquired even beyond `max`.
+    ///
+    /// For a known peer this only moves its lease (never to an earlier end), and only if it holds just
+    /// these locks or none are named. No token is minted, since that of a zombie would outrank the
+    /// holder's: a lock has the token it names if that was given before and is not live, else none.
+    pub fn restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
+        let now = self.advance(now);
+        let named: Vec<_> = restore.locks.iter().map(|lock| (lock.semaphore, lock.count)).collect();
+        let parts = self.resolve(&named, RestoreError::NamedTwice)?;
+        if let Some(part) = parts.iter().find(|part| part.count < 1) {
+            let semaphore = self.name_of(part.semaphore);
+            return Err(RestoreError::CountBelowOne { semaphore, count: part.count });
+        }
+        if let Ok(slot) = self.slot_of(restore.peer) {
+            if !parts.is_empty() && !self.holds_just(slot, &parts) {
+                return Err(RestoreError::Conflict);
+            }
+            if self.peers[slot].expires_at < now + restore.expires_in {
+                self.renew(now, slot, Some(restore.expires_in));
+            }
+        } else {
+            self.check_room(Resource::Peers, self.peers.len() + 1)?;
+            self.check_room(Resource::Locks, parts.len())?;
+            let slot = self.insert_peer(now, restore.peer, restore.expires_in, None);
+            for lock in restore.locks {
+                self.restore_lock(now, slot, lock)?;
+            }
+        }
+        self.finish(now);
+        Ok(())
+    }
+
+    fn holds_just(&self, slot: usize, parts: &[Part]) -> bool {
+        let locks = &self.peers[slot].locks;
+        let same = |part: &Part| {
+            locks.iter().any(|held| held.semaphore == part.semaphore && held.count == part.count)
+        };
+        locks.len() == parts.len() && parts.iter().all(same)
+    }
+
+    fn restore_lock(&mut self, now: Time, slot: usize, lock: &RestoreLock<'_>) -> Result<(), RestoreError> {
+        let semaphore = self.semaphore_slot(lock.semaphore)?;
+        let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(&token.0);
+        let token = lock.token.filter(is_free);
+        let serial = token.map_or(self.next_token, |token| token.0);
+        // A lock without a token still needs a number that no token will ever have.
+        self.next_token = self.next_token.max(serial + 1);
+        self.hold(slot, Held { semaphore, count: lock.count, serial, token, since: now });
+        self.events.push(Event::Restored {
+            peer: self.peers[slot].id,
+            semaphore: self.name_of(semaphore),
+            count: lock.count,
+            token,
+            serial,
+            at: now,
+        });
+        self.report_overcommit(semaphore);
+        Ok(())
+    }
+
+    /// Tells if more is acquired on a semaphore than its `max`.
+    pub(crate) fn report_overcommit(&mut self, semaphore: usize) {
+        let on = &self.semaphores[semaphore];
+        if on.acquired > i128::from(on.spec.max) {
+            self.events.push(Event::Overcommitted {
+                semaphore: on.name.clone(),
+                acquired: i64::try_from(on.acquired).unwrap_or(i64::MAX),
+                max: on.spec.max,
+            });
+        }
+    }
+}
+
+impl From<UnknownSemaphore> for RestoreError {
+    fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
+        Self::UnknownSemaphore(name)
+    }
+}
+
+impl From<LimitReached> for RestoreError {
+    fn from(limit: LimitReached) -> Self {
+        Self::Limit(limit)
+    }
+}

@@ -1,0 +1,151 @@
+//! The tables of the core, and what every handler of a command shares.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+use crate::{
+    error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
+    event::Event,
+    names::{Name, PeerId},
+    peer::{Part, Peer},
+    semaphore::Semaphore,
+    time::Time,
+};
+
+/// What may be chosen about the rules.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The longest margin: a peer is removed a twentieth of its lease after the promised end, at most this.
+    pub margin_max: Duration,
+    /// How long a request has to wait to outrank a later one whose priority is higher by one.
+    pub ageing_step: Duration,
+    /// How large the tables may grow.
+    pub limits: Limits,
+}
+
+/// How large the tables may grow.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Live peers.
+    pub peers: usize,
+    /// Requests in the queue of one semaphore.
+    pub waiters_per_semaphore: usize,
+    /// Locks of one peer, acquired and pending.
+    pub locks_per_peer: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            margin_max: Duration::from_secs(30),
+            ageing_step: Duration::from_hours(1),
+            limits: Limits { peers: 10_000_000, waiters_per_semaphore: 1_000_000, locks_per_peer: 1024 },
+        }
+    }
+}
+
+/// The state machine. See the [crate's documentation](crate) for how to use it.
+pub struct Core {
+    pub(crate) settings: Settings,
+    /// The largest `now` seen.
+    pub(crate) now: Time,
+    pub(crate) peers: Slab<Peer>,
+    pub(crate) peer_slots: HashMap<PeerId, usize, FixedState>,
+    pub(crate) semaphores: Slab<Semaphore>,
+    pub(crate) semaphore_slots: BTreeMap<Name, usize>,
+    /// Every peer, by a time that is not after its end.
+    pub(crate) leases: BTreeSet<(Time, usize)>,
+    /// Every semaphore with cooling count, by the time when the first of it is due.
+    pub(crate) returns: BTreeSet<(Time, usize)>,
+    /// The serials of all acquired locks, fencing tokens among them.
+    pub(crate) serials: HashSet<u64, FixedState>,
+    pub(crate) next_token: u64,
+    pub(crate) next_sequence: u64,
+    /// Semaphores whose queue may have become grantable during this command.
+    pub(crate) touched: Vec<usize>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Core {
+    /// An empty state machine.
+    ///
+    /// `first_token` is the first fencing token: it must be above every token that this deployment ever
+    /// gave. `hash_seed` is a random number that keeps clients from choosing ids that collide in a table;
+    /// it has no influence on any reply.
+    pub fn new(settings: Settings, first_token: u64, hash_seed: u64) -> Self {
+        let hasher = FixedState::with_seed(hash_seed);
+        Self {
+            settings,
+            now: Time::default(),
+            peers: Slab::new(),
+            peer_slots: HashMap::with_hasher(hasher.clone()),
+            semaphores: Slab::new(),
+            semaphore_slots: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            returns: BTreeSet::new(),
+            serials: HashSet::with_hasher(hasher),
+            next_token: first_token,
+            next_sequence: 0,
+            touched: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes the events of the commands since the last call, in order.
+    pub fn drain_events(&mut self) -> std::vec::Drain<'_, Event> {
+        self.events.drain(..)
+    }
+
+    /// Whether the last command left events to take.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    pub(crate) fn slot_of(&self, peer: PeerId) -> Result<usize, UnknownPeer> {
+        self.peer_slots.get(&peer).copied().ok_or(UnknownPeer)
+    }
+
+    pub(crate) fn semaphore_slot(&self, name: &str) -> Result<usize, UnknownSemaphore> {
+        self.semaphore_slots.get(name).copied().ok_or_else(|| UnknownSemaphore(name.into()))
+    }
+
+    /// Turns a request by name into slots.
+    pub(crate) fn resolve<E>(
+        &self,
+        locks: &[(&str, i64)],
+        named_twice: impl FnOnce(Name) -> E,
+    ) -> Result<Vec<Part>, E>
+    where
+        E: From<UnknownSemaphore>,
+    {
+        let mut parts = Vec::with_capacity(locks.len());
+        for &(name, count) in locks {
+            parts.push(Part { semaphore: self.semaphore_slot(name)?, count });
+        }
+        let mut slots: Vec<_> = parts.iter().map(|part| part.semaphore).collect();
+        slots.sort_unstable();
+        match slots.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
+            Some([twice, ..]) => Err(named_twice(self.name_of(*twice))),
+            _ => Ok(parts),
+        }
+    }
+
+    pub(crate) fn name_of(&self, semaphore: usize) -> Name {
+        self.semaphores[semaphore].name.clone()
+    }
+
+    pub(crate) fn check_room(&self, resource: Resource, used: usize) -> Result<(), LimitReached> {
+        let limits = &self.settings.limits;
+        let limit = match resource {
+            Resource::Peers => limits.peers,
+            Resource::Waiters => limits.waiters_per_semaphore,
+            Resource::Locks => limits.locks_per_peer,
+        };
+        if used <= limit { Ok(()) } else { Err(LimitReached { resource, limit }) }
+    }
+}

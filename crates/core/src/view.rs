@@ -1,0 +1,275 @@
+//! Looking at the state. Every answer is as of the time of the last command: call
+//! [`Core::advance`] first.
+
+use std::{ops::Bound, time::Duration};
+
+use crate::{
+    error::{UnknownPeer, UnknownSemaphore},
+    names::{Labels, Name, PeerId, Token},
+    peer::{Held, Peer, Request},
+    queue::Waiter,
+    semaphore::{Semaphore, Spec},
+    state::Core,
+    time::Time,
+};
+
+impl Core {
+    /// How many peers live.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// One peer.
+    pub fn peer(&self, peer: PeerId) -> Result<PeerView<'_>, UnknownPeer> {
+        let slot = self.slot_of(peer)?;
+        Ok(PeerView { core: self, peer: &self.peers[slot] })
+    }
+
+    /// Peers in a fixed order, each with a cursor, from the peer after that cursor on. A peer that lives
+    /// throughout a walk in several steps is seen once.
+    pub fn peers(&self, after: Option<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
+        let from = after.map_or(0, |cursor| cursor.saturating_add(1));
+        let to = self.peers.capacity();
+        (from..to)
+            .filter_map(|slot| Some((slot, self.peers.get(slot)?)))
+            .map(|(slot, peer)| (slot, PeerView { core: self, peer }))
+    }
+
+    /// One semaphore.
+    pub fn semaphore(&self, name: &str) -> Result<SemaphoreView<'_>, UnknownSemaphore> {
+        let slot = self.semaphore_slot(name)?;
+        Ok(SemaphoreView { core: self, semaphore: &self.semaphores[slot] })
+    }
+
+    /// Semaphores by name, from the first one after `after` on.
+    pub fn semaphores(&self, after: Option<&str>) -> impl Iterator<Item = SemaphoreView<'_>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.semaphore_slots
+            .range::<str, _>((from, Bound::Unbounded))
+            .map(|(_, &slot)| SemaphoreView { core: self, semaphore: &self.semaphores[slot] })
+    }
+}
+
+/// What can be seen of a peer.
+#[derive(Clone, Copy)]
+pub struct PeerView<'a> {
+    core: &'a Core,
+    peer: &'a Peer,
+}
+
+impl<'a> PeerView<'a> {
+    /// Its id.
+    pub fn id(&self) -> PeerId {
+        self.peer.id
+    }
+
+    /// When it was made or restored.
+    pub fn created_at(&self) -> Time {
+        self.peer.created_at
+    }
+
+    /// The length of its lease.
+    pub fn expires_in(&self) -> Duration {
+        self.peer.expires_in
+    }
+
+    /// The promised end of its lease, without the margin.
+    pub fn expires_at(&self) -> Time {
+        self.peer.expires_at
+    }
+
+    /// What its client told of it.
+    pub fn labels(&self) -> Option<&'a Labels> {
+        self.peer.labels.as_ref()
+    }
+
+    /// Whether it waits for nothing.
+    pub fn is_acquired(&self) -> bool {
+        self.peer.pending.is_none()
+    }
+
+    /// Its acquired locks.
+    pub fn locks(&self) -> impl Iterator<Item = HeldView<'a>> {
+        let core = self.core;
+        self.peer.locks.iter().map(move |held| HeldView { core, held })
+    }
+
+    /// Its acquired lock on one semaphore.
+    pub fn lock(&self, semaphore: &str) -> Option<HeldView<'a>> {
+        let slot = self.core.semaphore_slots.get(semaphore)?;
+        let held = self.peer.held(*slot)?;
+        Some(HeldView { core: self.core, held })
+    }
+
+    /// What it waits for.
+    pub fn pending(&self) -> Option<PendingView<'a>> {
+        let request = self.peer.pending.as_deref()?;
+        Some(PendingView { core: self.core, request })
+    }
+}
+
+/// What can be seen of an acquired lock, from its peer.
+#[derive(Clone, Copy)]
+pub struct HeldView<'a> {
+    core: &'a Core,
+    held: &'a Held,
+}
+
+impl<'a> HeldView<'a> {
+    /// The semaphore.
+    pub fn semaphore(&self) -> &'a Name {
+        &self.core.semaphores[self.held.semaphore].name
+    }
+
+    /// The count held.
+    pub fn count(&self) -> i64 {
+        self.held.count
+    }
+
+    /// The fencing token, null for a restored lock without one.
+    pub fn token(&self) -> Option<Token> {
+        self.held.token
+    }
+
+    /// Since when it is held.
+    pub fn since(&self) -> Time {
+        self.held.since
+    }
+}
+
+/// What can be seen of a pending request.
+#[derive(Clone, Copy)]
+pub struct PendingView<'a> {
+    core: &'a Core,
+    request: &'a Request,
+}
+
+impl<'a> PendingView<'a> {
+    /// Each semaphore and the count asked for.
+    pub fn locks(&self) -> impl Iterator<Item = (&'a Name, i64)> {
+        let core = self.core;
+        self.request.parts.iter().map(move |part| (&core.semaphores[part.semaphore].name, part.count))
+    }
+
+    /// The priority asked for.
+    pub fn priority(&self) -> i32 {
+        self.request.priority
+    }
+
+    /// Since when it waits.
+    pub fn since(&self) -> Time {
+        self.request.since
+    }
+
+    /// Its place, counted from 1, in the queue where it stands farthest back.
+    pub fn position(&self) -> usize {
+        let rank = self.request.rank;
+        let ahead = |semaphore: usize| self.core.semaphores[semaphore].queue.ahead_of(rank).0;
+        self.request.parts.iter().map(|part| ahead(part.semaphore)).max().unwrap_or(0) + 1
+    }
+}
+
+/// What can be seen of a semaphore.
+#[derive(Clone, Copy)]
+pub struct SemaphoreView<'a> {
+    core: &'a Core,
+    semaphore: &'a Semaphore,
+}
+
+impl<'a> SemaphoreView<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a Name {
+        &self.semaphore.name
+    }
+
+    /// What it was declared to be.
+    pub fn spec(&self) -> Spec {
+        self.semaphore.spec
+    }
+
+    /// The count acquired.
+    pub fn acquired(&self) -> i64 {
+        clamp(self.semaphore.acquired)
+    }
+
+    /// The count that waits to be acquired.
+    pub fn pending(&self) -> i64 {
+        clamp(self.semaphore.queue.sum())
+    }
+
+    /// The count released that its rate still holds back.
+    pub fn cooling(&self) -> i64 {
+        clamp(self.semaphore.cooling_sum)
+    }
+
+    /// `max` minus what is acquired; negative when overcommitted.
+    pub fn remainder(&self) -> i64 {
+        clamp(i128::from(self.semaphore.spec.max) - self.semaphore.acquired)
+    }
+
+    /// How many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.semaphore.queue.len()
+    }
+
+    /// How long the request has waited that waits longest.
+    pub fn longest_wait(&self) -> Duration {
+        self.semaphore.queue.oldest().map_or(Duration::ZERO, |since| self.core.now.since(since))
+    }
+
+    /// How many locks are acquired.
+    pub fn holder_count(&self) -> usize {
+        self.semaphore.holders.len()
+    }
+
+    /// The acquired locks, in order of grant.
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+        let core = self.core;
+        self.semaphore.holders.iter().filter_map(move |(&serial, &slot)| {
+            let peer = &core.peers[slot];
+            let held = peer.locks.iter().find(|held| held.serial == serial)?;
+            Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
+        })
+    }
+
+    /// The waiting requests in order, from the one at `position` (counted from 0) on.
+    pub fn queue(&self, position: usize) -> impl Iterator<Item = WaiterView<'a>> {
+        let core = self.core;
+        let waiters = self.semaphore.queue.iter_from(position);
+        waiters
+            .map(move |waiter| WaiterView { peer: PeerView { core, peer: &core.peers[waiter.peer] }, waiter })
+    }
+}
+
+/// What can be seen of an acquired lock, from its semaphore.
+#[derive(Clone, Copy)]
+pub struct HolderView<'a> {
+    /// Who holds it.
+    pub peer: PeerView<'a>,
+    /// The lock.
+    pub lock: HeldView<'a>,
+}
+
+/// What can be seen of a waiting request, from one of its semaphores.
+#[derive(Clone, Copy)]
+pub struct WaiterView<'a> {
+    /// Who waits.
+    pub peer: PeerView<'a>,
+    waiter: &'a Waiter,
+}
+
+impl WaiterView<'_> {
+    /// The count asked for on this semaphore.
+    pub fn count(&self) -> i64 {
+        self.waiter.count
+    }
+
+    /// Since when it waits.
+    pub fn since(&self) -> Time {
+        self.waiter.since
+    }
+}
+
+fn clamp(sum: i128) -> i64 {
+    i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+}

@@ -1,0 +1,9 @@
+//! Tests of the core through its public interface.
+//!
+//! `rules` shows each rule by an example; `properties` compares the core with `model`, a slow and obvious
+//! one, over random runs in virtual time.
+#![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test may panic")]
+
+mod model;
+mod properties;
+mod rules;

@@ -1,0 +1,303 @@
+//! The rules once more, in the most obvious way: plain lists, scanned from end to end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use throttle_core::{AcquireError, PeerId, ReleaseError, RestoreError, Spec, Time};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelPeer {
+    pub(crate) id: PeerId,
+    pub(crate) expires_in: Duration,
+    pub(crate) expires_at: Time,
+    pub(crate) ends_at: Time,
+    /// Semaphore to count and time of grant.
+    pub(crate) locks: BTreeMap<String, (i64, Time)>,
+    pub(crate) pending: Option<ModelRequest>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelRequest {
+    rank: (i64, u64),
+    pub(crate) parts: BTreeMap<String, i64>,
+}
+
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) now: Time,
+    ageing_step_micros: i64,
+    margin_max: Duration,
+    pub(crate) semaphores: BTreeMap<String, Spec>,
+    pub(crate) peers: Vec<ModelPeer>,
+    cooling: Vec<(String, i64, Time)>,
+    sequence: u64,
+    /// Every grant so far, per semaphore: peer and count.
+    pub(crate) grants: BTreeMap<String, Vec<(PeerId, i64)>>,
+}
+
+impl Model {
+    pub(crate) fn new(ageing_step: Duration, margin_max: Duration) -> Self {
+        let ageing_step_micros = i64::try_from(ageing_step.as_micros()).expect("small times");
+        Self { ageing_step_micros, margin_max, ..Self::default() }
+    }
+
+    /// Goes forward instant by instant: whatever ends at one ends together, then count is given out.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        loop {
+            let ends = self.peers.iter().map(|peer| peer.ends_at);
+            let returns = self.cooling.iter().map(|&(_, _, at)| at);
+            let Some(at) = ends.chain(returns).min().filter(|&at| at <= self.now) else { return };
+            self.cooling.retain(|&(_, _, due)| due > at);
+            for peer in self.peers.clone().iter().filter(|peer| peer.ends_at <= at) {
+                self.remove(peer.id);
+            }
+            self.grant();
+        }
+    }
+
+    pub(crate) fn new_peer(&mut self, id: PeerId, expires_in: Duration) {
+        let now = self.now;
+        let (locks, pending) = (BTreeMap::new(), None);
+        self.peers.push(ModelPeer { id, expires_in, expires_at: now, ends_at: now, locks, pending });
+        self.renew(id, expires_in);
+    }
+
+    pub(crate) fn peer(&self, id: PeerId) -> Option<&ModelPeer> {
+        self.peers.iter().find(|peer| peer.id == id)
+    }
+
+    fn peer_mut(&mut self, id: PeerId) -> Option<&mut ModelPeer> {
+        self.peers.iter_mut().find(|peer| peer.id == id)
+    }
+
+    pub(crate) fn renew(&mut self, id: PeerId, expires_in: Duration) -> bool {
+        let (now, margin) = (self.now, (expires_in / 20).min(self.margin_max));
+        let Some(peer) = self.peer_mut(id) else { return false };
+        peer.expires_in = expires_in;
+        peer.expires_at = now + expires_in;
+        peer.ends_at = peer.expires_at + margin;
+        true
+    }
+
+    pub(crate) fn end(&mut self, id: PeerId) -> bool {
+        let was_known = self.peer(id).is_some();
+        self.remove(id);
+        self.grant();
+        was_known
+    }
+
+    fn remove(&mut self, id: PeerId) {
+        let Some(at) = self.peers.iter().position(|peer| peer.id == id) else { return };
+        for (semaphore, (count, since)) in self.peers.remove(at).locks {
+            self.cool(&semaphore, count, since);
+        }
+    }
+
+    fn cool(&mut self, semaphore: &str, count: i64, since: Time) {
+        if let Some(due) = self.semaphores[semaphore].per.map(|per| since + per).filter(|&due| due > self.now)
+        {
+            self.cooling.push((semaphore.to_owned(), count, due));
+        }
+    }
+
+    pub(crate) fn acquired(&self, semaphore: &str) -> i64 {
+        self.peers.iter().filter_map(|peer| peer.locks.get(semaphore)).map(|(count, _)| count).sum()
+    }
+
+    pub(crate) fn pending(&self, semaphore: &str) -> i64 {
+        let requests = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        requests.filter_map(|request| request.parts.get(semaphore)).sum()
+    }
+
+    pub(crate) fn cooling(&self, semaphore: &str) -> i64 {
+        self.cooling.iter().filter(|(name, ..)| name == semaphore).map(|(_, count, _)| count).sum()
+    }
+
+    fn fits(&self, semaphore: &str, count: i64) -> bool {
+        self.acquired(semaphore) + self.cooling(semaphore) + count <= self.semaphores[semaphore].max
+    }
+
+    fn is_passed_over(&self, request: &ModelRequest) -> bool {
+        request.parts.iter().any(|(semaphore, count)| *count > self.semaphores[semaphore].max)
+    }
+
+    /// Whether nothing stands before `request` in any of its queues, and it fits everywhere.
+    fn can_grant(&self, request: &ModelRequest) -> bool {
+        let others = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        let ahead: Vec<_> =
+            others.filter(|other| other.rank < request.rank && !self.is_passed_over(other)).collect();
+        !self.is_passed_over(request)
+            && request.parts.iter().all(|(semaphore, count)| {
+                self.fits(semaphore, *count) && !ahead.iter().any(|other| other.parts.contains_key(semaphore))
+            })
+    }
+
+    pub(crate) fn grant(&mut self) {
+        let mut waiting: Vec<_> =
+            self.peers.iter().filter_map(|peer| Some((peer.pending.clone()?, peer.id))).collect();
+        waiting.sort_by_key(|(request, _)| request.rank);
+        if let Some((request, id)) = waiting.into_iter().find(|(request, _)| self.can_grant(request)) {
+            self.give(id, &request.parts);
+            let expires_in = self.peer(id).map(|peer| peer.expires_in).unwrap_or_default();
+            self.renew(id, expires_in);
+            self.grant();
+        }
+    }
+
+    fn give(&mut self, id: PeerId, parts: &BTreeMap<String, i64>) {
+        let now = self.now;
+        for (semaphore, count) in parts {
+            self.grants.entry(semaphore.clone()).or_default().push((id, *count));
+        }
+        let Some(peer) = self.peer_mut(id) else { return };
+        peer.pending = None;
+        peer.locks.extend(parts.iter().map(|(semaphore, count)| (semaphore.clone(), (*count, now))));
+    }
+
+    pub(crate) fn acquire(
+        &mut self,
+        id: PeerId,
+        locks: &[(&str, i64)],
+        priority: i32,
+        expires_in: Option<Duration>,
+    ) -> Result<bool, AcquireError> {
+        if let Some((name, _)) = locks.iter().find(|(name, _)| !self.semaphores.contains_key(*name)) {
+            return Err(AcquireError::UnknownSemaphore((*name).into()));
+        }
+        for &(semaphore, count) in locks {
+            let max = self.semaphores[semaphore].max;
+            if max != 0 && count > max {
+                if let Some(peer) = self.peer_mut(id) {
+                    peer.pending.take_if(|request| request.parts.get(semaphore) == Some(&count));
+                }
+                self.grant();
+                return Err(AcquireError::ExceedsMax { semaphore: semaphore.into(), count, max });
+            }
+        }
+        let peer = self.peer(id).ok_or(AcquireError::UnknownPeer)?.clone();
+        if let Some(expires_in) = expires_in {
+            self.renew(id, expires_in);
+        }
+        if let Some(&(semaphore, count)) = locks.iter().find(|(_, count)| *count < 1) {
+            return Err(AcquireError::CountBelowOne { semaphore: semaphore.into(), count });
+        }
+        let mut new = BTreeMap::new();
+        let mut shrinks = Vec::new();
+        for &(semaphore, count) in locks {
+            let held = peer.locks.get(semaphore).map(|&(count, _)| count);
+            let asked = || peer.pending.as_ref()?.parts.get(semaphore).copied();
+            let level = self.semaphores[semaphore].level;
+            match held.or_else(asked) {
+                None => drop(new.insert(semaphore.to_owned(), count)),
+                Some(before) if count > before => {
+                    return Err(AcquireError::Hierarchy { semaphore: semaphore.into(), level, held: level });
+                }
+                Some(before) if count < before => shrinks.push((semaphore, count, before - count)),
+                Some(_) => {}
+            }
+        }
+        let lowest = peer.locks.keys().map(|held| self.semaphores[held].level).min();
+        for semaphore in new.keys() {
+            let level = self.semaphores[semaphore].level;
+            if let Some(held) = lowest.filter(|&held| level >= held) {
+                return Err(AcquireError::Hierarchy { semaphore: semaphore.as_str().into(), level, held });
+            }
+        }
+        if !new.is_empty() && peer.pending.is_some() {
+            return Err(AcquireError::AlreadyPending);
+        }
+        for (semaphore, count, less) in shrinks {
+            self.shrink(id, semaphore, count, less);
+        }
+        if !new.is_empty() {
+            let arrival = i64::try_from(self.now.as_micros()).expect("small times");
+            let rank = (arrival - i64::from(priority) * self.ageing_step_micros, self.sequence);
+            self.sequence += 1;
+            let request = ModelRequest { rank, parts: new };
+            if self.can_grant(&request) {
+                self.give(id, &request.parts);
+            } else if let Some(peer) = self.peer_mut(id) {
+                peer.pending = Some(request);
+            }
+        }
+        self.grant();
+        let peer = self.peer(id).expect("known");
+        Ok(locks.iter().all(|(semaphore, _)| peer.locks.contains_key(*semaphore)))
+    }
+
+    fn shrink(&mut self, id: PeerId, semaphore: &str, count: i64, less: i64) {
+        let peer = self.peer_mut(id).expect("known");
+        if let Some((held, since)) = peer.locks.get_mut(semaphore) {
+            *held = count;
+            let since = *since;
+            self.cool(semaphore, less, since);
+        } else if let Some(request) = &mut peer.pending {
+            request.parts.insert(semaphore.to_owned(), count);
+        }
+    }
+
+    pub(crate) fn release_lock(&mut self, id: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
+        let peer = self.peer_mut(id).ok_or(ReleaseError::UnknownPeer)?;
+        let held = peer.locks.remove(semaphore);
+        peer.pending.take_if(|request| held.is_none() && request.parts.contains_key(semaphore));
+        if !self.semaphores.contains_key(semaphore) {
+            return Err(ReleaseError::UnknownSemaphore(semaphore.into()));
+        }
+        if let Some((count, since)) = held {
+            self.cool(semaphore, count, since);
+        }
+        self.grant();
+        Ok(())
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        id: PeerId,
+        expires_in: Duration,
+        locks: &[(&str, i64)],
+    ) -> Result<(), RestoreError> {
+        if let Some((name, _)) = locks.iter().find(|(name, _)| !self.semaphores.contains_key(*name)) {
+            return Err(RestoreError::UnknownSemaphore((*name).into()));
+        }
+        if let Some(&(semaphore, count)) = locks.iter().find(|(_, count)| *count < 1) {
+            return Err(RestoreError::CountBelowOne { semaphore: semaphore.into(), count });
+        }
+        if let Some(peer) = self.peer(id) {
+            let held: Vec<_> = peer.locks.iter().map(|(name, (count, _))| (name.as_str(), *count)).collect();
+            if !locks.is_empty() && held != locks {
+                return Err(RestoreError::Conflict);
+            }
+            if peer.expires_at < self.now + expires_in {
+                self.renew(id, expires_in);
+            }
+            return Ok(());
+        }
+        self.new_peer(id, expires_in);
+        let now = self.now;
+        let peer = self.peer_mut(id).expect("just made");
+        peer.locks.extend(locks.iter().map(|&(semaphore, count)| (semaphore.to_owned(), (count, now))));
+        Ok(())
+    }
+
+    pub(crate) fn set_semaphore(&mut self, name: &str, spec: Spec) {
+        self.semaphores.insert(name.to_owned(), spec);
+        self.grant();
+    }
+
+    /// `None`: unknown. `Some(false)`: in use.
+    pub(crate) fn remove_semaphore(&mut self, name: &str, force: bool) -> Option<bool> {
+        self.semaphores.get(name)?;
+        let in_use = self.acquired(name) > 0 || self.pending(name) > 0;
+        if in_use && !force {
+            return Some(false);
+        }
+        for peer in &mut self.peers {
+            peer.locks.remove(name);
+            peer.pending.take_if(|request| request.parts.contains_key(name));
+        }
+        self.cooling.retain(|(cooling, ..)| cooling != name);
+        self.semaphores.remove(name);
+        self.grant();
+        Some(true)
+    }
+}

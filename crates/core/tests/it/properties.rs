@@ -1,0 +1,290 @@
+//! Random runs in virtual time: the core must do what the model does, command by command.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::subsequence};
+use throttle_core::{
+    Acquire, Core, EndCause, Event, Origin, PeerId, Restore, RestoreLock, Settings, Spec, Status, Time, Token,
+};
+
+use crate::model::Model;
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const AGEING_STEP: Duration = Duration::from_micros(50);
+const MARGIN_MAX: Duration = Duration::from_micros(4);
+
+/// Commands name peers by their place among all that were made or restored in the run.
+#[derive(Clone, Debug)]
+enum Op {
+    NewPeer { expires_in: u64 },
+    Heartbeat { peer: usize, expires_in: u64 },
+    End { peer: usize },
+    Acquire { peer: usize, locks: Vec<(&'static str, i64)>, priority: i32, expires_in: Option<u64> },
+    Release { peer: usize, semaphore: &'static str },
+    Restore { peer: usize, locks: Vec<(&'static str, i64)>, token: Option<u64>, expires_in: u64 },
+    Set { semaphore: &'static str, max: i64, level: i32, per: Option<u64> },
+    Remove { semaphore: &'static str, force: bool },
+    Wait,
+}
+
+fn lease() -> impl Strategy<Value = u64> {
+    prop_oneof![1 => Just(0_u64), 9 => 1..200_u64]
+}
+
+fn locks(most: usize) -> impl Strategy<Value = Vec<(&'static str, i64)>> {
+    subsequence(NAMES.to_vec(), 1..=most).prop_flat_map(|names| {
+        let counts = vec(prop_oneof![1 => Just(0_i64), 9 => 1..4_i64], names.len());
+        counts.prop_map(move |counts| names.iter().copied().zip(counts).collect())
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let name = || prop::sample::select(NAMES.to_vec());
+    prop_oneof![
+        4 => lease().prop_map(|expires_in| Op::NewPeer { expires_in }),
+        2 => (0..12_usize, lease()).prop_map(|(peer, expires_in)| Op::Heartbeat { peer, expires_in }),
+        1 => (0..12_usize).prop_map(|peer| Op::End { peer }),
+        10 => (0..12_usize, locks(3), -1..3_i32, option::weighted(0.2, lease())).prop_map(
+            |(peer, locks, priority, expires_in)| Op::Acquire { peer, locks, priority, expires_in }
+        ),
+        4 => (0..12_usize, name()).prop_map(|(peer, semaphore)| Op::Release { peer, semaphore }),
+        1 => (0..12_usize, prop_oneof![Just(Vec::new()), locks(2)], option::of(0..30_u64), lease())
+            .prop_map(|(peer, locks, token, expires_in)| Op::Restore { peer, locks, token, expires_in }),
+        2 => (name(), 0..5_i64, 0..3_i32, option::weighted(0.3, 1..40_u64))
+            .prop_map(|(semaphore, max, level, per)| Op::Set { semaphore, max, level, per }),
+        1 => (name(), any::<bool>()).prop_map(|(semaphore, force)| Op::Remove { semaphore, force }),
+        2 => Just(Op::Wait),
+    ]
+}
+
+struct Run {
+    core: Core,
+    model: Model,
+    now: u64,
+    ids: Vec<PeerId>,
+    journal: Vec<Event>,
+}
+
+fn micros(n: u64) -> Duration {
+    Duration::from_micros(n)
+}
+
+fn settings() -> Settings {
+    Settings { margin_max: MARGIN_MAX, ageing_step: AGEING_STEP, ..Settings::default() }
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut run = Self {
+            core: Core::new(settings(), 1, 7),
+            model: Model::new(AGEING_STEP, MARGIN_MAX),
+            now: 1_000,
+            ids: Vec::new(),
+            journal: Vec::new(),
+        };
+        for (name, level) in NAMES.iter().zip([2, 1, 0, 0]) {
+            run.apply(&Op::Set { semaphore: name, max: 2, level, per: None });
+        }
+        run
+    }
+
+    fn id(&self, peer: usize) -> PeerId {
+        // One more than there are: an id that nobody ever had.
+        self.ids.get(peer % (self.ids.len() + 1)).copied().unwrap_or(PeerId(peer as u64))
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let now = Time::from_micros(self.now);
+        self.model.advance(now);
+        let (core, model) = (&mut self.core, &mut self.model);
+        match op {
+            Op::NewPeer { expires_in } => {
+                // A random number that is taken half of the time.
+                let random = self.ids.first().map_or(77, |id| id.0);
+                let id = core.new_peer(now, micros(*expires_in), random, None).expect("below the limit");
+                model.new_peer(id, micros(*expires_in));
+                self.ids.push(id);
+            }
+            Op::Heartbeat { peer, expires_in } => {
+                let id = self.id(*peer);
+                let renewed = self.core.heartbeat(now, id, micros(*expires_in)).is_ok();
+                assert_eq!(renewed, self.model.renew(id, micros(*expires_in)));
+            }
+            Op::End { peer } => {
+                let id = self.id(*peer);
+                assert_eq!(self.core.end_peer(now, id, EndCause::Released), self.model.end(id));
+            }
+            Op::Acquire { peer, locks, priority, expires_in } => {
+                let (peer, expires_in) = (self.id(*peer), expires_in.map(micros));
+                let request = Acquire { peer, locks, priority: *priority, expires_in };
+                let real = self.core.acquire(now, &request).map(|status| status != Status::Pending);
+                assert_eq!(real, self.model.acquire(peer, locks, *priority, expires_in));
+                if let (Ok(acquired), None) = (real, expires_in) {
+                    self.repeat(now, &request, acquired);
+                }
+            }
+            Op::Release { peer, semaphore } => {
+                let id = self.id(*peer);
+                let real = self.core.release_lock(now, id, semaphore);
+                assert_eq!(real, self.model.release_lock(id, semaphore));
+            }
+            Op::Restore { peer, locks, token, expires_in } => {
+                let (peer, expires_in) = (self.id(*peer), micros(*expires_in));
+                let token = token.map(Token);
+                let named: Vec<_> =
+                    locks.iter().map(|&(semaphore, count)| RestoreLock { semaphore, count, token }).collect();
+                let real = self.core.restore(now, &Restore { peer, expires_in, locks: &named });
+                assert_eq!(real, self.model.restore(peer, expires_in, locks));
+            }
+            Op::Set { semaphore, max, level, per } => {
+                let spec = Spec { max: *max, level: *level, per: per.map(micros), origin: Origin::Runtime };
+                core.set_semaphore(now, semaphore, spec);
+                model.set_semaphore(semaphore, spec);
+            }
+            Op::Remove { semaphore, force } => {
+                let real = core.remove_semaphore(now, semaphore, *force);
+                assert_eq!(real.ok().map(|done| done.is_ok()), model.remove_semaphore(semaphore, *force));
+            }
+            Op::Wait => drop(self.core.advance(now)),
+        }
+        self.model.advance(now);
+        self.journal.extend(self.core.drain_events());
+        self.compare();
+    }
+
+    /// Asking again changes nothing and says the same.
+    fn repeat(&mut self, now: Time, request: &Acquire<'_>, acquired: bool) {
+        self.journal.extend(self.core.drain_events());
+        let before = self.core.snapshot();
+        let again = self.core.acquire(now, request).map(|status| status != Status::Pending);
+        assert_eq!(again, Ok(acquired));
+        assert_eq!(self.core.drain_events().as_slice(), &[]);
+        assert_eq!(self.core.snapshot(), before);
+    }
+
+    /// Everything that can be seen is as the model says, and all that is kept is right.
+    fn compare(&self) {
+        self.core.audit().expect("consistent");
+        for (name, spec) in &self.model.semaphores {
+            let seen = self.core.semaphore(name).expect("known");
+            assert_eq!(seen.spec(), *spec);
+            assert_eq!(seen.acquired(), self.model.acquired(name));
+            assert_eq!(seen.pending(), self.model.pending(name));
+            assert_eq!(seen.cooling(), self.model.cooling(name));
+            assert_eq!(seen.remainder(), spec.max - seen.acquired());
+        }
+        assert_eq!(self.core.semaphores(None).count(), self.model.semaphores.len());
+        assert_eq!(self.core.peer_count(), self.model.peers.len());
+        for peer in &self.model.peers {
+            let seen = self.core.peer(peer.id).expect("known");
+            let locks: BTreeMap<_, _> = seen
+                .locks()
+                .map(|held| (held.semaphore().to_string(), (held.count(), held.since())))
+                .collect();
+            assert_eq!(locks, peer.locks);
+            let pending = seen.pending().map(|request| {
+                request.locks().map(|(name, count)| (name.to_string(), count)).collect::<BTreeMap<_, _>>()
+            });
+            assert_eq!(pending, peer.pending.as_ref().map(|request| request.parts.clone()));
+            assert_eq!(seen.expires_at(), peer.expires_at);
+            assert_eq!(seen.expires_in(), peer.expires_in);
+        }
+    }
+
+    /// What holds of the whole run once it is over.
+    fn check_journal(&mut self) {
+        let mut grants: BTreeMap<String, Vec<(PeerId, i64)>> = BTreeMap::new();
+        let mut tokens = BTreeSet::new();
+        for event in &self.journal {
+            if let Event::Granted { peer, semaphore, count, token, .. } = event {
+                grants.entry(semaphore.to_string()).or_default().push((*peer, *count));
+                assert!(tokens.last().is_none_or(|last| token > last), "tokens grow");
+                tokens.insert(*token);
+            }
+        }
+        assert_eq!(grants, self.model.grants, "the same grants in the same order");
+        check_exclusion(&self.journal);
+
+        let now = Time::from_micros(self.now);
+        let mut replayed = Core::new(settings(), 1, 8);
+        for event in &self.journal {
+            replayed.replay(now, event).expect("events fit");
+        }
+        replayed.advance(now);
+        replayed.audit().expect("consistent after replay");
+        assert_eq!(replayed.snapshot(), self.core.snapshot(), "replay builds the same state");
+
+        let mut from_snapshot = Core::new(settings(), 1, 9);
+        for event in self.core.snapshot() {
+            from_snapshot.replay(now, &event).expect("snapshots fit");
+        }
+        from_snapshot.audit().expect("consistent after a snapshot");
+        assert_eq!(from_snapshot.snapshot(), self.core.snapshot(), "a snapshot builds the same state");
+    }
+}
+
+/// Read from the events alone: a grant never lifts what is acquired above `max`.
+fn check_exclusion(journal: &[Event]) {
+    let mut max: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut held: BTreeMap<(&str, PeerId), i64> = BTreeMap::new();
+    for event in journal {
+        match event {
+            Event::SemaphoreSet { semaphore, spec } => drop(max.insert(semaphore, spec.max)),
+            Event::Granted { peer, semaphore, count, .. } => {
+                held.insert((semaphore, *peer), *count);
+                let sum: i64 =
+                    held.iter().filter(|((name, _), _)| *name == &**semaphore).map(|(_, n)| n).sum();
+                assert!(sum <= max[&**semaphore], "{sum} acquired of {semaphore}");
+            }
+            Event::Restored { peer, semaphore, count, .. } => {
+                held.insert((semaphore, *peer), *count);
+            }
+            Event::Shrunk { peer, semaphore, count, .. } => {
+                held.entry((semaphore, *peer)).and_modify(|held| *held = *count);
+            }
+            Event::Released { peer, semaphore, .. } => drop(held.remove(&(&**semaphore, *peer))),
+            _ => {}
+        }
+    }
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(10_000))]
+
+    #[test]
+    fn does_what_the_model_does(run in vec((op(), prop_oneof![3 => Just(0), 2 => 0..60_u64]), 1..60)) {
+        let mut core = Run::new();
+        for (op, later) in &run {
+            core.now += later;
+            core.apply(op);
+        }
+        core.check_journal();
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1_000))]
+
+    /// Woken only when it says so, the core does everything at the very microsecond at which it is due.
+    #[test]
+    fn its_deadlines_suffice(run in vec((op(), 0..60_u64), 1..30)) {
+        let mut core = Run::new();
+        for (op, later) in &run {
+            let until = core.now + later;
+            while let Some(at) = core.core.next_deadline().filter(|at| at.as_micros() <= until) {
+                core.now = at.as_micros();
+                core.apply(&Op::Wait);
+            }
+            core.now = until;
+            core.apply(op);
+        }
+        core.check_journal();
+    }
+}

@@ -1,0 +1,1 @@
+//! Each rule of the contract by an example, with its exact events.

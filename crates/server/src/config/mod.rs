@@ -1,0 +1,15 @@
+//! The configuration file `throttle.toml`: what it may say, and how it is read.
+
+mod error;
+mod load;
+mod model;
+mod names;
+mod sections;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigError;
+pub use load::{Loaded, load, parse};
+pub use model::{Config, DeadlockPolicy, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr};

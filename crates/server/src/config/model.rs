@@ -1,0 +1,178 @@
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+/// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// `address`: the address or host name to listen on. The command line and its default decide if it is `None`.
+    pub address: Option<String>,
+    /// `port`: the TCP port to listen on; 0 lets the system choose one.
+    pub port: Option<u16>,
+    /// `litter_collection_interval`: accepted from older files. It changes nothing, for expiry is exact.
+    pub litter_collection_interval: Option<Duration>,
+    /// `[semaphores]`, in the order of the file.
+    pub semaphores: Vec<SemaphoreConfig>,
+    /// `[logging]`.
+    pub logging: Logging,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[expiry]`.
+    pub expiry: Expiry,
+    /// `[queue]`.
+    pub queue: Queue,
+}
+
+impl Config {
+    /// Adds a semaphore, or gives the entry of that name a new `max` and leaves its other settings alone.
+    pub fn set_semaphore(&mut self, name: &str, max: i64) {
+        match self.semaphores.iter_mut().find(|semaphore| semaphore.name == name) {
+            Some(semaphore) => semaphore.max = max,
+            None => self.semaphores.push(SemaphoreConfig::new(name, max)),
+        }
+    }
+}
+
+/// One entry of `[semaphores]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SemaphoreConfig {
+    /// The name, or a pattern if it contains `*`.
+    pub name: String,
+    /// The full count, at least 0; 0 pauses the semaphore.
+    pub max: i64,
+    /// The place in the lock hierarchy.
+    pub level: i32,
+    /// The time after a grant before which its count does not come back: a rate.
+    pub per: Option<Duration>,
+    /// What protects against deadlocks.
+    pub deadlock: DeadlockPolicy,
+}
+
+impl SemaphoreConfig {
+    /// A semaphore with nothing but a full count.
+    pub fn new(name: impl Into<String>, max: i64) -> Self {
+        Self { name: name.into(), max, level: 0, per: None, deadlock: DeadlockPolicy::default() }
+    }
+
+    /// Whether the name is a pattern: each name that matches it is a semaphore of its own.
+    pub fn is_pattern(&self) -> bool {
+        self.name.contains('*')
+    }
+}
+
+/// What protects a semaphore against deadlocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeadlockPolicy {
+    /// Levels: a peer asks only for levels below those that it holds.
+    #[default]
+    Hierarchy,
+    /// A request that would close a cycle of waiting peers is refused.
+    Detect,
+}
+
+/// `[logging]`: where records go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Logging {
+    /// `[logging.stderr]`; without it records go to stderr at WARN, unless `[logging.gelf]` is there.
+    pub stderr: Option<Stderr>,
+    /// `[logging.gelf]`.
+    pub gelf: Option<Gelf>,
+}
+
+/// `[logging.stderr]`: text lines on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stderr {
+    /// The least severe level that is written.
+    pub level: LevelFilter,
+}
+
+impl Default for Stderr {
+    fn default() -> Self {
+        Self { level: LevelFilter::WARN }
+    }
+}
+
+/// `[logging.gelf]`: records as GELF 1.1 over UDP, for Graylog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gelf {
+    /// The `host` field of each message: the name of this server.
+    pub name: String,
+    /// The host name or address that the messages are sent to.
+    pub host: String,
+    /// The UDP port that the messages are sent to.
+    pub port: u16,
+    /// The least severe level that is sent.
+    pub level: LevelFilter,
+}
+
+/// `[limits]`: what a single client, or all of them together, may use of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request body, in bytes. `POST /v1/heartbeats` has its own limit of 1 MiB.
+    pub body_bytes: usize,
+    /// Open connections. The number of files that the system lets this process open may lower it.
+    pub connections: usize,
+    /// Requests that wait for a lock at the same time.
+    pub blocked_requests: usize,
+    /// Peers that live at the same time.
+    pub peers: usize,
+    /// Semaphores that one peer holds or asks for at the same time.
+    pub locks_per_peer: usize,
+    /// Pending requests in the queue of one semaphore.
+    pub waiters_per_semaphore: usize,
+    /// The longest `expires_in` that a client may ask for.
+    pub expires_in_max: Duration,
+    /// The time in which a request's head must arrive, and a new connection must send one.
+    pub head_timeout: Duration,
+    /// The time in which a request's body must arrive once its head is there.
+    pub body_timeout: Duration,
+    /// The time that a connection may stay open between two requests, and that an answer may go unread.
+    pub idle_timeout: Duration,
+}
+
+/// Ten years of 365.25 days, as humantime counts them.
+pub(super) const TEN_YEARS: Duration = Duration::from_hours(10 * 8766);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 16 * 1024,
+            connections: 50_000,
+            blocked_requests: 100_000,
+            peers: 10_000_000,
+            locks_per_peer: 1024,
+            waiters_per_semaphore: 1_000_000,
+            expires_in_max: TEN_YEARS,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(10),
+        }
+    }
+}
+
+/// `[expiry]`: when a lease really ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The most that a peer lives on after the time it was promised; a twentieth of `expires_in` if that is less.
+    /// Zero turns the margin off.
+    pub margin: Duration,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self { margin: Duration::from_secs(30) }
+    }
+}
+
+/// `[queue]`: the order of those who wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// How much later a request may arrive for each step of priority and still go first.
+    pub ageing_step: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { ageing_step: Duration::from_hours(1) }
+    }
+}

@@ -1,0 +1,178 @@
+use std::{ops::RangeInclusive, time::Duration};
+
+use toml::{
+    Spanned,
+    de::{DeString, DeValue},
+};
+use tracing::level_filters::LevelFilter;
+
+use super::{
+    Config, ConfigError, DeadlockPolicy, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr,
+    model::TEN_YEARS,
+    table::{Table, integer, integers},
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const MAX: RangeInclusive<i64> = 0..=i64::MAX;
+const PORT: RangeInclusive<i64> = 0..=u16::MAX as i64;
+
+const LEVELS: &[(&str, LevelFilter)] = &[
+    ("ERROR", LevelFilter::ERROR),
+    ("WARN", LevelFilter::WARN),
+    ("INFO", LevelFilter::INFO),
+    ("DEBUG", LevelFilter::DEBUG),
+    ("TRACE", LevelFilter::TRACE),
+    ("OFF", LevelFilter::OFF),
+];
+
+const DEADLOCK: &[(&str, DeadlockPolicy)] =
+    &[("hierarchy", DeadlockPolicy::Hierarchy), ("detect", DeadlockPolicy::Detect)];
+
+pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
+    top.only(&[
+        "address",
+        "port",
+        "litter_collection_interval",
+        "semaphores",
+        "logging",
+        "limits",
+        "expiry",
+        "queue",
+    ])?;
+    Ok(Config {
+        address: top.string("address", "an address or host name to listen on")?,
+        port: port(top, "port", PORT)?,
+        litter_collection_interval: top
+            .duration("litter_collection_interval", Duration::ZERO..=TEN_YEARS * 10)?,
+        semaphores: top.table("semaphores")?.map_or(Ok(Vec::new()), |table| semaphores(&table))?,
+        logging: top.table("logging")?.map_or(Ok(Logging::default()), |table| logging(top, &table))?,
+        limits: top.table("limits")?.map_or(Ok(Limits::default()), |table| limits(&table))?,
+        expiry: top.table("expiry")?.map_or(Ok(Expiry::default()), |table| expiry(&table))?,
+        queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
+    })
+}
+
+fn port(table: &Table<'_>, key: &str, range: RangeInclusive<i64>) -> Result<Option<u16>, ConfigError> {
+    Ok(table.integer(key, range)?.and_then(|port| u16::try_from(port).ok()))
+}
+
+fn semaphores(table: &Table<'_>) -> Result<Vec<SemaphoreConfig>, ConfigError> {
+    table.entries().into_iter().map(|(key, value)| semaphore(table, key, value)).collect()
+}
+
+fn semaphore<'a>(
+    parent: &Table<'a>,
+    key: &'a Spanned<DeString<'a>>,
+    value: &'a Spanned<DeValue<'a>>,
+) -> Result<SemaphoreConfig, ConfigError> {
+    let name = key.get_ref().as_ref();
+    if name.is_empty() {
+        let message = format!("{}: the name of a semaphore must not be empty.", parent.name_of(name));
+        return Err(parent.source().error(key.span().start, message));
+    }
+    match value.get_ref() {
+        DeValue::Integer(number) => match integer(number).filter(|max| MAX.contains(max)) {
+            Some(max) => Ok(SemaphoreConfig::new(name, max)),
+            None => Err(parent.wrong(name, value, &integers(&MAX))),
+        },
+        DeValue::Table(entries) => {
+            let table = parent.below(name, entries);
+            table.only(&["max", "level", "per", "deadlock"])?;
+            let max = table.integer("max", MAX)?;
+            let max = max.ok_or_else(|| table.missing("max", key.span().start, &integers(&MAX)))?;
+            let level = table.integer("level", i32::MIN.into()..=i32::MAX.into())?;
+            Ok(SemaphoreConfig {
+                name: name.to_owned(),
+                max,
+                level: level.and_then(|level| i32::try_from(level).ok()).unwrap_or_default(),
+                per: table.duration("per", MILLISECOND..=365 * DAY)?,
+                deadlock: table.choice("deadlock", DEADLOCK)?.unwrap_or_default(),
+            })
+        }
+        _ => {
+            let allowed =
+                format!("{}, or a table {{ max = …, level = …, per = …, deadlock = … }}", integers(&MAX));
+            Err(parent.wrong(name, value, &allowed))
+        }
+    }
+}
+
+fn logging<'a>(top: &Table<'a>, table: &Table<'a>) -> Result<Logging, ConfigError> {
+    table.only(&["stderr", "gelf"])?;
+    let stderr = match table.table("stderr")? {
+        Some(stderr) => {
+            stderr.only(&["level"])?;
+            Some(Stderr { level: stderr.choice("level", LEVELS)?.unwrap_or(LevelFilter::WARN) })
+        }
+        None => None,
+    };
+    let offset = table.start_of("gelf").or_else(|| top.start_of("logging")).unwrap_or_default();
+    let gelf = table.table("gelf")?.map(|gelf| self::gelf(&gelf, offset)).transpose()?;
+    Ok(Logging { stderr, gelf })
+}
+
+fn gelf(table: &Table<'_>, offset: usize) -> Result<Gelf, ConfigError> {
+    const NAME: &str = "the name of this server in Graylog";
+    const HOST: &str = "the host name or address of Graylog";
+    const PORT: RangeInclusive<i64> = 1..=u16::MAX as i64;
+    table.only(&["name", "host", "port", "level"])?;
+    Ok(Gelf {
+        name: table.string("name", NAME)?.ok_or_else(|| table.missing("name", offset, NAME))?,
+        host: table.string("host", HOST)?.ok_or_else(|| table.missing("host", offset, HOST))?,
+        port: port(table, "port", PORT)?.ok_or_else(|| table.missing("port", offset, &integers(&PORT)))?,
+        level: table.choice("level", LEVELS)?.unwrap_or(LevelFilter::WARN),
+    })
+}
+
+fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
+    table.only(&[
+        "body_bytes",
+        "connections",
+        "blocked_requests",
+        "peers",
+        "locks_per_peer",
+        "waiters_per_semaphore",
+        "expires_in_max",
+        "head_timeout",
+        "body_timeout",
+        "idle_timeout",
+    ])?;
+    let default = Limits::default();
+    let count = |key, range: RangeInclusive<i64>, default: usize| {
+        table.integer(key, range).map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(default))
+    };
+    let time = |key, range: RangeInclusive<Duration>, default: Duration| {
+        table.duration(key, range).map(|found| found.unwrap_or(default))
+    };
+    Ok(Limits {
+        body_bytes: count("body_bytes", 1024..=64 << 20, default.body_bytes)?,
+        connections: count("connections", 16..=10_000_000, default.connections)?,
+        blocked_requests: count("blocked_requests", 1..=100_000_000, default.blocked_requests)?,
+        peers: count("peers", 1..=1_000_000_000, default.peers)?,
+        locks_per_peer: count("locks_per_peer", 1..=1_000_000, default.locks_per_peer)?,
+        waiters_per_semaphore: count(
+            "waiters_per_semaphore",
+            1..=1_000_000_000,
+            default.waiters_per_semaphore,
+        )?,
+        expires_in_max: time("expires_in_max", SECOND..=TEN_YEARS, default.expires_in_max)?,
+        head_timeout: time("head_timeout", 100 * MILLISECOND..=HOUR, default.head_timeout)?,
+        body_timeout: time("body_timeout", 100 * MILLISECOND..=HOUR, default.body_timeout)?,
+        idle_timeout: time("idle_timeout", SECOND..=30 * DAY, default.idle_timeout)?,
+    })
+}
+
+fn expiry(table: &Table<'_>) -> Result<Expiry, ConfigError> {
+    table.only(&["margin"])?;
+    let margin = table.duration("margin", Duration::ZERO..=HOUR)?;
+    Ok(margin.map_or_else(Expiry::default, |margin| Expiry { margin }))
+}
+
+fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
+    table.only(&["ageing_step"])?;
+    let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
+    Ok(step.map_or_else(Queue::default, |ageing_step| Queue { ageing_step }))
+}

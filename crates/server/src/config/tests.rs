@@ -1,0 +1,239 @@
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::*;
+
+fn error(text: &str) -> String {
+    parse("throttle.toml", text).expect_err(text).to_string()
+}
+
+fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(error(text), *expected, "for {text}");
+    }
+}
+
+#[test]
+fn the_documented_file() {
+    let config = parse(
+        "throttle.toml",
+        r#"
+litter_collection_interval = "5min"
+[semaphores]
+Z = 42
+B = { max = 1, level = 1 }
+"tenant/*" = 3
+api = { max = 10, per = "1s" }
+X = { max = 1, deadlock = "detect" }
+[semaphores.A]
+max = 0x10
+level = -2
+[logging.stderr]
+level = "info"
+[logging.gelf]
+name = "MyThrottleServer"
+host = "my_graylog_instance.cloud"
+port = 12201
+level = "DEBUG"
+[limits]
+body_bytes = 32_768
+head_timeout = "1m 5s"
+[expiry]
+margin = "0s"
+[queue]
+ageing_step = "2h"
+"#,
+    )
+    .expect("valid");
+    assert_eq!(config.litter_collection_interval, Some(Duration::from_mins(5)));
+    let names: Vec<_> = config.semaphores.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["Z", "B", "tenant/*", "api", "X", "A"]);
+    let [z, b, tenant, api, x, a] = config.semaphores.as_slice() else { panic!("six semaphores") };
+    assert_eq!(z, &SemaphoreConfig::new("Z", 42));
+    assert_eq!((b.max, b.level), (1, 1));
+    assert!(tenant.is_pattern() && !z.is_pattern());
+    assert_eq!(api.per, Some(Duration::from_secs(1)));
+    assert_eq!((x.deadlock, b.deadlock), (DeadlockPolicy::Detect, DeadlockPolicy::Hierarchy));
+    assert_eq!((a.max, a.level), (16, -2));
+    assert_eq!(config.logging.stderr, Some(Stderr { level: LevelFilter::INFO }));
+    let gelf = config.logging.gelf.expect("gelf");
+    assert_eq!(
+        (gelf.name.as_str(), gelf.host.as_str(), gelf.port, gelf.level),
+        ("MyThrottleServer", "my_graylog_instance.cloud", 12201, LevelFilter::DEBUG)
+    );
+    let limits = Limits { body_bytes: 32 * 1024, head_timeout: Duration::from_secs(65), ..Limits::default() };
+    assert_eq!(config.limits, limits);
+    assert_eq!(config.expiry.margin, Duration::ZERO);
+    assert_eq!(config.queue.ageing_step, Duration::from_hours(2));
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(parse("x", ""), Ok(Config::default()));
+    assert_eq!(parse("x", "[semaphores]\n[logging]\n[limits]\n[expiry]\n[queue]"), Ok(Config::default()));
+    let logging = parse("x", "[logging.stderr]").expect("valid").logging;
+    assert_eq!(logging.stderr, Some(Stderr::default()));
+}
+
+#[test]
+fn wrong_semaphores() {
+    let cases = [
+        (
+            "[semaphores]\nA = \"three\"",
+            "throttle.toml:2: semaphores.A: found string \"three\"; allowed: an integer from 0 to \
+             9223372036854775807, or a table { max = …, level = …, per = …, deadlock = … }.",
+        ),
+        (
+            "[semaphores]\nA = -1",
+            "throttle.toml:2: semaphores.A: found integer -1; allowed: an integer from 0 to 9223372036854775807.",
+        ),
+        (
+            "[semaphores]\nA = 1.5",
+            "throttle.toml:2: semaphores.A: found float 1.5; allowed: an integer from 0 to 9223372036854775807, \
+             or a table { max = …, level = …, per = …, deadlock = … }.",
+        ),
+        (
+            "[semaphores]\nA = 9223372036854775808",
+            "throttle.toml:2: semaphores.A: found integer 9223372036854775808; allowed: an integer from 0 to \
+             9223372036854775807.",
+        ),
+        (
+            "[semaphores]\n\"\" = 1",
+            "throttle.toml:2: semaphores.\"\": the name of a semaphore must not be empty.",
+        ),
+        (
+            "[semaphores]\nA = 1\n\n[semaphores.B]\nmax = 1\nlevel = 0\nmaks = 1",
+            "throttle.toml:7: semaphores.B.maks: unknown key; did you mean \"max\"? Known keys: max, level, per, \
+             deadlock.",
+        ),
+        (
+            "[semaphores]\n\"a b\" = { level = 1 }",
+            "throttle.toml:2: semaphores.\"a b\".max: missing; allowed: an integer from 0 to 9223372036854775807.",
+        ),
+        (
+            "[semaphores]\nA = { max = 1, level = 2147483648 }",
+            "throttle.toml:2: semaphores.A.level: found integer 2147483648; allowed: an integer from -2147483648 \
+             to 2147483647.",
+        ),
+        (
+            "[semaphores]\nA = { max = 1, per = 1 }",
+            "throttle.toml:2: semaphores.A.per: found integer 1; allowed: a duration such as \"30s\" or \"1h 30m\", \
+             from 1ms to 11months 30days 3h 50m 24s.",
+        ),
+        (
+            "[semaphores]\nA = { max = 1, deadlock = \"detekt\" }",
+            "throttle.toml:2: semaphores.A.deadlock: found string \"detekt\"; allowed: one of \"hierarchy\", \
+             \"detect\".",
+        ),
+        ("[semaphores]\nA = 1\nB = 2\nA = 3", "throttle.toml:4: A: duplicate key; keep one of the two."),
+    ];
+    check(&cases);
+}
+
+#[test]
+fn wrong_keys_and_settings() {
+    let cases = [
+        ("semaphores = 3", "throttle.toml:1: semaphores: found integer 3; allowed: a table."),
+        (
+            "# old\nA = 3",
+            "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
+             (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
+             semaphores, logging, limits, expiry, queue.",
+        ),
+        (
+            "[semaphore]\nA = 3",
+            "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
+             litter_collection_interval, semaphores, logging, limits, expiry, queue.",
+        ),
+        (
+            "litter_collection_interval = \"often\"",
+            "throttle.toml:1: litter_collection_interval: found string \"often\"; allowed: a duration such as \
+             \"30s\" or \"1h 30m\", from 0s to 100years.",
+        ),
+        (
+            "[logging.stdrr]\nlevel = \"INFO\"",
+            "throttle.toml:1: logging.stdrr: unknown key; did you mean \"stderr\"? Known keys: stderr, gelf.",
+        ),
+        (
+            "[logging.stderr]\nlevel = \"LOUD\"",
+            "throttle.toml:2: logging.stderr.level: found string \"LOUD\"; allowed: one of \"ERROR\", \"WARN\", \
+             \"INFO\", \"DEBUG\", \"TRACE\", \"OFF\".",
+        ),
+        (
+            "[logging.stderr]\nformat = \"json\"",
+            "throttle.toml:2: logging.stderr.format: unknown key; remove it (older versions ignored such keys). \
+             Known keys: level.",
+        ),
+        (
+            "\n[logging.gelf]\nname = \"A\"\nhost = \"h\"",
+            "throttle.toml:2: logging.gelf.port: missing; allowed: an integer from 1 to 65535.",
+        ),
+        (
+            "[logging.gelf]\nname = \"A\"\nhost = \"h\"\nport = 70000",
+            "throttle.toml:4: logging.gelf.port: found integer 70000; allowed: an integer from 1 to 65535.",
+        ),
+        (
+            "[limits]\nbody-bytes = 1",
+            "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: body_bytes, \
+             connections, blocked_requests, peers, locks_per_peer, waiters_per_semaphore, expires_in_max, \
+             head_timeout, body_timeout, idle_timeout.",
+        ),
+        (
+            "[limits]\nbody_bytes = true",
+            "throttle.toml:2: limits.body_bytes: found boolean true; allowed: an integer from 1024 to 67108864.",
+        ),
+        (
+            "[expiry]\nmargin = \"2h\"",
+            "throttle.toml:2: expiry.margin: found string \"2h\"; allowed: a duration such as \"30s\" or \"1h \
+             30m\", from 0s to 1h.",
+        ),
+        (
+            "[queue]\nageing = \"1h\"",
+            "throttle.toml:2: queue.ageing: unknown key; did you mean \"ageing_step\"? Known keys: ageing_step.",
+        ),
+        ("port = 70000", "throttle.toml:1: port: found integer 70000; allowed: an integer from 0 to 65535."),
+        (
+            "address = [\"::1\"]",
+            "throttle.toml:1: address: found an array; allowed: an address or host name to listen on, as a string \
+             that is not empty.",
+        ),
+    ];
+    check(&cases);
+}
+
+#[test]
+fn syntax_errors_are_one_line_with_the_place() {
+    for (text, line) in [("[semaphores\nA = 1", 1), ("\n\nA 1", 3), ("[semaphores]\nA = ", 2), ("a = \"x", 1)]
+    {
+        let error = parse("throttle.toml", text).expect_err(text);
+        assert_eq!(error.line(), Some(line), "{text}: {error}");
+        assert!(
+            error.to_string().contains("not valid TOML: ") && !error.to_string().contains('\n'),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_file_is_the_default() {
+    let loaded = load(std::path::Path::new("no such directory/throttle.toml")).expect("default");
+    assert_eq!(loaded, Loaded { config: Config::default(), found: false });
+}
+
+#[test]
+fn unreadable_files_say_so() {
+    let directory = std::env::temp_dir();
+    let error = load(&directory).expect_err("a directory").to_string();
+    assert!(error.ends_with("is a directory; name a file with -c (--configuration)."), "{error}");
+
+    let path = directory.join(format!("throttle-config-{}.toml", std::process::id()));
+    std::fs::write(&path, b"[semaphores]\n\xff = 1").expect("writable");
+    let error = load(&path).expect_err("not UTF-8");
+    std::fs::write(&path, "\u{feff}port = 1").expect("writable");
+    let marked = load(&path);
+    std::fs::remove_file(&path).expect("removable");
+    assert_eq!(error.line(), Some(2));
+    assert!(error.to_string().ends_with("not UTF-8 text; save the file as UTF-8."), "{error}");
+    assert_eq!(marked.expect("valid").config.port, Some(1));
+}

@@ -1,0 +1,228 @@
+//! What can be asked of the engine: the commands of the core, and waiting for a grant.
+
+use std::{error::Error, fmt, time::Duration};
+
+use rand::Rng as _;
+use throttle_core::{
+    Acquire, AcquireError, EndCause, Labels, LimitReached, PeerId, ReleaseError, Restore, RestoreError,
+    RestoreLock, Status, Time, UnknownPeer, UnknownSemaphore,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    blocked::TooManyBlocked,
+    handle::{Engine, Shared},
+};
+
+/// Why locks are not to be had by asking this way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcquireRefusal {
+    /// The core refused the request.
+    Refused(AcquireError),
+    /// The peer could not be made.
+    Limit(LimitReached),
+    /// The peer could not be restored.
+    Restore(RestoreError),
+    /// The request is in the queue, but cannot wait there with its connection open.
+    TooManyBlocked(TooManyBlocked),
+}
+
+/// A peer of the first dialect: what it holds and asks for comes with every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Joint<'a> {
+    /// Its id.
+    pub peer: PeerId,
+    /// The length of its lease.
+    pub expires_in: Duration,
+    /// What it holds.
+    pub active: &'a [(&'a str, i64)],
+    /// What it asks for.
+    pub pending: &'a [(&'a str, i64)],
+}
+
+impl Engine {
+    /// Makes a peer that holds nothing.
+    pub fn new_peer(&self, expires_in: Duration, labels: Option<Labels>) -> Result<PeerId, LimitReached> {
+        self.with(|shared, now| {
+            let random = shared.random.next_u64();
+            shared.core.new_peer(now, expires_in, random, labels)
+        })
+    }
+
+    /// Moves the end of a peer's lease.
+    pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
+        self.with(|shared, now| shared.core.heartbeat(now, peer, expires_in))
+    }
+
+    /// Ends a peer. Tells whether it was known.
+    pub fn end_peer(&self, peer: PeerId, cause: EndCause) -> bool {
+        self.with(|shared, now| shared.core.end_peer(now, peer, cause))
+    }
+
+    /// Releases what a peer has on one semaphore.
+    pub fn release_lock(&self, peer: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
+        self.with(|shared, now| shared.core.release_lock(now, peer, semaphore))
+    }
+
+    /// Whether a peer waits for nothing.
+    pub fn is_acquired(&self, peer: PeerId) -> Result<bool, UnknownPeer> {
+        self.view(|core| Ok(core.peer(peer)?.is_acquired()))
+    }
+
+    /// What is left of a semaphore; negative when it is overcommitted.
+    pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
+        self.view(|core| Ok(core.semaphore(semaphore)?.remainder()))
+    }
+
+    /// Brings back a peer that this server does not know.
+    pub fn restore(&self, restore: &Restore<'_>) -> Result<(), RestoreError> {
+        self.with(|shared, now| shared.core.restore(now, restore))
+    }
+
+    /// Asks for locks; if they are not granted at once, waits for them up to `block_for`.
+    ///
+    /// The wait ends, still pending, when the promised time of the peer is over, so that its client can ask
+    /// again within the margin. Dropping the future leaves the request in the queue until its peer ends.
+    pub async fn acquire(
+        &self,
+        request: &Acquire<'_>,
+        block_for: Duration,
+    ) -> Result<Status, AcquireRefusal> {
+        let (status, until) = self.with(|shared, now| (shared.core.acquire(now, request), now + block_for));
+        let status = status.map_err(AcquireRefusal::Refused)?;
+        if status != Status::Pending || block_for.is_zero() || request.expires_in == Some(Duration::ZERO) {
+            return Ok(status);
+        }
+        if !self.wait(request.peer, until).await? {
+            return Ok(Status::Pending);
+        }
+        self.view(|core| {
+            let peer = core.peer(request.peer).map_err(|_| AcquireError::UnknownPeer)?;
+            // Whoever released the lock from elsewhere meanwhile ended the wait too.
+            let mut locks = request.locks.iter().map(|(semaphore, _)| peer.lock(semaphore));
+            let first = locks.next().flatten();
+            let is_held = first.is_some() && locks.all(|lock| lock.is_some());
+            Ok(if is_held { Status::Acquired(first.and_then(|lock| lock.token())) } else { Status::Pending })
+        })
+        .map_err(AcquireRefusal::Refused)
+    }
+
+    /// Makes a peer together with its request, without waiting. A refused request leaves no peer behind.
+    pub fn new_peer_with_locks(
+        &self,
+        locks: &[(&str, i64)],
+        expires_in: Duration,
+    ) -> Result<(PeerId, Status), AcquireRefusal> {
+        self.with(|shared, now| {
+            let random = shared.random.next_u64();
+            // A peer whose lease has no length would end before it could ask.
+            let lease = expires_in.max(Duration::from_secs(1));
+            let peer = shared.core.new_peer(now, lease, random, None).map_err(AcquireRefusal::Limit)?;
+            let request = Acquire { peer, locks, priority: 0, expires_in: Some(expires_in) };
+            match shared.core.acquire(now, &request) {
+                Ok(status) => Ok((peer, status)),
+                Err(error) => {
+                    shared.core.end_peer(now, peer, EndCause::Released);
+                    Err(AcquireRefusal::Refused(error))
+                }
+            }
+        })
+    }
+
+    /// A heartbeat that brings an unknown peer back with what it holds and asks for. What a known peer says
+    /// of its locks is not looked at.
+    pub fn keep_or_restore(&self, joint: &Joint<'_>) -> Result<(), AcquireRefusal> {
+        self.with(|shared, now| shared.keep_or_restore(now, joint))
+    }
+
+    /// Like [`Engine::keep_or_restore`], then waits up to `block_for` until nothing is pending. Tells whether
+    /// that is so.
+    pub async fn keep_or_restore_and_wait(
+        &self,
+        joint: &Joint<'_>,
+        block_for: Duration,
+    ) -> Result<bool, AcquireRefusal> {
+        let until = self.with(|shared, now| shared.keep_or_restore(now, joint).map(|()| now + block_for))?;
+        if joint.expires_in.is_zero() {
+            return Ok(joint.pending.is_empty());
+        }
+        self.wait(joint.peer, until).await
+    }
+
+    /// Waits until the peer waits for nothing any more. `false`: its time, or that until `until`, is over.
+    async fn wait(&self, peer: PeerId, until: Time) -> Result<bool, AcquireRefusal> {
+        loop {
+            let step = self.with(|shared, now| {
+                let seen =
+                    shared.core.peer(peer).map_err(|_| AcquireRefusal::Refused(AcquireError::UnknownPeer))?;
+                if seen.is_acquired() {
+                    return Ok(Step::Over(true));
+                }
+                // A heartbeat moves the promised time, so it is looked at again when it is over.
+                let at = until.min(seen.expires_at());
+                if shared.is_draining || at <= now {
+                    return Ok(Step::Over(false));
+                }
+                let (ticket, woken) = shared.blocked.enter(peer).map_err(AcquireRefusal::TooManyBlocked)?;
+                Ok(Step::Wait { ticket, woken, pause: at.since(now) })
+            })?;
+            match step {
+                Step::Over(is_acquired) => return Ok(is_acquired),
+                Step::Wait { ticket, woken, pause } => {
+                    let _place = Place { engine: self, peer, ticket };
+                    // Woken or not, the state of the peer says what is the matter.
+                    let _ = tokio::time::timeout(pause, woken).await;
+                }
+            }
+        }
+    }
+}
+
+enum Step {
+    Over(bool),
+    Wait { ticket: u64, woken: oneshot::Receiver<()>, pause: Duration },
+}
+
+/// A place among the blocked requests; given up when the wait ends, or its client hangs up.
+struct Place<'a> {
+    engine: &'a Engine,
+    peer: PeerId,
+    ticket: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.engine.lock().blocked.leave(self.peer, self.ticket);
+    }
+}
+
+impl Shared {
+    fn keep_or_restore(&mut self, now: Time, joint: &Joint<'_>) -> Result<(), AcquireRefusal> {
+        if self.core.heartbeat(now, joint.peer, joint.expires_in).is_ok() {
+            return Ok(());
+        }
+        let locks: Vec<_> = joint
+            .active
+            .iter()
+            .map(|&(semaphore, count)| RestoreLock { semaphore, count, token: None })
+            .collect();
+        let (peer, lease) = (joint.peer, joint.expires_in.max(Duration::from_secs(1)));
+        let restore = Restore { peer, expires_in: lease, locks: &locks };
+        self.core.restore(now, &restore).map_err(AcquireRefusal::Restore)?;
+        let request = Acquire { peer, locks: joint.pending, priority: 0, expires_in: Some(joint.expires_in) };
+        self.core.acquire(now, &request).map(drop).map_err(AcquireRefusal::Refused)
+    }
+}
+
+impl fmt::Display for AcquireRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Limit(error) => error.fmt(f),
+            Self::Restore(error) => error.fmt(f),
+            Self::TooManyBlocked(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for AcquireRefusal {}

@@ -1,0 +1,117 @@
+//! The engine itself: the core behind its mutex, and what follows from every command.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::{SeedableRng, rngs::StdRng};
+use throttle_core::{Core, Event, Settings, Spec, Time};
+use tokio::sync::Notify;
+
+use super::{blocked::Blocked, clock::Clock};
+use crate::metrics::Recorder;
+
+/// Serves commands on one core. Cheap to share behind an [`Arc`].
+pub struct Engine {
+    shared: Mutex<Shared>,
+    /// Told when something falls due earlier than the driver expects.
+    pub(super) earlier: Notify,
+}
+
+pub(super) struct Shared {
+    pub(super) core: Core,
+    pub(super) clock: Clock,
+    pub(super) random: StdRng,
+    pub(super) blocked: Blocked,
+    /// No request may wait any longer.
+    pub(super) is_draining: bool,
+    /// When the driver looks at the core next.
+    pub(super) armed_for: Time,
+    recorder: Recorder,
+}
+
+impl Engine {
+    /// An engine that starts with empty state and these semaphores.
+    ///
+    /// Fails only if the system has no randomness to give.
+    pub fn new(
+        settings: Settings,
+        blocked_limit: usize,
+        semaphores: &[(String, Spec)],
+        recorder: Recorder,
+    ) -> Result<Arc<Self>, getrandom::Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        let mut clock = Clock::start();
+        let now = clock.now();
+        // Microseconds of the time of day exceed what any earlier run can have counted up to.
+        let mut core = Core::new(settings, now.as_micros(), getrandom::u64()?);
+        for (name, spec) in semaphores {
+            core.set_semaphore(now, name, *spec);
+        }
+        let mut shared = Shared {
+            core,
+            clock,
+            random: StdRng::from_seed(seed),
+            blocked: Blocked::new(blocked_limit),
+            is_draining: false,
+            armed_for: Time::default(),
+            recorder,
+        };
+        shared.publish();
+        Ok(Arc::new(Self { shared: Mutex::new(shared), earlier: Notify::new() }))
+    }
+
+    /// Runs `command` on the core as it is now, and lets everything follow that it makes happen.
+    pub(super) fn with<R>(&self, command: impl FnOnce(&mut Shared, Time) -> R) -> R {
+        let mut shared = self.lock();
+        let now = shared.clock.now();
+        shared.core.advance(now);
+        let reply = command(&mut shared, now);
+        shared.publish();
+        let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
+        drop(shared);
+        if is_due_earlier {
+            self.earlier.notify_one();
+        }
+        reply
+    }
+
+    /// A look at the core as it is now.
+    pub fn view<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
+        self.with(|shared, _| look(&shared.core))
+    }
+
+    /// How many requests wait for a grant while their connection is open.
+    pub fn blocked_requests(&self) -> usize {
+        self.lock().blocked.count()
+    }
+
+    /// Answers every request that waits as if its time were over, now and from now on.
+    pub fn drain(&self) {
+        let mut shared = self.lock();
+        shared.is_draining = true;
+        shared.blocked.wake_all();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A thread that panicked ends the process in release builds; in tests the others may go on.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Counts what happened, and wakes those whom it concerns.
+    fn publish(&mut self) {
+        if !self.core.has_events() {
+            return;
+        }
+        for event in self.core.drain_events() {
+            self.recorder.record(&event);
+            match event {
+                Event::Granted { peer, waited: Some(_), .. }
+                | Event::Withdrawn { peer, .. }
+                | Event::PeerEnded { peer, .. } => self.blocked.wake(peer),
+                _ => {}
+            }
+        }
+    }
+}

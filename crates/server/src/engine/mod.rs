@@ -1,0 +1,16 @@
+//! The shell around the state machine: it owns the [`Core`](throttle_core::Core), tells it the time, and wakes
+//! whoever waits for what it decides.
+//!
+//! The core sits behind one mutex. A request that can be answered at once takes it, runs a command of
+//! a microsecond or less, and answers from its own task: no channel, no other task, no wake-up is on its way.
+//! `cargo run --release -p throttle-bench -- --engine` compares this with a task that owns the core.
+
+mod blocked;
+mod clock;
+mod commands;
+mod driver;
+mod handle;
+
+pub use blocked::TooManyBlocked;
+pub use commands::{AcquireRefusal, Joint};
+pub use handle::Engine;

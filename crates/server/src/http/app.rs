@@ -1,0 +1,42 @@
+//! What every handler can reach.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::HeaderValue;
+
+use crate::{config::Limits, engine::Engine, metrics::Metrics};
+
+/// Shared by all handlers.
+pub struct App {
+    /// Who decides.
+    pub engine: Arc<Engine>,
+    /// What Prometheus is told.
+    pub metrics: Metrics,
+    /// The largest body that a request may have, in bytes.
+    pub body_bytes_max: usize,
+    /// The time in which a body must arrive once its head is there.
+    pub body_timeout: Duration,
+    /// The longest lease that a client may ask for.
+    pub expires_in_max: Duration,
+    /// Identifies this server since it started with empty state; part of every answer.
+    pub instance: HeaderValue,
+}
+
+impl App {
+    /// Fails only if the system has no randomness to give.
+    pub fn new(
+        engine: Arc<Engine>,
+        metrics: Metrics,
+        limits: &Limits,
+    ) -> Result<Arc<Self>, getrandom::Error> {
+        let instance = format!("{:016x}", getrandom::u64()?);
+        Ok(Arc::new(Self {
+            engine,
+            metrics,
+            body_bytes_max: limits.body_bytes,
+            body_timeout: limits.body_timeout,
+            expires_in_max: limits.expires_in_max,
+            instance: HeaderValue::try_from(instance).unwrap_or(HeaderValue::from_static("0")),
+        }))
+    }
+}

@@ -1,0 +1,96 @@
+//! Locks: asked for, waited for, released.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode},
+    response::IntoResponse as _,
+};
+use serde::Deserialize;
+use throttle_core::{Acquire, Status};
+
+use super::answer::{self, Answer, text};
+use crate::http::{
+    App,
+    extract::{self, PathOf},
+    refusal::Refusal,
+    site,
+};
+
+const FENCING_TOKEN: HeaderName = HeaderName::from_static("throttle-fencing-token");
+
+#[derive(Deserialize)]
+struct AcquireQuery {
+    block_for: Option<String>,
+    expires_in: Option<String>,
+}
+
+pub(in crate::http) async fn acquire(
+    State(app): State<Arc<App>>,
+    path: PathOf<(String, String)>,
+    request: Request,
+) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    // The body is read first, so that a client that still sends it can read the refusal.
+    let count: i64 = extract::json(&app, &parts.headers, body, "the count, a whole number such as 1").await?;
+    let (peer, semaphore) = extract::path(path)?;
+    let peer = extract::peer_id(&peer)?;
+    let (mut block_for, mut expires_in) = (Duration::ZERO, None);
+    if parts.uri.query().is_some() {
+        let query: AcquireQuery = extract::query(&mut parts, "?block_for=10s&expires_in=5m").await?;
+        let max = app.expires_in_max;
+        if let Some(text) = query.block_for {
+            block_for = extract::duration("block_for", &text, max)?;
+        }
+        expires_in = query.expires_in.map(|text| extract::duration("expires_in", &text, max)).transpose()?;
+    }
+    let locks = [(semaphore.as_str(), count)];
+    let request = Acquire { peer, locks: &locks, priority: 0, expires_in };
+    match app.engine.acquire(&request, block_for).await? {
+        Status::Pending => Ok(answer::peer(StatusCode::ACCEPTED, peer)),
+        Status::Acquired(token) => {
+            let mut response = answer::peer(StatusCode::OK, peer);
+            if let Some(token) = token {
+                response.headers_mut().insert(FENCING_TOKEN, HeaderValue::from(token.0));
+            }
+            Ok(response)
+        }
+    }
+}
+
+pub(in crate::http) async fn release_lock(
+    State(app): State<Arc<App>>,
+    path: PathOf<(String, String)>,
+) -> Answer {
+    let (peer, semaphore) = extract::path(path)?;
+    app.engine.release_lock(extract::peer_id(&peer)?, &semaphore)?;
+    Ok(text(StatusCode::OK, "Ok"))
+}
+
+/// `GET /peers/{peer}/is_acquired`; nothing else can be got below a peer.
+pub(in crate::http) async fn is_acquired(
+    State(app): State<Arc<App>>,
+    path: PathOf<(String, String)>,
+) -> Answer {
+    match extract::path(path)? {
+        (peer, name) if name == "is_acquired" => {
+            Ok(Json(app.engine.is_acquired(extract::peer_id(&peer)?)?).into_response())
+        }
+        _ => Ok(site::not_found(State(app), axum::http::Method::GET).await),
+    }
+}
+
+#[derive(Deserialize)]
+struct RemainderQuery {
+    semaphore: String,
+}
+
+pub(in crate::http) async fn remainder(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let query: RemainderQuery = extract::query(&mut parts, "?semaphore=A").await?;
+    let remainder = app.engine.remainder(&query.semaphore).map_err(Refusal::from)?;
+    Ok(Json(remainder).into_response())
+}

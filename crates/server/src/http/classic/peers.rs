@@ -1,0 +1,129 @@
+//! Peers: made, kept, listed, restored, released.
+
+use std::{collections::BTreeMap, convert::Infallible, fmt::Write as _, sync::Arc};
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use throttle_core::{EndCause, PeerId, Restore, RestoreLock, Token};
+
+use super::answer::{self, Answer, text};
+use crate::{
+    engine::Joint,
+    http::{
+        App,
+        extract::{self, Locks, PathOf},
+        refusal::Refusal,
+    },
+};
+
+/// How many peers are read in one go while they are listed, so that a long list holds up no grant.
+const PAGE: usize = 1024;
+
+#[derive(Deserialize)]
+struct NewPeer {
+    expires_in: String,
+}
+
+pub(in crate::http) async fn new_peer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
+    let NewPeer { expires_in } = extract::json(&app, &headers, body, r#"{"expires_in": "5m"}"#).await?;
+    let expires_in = extract::duration("expires_in", &expires_in, app.expires_in_max)?;
+    Ok(answer::peer(StatusCode::OK, app.engine.new_peer(expires_in, None)?))
+}
+
+/// In the first dialect a heartbeat also says what the peer holds, and brings it back if need be.
+#[derive(Deserialize)]
+struct Heartbeat {
+    expires_in: String,
+    active: Option<Locks>,
+}
+
+pub(in crate::http) async fn heartbeat(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let peer = extract::peer_id(&extract::path(path)?);
+    let Heartbeat { expires_in, active } =
+        extract::json(&app, &headers, body, r#"{"expires_in": "5m"}"#).await?;
+    let (peer, expires_in) = (peer?, extract::duration("expires_in", &expires_in, app.expires_in_max)?);
+    match active {
+        None => app.engine.heartbeat(peer, expires_in)?,
+        Some(active) => {
+            let joint = Joint { peer, expires_in, active: &extract::locks(&active), pending: &[] };
+            app.engine.keep_or_restore(&joint)?;
+        }
+    }
+    Ok(text(StatusCode::OK, "Ok"))
+}
+
+pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+    let peer = extract::peer_id(&extract::path(path)?)?;
+    let was_known = app.engine.end_peer(peer, EndCause::Released);
+    Ok(Json(if was_known { "Peer released" } else { "Peer not found" }).into_response())
+}
+
+/// The list is sent page by page: a peer that lives all the while is in it once.
+pub(in crate::http) async fn list_peers(State(app): State<Arc<App>>) -> Response {
+    let pages =
+        std::iter::once(Bytes::from_static(b"[")).chain(peer_pages(app)).chain([Bytes::from_static(b"]")]);
+    let body = Body::from_stream(futures_util::stream::iter(pages.map(Ok::<_, Infallible>)));
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+fn peer_pages(app: Arc<App>) -> impl Iterator<Item = Bytes> {
+    let mut after = None;
+    std::iter::from_fn(move || {
+        let mut page = String::new();
+        app.engine.view(|core| {
+            for (cursor, peer) in core.peers(after).take(PAGE) {
+                let comma = if after.is_none() { "" } else { "," };
+                after = Some(cursor);
+                // Writing to a string cannot fail.
+                let _ = write!(page, r#"{comma}{{"id":{}}}"#, peer.id());
+            }
+        });
+        (!page.is_empty()).then(|| Bytes::from(page))
+    })
+}
+
+#[derive(Deserialize)]
+struct RestoreBody {
+    expires_in: String,
+    peer_id: u64,
+    acquired: Locks,
+    #[serde(default)]
+    tokens: BTreeMap<String, String>,
+}
+
+pub(in crate::http) async fn restore(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
+    let example = r#"{"expires_in": "5m", "peer_id": 42, "acquired": {"A": 3}}"#;
+    let body: RestoreBody = extract::json(&app, &headers, body, example).await?;
+    let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
+    let mut locks = Vec::with_capacity(body.acquired.len());
+    for (semaphore, &count) in &body.acquired {
+        let token = body.tokens.get(semaphore).map(|text| token(text)).transpose()?;
+        locks.push(RestoreLock { semaphore, count, token });
+    }
+    app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks })?;
+    Ok(text(StatusCode::OK, "Ok"))
+}
+
+fn token(text: &str) -> Result<Token, Refusal> {
+    text.parse().map(Token).map_err(|_| {
+        Refusal::Invalid(format!(
+            "{text:?} is not a fencing token: a string of digits, as the server gave it."
+        ))
+    })
+}
+
+/// Expiry is exact, so there is never anything to remove.
+pub(in crate::http) async fn remove_expired() -> Json<u64> {
+    Json(0)
+}

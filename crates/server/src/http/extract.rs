@@ -1,0 +1,93 @@
+//! Reading requests: every mistake in one becomes a sentence that says what would be right.
+
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, Path, Query, rejection::PathRejection},
+    http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use throttle_core::PeerId;
+
+use super::{app::App, refusal::Refusal};
+use crate::net;
+
+/// A JSON body. `example` shows a right one.
+pub(super) async fn json<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    example: &str,
+) -> Result<T, Refusal> {
+    let is_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
+    let body = net::read_body(body, app.body_bytes_max, app.body_timeout).await?;
+    if !is_json {
+        return Err(Refusal::NotJson);
+    }
+    serde_json::from_slice(&body).map_err(|error| {
+        Refusal::Invalid(format!("The body is not what it should be: {error}. Expected: {example}"))
+    })
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5
+            && essence.is_char_boundary(essence.len() - 5)
+            && essence.split_at(essence.len() - 5).1.eq_ignore_ascii_case("+json"))
+}
+
+/// The path parameters of `/peers/{peer}` and what is below it.
+pub(super) type PathOf<T> = Result<Path<T>, PathRejection>;
+
+pub(super) fn path<T>(path: PathOf<T>) -> Result<T, Refusal> {
+    match path {
+        Ok(Path(parts)) => Ok(parts),
+        Err(rejection) => Err(Refusal::Invalid(format!(
+            "The path cannot be read: {}. Names in it are percent-encoded UTF-8.",
+            rejection.body_text()
+        ))),
+    }
+}
+
+pub(super) fn peer_id(text: &str) -> Result<PeerId, Refusal> {
+    u64::from_str(text).map(PeerId).map_err(|_| {
+        Refusal::Invalid(format!(
+            "{text:?} is not the id of a peer: an integer from 0 to {}, as the server gave it.",
+            u64::MAX
+        ))
+    })
+}
+
+/// The query, form-decoded.
+pub(super) async fn query<T: DeserializeOwned>(parts: &mut Parts, example: &str) -> Result<T, Refusal> {
+    match Query::<T>::from_request_parts(parts, &()).await {
+        Ok(Query(query)) => Ok(query),
+        Err(rejection) => Err(Refusal::Invalid(format!(
+            "The query cannot be read: {}. Expected: {example}",
+            rejection.body_text()
+        ))),
+    }
+}
+
+/// A human-readable duration called `name`, no longer than `max`.
+pub(super) fn duration(name: &str, text: &str, max: Duration) -> Result<Duration, Refusal> {
+    let invalid = |reason: String| {
+        Refusal::Invalid(format!(
+            "{name} is {text:?}: {reason}. Expected a duration from 0s to {} such as \"30s\", \"5m\", \"250ms\" \
+             or \"1h 30m\".",
+            humantime::format_duration(max)
+        ))
+    };
+    let duration = humantime::parse_duration(text).map_err(|error| invalid(error.to_string()))?;
+    if duration > max { Err(invalid("that is too long".to_owned())) } else { Ok(duration) }
+}
+
+/// Locks as a client names them.
+pub(super) type Locks = BTreeMap<String, i64>;
+
+/// The same locks as the engine takes them.
+pub(super) fn locks(locks: &Locks) -> Vec<(&str, i64)> {
+    locks.iter().map(|(semaphore, &count)| (semaphore.as_str(), count)).collect()
+}

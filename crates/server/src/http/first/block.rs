@@ -1,0 +1,60 @@
+//! `POST /peers/{peer}/block_until_acquired`: waits until a peer has all it asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::Method,
+    response::IntoResponse as _,
+};
+use serde::Deserialize;
+
+use crate::{
+    engine::Joint,
+    http::{
+        App,
+        classic::Answer,
+        extract::{self, Locks, PathOf},
+        site,
+    },
+};
+
+#[derive(Deserialize)]
+struct BlockQuery {
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct BlockBody {
+    expires_in: String,
+    #[serde(default)]
+    active: Locks,
+    #[serde(default)]
+    pending: Locks,
+}
+
+pub(in crate::http) async fn block_until_acquired(
+    State(app): State<Arc<App>>,
+    path: PathOf<(String, String)>,
+    request: Request,
+) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    let (peer, name) = extract::path(path)?;
+    if name != "block_until_acquired" {
+        return Ok(site::not_found(State(app), Method::POST).await);
+    }
+    let example = r#"{"expires_in": "5m", "active": {}, "pending": {"A": 1}}"#;
+    let body: BlockBody = extract::json(&app, &parts.headers, body, example).await?;
+    let query: BlockQuery = extract::query(&mut parts, "?timeout_ms=5000").await?;
+    let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
+    let joint = Joint {
+        peer: extract::peer_id(&peer)?,
+        expires_in,
+        active: &extract::locks(&body.active),
+        pending: &extract::locks(&body.pending),
+    };
+    // Without a time limit of its own the wait ends with the promised time of the peer.
+    let block_for = query.timeout_ms.map_or(expires_in, Duration::from_millis);
+    Ok(Json(app.engine.keep_or_restore_and_wait(&joint, block_for).await?).into_response())
+}

@@ -1,0 +1,16 @@
+//! HTTP: one folder a dialect, each a thin adapter over the same commands of the engine.
+//!
+//! - `classic`: clients 0.2.0 to 0.5.13.
+//! - `first`: clients 0.1.0 to 0.1.9.
+//! - `site`: what people and monitoring ask for.
+
+mod app;
+mod classic;
+mod extract;
+mod first;
+mod refusal;
+mod router;
+mod site;
+
+pub use app::App;
+pub use router::router;

@@ -1,0 +1,128 @@
+//! Why a request is refused, before any dialect puts it into its words.
+
+use throttle_core::{AcquireError, LimitReached, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore};
+
+use crate::{
+    engine::{AcquireRefusal, TooManyBlocked},
+    net::BodyError,
+};
+
+/// Every reason for which a request does not get what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The request makes no sense; the sentence says what is wrong and what would be right.
+    Invalid(String),
+    /// The body is not declared to be JSON.
+    NotJson,
+    /// The body is larger than this many bytes.
+    TooLarge(usize),
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The peer expired, was released, or never existed.
+    UnknownPeer,
+    /// No semaphore has this name.
+    UnknownSemaphore(String),
+    /// The count is above the full count.
+    ExceedsMax { semaphore: String, count: i64, max: i64 },
+    /// The level is not below what the peer holds.
+    Hierarchy { semaphore: String, level: i32, held: i32 },
+    /// The peer waits for something else.
+    AlreadyPending,
+    /// The peer is known and holds other locks than it says.
+    RestoreConflict,
+    /// A bound of the server is reached; the sentence names it.
+    Limit(String),
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { limit } => Self::TooLarge(limit),
+            BodyError::Late => Self::TooSlow,
+            BodyError::Broken(_) => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<UnknownPeer> for Refusal {
+    fn from(_: UnknownPeer) -> Self {
+        Self::UnknownPeer
+    }
+}
+
+impl From<UnknownSemaphore> for Refusal {
+    fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
+        Self::UnknownSemaphore(name.to_string())
+    }
+}
+
+impl From<LimitReached> for Refusal {
+    fn from(limit: LimitReached) -> Self {
+        Self::Limit(limit.to_string())
+    }
+}
+
+impl From<TooManyBlocked> for Refusal {
+    fn from(limit: TooManyBlocked) -> Self {
+        Self::Limit(limit.to_string())
+    }
+}
+
+impl From<AcquireError> for Refusal {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::UnknownSemaphore(name) => UnknownSemaphore(name).into(),
+            AcquireError::ExceedsMax { semaphore, count, max } => {
+                Self::ExceedsMax { semaphore: semaphore.to_string(), count, max }
+            }
+            AcquireError::UnknownPeer => Self::UnknownPeer,
+            AcquireError::Hierarchy { semaphore, level, held } => {
+                Self::Hierarchy { semaphore: semaphore.to_string(), level, held }
+            }
+            AcquireError::AlreadyPending => Self::AlreadyPending,
+            AcquireError::Limit(limit) => limit.into(),
+            AcquireError::CountBelowOne { .. } | AcquireError::NamedTwice(_) => Self::sentence(&error),
+        }
+    }
+}
+
+impl From<ReleaseError> for Refusal {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::UnknownPeer => Self::UnknownPeer,
+            ReleaseError::UnknownSemaphore(name) => UnknownSemaphore(name).into(),
+        }
+    }
+}
+
+impl From<RestoreError> for Refusal {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::UnknownSemaphore(name) => UnknownSemaphore(name).into(),
+            RestoreError::Conflict => Self::RestoreConflict,
+            RestoreError::Limit(limit) => limit.into(),
+            RestoreError::CountBelowOne { .. } | RestoreError::NamedTwice(_) => Self::sentence(&error),
+        }
+    }
+}
+
+impl From<AcquireRefusal> for Refusal {
+    fn from(refusal: AcquireRefusal) -> Self {
+        match refusal {
+            AcquireRefusal::Refused(error) => error.into(),
+            AcquireRefusal::Limit(limit) => limit.into(),
+            AcquireRefusal::Restore(error) => error.into(),
+            AcquireRefusal::TooManyBlocked(limit) => limit.into(),
+        }
+    }
+}
+
+impl Refusal {
+    /// An error of the core as a sentence.
+    fn sentence(error: &impl ToString) -> Self {
+        let text = error.to_string();
+        let mut letters = text.chars();
+        let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+        Self::Invalid(format!("{first}{}.", letters.as_str()))
+    }
+}

@@ -1,0 +1,12 @@
+//! The server around the state machine of Throttle: the only place that knows HTTP, JSON, TOML, the clock
+//! and the network. One module a concern; `ARCHITECTURE.md` has the map.
+
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod http;
+pub mod metrics;
+pub mod net;
+pub mod platform;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,249 @@
+//! What Prometheus is told: figures of both older generations under their names, and newer ones.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus::{
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
+};
+use throttle_core::{EndCause, Event, Name, SemaphoreView};
+
+use crate::engine::Engine;
+
+const SEMAPHORE: &[&str] = &["semaphore"];
+
+/// From a millisecond to a day: locks are held for moments or for hours.
+const BUCKETS_SECONDS: &[f64] =
+    &[0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
+
+/// How many semaphores are read in one go while a page of metrics is made, so that it holds up no grant.
+const PAGE: usize = 256;
+
+/// Counts what the core reports.
+pub struct Recorder {
+    families: Families,
+    by_semaphore: HashMap<Name, Series>,
+}
+
+#[derive(Clone)]
+struct Families {
+    grants: IntCounterVec,
+    releases: IntCounterVec,
+    expiries: IntCounterVec,
+    restores: IntCounterVec,
+    overcommits: IntCounterVec,
+    wait_seconds: HistogramVec,
+    hold_seconds: HistogramVec,
+    expired_peers: IntCounter,
+}
+
+/// The counters of one semaphore, looked up once.
+struct Series {
+    grants: IntCounter,
+    releases: IntCounter,
+    expiries: IntCounter,
+    restores: IntCounter,
+    overcommits: IntCounter,
+    wait_seconds: Histogram,
+    hold_seconds: Histogram,
+}
+
+impl Recorder {
+    /// Counts one event.
+    pub fn record(&mut self, event: &Event) {
+        match event {
+            Event::SemaphoreSet { semaphore, .. } => drop(self.series(semaphore)),
+            Event::SemaphoreRemoved { semaphore } => self.forget(semaphore),
+            Event::Granted { semaphore, waited, .. } => {
+                let series = self.series(semaphore);
+                series.grants.inc();
+                series.wait_seconds.observe(waited.map_or(0.0, |waited| waited.as_secs_f64()));
+            }
+            Event::Released { semaphore, held, cause, .. } => {
+                let series = self.series(semaphore);
+                if *cause == EndCause::Expired {
+                    series.expiries.inc()
+                } else {
+                    series.releases.inc()
+                }
+                series.hold_seconds.observe(held.as_secs_f64());
+            }
+            Event::Restored { semaphore, .. } => self.series(semaphore).restores.inc(),
+            Event::Overcommitted { semaphore, .. } => self.series(semaphore).overcommits.inc(),
+            Event::PeerEnded { cause: EndCause::Expired, .. } => self.families.expired_peers.inc(),
+            _ => {}
+        }
+    }
+
+    fn series(&mut self, semaphore: &Name) -> &Series {
+        self.by_semaphore.entry(semaphore.clone()).or_insert_with(|| self.families.series(semaphore))
+    }
+
+    fn forget(&mut self, semaphore: &Name) {
+        self.by_semaphore.remove(semaphore);
+        let Families {
+            grants, releases, expiries, restores, overcommits, wait_seconds, hold_seconds, ..
+        } = &self.families;
+        let label = &[&**semaphore];
+        for counter in [grants, releases, expiries, restores, overcommits] {
+            // It has no series if it was never made; then there is nothing to forget.
+            let _ = counter.remove_label_values(label);
+        }
+        for histogram in [wait_seconds, hold_seconds] {
+            let _ = histogram.remove_label_values(label);
+        }
+    }
+}
+
+impl Families {
+    fn series(&self, semaphore: &str) -> Series {
+        let label = &[semaphore];
+        Series {
+            grants: self.grants.with_label_values(label),
+            releases: self.releases.with_label_values(label),
+            expiries: self.expiries.with_label_values(label),
+            restores: self.restores.with_label_values(label),
+            overcommits: self.overcommits.with_label_values(label),
+            wait_seconds: self.wait_seconds.with_label_values(label),
+            hold_seconds: self.hold_seconds.with_label_values(label),
+        }
+    }
+}
+
+/// Everything that `/metrics` shows.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    /// GETs of what is not there.
+    pub num_404: IntCounter,
+    peers: IntGauge,
+    blocked_requests: IntGauge,
+    /// Made anew for every page, hence by one page at a time.
+    gauges: Mutex<Vec<(GaugeVec, ReadFigure)>>,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounterVec> {
+            let family = IntCounterVec::new(Opts::new(name, help), SEMAPHORE)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let plain = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let histogram = |name: &str, help: &str| -> prometheus::Result<HistogramVec> {
+            let options = HistogramOpts::new(name, help).buckets(BUCKETS_SECONDS.to_vec());
+            let family = HistogramVec::new(options, SEMAPHORE)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok(family)
+        };
+        let figure = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let families = Families {
+            grants: counter("throttle_grants_total", "Locks granted.")?,
+            releases: counter("throttle_releases_total", "Acquired locks that were released.")?,
+            expiries: counter(
+                "throttle_expiries_total",
+                "Acquired locks that ended with the lease of their peer.",
+            )?,
+            restores: counter("throttle_restores_total", "Locks that clients brought back.")?,
+            overcommits: counter(
+                "throttle_overcommits_total",
+                "Times that a restore or a resize left more acquired than max.",
+            )?,
+            wait_seconds: histogram("throttle_wait_seconds", "How long granted requests had waited.")?,
+            hold_seconds: histogram("throttle_hold_seconds", "How long locks were held when they ended.")?,
+            expired_peers: plain("throttle_expired_peers_total", "Peers whose lease ended.")?,
+        };
+        let num_404 = plain("throttle_num_404", "GET requests for pages that do not exist.")?;
+        let peers = figure("throttle_peers", "Live peers.")?;
+        let blocked_requests = figure(
+            "throttle_blocked_requests",
+            "Requests that wait for a grant with their connection open.",
+        )?;
+        let mut gauges = Vec::new();
+        for (name, help, value) in SEMAPHORE_GAUGES {
+            let gauge = GaugeVec::new(Opts::new(*name, *help), SEMAPHORE)?;
+            registry.register(Box::new(gauge.clone()))?;
+            gauges.push((gauge, *value));
+        }
+        Ok(Self { registry, families, num_404, peers, blocked_requests, gauges: Mutex::new(gauges) })
+    }
+
+    /// What counts the events of the core.
+    pub fn recorder(&self) -> Recorder {
+        Recorder { families: self.families.clone(), by_semaphore: HashMap::new() }
+    }
+
+    /// The page in the text format of Prometheus.
+    pub fn render(&self, engine: &Engine) -> prometheus::Result<String> {
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names of removed semaphores must go, so every page starts without any.
+        for (gauge, _) in &*gauges {
+            gauge.reset();
+        }
+        let mut after: Option<Name> = None;
+        loop {
+            let seen = engine.view(|core| {
+                let page = core.semaphores(after.as_deref()).take(PAGE);
+                page.map(|semaphore| {
+                    for (gauge, value) in &*gauges {
+                        gauge.with_label_values(&[&**semaphore.name()]).set(value(&semaphore));
+                    }
+                    semaphore.name().clone()
+                })
+                .last()
+            });
+            let Some(last) = seen else { break };
+            after = Some(last);
+        }
+        self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
+        self.blocked_requests.set(as_gauge(engine.blocked_requests()));
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(String::from_utf8_lossy(&page).into_owned())
+    }
+}
+
+type ReadFigure = fn(&SemaphoreView<'_>) -> f64;
+
+type SemaphoreGauge = (&'static str, &'static str, ReadFigure);
+
+/// The first four names are those of releases up to 0.1, the next three of those up to 0.5.
+const SEMAPHORE_GAUGES: &[SemaphoreGauge] = &[
+    ("throttle_count", "The count acquired. Same as throttle_acquired.", |s| count(s.acquired())),
+    ("throttle_full_count", "The full count. Same as throttle_max.", |s| count(s.spec().max)),
+    ("throttle_pending", "The count that waits to be acquired.", |s| count(s.pending())),
+    ("throttle_acquired", "The count acquired.", |s| count(s.acquired())),
+    ("throttle_max", "The full count.", |s| count(s.spec().max)),
+    (
+        "throttle_longest_pending_sec",
+        "How long the request has waited that waits longest, in seconds.",
+        |s| Duration::as_secs_f64(&s.longest_wait()),
+    ),
+    ("throttle_waiting", "How many requests wait.", |s| count(as_gauge(s.waiting()))),
+];
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float; counts beyond 2^53 lose their last digits"
+)]
+fn count(count: i64) -> f64 {
+    count as f64
+}
+
+fn as_gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,249 @@
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    server::conn::http1::Builder,
+    service::Service,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::Notify,
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+
+use super::{
+    link::{Link, Phase, View, Wire},
+    watched::Watched,
+};
+
+/// How long, and how many bytes, a client may go on sending after its last answer so that it can read that.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 4 << 20;
+/// The same while the server shuts down.
+const LINGER_DRAINING: Duration = Duration::from_millis(100);
+
+/// Any error, as hyper wants it.
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Tells every connection to end.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    begun: AtomicBool,
+    notify: Arc<Notify>,
+}
+
+impl Drain {
+    pub(super) fn begin(&self) {
+        self.begun.store(true, SeqCst);
+        self.notify.notify_waiters();
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) head: Duration,
+    pub(super) idle: Duration,
+}
+
+/// How a connection came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By HTTP: the last answer is written, or the client left between requests.
+    Done,
+    /// The client sent what is not HTTP, and was told so.
+    Malformed,
+    /// The network failed, or the client left in the middle of a request.
+    Lost,
+    /// A head did not arrive in time.
+    HeadTimeout,
+    /// No request came for the idle time, or an answer was not read for so long.
+    IdleTimeout,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn drive<R, W, S, B>(
+    read: R,
+    mut write: W,
+    service: S,
+    http: &Builder,
+    patience: Patience,
+    drain: &Drain,
+) -> End
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    // Made before the first look at the flag, so that a drain in between is not missed.
+    let mut draining = pin!(Arc::clone(&drain.notify).notified_owned());
+    let mut drained = false;
+    let link = Arc::new(Link::new());
+    let wire = Wire { read, link: Arc::clone(&link) };
+    let watched = Watched { service, link: Arc::clone(&link) };
+    let mut connection = http.serve_connection(TokioIo::new(wire), watched);
+    let mut watch = Watch::new(patience);
+    let mut sleep = pin!(sleep_until(watch.since + patience.head));
+    // This lock of tokio's is shared by all connections, so it is taken once and not for each request. The task
+    // keeps its waker for life.
+    let mut registered = false;
+
+    let end = poll_fn(|cx| {
+        if !registered {
+            registered = true;
+            let _ = draining.as_mut().poll(cx);
+        }
+        if !drained && drain.begun.load(SeqCst) {
+            drained = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        loop {
+            let turn = Pin::new(&mut connection).poll(cx);
+            if let Poll::Ready(Err(error)) = &turn
+                && error.is_parse()
+            {
+                link.replace_last(explain);
+            }
+            let sent = link.send(&mut write, cx);
+            match (turn, sent) {
+                (_, Err(_)) => return Poll::Ready(End::Lost),
+                (Poll::Ready(result), _) => return Poll::Ready(end_of(result)),
+                (Poll::Pending, Ok(true)) => {}
+                (Poll::Pending, Ok(false)) => break,
+            }
+        }
+        watch.poll(link.view(), sleep.as_mut(), cx)
+    })
+    .await;
+
+    let view = link.view();
+    if end == End::HeadTimeout && view.phase != Phase::New {
+        link.push(
+            plain("408 Request Timeout", "The head of the request did not arrive in time.\n").as_bytes(),
+        );
+    }
+    let linger = if drained { LINGER_DRAINING } else { LINGER };
+    if end != End::Lost && end != End::IdleTimeout {
+        let read = connection.into_parts().io.into_inner().read;
+        let _ = timeout(linger, close(read, &mut write, &link, view.ended)).await;
+    }
+    end
+}
+
+fn end_of(result: hyper::Result<()>) -> End {
+    match result {
+        Ok(()) => End::Done,
+        Err(error) if error.is_parse() => End::Malformed,
+        Err(_) => End::Lost,
+    }
+}
+
+/// Sends what is left and lets the client read it: a socket that is closed while unread bytes are in it resets the
+/// connection, and the client loses the answer.
+async fn close<R, W>(read: R, write: &mut W, link: &Link, ended: bool) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    poll_fn(|cx| match link.send(write, cx) {
+        Ok(_) if link.view().unsent => Poll::Pending,
+        Ok(_) => Poll::Ready(Ok(())),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await?;
+    write.shutdown().await?;
+    if !ended {
+        discard(read, LINGER_BYTES).await?;
+    }
+    Ok(())
+}
+
+/// Reads to the end of what a client sends, `limit` bytes at most.
+pub(super) async fn discard<R: AsyncRead + Unpin>(read: R, limit: u64) -> io::Result<()> {
+    let mut read = read.take(limit);
+    let mut scratch = [0; 4096];
+    while read.read(&mut scratch).await? > 0 {}
+    Ok(())
+}
+
+/// When the client must have done something. Its timer is set anew only if it would ring too late: most requests
+/// leave it alone.
+struct Watch {
+    patience: Patience,
+    since: Instant,
+    turn: u32,
+}
+
+impl Watch {
+    fn new(patience: Patience) -> Self {
+        Self { patience, since: Instant::now(), turn: 0 }
+    }
+
+    fn poll(&mut self, view: View, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+        if view.turn != self.turn {
+            self.turn = view.turn;
+            // The time for the first head counts from the connection's opening.
+            if view.phase != Phase::First {
+                self.since = Instant::now();
+            }
+        }
+        let (due, end) = match view.phase {
+            Phase::New | Phase::First | Phase::Head => {
+                (Some(self.since + self.patience.head), End::HeadTimeout)
+            }
+            Phase::Busy if !view.unsent => (None, End::IdleTimeout),
+            Phase::Idle | Phase::Busy => (Some(self.since + self.patience.idle), End::IdleTimeout),
+        };
+        if let Some(due) = due
+            && due < sleep.deadline()
+        {
+            sleep.as_mut().reset(due);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            let now = Instant::now();
+            match due {
+                Some(due) if due <= now => return Poll::Ready(end),
+                Some(due) => sleep.as_mut().reset(due),
+                None => sleep.as_mut().reset(now + self.patience.idle),
+            }
+        }
+    }
+}
+
+/// Gives hyper's answer to a malformed request, which has no body, a sentence.
+fn explain(answer: &[u8]) -> Option<String> {
+    let answer = std::str::from_utf8(answer).ok()?;
+    let status = answer.strip_prefix("HTTP/1.1 ")?.strip_suffix("\r\n\r\n")?.lines().next()?;
+    let sentence = match status.get(..3)? {
+        "400" => "This is not a valid HTTP request.\n",
+        "414" => "The address of the request is too long.\n",
+        "431" => "The head of the request is too large.\n",
+        _ => return None,
+    };
+    Some(plain(status, sentence))
+}
+
+/// A whole answer in plain text after which the connection ends.
+pub(super) fn plain(status: &str, sentence: &str) -> String {
+    let retry = if status.starts_with("503") { "retry-after: 1\r\n" } else { "" };
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{retry}\
+         connection: close\r\n\r\n{sentence}",
+        sentence.len()
+    )
+}

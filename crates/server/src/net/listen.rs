@@ -1,0 +1,79 @@
+use std::{fmt, io, net::SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+use crate::platform;
+
+/// Connections that the system keeps ready for us; it may keep fewer.
+const BACKLOG: u32 = 4096;
+
+/// Why the server cannot listen. Displays as one line that names the address and what to do.
+#[derive(Debug)]
+pub struct BindError {
+    address: String,
+    error: io::Error,
+    /// Whether the address was not even found.
+    lookup: bool,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cannot listen on {}: ", self.address)?;
+        let error = &self.error;
+        if self.lookup {
+            return write!(
+                f,
+                "this is no address or host name ({error}). Choose another one with --address."
+            );
+        }
+        match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                f.write_str("the port is in use. Stop the process that uses it, or choose another port with --port.")
+            }
+            io::ErrorKind::AddrNotAvailable => f.write_str(
+                "no network interface of this machine has this address. Choose another one with --address, such as \
+                 0.0.0.0 for all of them.",
+            ),
+            io::ErrorKind::PermissionDenied => f.write_str(
+                "no permission. Choose a port of 1024 or above with --port, or allow this process to use low ports.",
+            ),
+            _ => write!(f, "{error}. Choose another address with --address or another port with --port."),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Listens on a TCP port. `address` is an IP address or a host name, of which the first address that works counts;
+/// port 0 lets the system choose. Call it within a runtime.
+///
+/// # Errors
+///
+/// If the address is not found, or the system refuses it.
+pub async fn bind(address: &str, port: u16) -> Result<TcpListener, BindError> {
+    let host = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let failed = |error, lookup| {
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        BindError { address, error, lookup }
+    };
+    let found = lookup_host((host, port)).await.map_err(|error| failed(error, true))?;
+    let mut last = failed(io::Error::other("it stands for no address"), true);
+    for address in found {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = failed(error, false),
+        }
+    }
+    Err(last)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    platform::reuse_address(&socket)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

@@ -1,0 +1,19 @@
+//! The network: an accept loop on hyper that bounds what a client can make it wait for or hold.
+//!
+//! Hyper parses and writes HTTP; what it writes is collected in memory and sent once per turn, so that pipelined
+//! answers share a system call and an answer never waits for a request that has only begun.
+
+mod body;
+mod drive;
+mod link;
+mod listen;
+mod refuse;
+mod serve;
+mod watched;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{BodyError, read_body};
+pub use listen::{BindError, bind};
+pub use serve::{NetStats, Settings, capacity, serve};

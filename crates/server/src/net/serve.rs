@@ -1,0 +1,294 @@
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    server::conn::http1::Builder,
+    service::Service,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
+};
+use tracing::warn;
+
+use super::{
+    drive::{BoxError, Drain, End, Patience, drive},
+    refuse::refuse,
+};
+use crate::config::Limits;
+
+/// Clients that are being refused at the same time, each for half a second at most.
+const REFUSALS: usize = 128;
+/// Files that this process needs besides its connections.
+const OTHER_FILES: u64 = 64 + REFUSALS as u64;
+/// The largest request head, in bytes.
+const HEAD_BYTES: usize = 64 * 1024;
+/// The pause after the system could not give a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The least time between two records about the same trouble.
+const SELDOM: Duration = Duration::from_mins(1);
+
+/// How connections are served.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Connections that are served at the same time; one more is answered 503. See [`capacity`].
+    pub connections: usize,
+    /// The time in which a head must arrive, and a new connection must send one.
+    pub head_timeout: Duration,
+    /// The time a connection may be open between requests, and an answer may go unread.
+    pub idle_timeout: Duration,
+    /// The time that requests get to end at shutdown.
+    pub grace: Duration,
+    /// What happens is counted here.
+    pub stats: Arc<NetStats>,
+}
+
+impl From<&Limits> for Settings {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            connections: limits.connections,
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.idle_timeout,
+            grace: Duration::from_millis(800),
+            stats: Arc::default(),
+        }
+    }
+}
+
+/// What happened on the network since the start.
+#[derive(Debug, Default)]
+pub struct NetStats {
+    accepted: AtomicU64,
+    closed: AtomicU64,
+    refused: AtomicU64,
+    malformed: AtomicU64,
+    head_timeouts: AtomicU64,
+    accept_errors: AtomicU64,
+}
+
+impl NetStats {
+    /// Connections that are open now, without those that are being refused.
+    pub fn open(&self) -> u64 {
+        let closed = self.closed.load(Relaxed);
+        self.accepted.load(Relaxed).saturating_sub(closed)
+    }
+
+    /// Connections that were served.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Connections that were refused because too many were open.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Connections that ended with a request that is not HTTP.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Relaxed)
+    }
+
+    /// Connections that ended because a head did not arrive in time.
+    pub fn head_timeouts(&self) -> u64 {
+        self.head_timeouts.load(Relaxed)
+    }
+
+    /// Times that the system could not give a connection.
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Relaxed)
+    }
+
+    fn count(&self, end: &End) {
+        match end {
+            End::Malformed => self.malformed.fetch_add(1, Relaxed),
+            End::HeadTimeout => self.head_timeouts.fetch_add(1, Relaxed),
+            End::Done | End::Lost | End::IdleTimeout => 0,
+        };
+    }
+}
+
+/// The connections to serve at most, if `configured` are wanted and the process may open `open_files` files.
+pub fn capacity(configured: usize, open_files: Option<u64>) -> usize {
+    let files = open_files.map(|files| files.saturating_sub(OTHER_FILES).max(16));
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    configured.min(files).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize)
+}
+
+/// Serves HTTP/1.1 until `shutdown` completes; then stops to accept, ends what is idle, and gives the requests
+/// that are being answered the grace of the settings. Returns when all are done or the grace is over.
+///
+/// A `tower` service such as an axum router goes into `hyper_util::service::TowerToHyperService`.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut http = Builder::new();
+    // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
+    http.header_read_timeout(None).max_header_size(HEAD_BYTES);
+    let total = capacity(settings.connections, None);
+    let shared = Arc::new(Shared {
+        http,
+        patience: Patience { head: settings.head_timeout, idle: settings.idle_timeout },
+        drain: Drain::default(),
+        stats: Arc::clone(&settings.stats),
+    });
+    let mut door = Door {
+        slots: Arc::new(Semaphore::new(total)),
+        refusals: Arc::new(Semaphore::new(REFUSALS)),
+        total,
+        full_said: Seldom::default(),
+        error_said: Seldom::default(),
+    };
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let arrived = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            arrived = door.next(&listener, &shared.stats) => arrived,
+        };
+        match arrived {
+            Some(Arrival::Served(stream, slot)) => {
+                shared.stats.accepted.fetch_add(1, Relaxed);
+                tokio::spawn(connection(stream, slot, service.clone(), Arc::clone(&shared)));
+            }
+            Some(Arrival::Refused(stream, place)) => {
+                shared.stats.refused.fetch_add(1, Relaxed);
+                tokio::spawn(async move {
+                    refuse(stream).await;
+                    drop(place);
+                });
+            }
+            None => {}
+        }
+    }
+    drop(listener);
+    shared.drain.begin();
+    let all = u32::try_from(total).unwrap_or(u32::MAX);
+    let _ = timeout(settings.grace, door.slots.acquire_many(all)).await;
+}
+
+struct Shared {
+    http: Builder,
+    patience: Patience,
+    drain: Drain,
+    stats: Arc<NetStats>,
+}
+
+async fn connection<S, B>(stream: TcpStream, slot: OwnedSemaphorePermit, service: S, shared: Arc<Shared>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (read, write) = stream.into_split();
+    let end = drive(read, write, service, &shared.http, shared.patience, &shared.drain).await;
+    shared.stats.count(&end);
+    shared.stats.closed.fetch_add(1, Relaxed);
+    drop(slot);
+}
+
+enum Arrival {
+    Served(TcpStream, OwnedSemaphorePermit),
+    Refused(TcpStream, OwnedSemaphorePermit),
+}
+
+/// Lets connections in.
+struct Door {
+    slots: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    total: usize,
+    full_said: Seldom,
+    error_said: Seldom,
+}
+
+impl Door {
+    /// The next connection; `None` if the system had none to give after all.
+    async fn next(&mut self, listener: &TcpListener, stats: &NetStats) -> Option<Arrival> {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                self.failed(&error, stats).await;
+                return None;
+            }
+        };
+        // Fails only on a connection that is already gone, which then shows when it is read.
+        let _ = stream.set_nodelay(true);
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Some(Arrival::Served(stream, slot));
+        }
+        if self.full_said.now() {
+            warn!(
+                target: "throttle",
+                limit = self.total,
+                "All connections are in use; further ones are answered 503. Raise limits.connections, and the \
+                 limit of open files, if they are needed."
+            );
+        }
+        // With every place taken, whoever connects has to wait for one in the backlog.
+        tokio::select! {
+            biased;
+            Ok(slot) = Arc::clone(&self.slots).acquire_owned() => Some(Arrival::Served(stream, slot)),
+            Ok(place) = Arc::clone(&self.refusals).acquire_owned() => Some(Arrival::Refused(stream, place)),
+            else => None,
+        }
+    }
+
+    async fn failed(&mut self, error: &io::Error, stats: &NetStats) {
+        // These concern the one connection that is lost, not the next.
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        stats.accept_errors.fetch_add(1, Relaxed);
+        if self.error_said.now() {
+            warn!(
+                target: "throttle",
+                "Connections cannot be accepted for now: {error}. If files ran out, raise the limit of open files \
+                 or lower limits.connections."
+            );
+        }
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Says whether it is time to say something again.
+#[derive(Debug, Default)]
+struct Seldom {
+    last: Option<Instant>,
+}
+
+impl Seldom {
+    fn now(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= SELDOM);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}

@@ -1,0 +1,93 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming, SizeHint},
+    service::Service,
+};
+use pin_project_lite::pin_project;
+
+use super::link::{Link, Phase};
+
+/// A service that tells the driver when a request begins and when its answer is written.
+pub(super) struct Watched<S> {
+    pub(super) service: S,
+    pub(super) link: Arc<Link>,
+}
+
+impl<S, B> Service<Request<Incoming>> for Watched<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+{
+    type Response = Response<Answer<B>>;
+    type Error = S::Error;
+    type Future = Answering<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.link.enter(Phase::Busy);
+        Answering { future: self.service.call(request), written: Some(Written(Arc::clone(&self.link))) }
+    }
+}
+
+/// Dropped when the last byte of an answer was handed to the connection.
+struct Written(Arc<Link>);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
+
+pin_project! {
+    pub(super) struct Answering<F> {
+        #[pin]
+        future: F,
+        written: Option<Written>,
+    }
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<Answer<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.future.poll(cx));
+        let written = this.written.take();
+        Poll::Ready(result.map(|response| response.map(|body| Answer { body, written })))
+    }
+}
+
+pin_project! {
+    pub(super) struct Answer<B> {
+        #[pin]
+        body: B,
+        written: Option<Written>,
+    }
+}
+
+impl<B: Body> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

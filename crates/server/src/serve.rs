@@ -1,0 +1,93 @@
+//! Puts the parts together, and runs the server until it is asked to stop.
+
+use std::{env, error::Error, time::Duration};
+
+use hyper_util::service::TowerToHyperService;
+use throttle_core::{Limits, Origin, Settings, Spec};
+use tracing::{info, warn};
+
+use crate::{
+    cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
+    config::{self, Config},
+    engine::Engine,
+    http::{App, router},
+    metrics::Metrics,
+    net, platform, telemetry,
+};
+
+/// How long messages on their way to Graylog may hold up the end of the process.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Serves until Ctrl+C or SIGTERM. The error, if it cannot start, is one clear line.
+pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
+    let loaded = config::load(&arguments.configuration)?;
+    let mut config = loaded.config;
+    arguments.apply(&mut config);
+    let telemetry = telemetry::init(&config.logging, env::var(telemetry::ENVIRONMENT).ok().as_deref())?;
+    if !loaded.found {
+        info!("There is no file {}; the defaults apply.", arguments.configuration.display());
+    }
+    remark(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(&config));
+    runtime.shutdown_background();
+    telemetry.flush(FLUSH_PATIENCE);
+    outcome
+}
+
+/// What the operator should know of the configuration.
+fn remark(config: &Config) {
+    if config.litter_collection_interval.is_some() {
+        info!("litter_collection_interval is accepted, but changes nothing: expiry is exact.");
+    }
+    if config.semaphores.is_empty() {
+        warn!("No semaphores configured.");
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
+    let metrics = Metrics::new()?;
+    let limits = &config.limits;
+    let settings = Settings {
+        margin_max: config.expiry.margin,
+        ageing_step: config.queue.ageing_step,
+        limits: Limits {
+            peers: limits.peers,
+            waiters_per_semaphore: limits.waiters_per_semaphore,
+            locks_per_peer: limits.locks_per_peer,
+        },
+    };
+    let engine = Engine::new(settings, limits.blocked_requests, &semaphores(config), metrics.recorder())?;
+    let app = App::new(engine.clone(), metrics, limits)?;
+
+    let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
+    let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
+    info!("Listening on http://{}", listener.local_addr()?);
+    let mut network = net::Settings::from(limits);
+    network.connections = net::capacity(limits.connections, platform::raise_open_files());
+
+    let deadlines = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run_deadlines().await }
+    });
+    let shutdown = async {
+        match platform::shutdown_signal().await {
+            Ok(()) => info!("Shutting down."),
+            Err(error) => warn!("Shutting down, since signals cannot be received: {error}"),
+        }
+        engine.drain();
+    };
+    net::serve(listener, TowerToHyperService::new(router(app)), network, shutdown).await;
+    deadlines.abort();
+    Ok(())
+}
+
+fn semaphores(config: &Config) -> Vec<(String, Spec)> {
+    let (patterns, plain): (Vec<_>, Vec<_>) = config.semaphores.iter().partition(|s| s.is_pattern());
+    for pattern in patterns {
+        warn!("The pattern {:?} is not served yet.", pattern.name);
+    }
+    let spec =
+        |s: &config::SemaphoreConfig| Spec { max: s.max, level: s.level, per: s.per, origin: Origin::File };
+    plain.into_iter().map(|s| (s.name.clone(), spec(s))).collect()
+}

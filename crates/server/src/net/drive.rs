@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    link::{Link, Phase, View, Wire},
+    link::{Link, Phase, Wire},
     watched::Watched,
 };
 
@@ -126,12 +126,11 @@ where
                 (Poll::Pending, Ok(false)) => break,
             }
         }
-        watch.poll(link.view(), sleep.as_mut(), cx)
+        watch.poll(&link, sleep.as_mut(), cx)
     })
     .await;
 
-    let view = link.view();
-    if end == End::HeadTimeout && view.phase != Phase::New {
+    if end == End::HeadTimeout && link.view().phase != Phase::New {
         link.push(
             plain("408 Request Timeout", "The head of the request did not arrive in time.\n").as_bytes(),
         );
@@ -139,7 +138,7 @@ where
     let linger = if drained { LINGER_DRAINING } else { LINGER };
     if end != End::Lost && end != End::IdleTimeout {
         let read = connection.into_parts().io.into_inner().read;
-        let _ = timeout(linger, close(read, &mut write, &link, view.ended)).await;
+        let _ = timeout(linger, close(read, &mut write, &link)).await;
     }
     end
 }
@@ -154,19 +153,19 @@ fn end_of(result: hyper::Result<()>) -> End {
 
 /// Sends what is left and lets the client read it: a socket that is closed while unread bytes are in it resets the
 /// connection, and the client loses the answer.
-async fn close<R, W>(read: R, write: &mut W, link: &Link, ended: bool) -> io::Result<()>
+async fn close<R, W>(read: R, write: &mut W, link: &Link) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     poll_fn(|cx| match link.send(write, cx) {
-        Ok(_) if link.view().unsent => Poll::Pending,
+        Ok(_) if link.unsent() => Poll::Pending,
         Ok(_) => Poll::Ready(Ok(())),
         Err(error) => Poll::Ready(Err(error)),
     })
     .await?;
     write.shutdown().await?;
-    if !ended {
+    if !link.ended() {
         discard(read, LINGER_BYTES).await?;
     }
     Ok(())
@@ -193,7 +192,8 @@ impl Watch {
         Self { patience, since: Instant::now(), turn: 0 }
     }
 
-    fn poll(&mut self, view: View, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, link: &Link, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+        let view = link.view();
         if view.turn != self.turn {
             self.turn = view.turn;
             // The time for the first head counts from the connection's opening.
@@ -205,7 +205,7 @@ impl Watch {
             Phase::New | Phase::First | Phase::Head => {
                 (Some(self.since + self.patience.head), End::HeadTimeout)
             }
-            Phase::Busy if !view.unsent => (None, End::IdleTimeout),
+            Phase::Busy if !link.unsent() => (None, End::IdleTimeout),
             Phase::Idle | Phase::Busy => (Some(self.since + self.patience.idle), End::IdleTimeout),
         };
         if let Some(due) = due

@@ -1,7 +1,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -28,21 +31,23 @@ pub(super) enum Phase {
 }
 
 /// What hyper's side of a connection and the task that drives it know of each other. All of it belongs to one
-/// task, so the lock is never contended.
-pub(super) struct Link(Mutex<State>);
-
-struct State {
-    phase: Phase,
+/// task: its atomics order nothing, and its lock is never contended.
+pub(super) struct Link {
+    phase: AtomicU8,
     /// Changes whenever the phase does, or the network takes a part of what waits.
-    turn: u32,
-    out: Vec<u8>,
-    sent: usize,
-    /// Where hyper's last write began in `out`.
+    turn: AtomicU32,
+    /// Whether the client has closed its side.
+    ended: AtomicBool,
+    out: Mutex<Out>,
+}
+
+#[derive(Default)]
+struct Out {
+    bytes: Vec<u8>,
+    /// Where hyper's last write began.
     last_write: usize,
     /// Whether hyper waits for room.
     blocked: bool,
-    /// Whether the client has closed its side.
-    ended: bool,
 }
 
 /// A look at a connection.
@@ -50,115 +55,111 @@ struct State {
 pub(super) struct View {
     pub(super) phase: Phase,
     pub(super) turn: u32,
-    /// Whether bytes wait for the network.
-    pub(super) unsent: bool,
-    pub(super) ended: bool,
 }
 
-impl State {
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.turn = self.turn.wrapping_add(1);
-    }
-
+impl Out {
     fn room(&self) -> usize {
-        AHEAD.saturating_sub(self.out.len() - self.sent)
+        AHEAD.saturating_sub(self.bytes.len())
     }
 
     fn put(&mut self, bytes: &[u8]) -> usize {
         let fitting = bytes.get(..self.room()).unwrap_or(bytes);
-        self.out.extend_from_slice(fitting);
+        self.bytes.extend_from_slice(fitting);
         fitting.len()
     }
 }
 
 impl Link {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State {
-            phase: Phase::New,
-            turn: 0,
-            out: Vec::new(),
-            sent: 0,
-            last_write: 0,
-            blocked: false,
-            ended: false,
-        }))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn enter(&self, phase: Phase) {
-        self.state().enter(phase);
-    }
-
-    pub(super) fn view(&self) -> View {
-        let state = self.state();
-        View {
-            phase: state.phase,
-            turn: state.turn,
-            unsent: state.sent < state.out.len(),
-            ended: state.ended,
+        Self {
+            phase: AtomicU8::new(Phase::New as u8),
+            turn: AtomicU32::new(0),
+            ended: AtomicBool::new(false),
+            out: Mutex::default(),
         }
     }
 
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.turned();
+    }
+
+    fn turned(&self) {
+        self.turn.store(self.turn.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    fn phase(&self) -> Phase {
+        const ALL: [Phase; 5] = [Phase::New, Phase::First, Phase::Busy, Phase::Idle, Phase::Head];
+        ALL.get(usize::from(self.phase.load(Relaxed))).copied().unwrap_or(Phase::Idle)
+    }
+
+    pub(super) fn view(&self) -> View {
+        View { phase: self.phase(), turn: self.turn.load(Relaxed) }
+    }
+
+    /// Whether the client has closed its side.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
+    /// Whether bytes wait for the network.
+    pub(super) fn unsent(&self) -> bool {
+        !self.out().bytes.is_empty()
+    }
+
     fn arrived(&self, bytes: usize) {
-        let mut state = self.state();
-        match state.phase {
-            _ if bytes == 0 => state.ended = true,
-            Phase::New => state.enter(Phase::First),
-            Phase::Idle => state.enter(Phase::Head),
+        match self.phase() {
+            _ if bytes == 0 => self.ended.store(true, Relaxed),
+            Phase::New => self.enter(Phase::First),
+            Phase::Idle => self.enter(Phase::Head),
             Phase::First | Phase::Head | Phase::Busy => {}
         }
     }
 
     /// Adds an answer of the driver's own.
     pub(super) fn push(&self, bytes: &[u8]) {
-        self.state().out.extend_from_slice(bytes);
+        self.out().bytes.extend_from_slice(bytes);
     }
 
-    /// Replaces what hyper wrote last by what `replace` makes of it. Only what is not yet sent can be replaced.
+    /// Replaces what hyper wrote last, if it is not yet sent, by what `replace` makes of it.
     pub(super) fn replace_last(&self, replace: impl FnOnce(&[u8]) -> Option<String>) {
-        let mut state = self.state();
-        let start = state.last_write;
-        if start < state.sent {
-            return;
-        }
-        if let Some(better) = state.out.get(start..).and_then(replace) {
-            state.out.truncate(start);
-            state.out.extend_from_slice(better.as_bytes());
+        let mut out = self.out();
+        let start = out.last_write;
+        if let Some(better) = out.bytes.get(start..).and_then(replace) {
+            out.bytes.truncate(start);
+            out.bytes.extend_from_slice(better.as_bytes());
         }
     }
 
     /// Sends what waits. Returns whether hyper waited for room and now has it.
     pub(super) fn send<W: AsyncWrite + Unpin>(&self, to: &mut W, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut state = self.state();
-        let state = &mut *state;
-        let mut moved = false;
-        while let Some(waiting) = state.out.get(state.sent..).filter(|waiting| !waiting.is_empty()) {
+        let mut out = self.out();
+        let out = &mut *out;
+        let mut sent = 0;
+        while let Some(waiting) = out.bytes.get(sent..).filter(|waiting| !waiting.is_empty()) {
             match Pin::new(&mut *to).poll_write(cx, waiting) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(bytes)) => {
-                    state.sent += bytes;
-                    moved = true;
-                }
+                Poll::Ready(Ok(bytes)) => sent += bytes,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
         }
-        if state.sent == state.out.len() {
-            state.out.clear();
-            state.out.shrink_to(KEPT);
-        } else if moved {
-            state.out.drain(..state.sent);
-            state.turn = state.turn.wrapping_add(1);
+        if sent == 0 {
+            return Ok(false);
         }
-        if moved {
-            state.sent = 0;
-            state.last_write = 0;
+        if sent == out.bytes.len() {
+            out.bytes.clear();
+            out.bytes.shrink_to(KEPT);
+        } else {
+            out.bytes.drain(..sent);
+            self.turned();
         }
-        Ok(moved && std::mem::take(&mut state.blocked))
+        out.last_write = out.last_write.saturating_sub(sent);
+        Ok(std::mem::take(&mut out.blocked))
     }
 }
 
@@ -194,17 +195,17 @@ impl<R: Unpin> AsyncWrite for Wire<R> {
         _: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut state = self.link.state();
-        if state.room() == 0 {
-            state.blocked = true;
+        let mut out = self.link.out();
+        if out.room() == 0 {
+            out.blocked = true;
             return Poll::Pending;
         }
-        state.last_write = state.out.len();
-        Poll::Ready(Ok(parts.iter().map(|part| state.put(part)).sum()))
+        out.last_write = out.bytes.len();
+        Poll::Ready(Ok(parts.iter().map(|part| out.put(part)).sum()))
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        false
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

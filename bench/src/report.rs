@@ -1,0 +1,442 @@
+//! The report: tables for people, JSON for programs, and what was promised against what was found.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::rows::ROWS;
+use crate::stats::Spread;
+use crate::{Options, Result, engine, handover, throughput};
+
+/// All that was measured.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) rates: Vec<throughput::Line>,
+    pub(crate) idle_peers: Vec<throughput::Memory>,
+    pub(crate) handover: Vec<handover::Line>,
+    pub(crate) blocked_requests: Vec<handover::Memory>,
+    pub(crate) engine: Vec<engine::Line>,
+    pub(crate) promises: Vec<Promise>,
+}
+
+/// Where and how it was measured.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) system: String,
+    pub(crate) processor: Option<String>,
+    pub(crate) processors: usize,
+    pub(crate) command: String,
+    pub(crate) connections: usize,
+    pub(crate) pipeline: usize,
+    pub(crate) rounds: usize,
+    pub(crate) slice_ms: u128,
+    pub(crate) pinned: bool,
+}
+
+/// A bound that Throttle is to keep, and the figure found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Promise {
+    pub(crate) what: String,
+    pub(crate) found: f64,
+    /// The same ratio by the processor time of the server alone: no client dilutes it, and what else runs on the
+    /// machine hardly moves it.
+    pub(crate) by_work: Option<f64>,
+    /// `found` is to be at least this.
+    pub(crate) at_least: f64,
+    pub(crate) kept: bool,
+}
+
+impl Machine {
+    pub(crate) fn describe(options: &Options) -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        // The name of the program rather than its path, which tells nothing.
+        let name = "throttle-bench".to_owned();
+        let command = std::iter::once(name).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
+        Self {
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            processor: model.map(|(_, model)| model.trim().to_owned()),
+            processors: options.processors,
+            command,
+            connections: options.connections,
+            pipeline: options.pipeline,
+            rounds: options.rounds,
+            slice_ms: options.slice.as_millis(),
+            pinned: options.pin,
+        }
+    }
+
+    /// How the load was made, and what that means for the figures.
+    fn load(&self) -> String {
+        let shared = if self.pinned {
+            "The load generator has the first processor for itself, the servers have the others."
+        } else {
+            "The load generator and the server share these processors: a rate is what both need together."
+        };
+        format!(
+            "{} connections with {} open requests each, over the loopback interface.\n{shared}\n\
+             The columns \"server us\" and \"client us\" are the processor time of each per operation.\n",
+            self.connections, self.pipeline,
+        )
+    }
+}
+
+impl Report {
+    /// Holds the figures against what Throttle promises of itself.
+    pub(crate) fn judge(&mut self, name: &'static str) {
+        let mut promises = Vec::new();
+        let mut add = |what: String, rate: Option<Spread>, work: Option<Spread>, at_least: f64| {
+            let Some(rate) = rate else { return };
+            let (found, by_work) = (rate.median, work.map(|work| work.median));
+            promises.push(Promise { what, found, by_work, at_least, kept: found >= at_least });
+        };
+        let own = || self.rates.iter().filter(|line| line.server == name);
+        for row in ["heartbeat", "heartbeat-any", "cycle"] {
+            if let Some(line) = own().filter(|line| line.row == row).max_by_key(|line| line.idle_peers) {
+                let what =
+                    format!("{row}: rate with {} idle peers to that with none", count(line.idle_peers));
+                add(what, line.vs_empty, line.work_vs_empty, 0.9);
+            }
+        }
+        if let Some(line) = own().find(|line| line.row == "heartbeat" && line.idle_peers == 0) {
+            let what = "heartbeat: rate to that of the bare server".into();
+            add(what, line.vs_bare, line.work_vs_bare, 0.85);
+        }
+        let handover = self.handover.iter().filter(|line| line.server == name);
+        if let Some(line) = handover.max_by_key(|line| line.waiters) {
+            let what = format!("hand-over: rate with {} waiters to that with fewest", count(line.waiters));
+            add(what, line.rate_vs_first, None, 0.5);
+        }
+        self.promises = promises;
+    }
+
+    /// The tables.
+    pub(crate) fn text(&self) -> String {
+        let machine = &self.machine;
+        let mut text = format!(
+            "{}\n{} processors ({}, {}); medians of {} rounds of {} ms\n",
+            machine.command,
+            machine.processors,
+            machine.processor.as_deref().unwrap_or("unknown"),
+            machine.system,
+            machine.rounds,
+            machine.slice_ms,
+        );
+        if self.engine.is_empty() {
+            text += &machine.load();
+        }
+        self.rate_table(&mut text);
+        self.handover_table(&mut text);
+        self.memory_tables(&mut text);
+        self.engine_table(&mut text);
+        if !self.promises.is_empty() {
+            let mut table = Table::new(&["Promise", "found", "at least", "", "by server us"]);
+            for promise in &self.promises {
+                let verdict = if promise.kept { "kept" } else { "MISSED" };
+                table.row([
+                    promise.what.clone(),
+                    format!("{:.2}", promise.found),
+                    format!("{:.2}", promise.at_least),
+                    verdict.to_owned(),
+                    promise.by_work.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
+                ]);
+            }
+            table.print(&mut text);
+        }
+        text
+    }
+
+    fn rate_table(&self, text: &mut String) {
+        if self.rates.is_empty() {
+            return;
+        }
+        let other = self.rates.iter().any(|line| line.vs_other.is_some());
+        let mut header =
+            vec!["Rate", "server", "idle peers", "per second", "spread", "vs 0 peers", "vs bare"];
+        if other {
+            header.push("vs other");
+        }
+        header.extend(["server us", "client us"]);
+        let mut table = Table::new(&header);
+        let mut last = "";
+        for line in &self.rates {
+            if line.row != last && !last.is_empty() {
+                table.gap();
+            }
+            let mut row = vec![
+                if line.row == last { String::new() } else { line.row.to_owned() },
+                line.server.to_owned(),
+                count(line.idle_peers),
+                count(line.rate.median as usize),
+                around(line.rate),
+                ratio(line.vs_empty),
+                ratio(line.vs_bare),
+            ];
+            if other {
+                row.push(ratio(line.vs_other));
+            }
+            row.extend([tenths(line.server_us), tenths(line.client_us)]);
+            table.row(row);
+            last = line.row;
+        }
+        table.print(text);
+        for row in ROWS.iter().filter(|row| self.rates.iter().any(|line| line.row == row.name)) {
+            text.extend([row.name, ": ", row.about, ".\n"]);
+        }
+    }
+
+    fn handover_table(&self, text: &mut String) {
+        if self.handover.is_empty() {
+            return;
+        }
+        let mut table = Table::new(&[
+            "Hand-over",
+            "waiters",
+            "grants/s",
+            "spread",
+            "rate vs first",
+            "median us",
+            "p99 us",
+            "median vs first",
+            "server us",
+        ]);
+        for line in &self.handover {
+            table.row([
+                line.server.to_owned(),
+                count(line.waiters),
+                count(line.rate.median as usize),
+                around(line.rate),
+                ratio(line.rate_vs_first),
+                format!("{:.1}", line.latency_us.median),
+                format!("{:.1}", line.p99_us.median),
+                ratio(line.latency_vs_first),
+                tenths(line.server_us),
+            ]);
+        }
+        table.print(text);
+    }
+
+    fn memory_tables(&self, text: &mut String) {
+        if !self.idle_peers.is_empty() {
+            let mut table = Table::new(&[
+                "Memory",
+                "idle peers",
+                "before MiB",
+                "after MiB",
+                "bytes per peer",
+                "made per second",
+            ]);
+            for line in &self.idle_peers {
+                table.row([
+                    line.server.to_owned(),
+                    count(line.idle_peers),
+                    mebibytes(line.before),
+                    mebibytes(line.after),
+                    each(line.before, line.after, line.idle_peers),
+                    count(line.fill_rate as usize),
+                ]);
+            }
+            table.print(text);
+        }
+        if !self.blocked_requests.is_empty() {
+            let mut table = Table::new(&[
+                "Memory",
+                "blocked",
+                "peers MiB",
+                "connected MiB",
+                "blocked MiB",
+                "bytes per connection",
+                "bytes per blocked",
+                "sum",
+            ]);
+            for line in &self.blocked_requests {
+                let blocked = line.connections - 1;
+                table.row([
+                    line.server.to_owned(),
+                    count(blocked),
+                    mebibytes(line.before),
+                    mebibytes(line.connected),
+                    mebibytes(line.blocked),
+                    each(line.before, line.connected, line.connections),
+                    each(line.connected, line.blocked, blocked),
+                    each(line.before, line.blocked, blocked),
+                ]);
+            }
+            table.print(text);
+        }
+    }
+
+    fn engine_table(&self, text: &mut String) {
+        if self.engine.is_empty() {
+            return;
+        }
+        let mut table = Table::new(&["Engine", "tasks", "per second", "spread", "vs mutex"]);
+        for line in &self.engine {
+            table.row([
+                line.design.to_owned(),
+                count(line.tasks),
+                count(line.rate.median as usize),
+                around(line.rate),
+                ratio(line.vs_mutex),
+            ]);
+        }
+        table.print(text);
+    }
+
+    pub(crate) fn write_json(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        std::fs::write(file, text + "\n")
+            .map_err(|error| format!("cannot write {}: {error}", file.display()).into())
+    }
+}
+
+fn ratio(ratio: Option<Spread>) -> String {
+    ratio.map_or_else(
+        || "-".into(),
+        |ratio| format!("{:.2} ({:.2}..{:.2})", ratio.median, ratio.min, ratio.max),
+    )
+}
+
+fn tenths(value: Option<Spread>) -> String {
+    value.map_or_else(|| "n/a".into(), |value| format!("{:.1}", value.median))
+}
+
+/// How far the extremes lie from the median.
+fn around(spread: Spread) -> String {
+    let percent = |value: f64| (value / spread.median - 1.0) * 100.0;
+    format!("{:+.0}..{:+.0}%", percent(spread.min), percent(spread.max))
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+fn each(before: u64, after: u64, number: usize) -> String {
+    count((after.saturating_sub(before) as f64 / number.max(1) as f64).round() as usize)
+}
+
+/// A number with its digits in groups of three.
+fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Columns as wide as their widest cell; the first two lean left, figures lean right.
+struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(header: &[&str]) -> Self {
+        Self { rows: vec![header.iter().map(|&name| name.to_owned()).collect()] }
+    }
+
+    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    fn gap(&mut self) {
+        self.rows.push(Vec::new());
+    }
+
+    fn print(&self, text: &mut String) {
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let left = |column: usize| {
+            let mut cells =
+                self.rows.iter().skip(1).filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
+            cells.any(|cell| cell.starts_with(|first: char| first.is_alphabetic()) && cell != "n/a")
+        };
+        let lean: Vec<bool> = (0..columns).map(left).collect();
+        text.push('\n');
+        for (index, row) in self.rows.iter().enumerate() {
+            let cells = row.iter().zip(&widths).zip(&lean).map(|((cell, &width), &left)| {
+                if left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            text.push('\n');
+            if index == 0 {
+                let line: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+                text.push_str(&line.join("  "));
+                text.push('\n');
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_grouped() {
+        assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn a_table_is_aligned() {
+        let mut table = Table::new(&["name", "per second"]);
+        table.row(["a".into(), "7".into()]);
+        table.row(["longer".into(), "1 000".into()]);
+        let mut text = String::new();
+        table.print(&mut text);
+        assert_eq!(
+            text,
+            "\nname    per second\n------  ----------\na                7\nlonger       1 000\n"
+        );
+    }
+
+    fn line(
+        row: &'static str,
+        idle_peers: usize,
+        vs_empty: Option<f64>,
+        vs_bare: Option<f64>,
+    ) -> throughput::Line {
+        let spread = |value| Spread { median: value, min: value, max: value };
+        throughput::Line {
+            row,
+            server: "throttle",
+            idle_peers,
+            rate: spread(1.0),
+            vs_empty: vs_empty.map(spread),
+            vs_bare: vs_bare.map(spread),
+            vs_other: None,
+            work_vs_empty: None,
+            work_vs_bare: None,
+            server_us: None,
+            client_us: None,
+        }
+    }
+
+    #[test]
+    fn promises_are_held_against_the_most_idle_peers() {
+        let mut report = Report {
+            rates: vec![
+                line("heartbeat", 0, None, Some(0.84)),
+                line("heartbeat", 10, Some(0.5), Some(0.84)),
+                line("heartbeat", 1000, Some(0.95), Some(0.84)),
+            ],
+            ..Report::default()
+        };
+        report.judge("throttle");
+        assert_eq!(report.promises.iter().map(|promise| promise.kept).collect::<Vec<_>>(), [true, false]);
+        report.judge("other");
+        assert!(report.promises.is_empty());
+    }
+}

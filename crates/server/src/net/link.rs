@@ -205,7 +205,7 @@ impl<R: Unpin> AsyncWrite for Wire<R> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        false
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

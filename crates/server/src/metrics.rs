@@ -65,11 +65,8 @@ impl Recorder {
             }
             Event::Released { semaphore, held, cause, .. } => {
                 let series = self.series(semaphore);
-                if *cause == EndCause::Expired {
-                    series.expiries.inc()
-                } else {
-                    series.releases.inc()
-                }
+                let ended = if *cause == EndCause::Expired { &series.expiries } else { &series.releases };
+                ended.inc();
                 series.hold_seconds.observe(held.as_secs_f64());
             }
             Event::Restored { semaphore, .. } => self.series(semaphore).restores.inc(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, Path, Query, rejection::PathRejection},
+    extract::{FromRequestParts, Path, Query, Request, rejection::PathRejection},
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
 use serde::de::DeserializeOwned;
@@ -13,8 +13,18 @@ use throttle_core::PeerId;
 use super::{app::App, refusal::Refusal};
 use crate::net;
 
-/// A JSON body. `example` shows a right one.
+/// The JSON body of a request. `example` shows a right one.
 pub(super) async fn json<T: DeserializeOwned>(
+    app: &App,
+    request: Request,
+    example: &str,
+) -> Result<T, Refusal> {
+    let (parts, body) = request.into_parts();
+    json_of(app, &parts.headers, body, example).await
+}
+
+/// The JSON body of a request that is taken apart already.
+pub(super) async fn json_of<T: DeserializeOwned>(
     app: &App,
     headers: &HeaderMap,
     body: Body,

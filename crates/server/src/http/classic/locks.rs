@@ -35,7 +35,8 @@ pub(in crate::http) async fn acquire(
 ) -> Answer {
     let (mut parts, body) = request.into_parts();
     // The body is read first, so that a client that still sends it can read the refusal.
-    let count: i64 = extract::json(&app, &parts.headers, body, "the count, a whole number such as 1").await?;
+    let count: i64 =
+        extract::json_of(&app, &parts.headers, body, "the count, a whole number such as 1").await?;
     let (peer, semaphore) = extract::path(path)?;
     let peer = extract::peer_id(&peer)?;
     let (mut block_for, mut expires_in) = (Duration::ZERO, None);

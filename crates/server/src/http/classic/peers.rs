@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, convert::Infallible, fmt::Write as _, sync::Arc
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -30,8 +30,8 @@ struct NewPeer {
     expires_in: String,
 }
 
-pub(in crate::http) async fn new_peer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
-    let NewPeer { expires_in } = extract::json(&app, &headers, body, r#"{"expires_in": "5m"}"#).await?;
+pub(in crate::http) async fn new_peer(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let NewPeer { expires_in } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
     let expires_in = extract::duration("expires_in", &expires_in, app.expires_in_max)?;
     Ok(answer::peer(StatusCode::OK, app.engine.new_peer(expires_in, None)?))
 }
@@ -46,12 +46,10 @@ struct Heartbeat {
 pub(in crate::http) async fn heartbeat(
     State(app): State<Arc<App>>,
     path: PathOf<String>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Answer {
     let peer = extract::peer_id(&extract::path(path)?);
-    let Heartbeat { expires_in, active } =
-        extract::json(&app, &headers, body, r#"{"expires_in": "5m"}"#).await?;
+    let Heartbeat { expires_in, active } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
     let (peer, expires_in) = (peer?, extract::duration("expires_in", &expires_in, app.expires_in_max)?);
     match active {
         None => app.engine.heartbeat(peer, expires_in)?,
@@ -102,9 +100,9 @@ struct RestoreBody {
     tokens: BTreeMap<String, String>,
 }
 
-pub(in crate::http) async fn restore(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
+pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Request) -> Answer {
     let example = r#"{"expires_in": "5m", "peer_id": 42, "acquired": {"A": 3}}"#;
-    let body: RestoreBody = extract::json(&app, &headers, body, example).await?;
+    let body: RestoreBody = extract::json(&app, request, example).await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     let mut locks = Vec::with_capacity(body.acquired.len());
     for (semaphore, &count) in &body.acquired {

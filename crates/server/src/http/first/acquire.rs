@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    extract::{Request, State},
+    http::StatusCode,
     response::IntoResponse as _,
 };
 use serde::Deserialize;
@@ -27,8 +26,8 @@ struct AcquireBody {
     expires_in: String,
 }
 
-pub(in crate::http) async fn acquire(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Answer {
-    let body: AcquireBody = extract::json(&app, &headers, body, EXAMPLE).await?;
+pub(in crate::http) async fn acquire(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let body: AcquireBody = extract::json(&app, request, EXAMPLE).await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     if body.pending.is_empty() {
         return Err(Refusal::Invalid(format!(

@@ -45,7 +45,7 @@ pub(in crate::http) async fn block_until_acquired(
         return Ok(site::not_found(State(app), Method::POST).await);
     }
     let example = r#"{"expires_in": "5m", "active": {}, "pending": {"A": 1}}"#;
-    let body: BlockBody = extract::json(&app, &parts.headers, body, example).await?;
+    let body: BlockBody = extract::json_of(&app, &parts.headers, body, example).await?;
     let query: BlockQuery = extract::query(&mut parts, "?timeout_ms=5000").await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     let joint = Joint {

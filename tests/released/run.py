@@ -73,7 +73,7 @@ def main() -> int:
         if not jobs:
             known = {name for names in listings for name in names}
             sys.exit(f"no scenario is called {arguments.scenario}; there are: {', '.join(sorted(known))}")
-        # The long ones first, so that none is left over at the end; and those that measure time alone, so that
+        # The long ones first, so that none is left over at the end; those that measure time alone, so that
         # nothing is late for want of a processor.
         jobs.sort(key=lambda job: not job.scenario.startswith("restart"))
         alone = [job for job in jobs if job.scenario == "heartbeat_at_expiry"]

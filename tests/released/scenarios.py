@@ -187,8 +187,9 @@ def heartbeat_at_expiry(release: Release, server: Server) -> None:
 
 def _take_turns(release: Release, server: Server, lease: timedelta) -> bool:
     """False if a heartbeat may have come after the margin, so that nothing can be told."""
+    parties = [release.party(server.url, expires_in=lease, heartbeat=lease) for _ in range(3)]
     not_before = time.monotonic()
-    waiting = [Visitor(release.party(server.url, expires_in=lease, heartbeat=lease), "A") for _ in range(3)]
+    waiting = [Visitor(party, "A") for party in parties]
     server.await_pending("A", 2)
     while waiting:
         until(lambda: any(visitor.entered_at for visitor in waiting), "the next one has the lock")
@@ -216,7 +217,7 @@ def _renewed_in_time(party: Party, granted_after: float, lease: timedelta) -> bo
     last = granted_after
     for renewal in party.renewals:
         if renewal.answered - last > lease.total_seconds() * (1 + MARGIN):
-            print(f"inconclusive: {renewal.answered - last:.3f} s between renewals of a lease of {lease}")
+            print(f"inconclusive: renewed after {renewal.answered - last:.3f} s, with a lease of {lease}")
             return False
         last = renewal.sent
     return True

@@ -40,7 +40,9 @@ def complaints(path: Path) -> list[str]:
     if path.suffix in SOURCES and not is_test(path) and (lines := lines_of_code(path, text)) > MOST_LINES:
         found.append(f"{name}: {lines} lines of code; at most {MOST_LINES}")
     if path.name != Path(__file__).name:
-        found += [f"{name}: contains {mark!r}" for mark in ("FIXME", "XXX:", "todo!(", "TODO") if mark in text]
+        found += [
+            f"{name}: contains {mark!r}" for mark in ("FIXME", "XXX:", "todo!(", "TODO") if mark in text
+        ]
     if text and not text.endswith("\n"):
         found.append(f"{name}: does not end with a newline")
     found += [

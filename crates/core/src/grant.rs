@@ -16,7 +16,7 @@ impl Core {
     ///
     /// A grant over several semaphores makes another waiter first in each of them, so they are looked at
     /// again. The outcome does not depend on the order of the semaphores: being first in every queue can
-    /// only change by the grant itself.
+    /// only change by the grant itself. Only the order of the tokens and events of one command does.
     pub(crate) fn grant_touched(&mut self, now: Time) {
         while let Some(semaphore) = self.touched.pop() {
             while let Some(peer) = self.next_grant(semaphore) {
@@ -50,7 +50,7 @@ impl Core {
     }
 
     /// Gives `part` to a peer, with a new fencing token.
-    pub(crate) fn grant(&mut self, now: Time, slot: usize, part: Part, waited: Option<Duration>) -> Token {
+    pub(crate) fn grant(&mut self, now: Time, slot: usize, part: Part, waited: Option<Duration>) {
         let serial = self.next_token;
         self.next_token += 1;
         let token = Token(serial);
@@ -66,7 +66,6 @@ impl Core {
             at: now,
             waited,
         });
-        token
     }
 
     /// Enters an acquired lock into every table.

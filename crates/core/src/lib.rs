@@ -60,7 +60,7 @@ pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};
-pub use semaphore::{Origin, Semaphore, Spec};
+pub use semaphore::{Origin, Spec};
 pub use state::{Core, Limits, Settings};
 pub use time::Time;
 pub use view::{HeldView, HolderView, PeerView, PendingView, SemaphoreView, WaiterView};

@@ -58,8 +58,8 @@ impl Core {
             self.check_room(Resource::Peers, self.peers.len() + 1)?;
             self.check_room(Resource::Locks, parts.len())?;
             let slot = self.insert_peer(now, restore.peer, restore.expires_in, None);
-            for lock in restore.locks {
-                self.restore_lock(now, slot, lock)?;
+            for (lock, part) in restore.locks.iter().zip(&parts) {
+                self.restore_lock(now, slot, *part, lock.token);
             }
         }
         self.finish(now);
@@ -74,24 +74,23 @@ impl Core {
         locks.len() == parts.len() && parts.iter().all(same)
     }
 
-    fn restore_lock(&mut self, now: Time, slot: usize, lock: &RestoreLock<'_>) -> Result<(), RestoreError> {
-        let semaphore = self.semaphore_slot(lock.semaphore)?;
+    fn restore_lock(&mut self, now: Time, slot: usize, part: Part, token: Option<Token>) {
+        let Part { semaphore, count } = part;
         let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(&token.0);
-        let token = lock.token.filter(is_free);
+        let token = token.filter(is_free);
         let serial = token.map_or(self.next_token, |token| token.0);
         // A lock without a token still needs a number that no token will ever have.
         self.next_token = self.next_token.max(serial + 1);
-        self.hold(slot, Held { semaphore, count: lock.count, serial, token, since: now });
+        self.hold(slot, Held { semaphore, count, serial, token, since: now });
         self.events.push(Event::Restored {
             peer: self.peers[slot].id,
             semaphore: self.name_of(semaphore),
-            count: lock.count,
+            count,
             token,
             serial,
             at: now,
         });
         self.report_overcommit(semaphore);
-        Ok(())
     }
 
     /// Tells if more is acquired on a semaphore than its `max`.

@@ -36,9 +36,8 @@ pub enum Origin {
     Runtime,
 }
 
-/// The state of one semaphore. Its fields stay inside the crate; see
-/// [`SemaphoreView`](crate::SemaphoreView).
-pub struct Semaphore {
+/// The state of one semaphore.
+pub(crate) struct Semaphore {
     pub(crate) name: Name,
     pub(crate) spec: Spec,
     /// The sum of all acquired counts. Wider than a count: restored peers may overcommit without end.

@@ -4,46 +4,48 @@ use std::io;
 
 use tokio::net::TcpSocket;
 
-/// Completes when the process is asked to stop: by Ctrl+C or SIGTERM on Unix; by Ctrl+C, Ctrl+Break, closing
-/// the console, logging off or shutting down on Windows.
+/// Takes note from now on of being asked to stop, which completes what it returns: by Ctrl+C or SIGTERM on
+/// Unix; by Ctrl+C, Ctrl+Break, closing the console, logging off or shutting down on Windows.
 ///
 /// # Errors
 ///
-/// At once, if the system does not let this process listen for signals.
+/// If the system does not let this process listen for signals.
 #[cfg(unix)]
-pub async fn shutdown_signal() -> io::Result<()> {
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-/// Completes when the process is asked to stop: by Ctrl+C or SIGTERM on Unix; by Ctrl+C, Ctrl+Break, closing
-/// the console, logging off or shutting down on Windows.
+/// Takes note from now on of being asked to stop, which completes what it returns: by Ctrl+C or SIGTERM on
+/// Unix; by Ctrl+C, Ctrl+Break, closing the console, logging off or shutting down on Windows.
 ///
 /// # Errors
 ///
-/// At once, if the system does not let this process listen for signals.
+/// If the system does not let this process listen for signals.
 #[cfg(windows)]
-pub async fn shutdown_signal() -> io::Result<()> {
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::windows;
     let mut c = windows::ctrl_c()?;
     let mut r#break = windows::ctrl_break()?;
     let mut close = windows::ctrl_close()?;
     let mut logoff = windows::ctrl_logoff()?;
     let mut shutdown = windows::ctrl_shutdown()?;
-    tokio::select! {
-        _ = c.recv() => {}
-        _ = r#break.recv() => {}
-        _ = close.recv() => {}
-        _ = logoff.recv() => {}
-        _ = shutdown.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = c.recv() => {}
+            _ = r#break.recv() => {}
+            _ = close.recv() => {}
+            _ = logoff.recv() => {}
+            _ = shutdown.recv() => {}
+        }
+    })
 }
 
 /// Raises the number of files that this process may have open, sockets among them, as far as the system allows.

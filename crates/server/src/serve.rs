@@ -10,7 +10,7 @@ use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{self, Config},
     engine::Engine,
-    http::{App, router},
+    http::{self, App, INSTANCE},
     metrics::Metrics,
     net, platform, telemetry,
 };
@@ -60,24 +60,26 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let engine = Engine::new(settings, limits.blocked_requests, &semaphores(config), metrics.recorder())?;
     let app = App::new(engine.clone(), metrics, limits)?;
 
+    // From before anybody can know that the server is there, so that none of these signals just kills it.
+    let asked_to_stop =
+        platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
     let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
     let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
     info!("Listening on http://{}", listener.local_addr()?);
     let mut network = net::Settings::from(limits);
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
+    network.headers.insert(INSTANCE, app.instance.clone());
 
     let deadlines = tokio::spawn({
         let engine = engine.clone();
         async move { engine.run_deadlines().await }
     });
     let shutdown = async {
-        match platform::shutdown_signal().await {
-            Ok(()) => info!("Shutting down."),
-            Err(error) => warn!("Shutting down, since signals cannot be received: {error}"),
-        }
+        asked_to_stop.await;
+        info!("Shutting down.");
         engine.drain();
     };
-    net::serve(listener, TowerToHyperService::new(router(app)), network, shutdown).await;
+    net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
     deadlines.abort();
     Ok(())
 }

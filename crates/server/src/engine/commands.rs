@@ -130,7 +130,7 @@ impl Engine {
     }
 
     /// A heartbeat that brings an unknown peer back with what it holds and asks for. What a known peer says
-    /// of its locks is not looked at.
+    /// of its locks is not looked at. A refused request brings back no peer.
     pub fn keep_or_restore(&self, joint: &Joint<'_>) -> Result<(), AcquireRefusal> {
         self.with(|shared, now| shared.keep_or_restore(now, joint))
     }
@@ -210,7 +210,11 @@ impl Shared {
         let restore = Restore { peer, expires_in: lease, locks: &locks };
         self.core.restore(now, &restore).map_err(AcquireRefusal::Restore)?;
         let request = Acquire { peer, locks: joint.pending, priority: 0, expires_in: Some(joint.expires_in) };
-        self.core.acquire(now, &request).map(drop).map_err(AcquireRefusal::Refused)
+        self.core.acquire(now, &request).map(drop).map_err(|error| {
+            // Else the same request would find a known peer that waits for nothing, and be told that all is well.
+            self.core.end_peer(now, peer, EndCause::Released);
+            AcquireRefusal::Refused(error)
+        })
     }
 }
 

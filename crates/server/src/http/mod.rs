@@ -13,4 +13,4 @@ mod router;
 mod site;
 
 pub use app::App;
-pub use router::router;
+pub use router::{INSTANCE, service};

@@ -9,15 +9,28 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
-use tower::util::MapResponseLayer;
+use tower::util::MapResponse;
 
 use super::{app::App, classic, first, site};
 
-const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
+/// The header of every answer by which clients see that the server started with empty state.
+pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
+
+/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
+///
+/// The mark is put on from outside the router: a layer would cost two allocations a request.
+pub fn service(
+    app: Arc<App>,
+) -> MapResponse<Router, impl FnOnce(Response) -> Response + Clone + Send + 'static> {
+    let instance = app.instance.clone();
+    MapResponse::new(router(app), move |mut response: Response| {
+        response.headers_mut().insert(INSTANCE, instance);
+        response
+    })
+}
 
 /// All routes.
-pub fn router(app: Arc<App>) -> Router {
-    let instance = app.instance.clone();
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(site::greeting))
         .route("/health", get(site::health))
@@ -42,10 +55,6 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/acquire", post(first::acquire))
         .fallback(site::not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(MapResponseLayer::new(move |mut response: Response| {
-            response.headers_mut().insert(INSTANCE, instance.clone());
-            response
-        }))
         .with_state(app)
 }
 

@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     link::{Link, Phase, Wire},
+    own::Own,
     watched::Watched,
 };
 
@@ -80,6 +81,7 @@ pub(super) async fn drive<R, W, S, B>(
     http: &Builder,
     patience: Patience,
     drain: &Drain,
+    own: &Own,
 ) -> End
 where
     R: AsyncRead + Unpin,
@@ -114,14 +116,14 @@ where
         loop {
             let turn = Pin::new(&mut connection).poll(cx);
             if let Poll::Ready(Err(error)) = &turn
-                && error.is_parse()
+                && is_malformed(error, &link)
             {
-                link.replace_last(explain);
+                link.replace_end(|written| own.malformed(written));
             }
             let sent = link.send(&mut write, cx);
             match (turn, sent) {
                 (_, Err(_)) => return Poll::Ready(End::Lost),
-                (Poll::Ready(result), _) => return Poll::Ready(end_of(result)),
+                (Poll::Ready(result), _) => return Poll::Ready(end_of(result, &link)),
                 (Poll::Pending, Ok(true)) => {}
                 (Poll::Pending, Ok(false)) => break,
             }
@@ -131,9 +133,7 @@ where
     .await;
 
     if end == End::HeadTimeout && link.view().phase != Phase::New {
-        link.push(
-            plain("408 Request Timeout", "The head of the request did not arrive in time.\n").as_bytes(),
-        );
+        link.push(own.late_head().as_bytes());
     }
     let linger = if drained { LINGER_DRAINING } else { LINGER };
     if end != End::Lost && end != End::IdleTimeout {
@@ -143,12 +143,18 @@ where
     end
 }
 
-fn end_of(result: hyper::Result<()>) -> End {
+fn end_of(result: hyper::Result<()>, link: &Link) -> End {
     match result {
         Ok(()) => End::Done,
-        Err(error) if error.is_parse() => End::Malformed,
+        Err(error) if is_malformed(&error, link) => End::Malformed,
         Err(_) => End::Lost,
     }
+}
+
+/// Whether a head cannot be read: it is not HTTP, or the client closed its side in the middle of it.
+fn is_malformed(error: &hyper::Error, link: &Link) -> bool {
+    error.is_parse()
+        || (error.is_incomplete_message() && matches!(link.view().phase, Phase::First | Phase::Head))
 }
 
 /// Sends what is left and lets the client read it: a socket that is closed while unread bytes are in it resets the
@@ -223,27 +229,4 @@ impl Watch {
             }
         }
     }
-}
-
-/// Gives hyper's answer to a malformed request, which has no body, a sentence.
-fn explain(answer: &[u8]) -> Option<String> {
-    let answer = std::str::from_utf8(answer).ok()?;
-    let status = answer.strip_prefix("HTTP/1.1 ")?.strip_suffix("\r\n\r\n")?.lines().next()?;
-    let sentence = match status.get(..3)? {
-        "400" => "This is not a valid HTTP request.\n",
-        "414" => "The address of the request is too long.\n",
-        "431" => "The head of the request is too large.\n",
-        _ => return None,
-    };
-    Some(plain(status, sentence))
-}
-
-/// A whole answer in plain text after which the connection ends.
-pub(super) fn plain(status: &str, sentence: &str) -> String {
-    let retry = if status.starts_with("503") { "retry-after: 1\r\n" } else { "" };
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{retry}\
-         connection: close\r\n\r\n{sentence}",
-        sentence.len()
-    )
 }

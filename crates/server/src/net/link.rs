@@ -125,14 +125,14 @@ impl Link {
         self.out().bytes.extend_from_slice(bytes);
     }
 
-    /// Replaces what hyper wrote last, if it is not yet sent, by what `replace` makes of it.
-    pub(super) fn replace_last(&self, replace: impl FnOnce(&[u8]) -> Option<String>) {
+    /// Replaces the end of what hyper wrote last and is not yet sent. `replace` is shown that, and says from where
+    /// on to replace it by what.
+    pub(super) fn replace_end(&self, replace: impl FnOnce(&[u8]) -> (usize, String)) {
         let mut out = self.out();
         let start = out.last_write;
-        if let Some(better) = out.bytes.get(start..).and_then(replace) {
-            out.bytes.truncate(start);
-            out.bytes.extend_from_slice(better.as_bytes());
-        }
+        let (end, better) = replace(out.bytes.get(start..).unwrap_or_default());
+        out.bytes.truncate(start + end);
+        out.bytes.extend_from_slice(better.as_bytes());
     }
 
     /// Sends what waits. Returns whether hyper waited for room and now has it.

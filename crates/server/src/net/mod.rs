@@ -7,6 +7,7 @@ mod body;
 mod drive;
 mod link;
 mod listen;
+mod own;
 mod refuse;
 mod serve;
 mod watched;

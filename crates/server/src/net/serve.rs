@@ -9,7 +9,7 @@ use std::{
 };
 
 use hyper::{
-    Request, Response,
+    HeaderMap, Request, Response,
     body::{Body, Incoming},
     server::conn::http1::Builder,
     service::Service,
@@ -23,6 +23,7 @@ use tracing::warn;
 
 use super::{
     drive::{BoxError, Drain, End, Patience, drive},
+    own::Own,
     refuse::refuse,
 };
 use crate::config::Limits;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// The time that requests get to end at shutdown.
     pub grace: Duration,
+    /// Headers of the answers that are given here, before a request has reached the service.
+    pub headers: HeaderMap,
     /// What happens is counted here.
     pub stats: Arc<NetStats>,
 }
@@ -60,6 +63,7 @@ impl From<&Limits> for Settings {
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             grace: Duration::from_millis(800),
+            headers: HeaderMap::new(),
             stats: Arc::default(),
         }
     }
@@ -149,6 +153,7 @@ pub async fn serve<S, B>(
         http,
         patience: Patience { head: settings.head_timeout, idle: settings.idle_timeout },
         drain: Drain::default(),
+        own: Own::new(&settings.headers),
         stats: Arc::clone(&settings.stats),
     });
     let mut door = Door {
@@ -172,8 +177,9 @@ pub async fn serve<S, B>(
             }
             Some(Arrival::Refused(stream, place)) => {
                 shared.stats.refused.fetch_add(1, Relaxed);
+                let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    refuse(stream).await;
+                    refuse(stream, &shared.own).await;
                     drop(place);
                 });
             }
@@ -190,6 +196,7 @@ struct Shared {
     http: Builder,
     patience: Patience,
     drain: Drain,
+    own: Own,
     stats: Arc<NetStats>,
 }
 
@@ -201,7 +208,8 @@ where
     B::Error: Into<BoxError>,
 {
     let (read, write) = stream.into_split();
-    let end = drive(read, write, service, &shared.http, shared.patience, &shared.drain).await;
+    let Shared { http, patience, drain, own, .. } = &*shared;
+    let end = drive(read, write, service, http, *patience, drain, own).await;
     shared.stats.count(&end);
     shared.stats.closed.fetch_add(1, Relaxed);
     drop(slot);

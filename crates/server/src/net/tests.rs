@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper::{Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -271,7 +271,8 @@ async fn malformed_requests_get_a_sentence() {
     let long = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", "x".repeat(100_000));
     let address = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(66_000));
     for (request, status, sentence) in [
-        ("nonsense\r\n\r\n", "400 Bad Request", "This is not a valid HTTP request.\n"),
+        ("nonsense\r\n\r\n", "400 Bad Request", "This is not a valid HTTP/1.1 request.\n"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400 Bad Request", "This is not a valid HTTP/1.1 request.\n"),
         (long.as_str(), "431 Request Header Fields Too Large", "The head of the request is too large.\n"),
         (address.as_str(), "4", "too "),
     ] {
@@ -291,15 +292,25 @@ async fn malformed_requests_get_a_sentence() {
     let mut client = server.connect().await;
     client.send(&format!("{}nonsense\r\n\r\n", get("/one"))).await;
     assert!(client.answer().await.ends_with("/one"));
-    assert!(client.rest().await.ends_with("This is not a valid HTTP request.\n"));
+    assert!(client.rest().await.ends_with("This is not a valid HTTP/1.1 request.\n"));
+    drop(client);
+    // A head that ends in its middle, from a client that still reads.
+    let mut client = server.connect().await;
+    client.send("GET /one HTTP/1.1\r\nhost").await;
+    client.0.shutdown().await.expect("open");
+    assert!(client.rest().await.ends_with("This is not a valid HTTP/1.1 request.\n"));
     drop(client);
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.stats.malformed(), 4);
+    assert_eq!(server.stats.malformed(), 6);
 }
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused_readably() {
-    let server = start(|settings| settings.connections = 2).await;
+    let server = start(|settings| {
+        settings.connections = 2;
+        settings.headers.insert("x-own", HeaderValue::from_static("yes"));
+    })
+    .await;
     let mut first = server.connect().await;
     first.send(&get("/one")).await;
     first.answer().await;
@@ -312,7 +323,9 @@ async fn one_connection_too_many_is_refused_readably() {
     third.send("1234").await;
     let answer = third.rest().await;
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
-    for part in ["retry-after: 1\r\n", "connection: close\r\n", "Too many connections are open."] {
+    for part in
+        ["retry-after: 1\r\n", "connection: close\r\n", "x-own: yes\r\n", "Too many connections are open."]
+    {
         assert!(answer.contains(part), "{answer}");
     }
     drop(second);

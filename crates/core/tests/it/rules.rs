@@ -1,1 +1,0 @@
-//! Each rule of the contract by an example, with its exact events.

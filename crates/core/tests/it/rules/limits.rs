@@ -1,0 +1,56 @@
+//! How large the tables may grow.
+
+use throttle_core::{LimitReached, Limits, Resource};
+
+use super::*;
+
+fn limited() -> World {
+    let limits = Limits { peers: 3, waiters_per_semaphore: 1, locks_per_peer: 2 };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
+        .with_semaphore("high", level(1))
+        .with_semaphore("A", max(1))
+        .with_semaphore("B", max(1));
+    w.new_peer(ANN, DAY).is(Ok(ANN), ["ann begins, 86400s"]);
+    w.new_peer(BOB, DAY).is(Ok(BOB), ["bob begins, 86400s"]);
+    w.new_peer(CAT, secs(1)).is(Ok(CAT), ["cat begins, 1s"]);
+    w
+}
+
+#[test]
+fn of_peers() {
+    let reached = LimitReached { resource: Resource::Peers, limit: 3 };
+    let mut w = limited();
+    w.new_peer(DAN, DAY).is(Err(reached), []);
+    w.restore(DAN, DAY, "A=1").is(Err(RestoreError::Limit(reached)), []);
+    w.restore(ANN, DAY, "").is(Ok(()), []);
+    // The end of one makes room within the same command.
+    w.at(ms(1050)).new_peer(DAN, DAY).is(Ok(DAN), ["cat ends, Expired", "dan begins, 86400s"]);
+}
+
+#[test]
+fn of_waiters() {
+    let mut w = limited();
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.acquire(BOB, "A=1").is(PENDING, ["bob waits for A=1"]);
+    let reached = Err(AcquireError::Limit(LimitReached { resource: Resource::Waiters, limit: 1 }));
+    w.acquire(CAT, "A=1").is(reached.clone(), []);
+    w.acquire(CAT, "B=1 A=1").is(reached, []);
+    // To ask again is no new request.
+    w.acquire(BOB, "A=1").is(PENDING, []);
+    w.acquire(CAT, "B=1").is(acquired(2), ["cat gets B=1 #2"]);
+}
+
+#[test]
+fn of_locks() {
+    let mut w = limited();
+    let reached = LimitReached { resource: Resource::Locks, limit: 2 };
+    w.acquire(ANN, "high=1 A=1 B=1").is(Err(AcquireError::Limit(reached)), []);
+    w.end(CAT, EndCause::Released).is(true, ["cat ends, Released"]);
+    w.restore(CAT, DAY, "high=1 A=1 B=1").is(Err(RestoreError::Limit(reached)), []);
+    w.acquire(ANN, "high=1").is(acquired(1), ["ann gets high=1 #1"]);
+    w.acquire(ANN, "high=1 A=1").is(acquired(1), ["ann gets A=1 #2"]);
+    // What is pending counts too.
+    w.acquire(BOB, "high=1").is(acquired(3), ["bob gets high=1 #3"]);
+    w.acquire(BOB, "A=1 B=1").is(Err(AcquireError::Limit(reached)), []);
+    w.acquire(BOB, "A=1").is(PENDING, ["bob waits for A=1"]);
+}

@@ -1,0 +1,25 @@
+//! Tests of the real `throttle` process over real sockets, a module for each feature.
+//!
+//! They wait for events: an answer, a line of the log, a figure of the metrics. Times appear only where a lease
+//! has to run out, and then as a bound that load cannot break.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and measures time as its user does"
+)]
+
+mod bad_input;
+mod classic;
+mod first;
+mod limits;
+#[cfg(unix)]
+mod logging;
+mod metrics;
+mod site;
+#[cfg(unix)]
+mod standstill;
+mod start;
+mod support;
+mod waiting;

@@ -1,0 +1,59 @@
+//! What a process writes, line by line as it comes.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    sync::{Arc, Condvar, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Lines {
+    lines: Mutex<(Vec<String>, bool)>,
+    more: Condvar,
+}
+
+pub(crate) struct Log {
+    lines: Arc<Lines>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    pub(crate) fn read(from: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new(Lines::default());
+        let to = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(from).lines() {
+                to.lines.lock().expect("no panic").0.push(line.expect("text"));
+                to.more.notify_all();
+            }
+            to.lines.lock().expect("no panic").1 = true;
+            to.more.notify_all();
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    /// The first line that contains `part`, now or as soon as it is written.
+    pub(crate) fn line(&self, part: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lines.lock().expect("no panic");
+        loop {
+            if let Some(line) = lines.0.iter().find(|line| line.contains(part)) {
+                return line.clone();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!lines.1 && !left.is_zero(), "no line contains {part:?}: {:#?}", lines.0);
+            lines = self.lines.more.wait_timeout(lines, left).expect("no panic").0;
+        }
+    }
+
+    /// All lines, once the process has ended.
+    pub(crate) fn all(&mut self) -> Vec<String> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no panic");
+        }
+        self.lines.lines.lock().expect("no panic").0.clone()
+    }
+}

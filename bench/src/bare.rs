@@ -1,6 +1,7 @@
-//! The limit: a server with nothing behind it. It reads each request to its end and answers a constant, in the way in
-//! which Throttle is served: hyper for HTTP/1.1, pipelined answers flushed together, no delay on the socket, tokio's
-//! scheduler of several threads. What a request costs here, it costs on any server built like this.
+//! The limit: a server with nothing behind it. It reads each request to its end and answers a constant, in
+//! the way in which Throttle is served: hyper for HTTP/1.1, pipelined answers flushed together, no delay on
+//! the socket, tokio's scheduler of several threads. What a request costs here, it costs on any server built
+//! like this.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,8 +13,8 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// Serves until the process is ended. The number of threads is tokio's own choice, as for the servers that are
-/// measured; `TOKIO_WORKER_THREADS` sets it for all of them.
+/// Serves until the process is ended. The number of threads is tokio's own choice, as for the servers that
+/// are measured; `TOKIO_WORKER_THREADS` sets it for all of them.
 pub(crate) fn serve(port: u16) -> crate::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_io().build()?.block_on(async {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;

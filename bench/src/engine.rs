@@ -1,12 +1,13 @@
 //! `--engine`: two ways to share the core among the tasks of a server, without a network.
 //!
-//! * *mutex*: the core in a `std::sync::Mutex`. A task locks it, runs its command and takes the events under the lock.
-//! * *owner*: one task owns the core. Others send it commands through a channel and wait for the reply; it takes as
-//!   many commands at once as there are.
+//! * *mutex*: the core in a `std::sync::Mutex`. A task locks it, runs its command and takes the events under
+//!   the lock.
+//! * *owner*: one task owns the core. Others send it commands through a channel and wait for the reply; it
+//!   takes as many commands at once as there are.
 //!
-//! Each task has a peer of its own and goes round heartbeat, acquire, release; one operation is one command. After each
-//! one it yields, because a server's task goes back to its socket. Both designs get the same commands, the same clock
-//! and the same runtime.
+//! Each task has a peer of its own and goes round heartbeat, acquire, release; one operation is one command.
+//! After each one it yields, because a server's task goes back to its socket. Both designs get the same
+//! commands, the same clock and the same runtime.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,22 +1,23 @@
 //! The hand-over of a mutex: from one release to the next grant, with many waiting.
 //!
 //! # What is measured
-//! There are `waiters + 1` peers, each with a connection of its own. One holds the mutex; each of the others has
-//! `PUT /peers/{id}/mutex?block_for=60s` open, which the server answers when it grants the lock. The holder sends its
-//! release and, in the same packet, its next blocking request: it joins the queue again, behind all others, so that the
-//! number of waiters stays the same. The server answers the first waiter, which does the same at once. It is one chain:
-//! at no time is more than one hand-over under way, and the mutex goes around all peers in turn.
+//! There are `waiters + 1` peers, each with a connection of its own. One holds the mutex; each of the others
+//! has `PUT /peers/{id}/mutex?block_for=60s` open, which the server answers when it grants the lock. The
+//! holder sends its release and, in the same packet, its next blocking request: it joins the queue again,
+//! behind all others, so that the number of waiters stays the same. The server answers the first waiter,
+//! which does the same at once. It is one chain: at no time is more than one hand-over under way, and the
+//! mutex goes around all peers in turn.
 //!
 //! * *Rate* is the number of grants per second.
-//! * *Latency* is the time from before the release is written to after the next grant is read. It holds two trips over
-//!   the loopback interface, and the waking of the server and of this process, which is most of it.
+//! * *Latency* is the time from before the release is written to after the next grant is read. It holds two
+//!   trips over the loopback interface, and the waking of the server and of this process, which is most of it.
 //!
-//! With one waiter two connections stay warm in every cache. With ten thousand, each connection was last used ten
-//! thousand grants ago, on the side of the server and on this one; the ratio of the two includes that, as it does in
-//! practice. It is not the cost of a queue alone.
+//! With one waiter two connections stay warm in every cache. With ten thousand, each connection was last used
+//! ten thousand grants ago, on the side of the server and on this one; the ratio of the two includes that, as
+//! it does in practice. It is not the cost of a queue alone.
 //!
-//! The same setup shows what a blocked request takes: resident memory with the peers, then with a connection for each
-//! on which one request was answered, then with a blocked request on each.
+//! The same setup shows what a blocked request takes: resident memory with the peers, then with a connection
+//! for each on which one request was answered, then with a blocked request on each.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! As much of HTTP/1.1 as a load generator needs: requests laid out beforehand, and a parser that looks at the
-//! status line and the length of the body and at nothing else.
+//! As much of HTTP/1.1 as a load generator needs: requests laid out beforehand, and a parser that looks at
+//! the status line and the length of the body and at nothing else.
 
 use std::io::Write as _;
 
@@ -30,8 +30,8 @@ impl Answer<'_> {
 
 /// The first answer in `bytes` and how many bytes it took; `None` if it is not complete yet.
 ///
-/// Bodies must come with their length, which is what servers do for the small answers measured here. A chunked
-/// body or an interim answer is an error rather than a guess.
+/// Bodies must come with their length, which is what servers do for the small answers measured here. A
+/// chunked body or an interim answer is an error rather than a guess.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Answer<'_>, usize)>, String> {
     let mut status = None;
     let mut length = None;

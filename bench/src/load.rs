@@ -1,8 +1,9 @@
-//! The load: one thread, one poll, many connections that are kept open. Each connection has a script, and sends its
-//! next request when the answer to the one before is there (closed loop), or keeps a fixed number of them open.
+//! The load: one thread, one poll, many connections that are kept open. Each connection has a script, and
+//! sends its next request when the answer to the one before is there (closed loop), or keeps a fixed number
+//! of them open.
 //!
-//! It shares the machine with the server, so it does little: requests are bytes that are copied, answers are looked at
-//! just as far as needed, and all connections share their buffers.
+//! It shares the machine with the server, so it does little: requests are bytes that are copied, answers are
+//! looked at just as far as needed, and all connections share their buffers.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -186,9 +187,10 @@ impl Load {
         self.connections.len()
     }
 
-    /// Runs one script on each connection, with up to `depth` requests open on each, until `time` is over or all
-    /// scripts have nothing more to say. `at_end` is called at the end of the time; after that the scripts go on
-    /// uncounted to a point where they may stop, so that the next run finds the server as this one did.
+    /// Runs one script on each connection, with up to `depth` requests open on each, until `time` is over or
+    /// all scripts have nothing more to say. `at_end` is called at the end of the time; after that the
+    /// scripts go on uncounted to a point where they may stop, so that the next run finds the server as this
+    /// one did.
     pub(crate) fn run(
         &mut self,
         scripts: &mut [Box<dyn Script>],

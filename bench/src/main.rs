@@ -1,5 +1,6 @@
-//! The benchmark of Throttle: starts servers as processes of their own, puts load on them over the loopback interface,
-//! and prints rates, latencies and memory with their ratios. README.md says what is measured and how.
+//! The benchmark of Throttle: starts servers as processes of their own, puts load on them over the loopback
+//! interface, and prints rates, latencies and memory with their ratios. README.md says what is measured and
+//! how.
 
 #![allow(
     clippy::cast_precision_loss,

@@ -189,7 +189,8 @@ pub(crate) fn own_processor_time() -> Option<Duration> {
 fn processor_time(tasks: &str) -> Option<Duration> {
     let mut total = 0;
     for task in fs::read_dir(tasks).ok()? {
-        // The first figure is the time on a processor in nanoseconds. A thread may have ended since it was listed.
+        // The first figure is the time on a processor in nanoseconds. A thread may have ended since it was
+        // listed.
         let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else { continue };
         total += text.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
     }
@@ -233,8 +234,8 @@ pub(crate) fn raise_open_files(_wanted: u64) -> u64 {
 
 /// Starts a server; with `pin`, on all processors but the first, which this process keeps for itself.
 ///
-/// The server inherits the processors of the thread that starts it, so that all of its threads, and the number of
-/// them that it chooses, follow from that.
+/// The server inherits the processors of the thread that starts it, so that all of its threads, and the
+/// number of them that it chooses, follow from that.
 pub(crate) fn start(server: &Server, pin: bool) -> Result<Running> {
     #[cfg(target_os = "linux")]
     if pin {

@@ -39,8 +39,8 @@ pub(crate) struct Machine {
 pub(crate) struct Promise {
     pub(crate) what: String,
     pub(crate) found: f64,
-    /// The same ratio by the processor time of the server alone: no client dilutes it, and what else runs on the
-    /// machine hardly moves it.
+    /// The same ratio by the processor time of the server alone: no client dilutes it, and what else runs on
+    /// the machine hardly moves it.
     pub(crate) by_work: Option<f64>,
     /// `found` is to be at least this.
     pub(crate) at_least: f64,

@@ -1,8 +1,8 @@
 //! What is measured as a rate: one row per kind of operation.
 //!
-//! To add a row, write a [`Script`] for what one connection says and add a [`Row`] to [`ROWS`]. It is then measured on
-//! every server and at every number of idle peers, against the bare server (which gets the same bytes) and in the
-//! report.
+//! To add a row, write a [`Script`] for what one connection says and add a [`Row`] to [`ROWS`]. It is then
+//! measured on every server and at every number of idle peers, against the bare server (which gets the same
+//! bytes) and in the report.
 
 use std::rc::Rc;
 

@@ -35,8 +35,8 @@ impl Spread {
         Some(Self { median: median(values)?, min: *sorted.first()?, max: *sorted.last()? })
     }
 
-    /// The spread of `a / b`, pair by pair: what disturbs the machine for a while disturbs both of a pair, and so
-    /// leaves their ratio nearly alone. The ratio of two medians would not have that.
+    /// The spread of `a / b`, pair by pair: what disturbs the machine for a while disturbs both of a pair,
+    /// and so leaves their ratio nearly alone. The ratio of two medians would not have that.
     pub(crate) fn of_ratios(a: &[f64], b: &[f64]) -> Option<Self> {
         let ratios: Vec<f64> = a.iter().zip(b).filter(|(_, b)| **b > 0.0).map(|(a, b)| a / b).collect();
         Self::of(&ratios)

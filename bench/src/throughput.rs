@@ -1,7 +1,8 @@
 //! The rates: each row on each server at each number of idle peers, in short slices that take turns.
 //!
-//! All servers are started and filled first and stay up; one that is not asked anything costs nothing. A round measures
-//! a row once everywhere, forwards and backwards in turn, so that a ratio is always one of two slices of the same round.
+//! All servers are started and filled first and stay up; one that is not asked anything costs nothing. A
+//! round measures a row once everywhere, forwards and backwards in turn, so that a ratio is always one of two
+//! slices of the same round.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,0 +1,190 @@
+"""Getting and giving back locks. Runs on the background thread, for blocking and async callers alike."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Optional
+
+from . import _protocol
+from ._background import Background
+from ._clock import now
+from ._errors import ServerUnreachable, ThrottleError, Timeout, UnknownPeer
+from ._lease import Lease
+from ._renewal import gate, recover, start_keeping, stop_keeping
+from ._transport import AsyncLink
+
+__all__ = ["acquire", "release"]
+
+# A request waits at the server no longer than this, so that a dead connection is noticed.
+LONGEST_BLOCK_SECONDS = 10.0
+# A failed attempt waits this long for its own cleanup; after that the cleanup goes on by itself.
+CLEANUP_SECONDS = 3.0
+# A request that was given up may still arrive after the one that takes it back; so that is sent again, this
+# later.
+IN_FLIGHT_SECONDS = 0.25
+# An answer may be late by this much beyond the caller's timeout.
+GRACE_SECONDS = 1.0
+
+_log = logging.getLogger("throttle_client")
+
+
+async def acquire(
+    background: Background, lease: Lease, wanted: Mapping[str, int], timeout: Optional[float]
+) -> None:
+    """Acquire all of `wanted` or nothing; renewal starts with the first grant."""
+    link = background.link(lease.settings)
+    give_up_at = None if timeout is None else now() + timeout
+    lease.ended = False
+    attempt = _Attempt(background, lease, link, give_up_at)
+    try:
+        await attempt.ensure_peer()
+        await attempt.acquire_in_order(wanted)
+    except BaseException as error:
+        if not lease.acquired:
+            lease.ended = True  # Whoever comes next takes another peer, for this one is about to be deleted.
+        doubtful = isinstance(error, (asyncio.CancelledError, ServerUnreachable))
+        cleanup = background.detach(attempt.clean_up(doubtful=doubtful))
+        await asyncio.wait({cleanup}, timeout=CLEANUP_SECONDS)
+        raise
+
+
+class _Attempt:
+    def __init__(
+        self, background: Background, lease: Lease, link: AsyncLink, give_up_at: Optional[float]
+    ) -> None:
+        self.touched: list[str] = []
+        self.creation: Optional[asyncio.Future[None]] = None
+        self._background = background
+        self._lease = lease
+        self._link = link
+        self._give_up_at = give_up_at
+
+    async def ensure_peer(self) -> None:
+        if self._lease.peer_id is None:
+            # Even a caller who gave up lets this end, else nobody would know the peer to be deleted.
+            self.creation = asyncio.ensure_future(self._create_peer())
+            await asyncio.shield(self.creation)
+
+    async def _create_peer(self) -> None:
+        lease = self._lease
+        async with gate(lease):
+            if lease.peer_id is not None:
+                return
+            request = _protocol.new_peer(lease.ttl)
+            try:
+                answer, sent_at = await self._link.exchange(request, self._retry_until(), self._limit())
+            except ServerUnreachable as error:
+                raise self._unreachable(error) from error
+            lease.peer_id = _protocol.parse_int(answer)
+            lease.confirm(sent_at, answer.instance)
+
+    async def clean_up(self, *, doubtful: bool) -> None:
+        """Give back what was taken."""
+        if self.creation is not None:
+            await asyncio.wait({self.creation})
+            if not self.creation.cancelled():
+                self.creation.exception()
+        await release(self._background, self._lease, self.touched, doubtful=doubtful)
+
+    async def acquire_in_order(self, wanted: Mapping[str, int]) -> None:
+        """Acquire several semaphores one after the other, in the caller's order.
+
+        Kept apart because a server with `/v1` can grant all of them in one step.
+        """
+        for semaphore, count in wanted.items():
+            if semaphore in self._lease.acquired:
+                continue  # Shared with an outer lock, which renews and releases it.
+            self.touched.append(semaphore)
+            await self._acquire_one(semaphore, count)
+
+    async def _acquire_one(self, semaphore: str, count: int) -> None:
+        lease = self._lease
+        while True:
+            if lease.loss is not None:
+                raise lease.loss
+            peer_id = lease.peer_id
+            if peer_id is None:
+                raise UnknownPeer
+            remaining = None if self._give_up_at is None else max(0.0, self._give_up_at - now())
+            block_for = min(lease.ttl / 3, LONGEST_BLOCK_SECONDS)
+            if remaining is not None:
+                block_for = min(block_for, remaining)
+            request = _protocol.acquire(peer_id, semaphore, count, lease.ttl, block_for)
+            asked_at = now()
+            try:
+                answer, sent_at = await self._link.exchange(
+                    request, self._retry_until(block_for), self._limit(block_for)
+                )
+            except UnknownPeer as error:
+                await recover(lease, self._link, error, asked_at)
+                continue
+            except ServerUnreachable as error:
+                raise self._unreachable(error) from error
+            if lease.moved(answer.instance):
+                # The peer is known to a new server, but that says nothing of the locks it held.
+                await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at)
+            if _protocol.parse_acquired(answer) and sent_at + lease.ttl > now():
+                if lease.loss is not None:
+                    raise lease.loss
+                lease.confirm(sent_at, answer.instance)
+                lease.grant(semaphore, count, answer.token)
+                start_keeping(self._background, lease)
+                return
+            if self._give_up_at is not None and now() >= self._give_up_at:
+                raise Timeout(
+                    f"{semaphore!r} (count {count}) was not granted in time by {lease.settings.url}"
+                )
+
+    def _retry_until(self, block_for: float = 0.0) -> float:
+        until = now() + block_for + self._lease.settings.retry_for
+        # Even without time left one retry is due: a stale connection is not the caller's fault.
+        return until if self._give_up_at is None else min(until, max(self._give_up_at, now() + 0.2))
+
+    def _limit(self, block_for: float = 0.0) -> float:
+        limit = block_for + min(self._lease.settings.timeout, max(GRACE_SECONDS, self._lease.ttl / 3))
+        if self._give_up_at is None:
+            return limit
+        return min(limit, max(0.0, self._give_up_at - now()) + GRACE_SECONDS)
+
+    def _unreachable(self, error: ServerUnreachable) -> ThrottleError:
+        if self._give_up_at is not None and now() >= self._give_up_at - 0.2:
+            return Timeout(f"no lock in time: {error}")
+        return error
+
+
+async def release(
+    background: Background, lease: Lease, semaphores: Iterable[str], *, doubtful: bool = False
+) -> None:
+    """Release some locks of a lease, and its peer with the last one; tries until they would expire anyway.
+
+    With `doubtful` a request for one of them may still be on its way to the server.
+    """
+    link = background.link(lease.settings)
+    names = list(semaphores)
+    for name in names:
+        lease.drop(name)
+    if lease.peer_id is None:
+        return
+    if lease.acquired:
+        for name in names:
+            await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
+            if doubtful:
+                await asyncio.sleep(IN_FLIGHT_SECONDS)
+                if name not in lease.acquired:
+                    await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
+    else:
+        lease.ended = True
+        await stop_keeping(lease)
+        await _send_release(lease, link, _protocol.release_peer(lease.peer_id))
+
+
+async def _send_release(lease: Lease, link: AsyncLink, request: _protocol.Request) -> None:
+    limit = min(lease.settings.timeout, max(GRACE_SECONDS, lease.ttl / 6))
+    try:
+        await link.exchange(request, now() + lease.ttl, limit, gate(lease))
+    except UnknownPeer:
+        pass  # Gone already.
+    except ThrottleError as error:
+        _log.warning("a lock was not released, the server frees it within %.3g s: %s", lease.ttl, error)

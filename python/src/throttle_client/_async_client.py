@@ -1,0 +1,141 @@
+"""The async low-level client: the twin of `Client`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from . import _protocol
+from ._durations import Duration, optional_seconds, seconds
+from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
+from ._transport import AsyncLink
+
+__all__ = ["AsyncClient"]
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same routes, arguments, timeouts and repeats; use it with `async with`.
+
+    A client belongs to the event loop that it was first used in; in another loop, or after a fork, it opens
+    new connections. See `Client` for the arguments.
+    """
+
+    def __init__(
+        self,
+        base_url: Optional[str] = None,
+        *,
+        token: Optional[str] = None,
+        token_file: Optional[str] = None,
+        cacert: Optional[str] = None,
+        timeout: Duration = DEFAULT_TIMEOUT_SECONDS,
+        retry_for: Duration = DEFAULT_RETRY_SECONDS,
+    ) -> None:
+        self._settings = Settings.resolve(
+            base_url, token=token, token_file=token_file, cacert=cacert, timeout=timeout, retry_for=retry_for
+        )
+        self.base_url = self._settings.url if base_url is None else base_url
+        self._pool: Optional[tuple[int, asyncio.AbstractEventLoop, AsyncLink]] = None
+        self._abandoned: list[object] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"base_url": self.base_url, "settings": self._settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.base_url = state["base_url"]
+        self._settings = state["settings"]
+        self._pool = None
+        self._abandoned = []
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the pooled connections. The client stays usable."""
+        pool, self._pool = self._pool, None
+        if pool is not None and pool[:2] == (os.getpid(), asyncio.get_running_loop()):
+            await pool[2].aclose()
+
+    async def new_peer(self, expires_in: Duration) -> int:
+        """Create a peer and return its id. Not repeated once it was sent; see `Client.new_peer`."""
+        return _protocol.parse_int(
+            await self._exchange(_protocol.new_peer(seconds(expires_in, "expires_in")))
+        )
+
+    async def acquire(
+        self,
+        peer_id: int,
+        semaphore: str,
+        count: int = 1,
+        expires_in: Optional[Duration] = None,
+        block_for: Optional[Duration] = None,
+    ) -> bool:
+        """Ask for a lock: `True` if it is granted, `False` if it is pending when `block_for` is over."""
+        request = _protocol.acquire(
+            peer_id,
+            semaphore,
+            count,
+            optional_seconds(expires_in, "expires_in"),
+            optional_seconds(block_for, "block_for"),
+        )
+        return _protocol.parse_acquired(await self._exchange(request))
+
+    async def restore(
+        self,
+        peer_id: int,
+        acquired: Mapping[str, int],
+        expires_in: Duration,
+        tokens: Optional[Mapping[str, int]] = None,
+    ) -> None:
+        """Bring a peer that the server forgot back under its id; see `Client.restore`."""
+        await self._exchange(_protocol.restore(peer_id, acquired, seconds(expires_in, "expires_in"), tokens))
+
+    async def remainder(self, semaphore: str) -> int:
+        """What is left of a semaphore; negative if restored peers overcommit it."""
+        return _protocol.parse_int(await self._exchange(_protocol.remainder(semaphore)))
+
+    async def is_acquired(self, peer_id: int) -> bool:
+        """Whether nothing of the peer is pending."""
+        return _protocol.parse_bool(await self._exchange(_protocol.is_acquired(peer_id)))
+
+    async def release(self, peer_id: int) -> None:
+        """End a peer: all its locks are released, and what it waits for is withdrawn."""
+        await self._exchange(_protocol.release_peer(peer_id))
+
+    async def release_lock(self, peer_id: int, semaphore: str) -> None:
+        """Release one lock of a peer, or withdraw its request for it."""
+        await self._exchange(_protocol.release_lock(peer_id, semaphore))
+
+    async def heartbeat(self, peer_id: int, expires_in: Duration) -> None:
+        """Move the expiry of a peer."""
+        await self._exchange(_protocol.heartbeat(peer_id, seconds(expires_in, "expires_in")))
+
+    async def list_of_peers(self) -> list[dict[str, Any]]:
+        """All peers that the server knows, each with at least its `id`."""
+        return _protocol.parse_peers(await self._exchange(_protocol.list_of_peers()))
+
+    async def remove_expired(self) -> int:
+        """Remove expired peers and return how many there were. Servers since 0.6 do so on their own: 0."""
+        return _protocol.parse_int(await self._exchange(_protocol.remove_expired()))
+
+    async def version(self) -> str:
+        """Version of the server."""
+        return (await self._exchange(_protocol.version())).text.strip()
+
+    async def _exchange(self, request: _protocol.Request) -> _protocol.Answer:
+        here = (os.getpid(), asyncio.get_running_loop())
+        pool = self._pool
+        if pool is None or pool[:2] != here:
+            if pool is not None:
+                self._abandoned.append(pool)
+            pool = (*here, AsyncLink(self._settings))
+            self._pool = pool
+        answer, _ = await pool[2].exchange(request)
+        return answer

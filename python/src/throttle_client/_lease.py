@@ -1,0 +1,182 @@
+"""What the client knows about one peer: its locks, how long they are promised, and whether they were lost.
+
+No I/O happens here. Threads that use a lease and the background thread that renews it meet in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Callable, Optional
+
+from ._clock import now
+from ._errors import LockLost
+from ._settings import Settings
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["DEFAULT_TTL_SECONDS", "Lease"]
+
+DEFAULT_TTL_SECONDS = 300.0
+
+_log = logging.getLogger("throttle_client")
+
+
+class Lease:
+    """One peer, seen from the client. `peer_id` is `None` until the server made it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ttl: float,
+        peer_id: Optional[int] = None,
+        acquired: Optional[dict[str, int]] = None,
+        interval: Optional[float] = None,
+    ) -> None:
+        self.pid = os.getpid()
+        self.settings = settings
+        self.ttl = ttl
+        self.peer_id = peer_id
+        self.acquired: dict[str, int] = {} if acquired is None else acquired
+        self.tokens: dict[str, int] = {}
+        # How many handles share each semaphore: nested locks on the same one are held until the outermost
+        # ends.
+        self.depth: dict[str, int] = {}
+        self.instance: Optional[str] = None
+        self.deadline: Optional[float] = None
+        self.confirmed_at = now()
+        self.restored_at = 0.0
+        self.loss: Optional[LockLost] = None
+        self.renewing = True
+        # The peer was deleted with its last lock. A local one is then replaced, the caller's is revived.
+        self.ended = False
+        self.wanted_interval = interval
+        # Both belong to the loop of the background thread.
+        self.keeper: Optional[asyncio.Task[None]] = None
+        self.gate: Optional[asyncio.Lock] = None
+        self._mutex = threading.Lock()
+        self._listeners: list[Callable[[LockLost], None]] = []
+
+    @property
+    def interval(self) -> float:
+        """Seconds between renewals: a third of the expiry, or less if the caller wishes so."""
+        third = self.ttl / 3
+        return third if self.wanted_interval is None else min(third, self.wanted_interval)
+
+    def confirm(self, sent_at: float, instance: Optional[str]) -> None:
+        """The server knows the peer. Its promise counts from before the request was sent."""
+        with self._mutex:
+            if self.loss is not None:
+                return
+            deadline = sent_at + self.ttl
+            self.deadline = deadline if self.deadline is None else max(self.deadline, deadline)
+            self.confirmed_at = max(self.confirmed_at, sent_at)
+            self.instance = instance
+
+    def grant(self, semaphore: str, count: int, token: Optional[int]) -> None:
+        """A lock was acquired."""
+        self.acquired[semaphore] = count
+        if token is None:
+            self.tokens.pop(semaphore, None)
+        else:
+            self.tokens[semaphore] = token
+
+    def drop(self, semaphore: str) -> None:
+        """A lock is about to be released, so it must not be restored any more."""
+        self.acquired.pop(semaphore, None)
+        self.tokens.pop(semaphore, None)
+
+    def moved(self, answer_instance: Optional[str]) -> bool:
+        """Whether an answer comes from another state than the one that granted the locks."""
+        return bool(self.acquired) and self.instance is not None and self.instance != answer_instance
+
+    def may_restore(self, answer_instance: Optional[str]) -> bool:
+        """Whether an unknown peer may come back with its locks.
+
+        If the server's state is the one that granted them, it ended them on purpose, and someone else may
+        hold them. Servers up to 0.5 do not tell; there every client always restored.
+        """
+        return not self.acquired or self.instance is None or self.instance != answer_instance
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the promised time is over."""
+        return self.deadline is not None and now() >= self.deadline
+
+    def expire_if_overdue(self) -> None:
+        """Count the locks as lost once the promised time passed without a renewal."""
+        if self.loss is None and self.acquired and self.overdue:
+            self.lose("expired", f"no renewal succeeded within the promised {self.ttl:.3g} s")
+
+    def lose(self, reason: str, detail: str) -> LockLost:
+        """Count all locks as lost and tell everybody who listens. Only the first call has an effect."""
+        with self._mutex:
+            if self.loss is not None:
+                return self.loss
+            names = sorted(self.acquired)
+            what = ", ".join(repr(name) for name in names)
+            self.loss = LockLost(
+                f"lost the lock on {what} (peer {self.peer_id} at {self.settings.url}): {detail}. "
+                "Someone else may hold it by now.",
+                reason=reason,
+                semaphores=names,
+            )
+            loss, listeners = self.loss, list(self._listeners)
+            self.acquired.clear()
+            self.tokens.clear()
+        _log.warning("%s", loss)
+        for listener in listeners:
+            listener(loss)
+        return loss
+
+    def forget_seen_loss(self) -> None:
+        """Start over after a loss, unless someone is still inside a lock that was lost."""
+        with self._mutex:
+            if self.loss is not None and not self.depth:
+                self.loss = None
+                self.deadline = None
+
+    def set_ttl(self, ttl: float) -> None:
+        """Use another expiry. While locks are held it can only become shorter: a peer has but one."""
+        with self._mutex:
+            if self.acquired or self.depth:
+                ttl = min(ttl, self.ttl)
+                if self.deadline is not None:
+                    self.deadline = min(self.deadline, now() + ttl)
+            self.ttl = ttl
+
+    def enter(self, semaphores: Iterable[str]) -> None:
+        """One more handle holds these locks, which are acquired."""
+        with self._mutex:
+            for name in semaphores:
+                self.depth[name] = self.depth.get(name, 0) + 1
+
+    def leave(self, semaphores: Iterable[str]) -> list[str]:
+        """One handle less; returns the locks that nobody holds any more."""
+        free: list[str] = []
+        with self._mutex:
+            for name in semaphores:
+                depth = self.depth.get(name, 0) - 1
+                if depth > 0:
+                    self.depth[name] = depth
+                else:
+                    self.depth.pop(name, None)
+                    free.append(name)
+        return free
+
+    def listen(self, listener: Callable[[LockLost], None]) -> None:
+        """Call `listener` when the locks are lost, at once if they are already."""
+        with self._mutex:
+            self._listeners.append(listener)
+            loss = self.loss
+        if loss is not None:
+            listener(loss)
+
+    def unlisten(self, listener: Callable[[LockLost], None]) -> None:
+        """Undo `listen`."""
+        with self._mutex:
+            if listener in self._listeners:
+                self._listeners.remove(listener)

@@ -1,0 +1,326 @@
+"""`lock`: the way in for nearly every program."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Callable, Optional, TypeVar, Union, overload
+
+from . import _local
+from ._async_client import AsyncClient
+from ._client import Client
+from ._durations import Duration, optional_seconds
+from ._errors import ConfigurationError, LockLost
+from ._handle import Handle
+from ._holding import Plan
+from ._peer import Peer
+from ._session import Session
+from ._settings import Settings
+
+__all__ = ["lock"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Semaphores = Union[str, Mapping[str, int]]
+Notify = Callable[[LockLost], object]
+
+ON_LOST = ("raise", "cancel", "ignore")
+_UNSET: Any = object()
+
+
+class lock:  # noqa: N801 (the released name)
+    """Hold one or more semaphores of a Throttle server: `with`, `async with`, or a decorator.
+
+    >>> with lock("http://localhost:8000", "A") as handle:
+    ...     handle.check()
+
+    * `target`: URL of the server (default: `THROTTLE_URL`), or an `AsyncClient`: nested locks of one thread,
+      or of one task in async code, share a peer, so the server sees their hierarchy. A `Client`: this lock
+      gets a peer of its own (as in 0.1). A `Peer`: that one is used (as in 0.2).
+    * `semaphore`: a name, or several with their counts: `{"A": 1, "B": 2}`. Several are acquired one after
+      the other in the given order, which must go from high to low levels; all of them or none.
+    * `count`: how much of the semaphore to take.
+    * `timeout`: raise `Timeout` if it is not granted by then; 0 tries once; `None` waits.
+    * `ttl`: the expiry, 5 minutes by default: how long the lock outlives a holder that died, and how long it
+      can be held while the server is out of reach. It is renewed at a third of it. Nested locks share the
+      shortest.
+    * `on_lost`: when the lock is lost, `"raise"` raises `LockLost` from the end of the `with` and from
+      `handle.check()`; `"cancel"` also cancels the body at once (`async with` only); `"ignore"` leaves it to
+      `handle.lost`, `handle.check()` and `notify`.
+    * `notify`: called with the `LockLost`, in a thread of its own.
+    * `token`, `token_file`, `cacert`: as in `Client`; for a URL only.
+    * `heartbeat_interval`: released with 0.1 and 0.2; at most a third of the expiry is used, and `None`
+      turns the renewal off.
+
+    One `lock` may be entered any number of times, also from several threads or tasks at once.
+    """
+
+    @overload
+    def __init__(
+        self,
+        target: Union[str, AsyncClient, None],
+        semaphore: Semaphores,
+        count: int = ...,
+        timeout: Optional[Duration] = ...,
+        *,
+        ttl: Optional[Duration] = ...,
+        on_lost: str = ...,
+        notify: Optional[Notify] = ...,
+        token: Optional[str] = ...,
+        token_file: Optional[str] = ...,
+        cacert: Optional[str] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        target: Union[Client, Peer],
+        semaphore: Semaphores,
+        count: int = ...,
+        heartbeat_interval: Optional[Duration] = ...,
+        timeout: Optional[Duration] = ...,
+        *,
+        ttl: Optional[Duration] = ...,
+        on_lost: str = ...,
+        notify: Optional[Notify] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        server_url: str,
+        semaphore: Semaphores,
+        count: int = ...,
+        timeout: Optional[Duration] = ...,
+        ttl: Optional[Duration] = ...,
+        on_lost: str = ...,
+        notify: Optional[Notify] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        client: Client,
+        semaphore: Semaphores,
+        count: int = ...,
+        heartbeat_interval: Optional[Duration] = ...,
+        timeout: Optional[Duration] = ...,
+        ttl: Optional[Duration] = ...,
+        on_lost: str = ...,
+        notify: Optional[Notify] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        peer: Peer,
+        semaphore: Semaphores,
+        count: int = ...,
+        heartbeat_interval: Optional[Duration] = ...,
+        timeout: Optional[Duration] = ...,
+        ttl: Optional[Duration] = ...,
+        on_lost: str = ...,
+        notify: Optional[Notify] = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        semaphore: Semaphores,
+        count: int = ...,
+        timeout: Optional[Duration] = ...,
+        ttl: Optional[Duration] = ...,
+        on_lost: str = ...,
+        notify: Optional[Notify] = ...,
+        token: Optional[str] = ...,
+        token_file: Optional[str] = ...,
+        cacert: Optional[str] = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        target: Union[str, AsyncClient, Client, Peer, None] = None,
+        semaphore: Semaphores = _UNSET,
+        count: int = 1,
+        *positional: Optional[Duration],
+        heartbeat_interval: Optional[Duration] = _UNSET,
+        timeout: Optional[Duration] = _UNSET,
+        ttl: Optional[Duration] = None,
+        on_lost: str = "raise",
+        notify: Optional[Notify] = None,
+        token: Optional[str] = None,
+        token_file: Optional[str] = None,
+        cacert: Optional[str] = None,
+        server_url: Optional[str] = None,
+        client: Optional[Client] = None,
+        peer: Optional[Peer] = None,
+    ) -> None:
+        target = next((item for item in (target, server_url, client, peer) if item is not None), None)
+        heartbeat_interval, timeout = _positional(target, positional, heartbeat_interval, timeout)
+        if on_lost not in ON_LOST:
+            raise ConfigurationError(
+                f"on_lost is {on_lost!r}; one of {', '.join(map(repr, ON_LOST))} is needed"
+            )
+        expiry = optional_seconds(ttl, "ttl")
+        if expiry == 0:
+            raise ConfigurationError(
+                "ttl is 0, so the lock would be gone at once; e.g. ttl=30 keeps it for 30 s"
+            )
+        interval = (
+            None
+            if heartbeat_interval is _UNSET
+            else optional_seconds(heartbeat_interval, "heartbeat_interval")
+        )
+        self._plan = Plan(
+            target=_resolve(target, token, token_file, cacert),
+            wanted=_wanted(semaphore, count),
+            timeout=optional_seconds(timeout, "timeout"),
+            ttl=expiry,
+            interval=interval or None,
+            renewing=heartbeat_interval is not None,
+            on_lost=on_lost,
+            notify=notify,
+        )
+        self._sessions: dict[object, list[Session]] = {}
+
+    def __repr__(self) -> str:
+        return f"<lock on {dict(self._plan.wanted)}>"
+
+    def __enter__(self) -> Handle:
+        if self._plan.on_lost == "cancel":
+            raise ConfigurationError(
+                "on_lost='cancel' works in `async with` only: a thread cannot be cancelled. "
+                "Use on_lost='raise' with handle.check(), or notify=."
+            )
+        session = Session(self._plan)
+        handle = session.enter()
+        self._push(session)
+        return handle
+
+    def __exit__(
+        self,
+        exc_type: Optional[type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._pop().exit(exc)
+
+    async def __aenter__(self) -> Handle:
+        session = Session(self._plan)
+        handle = await session.aenter()
+        self._push(session)
+        return handle
+
+    async def __aexit__(
+        self,
+        exc_type: Optional[type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        await self._pop().aexit(exc)
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function, plain or async, so that each call holds the lock."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function!r} is a generator: its body would run after the lock is released. "
+                "Use `with lock(…)` inside it."
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+                async with self:
+                    return await function(*args, **kwargs)
+
+            return async_wrapper  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    def _push(self, session: Session) -> None:
+        self._sessions.setdefault(_local.owner(), []).append(session)
+
+    def _pop(self) -> Session:
+        """The last session of this thread or task; or, if it was entered elsewhere, the only other one."""
+        key = _local.owner()
+        if key not in self._sessions:
+            others = list(self._sessions)
+            if len(others) != 1:
+                raise RuntimeError(f"{self!r} was not entered by {key!r}")
+            key = others[0]
+        stack = self._sessions[key]
+        session = stack.pop()
+        if not stack:
+            del self._sessions[key]
+        return session
+
+
+def _positional(
+    target: object, positional: tuple[Any, ...], heartbeat_interval: Any, timeout: Any
+) -> tuple[Any, Optional[Duration]]:
+    """Sort out what follows the count: the interval came first up to 0.2, for a Client or a Peer."""
+    names = ["heartbeat_interval", "timeout"] if isinstance(target, (Client, Peer)) else ["timeout"]
+    if len(positional) > len(names):
+        raise TypeError(
+            f"lock() takes at most {3 + len(names)} positional arguments here: …, {', '.join(names)}"
+        )
+    values = {"heartbeat_interval": heartbeat_interval, "timeout": timeout}
+    for name, value in zip(names, positional):
+        if values[name] is not _UNSET:
+            raise TypeError(f"lock() got {name} twice")
+        values[name] = value
+    return values["heartbeat_interval"], None if values["timeout"] is _UNSET else values["timeout"]
+
+
+def _resolve(
+    target: Union[str, AsyncClient, Client, Peer, None],
+    token: Optional[str],
+    token_file: Optional[str],
+    cacert: Optional[str],
+) -> Union[Settings, Client, Peer]:
+    if target is None or isinstance(target, str):
+        return Settings.resolve(target, token=token, token_file=token_file, cacert=cacert)
+    if token is not None or token_file is not None or cacert is not None:
+        raise ConfigurationError(
+            "token, token_file and cacert belong to a URL; give them to the client instead"
+        )
+    if isinstance(target, AsyncClient):
+        return target._settings
+    if isinstance(target, (Client, Peer)):
+        return target
+    raise ConfigurationError(f"lock() got {target!r}; a URL, a Client, an AsyncClient or a Peer is needed")
+
+
+def _wanted(semaphore: Semaphores, count: int) -> dict[str, int]:
+    if semaphore is _UNSET:
+        raise TypeError("lock() needs a semaphore, e.g. lock('http://localhost:8000', 'A')")
+    if isinstance(semaphore, str):
+        wanted = {semaphore: count}
+    elif isinstance(semaphore, Mapping) and semaphore:
+        if count != 1:
+            raise ConfigurationError(
+                "count goes with one semaphore; for several give each its own: {'A': 1, 'B': 2}"
+            )
+        wanted = dict(semaphore)
+    else:
+        raise ConfigurationError(
+            f"the semaphore is {semaphore!r}; a name, or names with counts {{'A': 1}}, is needed"
+        )
+    for name, number in wanted.items():
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"the semaphore is {name!r}; a name like 'A' is needed")
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ConfigurationError(
+                f"the count for {name!r} is {number!r}; a whole number from 1 on is needed"
+            )
+    return wanted

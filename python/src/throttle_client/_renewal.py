@@ -1,0 +1,132 @@
+"""Keeping a lease alive: renew it, bring it back after a restart of the server, or tell that it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from . import _protocol
+from ._background import Background
+from ._clock import now
+from ._errors import LockLost, RequestRefused, ThrottleError, UnknownPeer
+from ._lease import Lease
+from ._retry import backoff
+from ._transport import AsyncLink, within
+
+__all__ = ["gate", "recover", "start_keeping", "stop_keeping"]
+
+SHORTEST_ATTEMPT_SECONDS = 0.05
+
+_log = logging.getLogger("throttle_client")
+
+
+def start_keeping(background: Background, lease: Lease) -> None:
+    """Make sure that the lease is renewed from now on. To be called on the background thread."""
+    if lease.keeper is None or lease.keeper.done():
+        lease.keeper = background.loop.create_task(_keep(lease, background.link(lease.settings)))
+
+
+async def stop_keeping(lease: Lease) -> None:
+    """End the renewal; once this returned none is under way."""
+    keeper, lease.keeper = lease.keeper, None
+    if keeper is not None and keeper is not asyncio.current_task():
+        keeper.cancel()
+        await asyncio.wait({keeper})
+
+
+def gate(lease: Lease) -> asyncio.Lock:
+    """Only one request at a time may bring locks back or release them, else one would undo the other."""
+    if lease.gate is None:
+        lease.gate = asyncio.Lock()
+    return lease.gate
+
+
+async def _keep(lease: Lease, link: AsyncLink) -> None:
+    if lease.deadline is None:
+        # Locks that came with an existing peer id: nobody knows what is left of their time.
+        lease.confirm(now(), None)
+    failures = 0
+    jitter = _jitter()
+    while lease.acquired and lease.loss is None and lease.deadline is not None:
+        if not lease.renewing:
+            due = lease.deadline
+        elif failures:
+            due = now() + backoff(failures - 1, min(0.1, lease.ttl / 20), min(5.0, lease.ttl / 10))
+        else:
+            due = lease.confirmed_at + lease.interval * jitter
+        await asyncio.sleep(max(0.0, min(due, lease.deadline) - now()))
+        lease.expire_if_overdue()
+        if not lease.acquired or not lease.renewing:
+            continue
+        if not failures and lease.confirmed_at + lease.interval * jitter > now():
+            continue  # Another request renewed it meanwhile.
+        try:
+            await within(max(0.0, lease.deadline - now()), _renew_once(lease, link))
+        except LockLost:
+            return
+        except (ThrottleError, asyncio.TimeoutError) as error:
+            failures += 1
+            _log.info("renewal of peer %s failed, trying again: %s", lease.peer_id, error)
+        except Exception:  # noqa: BLE001 (whatever it is, the thread lives on)
+            failures += 1
+            _log.exception("renewal of peer %s failed, trying again", lease.peer_id)
+        else:
+            failures = 0
+            jitter = _jitter()
+
+
+async def _renew_once(lease: Lease, link: AsyncLink) -> None:
+    peer_id, deadline = lease.peer_id, lease.deadline
+    if peer_id is None or deadline is None:
+        return
+    sent_at = now()
+    request = _protocol.heartbeat(peer_id, lease.ttl)
+    try:
+        answer = _protocol.check(await link.attempt(request, _limit(lease, deadline)), request)
+    except UnknownPeer as error:
+        await recover(lease, link, error, sent_at)
+    else:
+        if lease.moved(answer.instance):
+            # A new server that knows the peer already: only a restore tells whether the locks are there, too.
+            await recover(lease, link, UnknownPeer(instance=answer.instance), sent_at)
+        else:
+            lease.confirm(sent_at, answer.instance)
+
+
+async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: float) -> None:
+    """After `Unknown peer` to a request sent at `sent_at`: restore the peer, or find the locks lost."""
+    async with gate(lease):
+        if lease.loss is not None:
+            raise lease.loss
+        if lease.restored_at >= sent_at or lease.peer_id is None:
+            return  # Done by someone else since.
+        if not lease.may_restore(unknown.instance):
+            raise lease.lose(
+                "released",
+                "the server ended it (released by an operator, or expired there); it did not start anew",
+            )
+        restored_at = now()
+        request = _protocol.restore(lease.peer_id, lease.acquired, lease.ttl, lease.tokens)
+        limit = _limit(lease, lease.deadline if lease.deadline is not None else restored_at + lease.ttl)
+        try:
+            answer = _protocol.check(await link.attempt(request, limit), request)
+        except RequestRefused as error:
+            raise lease.lose(
+                "not restored", f"the server lost its state and did not take it back: {error}"
+            ) from error
+        lease.restored_at = restored_at
+        lease.confirm(restored_at, answer.instance)
+        _log.info("the server started anew; restored peer %s with %s", lease.peer_id, lease.acquired)
+
+
+def _limit(lease: Lease, deadline: float) -> float:
+    """An attempt gets a third of what remains at most, so that one that hangs leaves time for others."""
+    remaining = deadline - now() if lease.acquired else lease.ttl
+    return max(
+        SHORTEST_ATTEMPT_SECONDS, min(lease.settings.timeout, max(remaining / 3, lease.ttl / 12), remaining)
+    )
+
+
+def _jitter() -> float:
+    return random.uniform(0.8, 1.0)  # noqa: S311 (nothing secret)

@@ -1,0 +1,66 @@
+"""When to try again, and after how long. Pure: time and chance come from the caller."""
+
+from __future__ import annotations
+
+import random
+from typing import Optional
+
+from ._errors import CertificateRejected, ServerUnreachable
+from ._protocol import Answer, Request
+
+__all__ = ["Retry", "backoff"]
+
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 5.0
+
+# Requests that the server never got, or that it will answer in the same way each time.
+_FINAL_STATUSES = frozenset([501, 505, 506, 507, 508, 510, 511])
+_TRANSIENT_CLIENT_STATUSES = frozenset([408, 429, 444, 499])
+
+
+class Retry:
+    """The attempts of one request: says after each failure how long to wait, or `None` to give up."""
+
+    def __init__(self, request: Request, give_up_at: float) -> None:
+        self._request = request
+        self._give_up_at = give_up_at
+        self._failures = 0
+
+    def after_failure(self, error: ServerUnreachable, now: float) -> Optional[float]:
+        """No answer arrived. Whether the server did its work is unknown if the request was sent."""
+        if isinstance(error, CertificateRejected) or (error.sent and not self._request.repeatable):
+            return None
+        return self._delay(now, None)
+
+    def after_answer(self, answer: Answer, now: float) -> Optional[float]:
+        """An answer arrived; `None` if it is final, be it good or bad."""
+        status = answer.status
+        if status in (429, 503):
+            # The server says that it did nothing, so even creating a peer may be repeated.
+            return self._delay(now, _retry_after(answer))
+        if not self._request.repeatable:
+            return None
+        if status in _TRANSIENT_CLIENT_STATUSES or (status >= 500 and status not in _FINAL_STATUSES):
+            return self._delay(now, None)
+        return None
+
+    def _delay(self, now: float, at_least: Optional[float]) -> Optional[float]:
+        delay = backoff(self._failures, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+        self._failures += 1
+        if at_least is not None:
+            # Jitter on top, so that those who were told the same do not come back together.
+            delay = at_least + delay / 2
+        return delay if now + delay < self._give_up_at else None
+
+
+def backoff(failures: int, first: float, longest: float) -> float:
+    """Exponential delay with jitter: between the half and the whole of `first`, doubled each time."""
+    whole: float = min(first * 2.0 ** min(failures, 30), longest)
+    return whole * random.uniform(0.5, 1.0)  # noqa: S311 (nothing secret)
+
+
+def _retry_after(answer: Answer) -> Optional[float]:
+    try:
+        return max(0.0, float(answer.headers.get("retry-after", "")))
+    except ValueError:
+        return None

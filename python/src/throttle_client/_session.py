@@ -1,0 +1,178 @@
+"""One pass through `with lock(…)` or `async with lock(…)`, as the caller's thread or task sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import weakref
+from typing import Any, Optional
+
+from . import _local
+from ._background import Background, Job, background
+from ._client import Client
+from ._errors import LockLost
+from ._handle import Handle
+from ._holding import Holding, Plan
+from ._peer import Peer, PeerWithHeartbeat
+from ._settings import Settings
+
+__all__ = ["Session"]
+
+# Leaving a lock waits this long for the server; after that the release goes on in the background.
+RELEASE_SECONDS = 5.0
+CANCEL_MESSAGE = "a throttle lock was lost"
+
+
+class Session:
+    """One pass. Not to be used again."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._pid = os.getpid()
+        self._background = background()
+        # The holding must not keep the session alive, else one that was abandoned would be renewed for ever.
+        weak = weakref.ref(self)
+
+        def on_loss() -> None:
+            session = weak()
+            if session is not None:
+                session._cancel_soon()
+
+        self._holding = Holding(self._background, _find_peer(plan), plan, on_loss)
+        # An interrupt between the grant and the first line of the body leaves nobody else to release it.
+        self._abandoned = weakref.finalize(self, _give_up, self._background, self._holding, self._pid)
+        self._abandoned.atexit = False  # type: ignore[misc]  # a property that typeshed takes for a slot
+        self._task: Optional[asyncio.Task[object]] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._cancelling = 0
+        self._cancelled_it = False
+        self._inside = False
+
+    def enter(self) -> Handle:
+        """Acquire, blocking."""
+        try:
+            return self._background.submit(self._holding.enter()).future.result()
+        except BaseException:
+            job = self._leave()
+            concurrent.futures.wait([job.future], timeout=RELEASE_SECONDS)
+            raise
+
+    async def aenter(self) -> Handle:
+        """Acquire, awaiting."""
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._cancelling = _cancelling(self._task)
+        try:
+            future = asyncio.wrap_future(self._background.submit(self._holding.enter()).future)
+            future.add_done_callback(_retrieve)
+            handle = await asyncio.shield(future)
+        except BaseException:
+            await _settle(self._leave())
+            raise
+        self._inside = True
+        if handle.lost.is_set():
+            self._cancel_body()
+        return handle
+
+    def exit(self, error: Optional[BaseException]) -> None:
+        """Release, blocking, and raise `LockLost` if that is due."""
+        if self._pid != os.getpid():
+            return
+        job = self._leave()
+        concurrent.futures.wait([job.future], timeout=RELEASE_SECONDS)
+        self._raise(job, error, mine=False)
+
+    async def aexit(self, error: Optional[BaseException]) -> None:
+        """Release, awaiting, and raise `LockLost` if that is due."""
+        self._inside = False
+        if self._pid != os.getpid():
+            return
+        mine = self._cancelled_it and self._is_own_cancellation(error)
+        job = self._leave()
+        await _settle(job)
+        self._raise(job, error, mine=mine)
+
+    def _leave(self) -> Job[Optional[LockLost]]:
+        job = self._background.submit(self._holding.leave())
+        self._abandoned.detach()
+        return job
+
+    def _cancel_soon(self) -> None:
+        if self._plan.on_lost == "cancel" and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # The loop is closed.
+                self._loop.call_soon_threadsafe(self._cancel_body)
+
+    def _cancel_body(self) -> None:
+        if not self._inside or self._cancelled_it or self._plan.on_lost != "cancel" or self._task is None:
+            return
+        self._cancelled_it = True
+        self._task.cancel(CANCEL_MESSAGE)
+
+    def _is_own_cancellation(self, error: Optional[BaseException]) -> bool:
+        """Whether it was this session alone that cancelled the task."""
+        uncancel = getattr(self._task, "uncancel", None)
+        # Python 3.9 and 3.10 do not count cancellations; there the message has to tell.
+        alone = uncancel() <= self._cancelling if uncancel is not None else True
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        return alone if uncancel is not None else CANCEL_MESSAGE in error.args
+
+    def _raise(self, job: Job[Optional[LockLost]], error: Optional[BaseException], *, mine: bool) -> None:
+        loss = job.future.result() if job.future.done() else None
+        if loss is None or self._plan.on_lost == "ignore" or isinstance(error, LockLost):
+            return
+        if error is None:
+            raise loss
+        # The loss goes first, for it may be what the error came from; but nothing hides an interrupt.
+        if mine or isinstance(error, Exception):
+            raise loss from error
+
+
+def _find_peer(plan: Plan) -> Peer:
+    if isinstance(plan.target, Settings):
+        peer = _local.obtain(plan.target)
+    elif isinstance(plan.target, Client):
+        ttl = plan.target.expiration_time.total_seconds()
+        peer = PeerWithHeartbeat._without_request(plan.target, ttl)
+    else:
+        peer = plan.target
+        _ = peer.client  # Raises if there is none.
+    lease = peer._lease
+    lease.forget_seen_loss()
+    if plan.ttl is not None:
+        lease.set_ttl(plan.ttl)
+    if plan.interval is not None:
+        lease.wanted_interval = plan.interval
+    lease.renewing = plan.renewing
+    return peer
+
+
+def _give_up(thread: Background, holding: Holding, pid: int) -> None:
+    if pid == os.getpid():
+        with contextlib.suppress(Exception):
+            thread.submit(holding.leave())
+
+
+async def _settle(job: Job[Optional[LockLost]]) -> None:
+    """Wait for cleanup. If the caller is cancelled meanwhile, the cleanup goes on all the same."""
+    future = asyncio.wrap_future(job.future)
+    try:
+        await asyncio.wait({future}, timeout=RELEASE_SECONDS)
+    finally:
+        if future.done():
+            _retrieve(future)
+        else:
+            future.cancel()
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Look at a failure that nobody may be waiting for any more, so that asyncio does not complain."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _cancelling(task: Optional[asyncio.Task[object]]) -> int:
+    cancelling = getattr(task, "cancelling", None)
+    return 0 if cancelling is None else int(cancelling())

@@ -1,0 +1,124 @@
+"""Where the server is and how to talk to it: from arguments, else from the environment."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+from urllib.parse import urlsplit
+
+import httpx
+
+from ._durations import Duration, seconds
+from ._errors import ConfigurationError
+
+__all__ = ["DEFAULT_RETRY_SECONDS", "DEFAULT_TIMEOUT_SECONDS", "Settings", "normalize_url"]
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+DEFAULT_RETRY_SECONDS = 120.0
+USER_AGENT = "throttle-client-python/0.6.0"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a connection needs. Can be pickled and hashed; its repr hides the token."""
+
+    url: str
+    token: Optional[str] = field(default=None, repr=False)
+    token_file: Optional[str] = None
+    cacert: Optional[str] = None
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    retry_for: float = DEFAULT_RETRY_SECONDS
+
+    @classmethod
+    def resolve(
+        cls,
+        url: Optional[str] = None,
+        *,
+        token: Optional[str] = None,
+        token_file: Optional[str] = None,
+        cacert: Optional[str] = None,
+        timeout: Duration = DEFAULT_TIMEOUT_SECONDS,
+        retry_for: Duration = DEFAULT_RETRY_SECONDS,
+    ) -> Settings:
+        """Fill what is not given from `THROTTLE_URL`, `THROTTLE_TOKEN`, `_TOKEN_FILE` and `_CACERT`."""
+        environment = os.environ
+        if url is None:
+            url = environment.get("THROTTLE_URL")
+            if not url:
+                raise ConfigurationError("no server given: pass its URL, or set THROTTLE_URL")
+        if token is None and token_file is None:
+            token = environment.get("THROTTLE_TOKEN") or None
+            if token is None:
+                token_file = environment.get("THROTTLE_TOKEN_FILE") or None
+        if cacert is None:
+            cacert = environment.get("THROTTLE_CACERT") or None
+        limit = seconds(timeout, "timeout")
+        if limit == 0:
+            raise ConfigurationError("timeout is 0; an answer needs some time to arrive, e.g. timeout=10")
+        return cls(
+            url=normalize_url(url),
+            token=token,
+            token_file=token_file,
+            cacert=cacert,
+            timeout=limit,
+            retry_for=seconds(retry_for, "retry_for"),
+        )
+
+    def headers(self) -> dict[str, str]:
+        """Headers of every request. A token file is read each time, so a rotated token is picked up."""
+        headers = {"User-Agent": USER_AGENT}
+        token = self.token
+        if token is None and self.token_file is not None:
+            token = _read_token(self.token_file)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """The certificates to trust: `cacert` alone if it is set, else the usual ones."""
+        return _ssl_context(self.cacert)
+
+
+def normalize_url(url: str) -> str:
+    """Bring a base URL into one form: `localhost:8000/` is `http://localhost:8000`."""
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f"the server is given as {url!r}; a URL like http://localhost:8000 is needed"
+        )
+    text = url.strip()
+    if "://" not in text:
+        text = f"http://{text}"
+    parts = urlsplit(text)
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the server URL is {url!r}: {error}") from None
+    if parts.scheme.lower() not in ("http", "https") or not host:
+        raise ConfigurationError(f"the server URL is {url!r}; something like http://localhost:8000 is needed")
+    return text.rstrip("/")
+
+
+def _read_token(path: str) -> str:
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"the token file {path!r} cannot be read: {error.strerror}") from error
+    if not token:
+        raise ConfigurationError(f"the token file {path!r} is empty; one line with the token is needed")
+    return token
+
+
+@functools.lru_cache(maxsize=16)
+def _ssl_context(cacert: Optional[str]) -> ssl.SSLContext:
+    if cacert is None:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=cacert)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"the certificate file {cacert!r} (cacert or THROTTLE_CACERT) cannot be used: {error}"
+        ) from error

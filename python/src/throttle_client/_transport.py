@@ -1,0 +1,210 @@
+"""The two ways to put requests on the wire: blocking and async, both on httpx with pooled connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Coroutine
+from typing import Any, Optional, TypeVar
+
+import httpx
+
+from ._clock import now
+from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
+from ._protocol import Answer, Request, check
+from ._retry import Retry
+from ._settings import Settings
+
+__all__ = ["AsyncLink", "SyncLink", "within"]
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5.0
+# A process may have any number of threads waiting at once, and none may keep a heartbeat from its connection.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=20.0)
+
+# Pools that a forked child inherited. They are kept, for closing them could speak on the parent's
+# connections.
+_inherited: list[object] = []
+
+
+class SyncLink:
+    """Sends requests from the calling thread. Threads may share it; a forked child gets its own pool."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._pool: Optional[_Pool] = None
+
+    def exchange(self, request: Request) -> Answer:
+        """Send, repeat where that is safe, and return the answer if it is a success."""
+        retry = Retry(request, now() + self.settings.retry_for)
+        while True:
+            try:
+                answer = self._attempt(request)
+            except ServerUnreachable as error:
+                delay = retry.after_failure(error, now())
+                if delay is None:
+                    raise
+            else:
+                delay = retry.after_answer(answer, now())
+                if delay is None:
+                    return check(answer, request)
+            time.sleep(delay)
+
+    def close(self) -> None:
+        """Close the idle connections. The next request opens new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _attempt(self, request: Request) -> Answer:
+        limit = request.block_for + self.settings.timeout
+        try:
+            response = self._client().request(**_arguments(self.settings, request, limit))
+        except httpx.HTTPError as error:
+            raise _translate(error, self.settings, request) from error
+        return _answer(response)
+
+    def _client(self) -> httpx.Client:
+        pool = self._pool
+        pid = os.getpid()
+        if pool is None or pool.pid != pid:
+            pool = self._pool = _Pool(pid, self.settings)
+        return pool.http
+
+
+class _Pool:
+    """The connections of a process to a server. Those that a forked child inherits it never closes."""
+
+    def __init__(self, pid: int, settings: Settings) -> None:
+        self.pid = pid
+        self.http = httpx.Client(verify=settings.ssl_context(), limits=_LIMITS)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def close(self) -> None:
+        if self.pid == os.getpid():
+            self.http.close()
+        else:
+            _inherited.append(self.http)
+
+
+class AsyncLink:
+    """Sends requests from one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._http = httpx.AsyncClient(verify=settings.ssl_context(), limits=_LIMITS)
+
+    async def exchange(
+        self,
+        request: Request,
+        give_up_at: Optional[float] = None,
+        limit: Optional[float] = None,
+        gate: Optional[asyncio.Lock] = None,
+    ) -> tuple[Answer, float]:
+        """Send, repeat where that is safe, and return the answer and when its request was sent.
+
+        An attempt may take `limit` seconds; `gate` is held during each, but not between them.
+        """
+        retry = Retry(request, now() + self.settings.retry_for if give_up_at is None else give_up_at)
+        while True:
+            if gate is not None:
+                await gate.acquire()
+            sent_at = now()
+            try:
+                answer = await self.attempt(request, limit)
+            except ServerUnreachable as error:
+                delay = retry.after_failure(error, now())
+                if delay is None:
+                    raise
+            else:
+                delay = retry.after_answer(answer, now())
+                if delay is None:
+                    return check(answer, request), sent_at
+            finally:
+                if gate is not None:
+                    gate.release()
+            await asyncio.sleep(delay)
+
+    async def attempt(self, request: Request, limit: Optional[float] = None) -> Answer:
+        """Send once; whatever happens, this ends within `limit` seconds."""
+        if limit is None:
+            limit = request.block_for + self.settings.timeout
+        arguments = _arguments(self.settings, request, limit)
+        try:
+            response = await within(limit, self._http.request(**arguments))
+        except asyncio.TimeoutError:
+            raise ServerUnreachable(
+                f"{self.settings.url} did not answer {request.method} {request.path} within {limit:.3g} s"
+            ) from None
+        except httpx.HTTPError as error:
+            raise _translate(error, self.settings, request) from error
+        return _answer(response)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+
+def _arguments(settings: Settings, request: Request, limit: float) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "method": request.method,
+        "url": settings.url + request.path,
+        "headers": settings.headers(),
+        "timeout": httpx.Timeout(limit, connect=min(limit, CONNECT_SECONDS)),
+    }
+    if request.query:
+        arguments["params"] = request.query
+    if request.json is not None:
+        arguments["json"] = request.json
+    return arguments
+
+
+def _answer(response: httpx.Response) -> Answer:
+    return Answer(response.status_code, response.headers, response.text)
+
+
+def _translate(error: httpx.HTTPError, settings: Settings, request: Request) -> Exception:
+    what = f"{request.method} {settings.url}{request.path}"
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return ConfigurationError(f"{what}: {error}")
+    detail = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in detail:
+        return CertificateRejected(
+            f"{what}: the server's certificate is not trusted ({detail}). "
+            "Pass cacert= or set THROTTLE_CACERT to the file of the authority that signed it.",
+            sent=False,
+        )
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
+        return ServerUnreachable(f"{what}: no connection to the server ({detail})", sent=False)
+    hint = ""
+    if not request.repeatable:
+        hint = "; the server may have done it, so it is not repeated. A peer left behind just expires"
+    return ServerUnreachable(f"{what}: no answer ({detail}){hint}", sent=True)
+
+
+async def within(limit: float, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` for `limit` seconds at most, else raise `asyncio.TimeoutError`.
+
+    Before Python 3.12 `asyncio.wait_for` could swallow a cancellation; this does not.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=limit)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_swallow)
+    if not task.done():
+        raise asyncio.TimeoutError
+    return task.result()
+
+
+def _swallow(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

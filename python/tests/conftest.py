@@ -1,0 +1,276 @@
+"""Fixtures: a real server process, a network that can be cut, and a server that follows a script."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import httpx
+import pytest
+
+from throttle_client import Client, clear_peers
+
+CONFIGURATION = """
+[semaphores]
+A = 1
+B = { max = 1, level = 1 }
+C = 3
+D = 5
+"/&" = 1
+"""
+
+# One for all, and without TLS, for both take time to set up. No connection is kept.
+_http = httpx.Client(verify=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def eventually(check: Callable[..., object], timeout: float = 10.0) -> None:
+    """Wait for something that can only be seen by asking."""
+    end = time.monotonic() + timeout
+    while not check():
+        assert time.monotonic() < end, f"still not so after {timeout} s"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """A server process on a port of its own."""
+
+    def __init__(self, directory: Path, configuration: str = CONFIGURATION) -> None:
+        binary = os.environ.get("THROTTLE_SERVER")
+        if not binary:
+            pytest.exit("THROTTLE_SERVER is not set; it must name the throttle server binary", returncode=2)
+        self._binary = binary
+        self._configuration = directory / "throttle.toml"
+        self._configuration.write_text(configuration)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self.start()
+        self.client = Client(self.url)
+        self.tells_instance = "throttle-instance" in _http.get(f"{self.url}/version").headers
+
+    def start(self) -> None:
+        command = [self._binary, "--port", str(self.port), "-c", str(self._configuration)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(self._answers)
+
+    def stop(self, how: int = signal.SIGKILL) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(timeout=10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "the server ended right after its start"
+        try:
+            return _http.get(f"{self.url}/health", timeout=1).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def peers(self) -> int:
+        return len(self.client.list_of_peers())
+
+    def pending(self, semaphore: str) -> int:
+        """How much of a semaphore is asked for and not granted yet."""
+        metrics = _http.get(f"{self.url}/metrics").text
+        found = re.search(rf'^throttle_pending{{semaphore="{semaphore}"}} (\d+)', metrics, re.MULTILINE)
+        return int(found.group(1)) if found else 0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose configuration has A and B with one place, C with three, D with five; B is above A."""
+    process = Server(tmp_path)
+    try:
+        yield process
+    finally:
+        process.client.close()
+        process.stop()
+        clear_peers()
+
+
+@pytest.fixture
+def tells_instance(server: Server) -> None:
+    """Only for servers that tell their state apart (0.6 on)."""
+    if not server.tells_instance:
+        pytest.skip("this server sends no Throttle-Instance")
+
+
+class Network:
+    """A TCP proxy. While it is cut it takes bytes and passes none on, as a dead link does."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._cut = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self._closed = False
+        self._mutex = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._cut.set()
+
+    def heal(self) -> None:
+        """Pass bytes again; connections that lost some are gone, as after a long cut."""
+        self._cut.clear()
+        self._drop()
+
+    def close(self) -> None:
+        # A blocked accept() is not woken by close() alone.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._mutex:
+            self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
+        with self._mutex:
+            sockets, self._sockets = self._sockets, []
+        for item in sockets:
+            with contextlib.suppress(OSError):
+                item.shutdown(socket.SHUT_RDWR)
+            item.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(self._target)
+            except OSError:
+                near.close()
+                continue
+            with self._mutex:
+                self._sockets += [near, far]
+                closed = self._closed
+            if closed:
+                self._drop()
+                return
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                if not self._cut.is_set():
+                    target.sendall(data)
+        if not self._cut.is_set():
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def network(server: Server) -> Iterator[Network]:
+    """The way to the server, which a test can cut."""
+    proxy = Network(server.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+class Scripted:
+    """An HTTP server that gives prepared answers: (status, headers, body), or `None` to hang up."""
+
+    def __init__(self) -> None:
+        self.answers: list[Optional[tuple[int, dict[str, str], str]]] = []
+        self.requests: list[tuple[str, str, Any]] = []
+        self.times: list[float] = []
+        scripted = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                length = int(self.headers.get("content-length") or 0)
+                self.rfile.read(length)
+                scripted.times.append(time.monotonic())
+                scripted.requests.append((self.command, self.path, self.headers))
+                answer = scripted.answers.pop(0) if scripted.answers else (200, {}, "Ok")
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, headers, body = answer
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            do_GET = do_PUT = do_POST = do_DELETE = _any  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        arguments = {"poll_interval": 0.02}
+        threading.Thread(target=self._server.serve_forever, kwargs=arguments, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """A server that answers as the test says."""
+    instance = Scripted()
+    try:
+        yield instance
+    finally:
+        instance.close()
+
+
+def program(name: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start one of the programs beside the tests."""
+    command = [sys.executable, "-W", "error", str(PROGRAMS / name), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Wait for a program to say something."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 30.0) -> str:
+    """Wait for the end of a program that must succeed, and return what it printed."""
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode == 0, output
+    return output

@@ -1,0 +1,204 @@
+"""Requests, answers, settings and the rules for repeats: pure functions, no server."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from throttle_client import (
+    Client,
+    ConfigurationError,
+    CountExceedsMax,
+    HierarchyViolation,
+    NotAuthorized,
+    RequestRefused,
+    ServerError,
+    ServerUnreachable,
+    ThrottleError,
+    Timeout,
+    UnknownPeer,
+    UnknownSemaphore,
+    _protocol,
+)
+from throttle_client._durations import format_duration, seconds
+from throttle_client._protocol import Answer, check, parse_acquired, parse_bool, parse_int
+from throttle_client._retry import Retry
+from throttle_client._settings import Settings, normalize_url
+
+REQUEST = _protocol.heartbeat(1, 1.0)
+
+
+def answer(status: int, text: str = "", **headers: str) -> Answer:
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, text)
+
+
+def test_acquire_names_the_semaphore_in_one_segment_of_the_path() -> None:
+    request = _protocol.acquire(7, "/&", 2, expires_in=1.5, block_for=0.25)
+    assert request.method == "PUT"
+    assert request.path == "/peers/7/%2F%26"
+    assert request.query == (("expires_in", "1500ms"), ("block_for", "250ms"))
+    assert request.json == 2
+    assert request.block_for == 0.25
+
+
+def test_a_name_of_dots_is_no_step_in_the_path() -> None:
+    assert _protocol.release_lock(7, "..").path == "/peers/7/%2E%2E"
+
+
+def test_restore_carries_tokens_as_strings() -> None:
+    request = _protocol.restore(7, {"A": 1}, 1.0, {"A": 99})
+    assert request.json == {
+        "expires_in": "1000ms",
+        "peer_id": 7,
+        "acquired": {"A": 1},
+        "tokens": {"A": "99"},
+    }
+
+
+def test_only_creating_a_peer_is_not_repeatable() -> None:
+    assert not _protocol.new_peer(1.0).repeatable
+    assert _protocol.acquire(1, "A", 1).repeatable
+    assert _protocol.restore(1, {}, 1.0).repeatable
+    assert _protocol.release_peer(1).repeatable
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "error"),
+    [
+        (400, "Unknown peer", UnknownPeer),
+        (400, "Unknown semaphore", UnknownSemaphore),
+        (409, "Lock can never be acquired. It would block forever: 2 of 1", CountExceedsMax),
+        (409, "Lock hierarchy violation: level 0 and 1", HierarchyViolation),
+        (400, "anything else", RequestRefused),
+        (401, "", NotAuthorized),
+        (404, "<html>", ServerError),
+        (500, "oops", ServerError),
+    ],
+)
+def test_every_refusal_has_its_exception(status: int, text: str, error: type[ThrottleError]) -> None:
+    with pytest.raises(error):
+        check(answer(status, text), REQUEST)
+
+
+def test_unknown_peer_tells_the_instance() -> None:
+    with pytest.raises(UnknownPeer) as caught:
+        check(answer(400, "Unknown peer", throttle_instance="x1"), REQUEST)
+    assert caught.value.instance == "x1"
+
+
+def test_tokens_and_grants_are_read() -> None:
+    assert answer(200, throttle_fencing_token="17").token == 17
+    assert answer(200).token is None
+    assert parse_acquired(answer(200))
+    assert not parse_acquired(answer(202))
+    assert parse_int(answer(200, "-3\n")) == -3
+    assert parse_bool(answer(200, "true"))
+    with pytest.raises(ServerError, match="is this a Throttle server"):
+        parse_int(answer(200, "<html>hello</html>"))
+
+
+def test_the_exceptions_are_also_what_released_code_catches() -> None:
+    assert issubclass(Timeout, TimeoutError)
+    assert issubclass(ServerUnreachable, ConnectionError)
+    assert issubclass(RequestRefused, ValueError)
+    assert issubclass(ConfigurationError, ValueError)
+
+
+def test_durations() -> None:
+    assert seconds(timedelta(minutes=5), "ttl") == 300
+    assert format_duration(0.0001) == "1ms"
+    assert format_duration(0.3) == "300ms"
+    assert format_duration(0) == "0ms"
+    with pytest.raises(ConfigurationError, match="ttl is -1"):
+        seconds(-1, "ttl")
+    with pytest.raises(ConfigurationError, match="ttl is '5m'"):
+        seconds("5m", "ttl")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("http://localhost:8000/", "http://localhost:8000"),
+        ("https://example.org/throttle/", "https://example.org/throttle"),
+    ],
+)
+def test_urls(given: str, meant: str) -> None:
+    assert normalize_url(given) == meant
+
+
+@pytest.mark.parametrize("wrong", ["", "ftp://example.org", "http://", "localhost:80x0"])
+def test_wrong_urls_are_named(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="server URL"):
+        normalize_url(wrong)
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
+    monkeypatch.setenv("THROTTLE_URL", "localhost:1")
+    monkeypatch.setenv("THROTTLE_TOKEN_FILE", str(file))
+    settings = Settings.resolve()
+    assert settings.url == "http://localhost:1"
+    assert settings.headers()["Authorization"] == "Bearer from-file"
+    file.write_text("rotated\n")
+    assert settings.headers()["Authorization"] == "Bearer rotated"
+    monkeypatch.setenv("THROTTLE_TOKEN", "from-environment")
+    assert Settings.resolve().headers()["Authorization"] == "Bearer from-environment"
+    settings = Settings.resolve("localhost:2", token="argument")
+    assert settings.headers()["Authorization"] == "Bearer argument"
+    assert "argument" not in repr(settings)
+
+
+def test_settings_say_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("THROTTLE_URL", raising=False)
+    with pytest.raises(ConfigurationError, match="THROTTLE_URL"):
+        Client()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Settings("http://localhost", token_file=str(tmp_path / "none")).headers()
+    with pytest.raises(ConfigurationError, match="THROTTLE_CACERT"):
+        Settings("http://localhost", cacert=str(tmp_path / "none")).ssl_context()
+
+
+def test_a_client_can_be_pickled() -> None:
+    client = Client("https://dummy-endpoint", token="secret")
+    copy = pickle.loads(pickle.dumps(client))
+    assert copy.base_url == client.base_url == "https://dummy-endpoint"
+    assert copy._link.settings == client._link.settings
+
+
+def test_repeats_stop_at_the_end_of_the_time() -> None:
+    retry = Retry(REQUEST, give_up_at=10.0)
+    assert retry.after_failure(ServerUnreachable("x"), now=0.0) is not None
+    assert retry.after_failure(ServerUnreachable("x"), now=9.999) is None
+
+
+def test_delays_grow_up_to_a_limit() -> None:
+    retry = Retry(REQUEST, give_up_at=1e9)
+    delays = [retry.after_failure(ServerUnreachable("x"), now=0.0) or 0.0 for _ in range(12)]
+    assert 0.05 <= delays[0] <= 0.1
+    assert 2.5 <= delays[-1] <= 5.0
+
+
+def test_only_what_was_never_sent_is_repeated_for_a_new_peer() -> None:
+    retry = Retry(_protocol.new_peer(1.0), give_up_at=100.0)
+    assert retry.after_failure(ServerUnreachable("x", sent=False), now=0.0) is not None
+    assert retry.after_failure(ServerUnreachable("x", sent=True), now=0.0) is None
+    assert retry.after_answer(answer(502), now=0.0) is None
+    assert retry.after_answer(answer(503), now=0.0) is not None, "the server says that it did nothing"
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [(200, False), (400, False), (408, True), (409, False), (500, True), (501, False)]
+)
+def test_which_answers_are_worth_a_repeat(status: int, again: bool) -> None:
+    assert (Retry(REQUEST, give_up_at=100.0).after_answer(answer(status), now=0.0) is not None) == again
+
+
+def test_retry_after_is_honored() -> None:
+    delay = Retry(REQUEST, give_up_at=100.0).after_answer(answer(503, retry_after="7"), now=0.0)
+    assert delay is not None
+    assert 7.0 <= delay < 8.0

@@ -1,0 +1,84 @@
+"""Repeats, timeouts and headers on the wire, against a server that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+from conftest import Scripted
+
+from throttle_client import AsyncClient, Client, NotAuthorized, ServerError, ServerUnreachable
+
+
+def test_requests_are_repeated_until_they_succeed(scripted: Scripted) -> None:
+    scripted.answers = [None, (500, {}, "oops"), (200, {}, "5")]
+    assert Client(scripted.url).remainder("A") == 5
+    assert len(scripted.requests) == 3
+
+
+def test_requests_are_repeated_async(scripted: Scripted) -> None:
+    async def main() -> int:
+        async with AsyncClient(scripted.url) as client:
+            return await client.remainder("A")
+
+    scripted.answers = [None, (502, {}, "oops"), (200, {}, "5")]
+    assert asyncio.run(main()) == 5
+    assert len(scripted.requests) == 3
+
+
+def test_retry_after_is_waited_for(scripted: Scripted) -> None:
+    scripted.answers = [(503, {"Retry-After": "1"}, "busy"), (200, {}, "7")]
+    assert Client(scripted.url).new_peer(expires_in=1) == 7
+    assert scripted.times[1] - scripted.times[0] >= 1.0
+
+
+def test_creating_a_peer_is_not_repeated_once_it_was_sent(scripted: Scripted) -> None:
+    scripted.answers = [None]
+    with pytest.raises(ServerUnreachable, match="A peer left behind just expires") as caught:
+        Client(scripted.url).new_peer(expires_in=1)
+    assert caught.value.sent
+    assert len(scripted.requests) == 1
+
+
+def test_a_refusal_is_final(scripted: Scripted) -> None:
+    scripted.answers = [(404, {}, "<html>")]
+    with pytest.raises(ServerError, match="no such route"):
+        Client(scripted.url).freeze(1)
+    scripted.answers = [(401, {}, "who are you")]
+    with pytest.raises(NotAuthorized, match="THROTTLE_TOKEN"):
+        Client(scripted.url).remainder("A")
+    assert len(scripted.requests) == 2
+
+
+def test_the_token_is_sent(scripted: Scripted) -> None:
+    Client(scripted.url, token="secret").release(1)
+    assert scripted.requests[0][2]["Authorization"] == "Bearer secret"
+    assert scripted.requests[0][2]["User-Agent"].startswith("throttle-client-python/")
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        begin = time.monotonic()
+        with Client(url, timeout=0.2, retry_for=0.1) as client, pytest.raises(ServerUnreachable):
+            client.remainder("A")
+
+        async def main() -> None:
+            async with AsyncClient(url, timeout=0.2, retry_for=0.1) as client:
+                await client.remainder("A")
+
+        with pytest.raises(ServerUnreachable):
+            asyncio.run(main())
+        assert time.monotonic() - begin < 5
+
+
+def test_the_time_that_a_request_blocks_is_added_to_its_timeout(scripted: Scripted) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        begin = time.monotonic()
+        with Client(url, timeout=0.1, retry_for=0) as client, pytest.raises(ServerUnreachable):
+            client.acquire(1, "A", block_for=0.5)
+        assert time.monotonic() - begin >= 0.6
+    assert not scripted.requests

@@ -10,7 +10,8 @@
 //!
 //! * *Rate* is the number of grants per second.
 //! * *Latency* is the time from before the release is written to after the next grant is read. It holds two
-//!   trips over the loopback interface, and the waking of the server and of this process, which is most of it.
+//!   trips over the loopback interface, and the waking of the server and of this process, which is most of
+//!   it.
 //!
 //! With one waiter two connections stay warm in every cache. With ten thousand, each connection was last used
 //! ten thousand grants ago, on the side of the server and on this one; the ratio of the two includes that, as

@@ -7,7 +7,7 @@ use super::{clock::TICK, handle::Engine};
 impl Engine {
     /// Ends leases and gives out what they free, at the moment when they are over. Runs for ever.
     ///
-    /// Reads the clock at least every [`TICK`], so that a pause between two readings means that the server
+    /// Reads the clock at least every `TICK`, so that a pause between two readings means that the server
     /// stood still.
     pub async fn run_deadlines(&self) {
         loop {

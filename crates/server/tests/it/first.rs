@@ -84,7 +84,7 @@ fn blocking_ends_with_the_grant() {
 fn blocking_without_a_time_ends_with_the_promised_time() {
     let server = Server::start(FILE);
     acquire(&server, r#"{"A":1}"#);
-    let body = r#"{"expires_in":"1s","active":{},"pending":{"A":1}}"#;
+    let body = r#"{"expires_in":"4s","active":{},"pending":{"A":1}}"#;
     server.post("/peers/7/block_until_acquired", body).is(200, "false");
 }
 

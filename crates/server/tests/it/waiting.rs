@@ -86,9 +86,9 @@ fn a_wait_ends_with_the_promised_time_of_its_peer() {
     let mut client = server.connect();
     let path = format!("/peers/{waiter}/A?block_for=10m&expires_in=");
     let start = Instant::now();
-    client.send([request("PUT", &(path.clone() + "2s"), "1"), request("PUT", &(path + "10m"), "1")].concat());
+    client.send([request("PUT", &(path.clone() + "4s"), "1"), request("PUT", &(path + "10m"), "1")].concat());
     client.answer().is(202, &waiter.to_string());
-    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert!(start.elapsed() >= Duration::from_secs(4));
     server.until_metric("throttle_blocked_requests", 1.0);
     server.release(holder, "A");
     client.answer().is(200, &waiter.to_string());
@@ -217,9 +217,9 @@ fn a_renewal_at_the_very_end_of_a_lease_arrives_in_time() {
         request("PUT", &format!("/peers/{holder}"), &body)
     };
     // All in one go: the wait of another peer is the time between the two renewals.
-    let wait = request("PUT", &format!("/peers/{other}/A?block_for=2s"), "1");
+    let wait = request("PUT", &format!("/peers/{other}/A?block_for=4s"), "1");
     let mut client = server.connect();
-    client.send([renew("2s"), wait, renew("10m")].concat());
+    client.send([renew("4s"), wait, renew("10m")].concat());
     client.answer().is(200, "Ok");
     client.answer().is(202, &other.to_string());
     client.answer().is(200, "Ok");

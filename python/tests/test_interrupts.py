@@ -38,7 +38,7 @@ def test_interrupts_at_random_moments(server: Server) -> None:
 
 
 def test_interrupts_of_nested_locks_at_random_moments(server: Server) -> None:
-    assert "clean" in finish(program("interrupted.py", server.url, "A", 15, "B"))
+    assert "clean" in finish(program("interrupted.py", server.url, "A", 10, "B"))
     assert server.peers() == 0
 
 

@@ -103,6 +103,13 @@ def test_nested_locks_share_a_peer_and_leave_one_by_one(server: Server) -> None:
     assert server.peers() == 0
 
 
+def test_the_shortest_expiry_of_nested_locks_counts(server: Server) -> None:
+    with lock(server.url, "B", ttl=60) as outer, lock(server.url, "A", ttl=1) as inner:
+        assert outer.remaining <= 1
+        assert not inner.lost.wait(1.4)
+        outer.check()
+
+
 def test_nested_async_locks(server: Server) -> None:
     async def main() -> None:
         async with lock(server.url, "B") as outer:
@@ -269,7 +276,7 @@ def test_waiters_come_in_turn_while_their_wait_outlasts_the_expiry(server: Serve
         for number, thread in enumerate(threads):
             thread.start()
             eventually(partial(waiting, number + 1))
-        threading.Event().wait(2)
+        threading.Event().wait(1.7)
         assert not granted
     for thread in threads:
         thread.join()

@@ -68,7 +68,7 @@ impl Core {
             if self.peers[slot].pending.is_some() {
                 return Err(AcquireError::AlreadyPending);
             }
-            self.check_room(Resource::Locks, self.peers[slot].lock_count() + new.len())?;
+            self.check_room(Resource::Locks, self.peers[slot].locks.len() + new.len())?;
         }
         let at_once = self.fits_ahead_of_all(now, &new, request.priority);
         if !at_once {

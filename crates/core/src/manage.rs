@@ -28,7 +28,7 @@ impl Core {
             slot
         } else {
             let name = Name::from(name);
-            let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec));
+            let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec, self.seed));
             self.semaphore_slots.insert(name, slot);
             self.emit_set(slot);
             slot

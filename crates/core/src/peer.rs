@@ -58,8 +58,4 @@ impl Peer {
     pub(crate) fn asked(&self, semaphore: usize) -> Option<&Part> {
         self.pending.as_ref()?.parts.iter().find(|part| part.semaphore == semaphore)
     }
-
-    pub(crate) fn lock_count(&self) -> usize {
-        self.locks.len() + self.pending.as_ref().map_or(0, |request| request.parts.len())
-    }
 }

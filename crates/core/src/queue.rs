@@ -1,6 +1,6 @@
 //! The waiters of one semaphore, in the order in which they are granted.
 //!
-//! An order-statistic treap: a binary search tree on the rank that is also a heap on a hash of it, so its
+//! An order-statistic treap: a binary search tree on the rank that is also a heap on a keyed hash of it, so its
 //! depth is logarithmic whatever the order of arrival (Seidel and Aragon, *Randomized Search Trees*, 1996).
 //! Each node keeps figures of its subtree; they answer in O(log n) who is first among those that fit
 //! a `max`, how many stand ahead, and since when the oldest waits.
@@ -47,17 +47,17 @@ struct Node {
 }
 
 pub(crate) struct Queue {
+    /// Keeps clients from choosing an order of ranks that would turn the tree into a list.
+    seed: u64,
     nodes: slab::Slab<Node>,
     root: usize,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self { nodes: slab::Slab::new(), root: NIL }
-    }
-}
-
 impl Queue {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, nodes: slab::Slab::new(), root: NIL }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     pub(crate) fn insert(&mut self, waiter: Waiter) {
-        let heap = scramble(waiter.rank.sequence);
+        let heap = scramble(waiter.rank.sequence ^ self.seed);
         let node = self.nodes.insert(Node {
             waiter,
             heap,
@@ -253,7 +253,7 @@ mod tests {
     /// Compares every answer of the tree with that of a sorted list, over a pseudo-random run.
     #[test]
     fn answers_like_a_sorted_list() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(11);
         let mut list: Vec<Waiter> = Vec::new();
         let mut random = 1_u64;
         for sequence in 0..3_000 {

@@ -107,7 +107,7 @@ impl Core {
             let before = std::mem::replace(&mut self.semaphores[slot].spec, spec);
             self.review_joint(slot, before.max.min(spec.max), before.max.max(spec.max));
         } else {
-            let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec));
+            let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec, self.seed));
             self.semaphore_slots.insert(name.clone(), slot);
         }
     }

@@ -53,13 +53,13 @@ pub(crate) struct Semaphore {
 }
 
 impl Semaphore {
-    pub(crate) fn new(name: Name, spec: Spec) -> Self {
+    pub(crate) fn new(name: Name, spec: Spec, seed: u64) -> Self {
         Self {
             name,
             spec,
             acquired: 0,
             holders: BTreeMap::new(),
-            queue: Queue::default(),
+            queue: Queue::new(seed),
             joint: BTreeSet::new(),
             cooling: BTreeMap::new(),
             cooling_sum: 0,

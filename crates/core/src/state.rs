@@ -64,6 +64,8 @@ pub struct Core {
     pub(crate) returns: BTreeSet<(Time, usize)>,
     /// The serials of all acquired locks, fencing tokens among them.
     pub(crate) serials: HashSet<u64, FixedState>,
+    /// Makes the shape of tables unpredictable for clients; of no influence on any reply.
+    pub(crate) seed: u64,
     pub(crate) next_token: u64,
     pub(crate) next_sequence: u64,
     /// Semaphores whose queue may have become grantable during this command.
@@ -75,7 +77,7 @@ impl Core {
     /// An empty state machine.
     ///
     /// `first_token` is the first fencing token: it must be above every token that this deployment ever
-    /// gave. `hash_seed` is a random number that keeps clients from choosing ids that collide in a table;
+    /// gave. `hash_seed` is a random number that keeps clients from choosing ids that collide in a table, or an order of waiting that degrades a tree;
     /// it has no influence on any reply.
     pub fn new(settings: Settings, first_token: u64, hash_seed: u64) -> Self {
         let hasher = FixedState::with_seed(hash_seed);
@@ -89,6 +91,7 @@ impl Core {
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
             serials: HashSet::with_hasher(hasher),
+            seed: hash_seed,
             next_token: first_token,
             next_sequence: 0,
             touched: Vec::new(),

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
-    config::{self, Config},
+    config::{self, Config, DeadlockPolicy, SemaphoreConfig},
     engine::Engine,
     http::{self, App, INSTANCE},
     metrics::Metrics,
@@ -87,9 +87,11 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 fn semaphores(config: &Config) -> Vec<(String, Spec)> {
     let (patterns, plain): (Vec<_>, Vec<_>) = config.semaphores.iter().partition(|s| s.is_pattern());
     for pattern in patterns {
-        warn!("The pattern {:?} is not served yet.", pattern.name);
+        warn!("{:?} is a pattern; this release does not serve patterns.", pattern.name);
     }
-    let spec =
-        |s: &config::SemaphoreConfig| Spec { max: s.max, level: s.level, per: s.per, origin: Origin::File };
+    for semaphore in plain.iter().filter(|s| s.deadlock == DeadlockPolicy::Detect) {
+        warn!("{:?} asks to detect deadlocks; this release goes by levels.", semaphore.name);
+    }
+    let spec = |s: &SemaphoreConfig| Spec { max: s.max, level: s.level, per: s.per, origin: Origin::File };
     plain.into_iter().map(|s| (s.name.clone(), spec(s))).collect()
 }

@@ -17,6 +17,7 @@ from ._client import Client
 from ._errors import HierarchyViolation, LockLost
 from ._handle import Handle
 from ._peer import Peer
+from ._renewal import restart_keeping
 from ._settings import Settings
 
 __all__ = ["Holding", "Plan"]
@@ -55,7 +56,9 @@ class Holding:
         if self._left:
             raise asyncio.CancelledError
         self._task = asyncio.current_task()
+        self._lease.forget_seen_loss()
         self._meet_what_is_held()
+        self._adjust_renewal()
         await acquire(self._background, self._lease, self._plan.wanted, self._plan.timeout)
         # No step below waits for anything: it is held, or it is not.
         self._handle = Handle(self._peer, self._plan.wanted)
@@ -85,6 +88,18 @@ class Holding:
             if loss is None:
                 await asyncio.wait({task})
         return loss
+
+    def _adjust_renewal(self) -> None:
+        """Bring together what this lock wants and what those around it want: they share one peer."""
+        lease, plan = self._lease, self._plan
+        held = bool(lease.acquired)
+        lease.renewing = plan.renewing or (held and lease.renewing)
+        if plan.interval is not None:
+            lease.wanted_interval = min(plan.interval, lease.interval) if held else plan.interval
+        if plan.ttl is not None:
+            lease.set_ttl(plan.ttl)
+        # It may be asleep for longer than the new expiry.
+        restart_keeping(self._background, lease)
 
     def _meet_what_is_held(self) -> None:
         lease = self._lease

@@ -14,7 +14,7 @@ from ._lease import Lease
 from ._retry import backoff
 from ._transport import AsyncLink, within
 
-__all__ = ["gate", "recover", "start_keeping", "stop_keeping"]
+__all__ = ["gate", "recover", "restart_keeping", "start_keeping", "stop_keeping"]
 
 SHORTEST_ATTEMPT_SECONDS = 0.05
 
@@ -25,6 +25,14 @@ def start_keeping(background: Background, lease: Lease) -> None:
     """Make sure that the lease is renewed from now on. To be called on the background thread."""
     if lease.keeper is None or lease.keeper.done():
         lease.keeper = background.loop.create_task(_keep(lease, background.link(lease.settings)))
+
+
+def restart_keeping(background: Background, lease: Lease) -> None:
+    """Let a renewal that is under way follow a new expiry. To be called on the background thread."""
+    if lease.keeper is not None and not lease.keeper.done():
+        lease.keeper.cancel()
+        lease.keeper = None
+        start_keeping(background, lease)
 
 
 async def stop_keeping(lease: Lease) -> None:

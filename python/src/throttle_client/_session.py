@@ -139,13 +139,6 @@ def _find_peer(plan: Plan) -> Peer:
     else:
         peer = plan.target
         _ = peer.client  # Raises if there is none.
-    lease = peer._lease
-    lease.forget_seen_loss()
-    if plan.ttl is not None:
-        lease.set_ttl(plan.ttl)
-    if plan.interval is not None:
-        lease.wanted_interval = plan.interval
-    lease.renewing = plan.renewing
     return peer
 
 

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::{
+    command::{Check, Completions},
+    config::Config,
+};
 
 const LONG_ABOUT: &str = "\
 Serves counting semaphores over HTTP.
@@ -23,6 +26,8 @@ Examples:
           Serve two semaphores without any file
   throttle --address 0.0.0.0 --port 8000 -c /etc/throttle.toml
           Serve other machines as well
+  throttle check -c throttle.toml
+          Say what a configuration file means, or what is wrong with it
 
 A configuration file:
   [semaphores]
@@ -60,9 +65,14 @@ pub struct Cli {
     pub serve: Serve,
 }
 
-/// The subcommands. There are none yet; without one, the server starts.
+/// The subcommands. Without one, the server starts.
 #[derive(Debug, Clone, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Checks a configuration file and says what it would serve
+    Check(Check),
+    /// Writes what a shell needs to complete this command line
+    Completions(Completions),
+}
 
 /// How the server is started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]

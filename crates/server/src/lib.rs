@@ -2,6 +2,7 @@
 //! and the network. One module a concern; `ARCHITECTURE.md` has the map.
 
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod engine;
 pub mod http;

@@ -1,10 +1,13 @@
 //! The `throttle` command.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
-use throttle_server::{cli::Cli, serve};
+use throttle_server::{
+    cli::{Cli, Command},
+    command, serve,
+};
 
 /// Small objects come and go with every request, on any thread; this costs less than the system's allocator.
 #[global_allocator]
@@ -12,7 +15,14 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match serve::run(&cli.serve) {
+    let outcome = match &cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Check(arguments)) => command::check(arguments, &mut io::stdout()),
+        Some(Command::Completions(arguments)) => {
+            command::completions(arguments, &mut io::stdout()).map_err(Into::into)
+        }
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("throttle: {error}");

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -145,22 +145,21 @@ def a_loss_cancels_the_request(server: Server, site: Site) -> None:
         assert site.hung_up.wait(PATIENCE), "the request was not cancelled"
         printed = output(process)
         assert client.remainder("host/localhost") == SLOTS
-    assert site.visits["/stuck"] == 2
+    assert site.visits == {"/stuck": 2}
     again, visited = printed.splitlines()
     assert again.startswith(f"again  {url}  "), printed
     assert visited == f"200    {url}", printed
 
 
 def main() -> None:
-    """Plays both against one server."""
+    """Plays each against a server of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", required=True, type=Path, help="the server binary")
     binary: Path = parser.parse_args().server
-    site = Site()
-    with serving(binary, (EXAMPLES / "crawler.toml").read_text()) as server:
-        five_requests_per_host(server, site)
-        a_loss_cancels_the_request(server, site)
-    site.close()
+    configuration = (EXAMPLES / "crawler.toml").read_text()
+    for scenario in (five_requests_per_host, a_loss_cancels_the_request):
+        with serving(binary, configuration) as server, closing(Site()) as site:
+            scenario(server, site)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import asyncio
 import html
 import re
 import sys
+from contextlib import suppress
 
 import httpx
 from throttle_client import LockLost, UnknownSemaphore, lock
@@ -58,7 +59,8 @@ class Crawler:
             else:
                 print(f"{page.status_code}    {url}", flush=True)
                 for link in LINK.findall(page.text):
-                    self.add(url.join(html.unescape(link)))
+                    with suppress(httpx.InvalidURL):
+                        self.add(url.join(html.unescape(link)))
                 return
         print(f"error  {url}  the slot was lost {ATTEMPTS} times", flush=True)
 

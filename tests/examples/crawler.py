@@ -20,6 +20,8 @@ HOSTS = ["localhost", "127.0.0.1"]
 SLOTS = 5
 CRAWLERS = 2
 LEAVES = 10
+# A host without a semaphore, and a link that is none.
+OUTSIDE = ["http://unknown.invalid/", "http://no:port/"]
 
 
 class Site:
@@ -79,11 +81,11 @@ class Site:
         self._listener.server_close()
 
     def page(self, path: str) -> str:
-        """`/start/N` links to the leaves of crawler N on every host, and to a host without a semaphore."""
+        """`/start/N` links to the leaves of crawler N on every host, and to `OUTSIDE`."""
         if not path.startswith("/start/"):
             return "<p>nothing more"
         links = [f"http://{host}:{self.port}/leaf{path}/{leaf}" for host in HOSTS for leaf in range(LEAVES)]
-        return "".join(f'<a href="{link}">' for link in [*links, "http://unknown.invalid/"])
+        return "".join(f'<a href="{link}">' for link in [*links, *OUTSIDE])
 
     def _come(self, host: str, path: str) -> None:
         with self._mutex:
@@ -132,7 +134,7 @@ def five_requests_per_host(server: Server, site: Site) -> None:
     assert site.most_in_flight == Counter(dict.fromkeys(HOSTS, SLOTS)), site.most_in_flight
     assert len(site.visits) == CRAWLERS + CRAWLERS * LEAVES
     assert printed.count("200 ") == CRAWLERS + len(HOSTS) * CRAWLERS * LEAVES, printed
-    assert printed.count("http://unknown.invalid/  the host is not configured") == CRAWLERS, printed
+    assert printed.count(f"{OUTSIDE[0]}  the host is not configured") == CRAWLERS, printed
 
 
 def a_loss_cancels_the_request(server: Server, site: Site) -> None:

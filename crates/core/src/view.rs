@@ -7,7 +7,7 @@ use crate::{
     error::{UnknownPeer, UnknownSemaphore},
     names::{Labels, Name, PeerId, Token},
     peer::{Held, Peer, Request},
-    queue::Waiter,
+    queue::{Rank, Waiter},
     semaphore::{Semaphore, Spec},
     state::Core,
     time::Time,
@@ -161,11 +161,36 @@ impl<'a> PendingView<'a> {
         self.request.since
     }
 
+    /// A guess, from how long locks were held lately, at how long it will still wait; `None` without
+    /// anything to go by, or while it cannot be granted.
+    pub fn estimated_wait(&self) -> Option<Duration> {
+        let parts = self.request.parts.iter();
+        let waits = parts.map(|part| {
+            self.core.semaphores[part.semaphore].estimated_wait(self.request.rank, part.count)
+        });
+        // The longest one decides, and one that nothing is known of leaves all unknown.
+        waits.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
     /// Its place, counted from 1, in the queue where it stands farthest back.
     pub fn position(&self) -> usize {
         let rank = self.request.rank;
         let ahead = |semaphore: usize| self.core.semaphores[semaphore].queue.ahead_of(rank).0;
         self.request.parts.iter().map(|part| ahead(part.semaphore)).max().unwrap_or(0) + 1
+    }
+}
+
+impl Semaphore {
+    /// How long a waiter might wait: what has to come free before it fits, at the rate at which locks came
+    /// free lately, if all of `max` is in use.
+    fn estimated_wait(&self, rank: Rank, count: i64) -> Option<Duration> {
+        let max = u128::try_from(self.spec.max).ok().filter(|&max| max > 0 && count <= self.spec.max)?;
+        let taken = self.acquired + self.cooling_sum + self.queue.ahead_of(rank).1;
+        let lacking = taken + i128::from(count) - i128::from(self.spec.max);
+        let lacking = u128::try_from(lacking).unwrap_or(0);
+        let hold_us = self.mean_hold_us.map(u128::from);
+        let turn_us = hold_us.into_iter().chain(self.spec.per.map(|per| per.as_micros())).max()?;
+        Some(Duration::from_micros(u64::try_from(turn_us.saturating_mul(lacking) / max).unwrap_or(u64::MAX)))
     }
 }
 
@@ -177,6 +202,22 @@ pub struct SemaphoreView<'a> {
 }
 
 impl<'a> SemaphoreView<'a> {
+    /// The pattern that it was made from.
+    pub fn pattern(&self) -> Option<&'a Name> {
+        self.semaphore.pattern.as_ref()
+    }
+
+    /// Whether it takes no new requests and goes once it is idle.
+    pub fn is_leaving(&self) -> bool {
+        self.semaphore.is_leaving
+    }
+
+    /// Whether the grant of this token is live.
+    pub fn has_token(&self, token: Token) -> bool {
+        let holder = self.semaphore.holders.get(&token.0).map(|&slot| &self.core.peers[slot]);
+        holder.is_some_and(|peer| peer.locks.iter().any(|held| held.token == Some(token)))
+    }
+
     /// Its name.
     pub fn name(&self) -> &'a Name {
         &self.semaphore.name
@@ -259,6 +300,16 @@ pub struct WaiterView<'a> {
 }
 
 impl WaiterView<'_> {
+    /// The priority asked for.
+    pub fn priority(&self) -> i32 {
+        self.peer.pending().map_or(0, |request| request.priority())
+    }
+
+    /// A guess at how long it will still wait here; see [`PendingView::estimated_wait`].
+    pub fn estimated_wait(&self) -> Option<Duration> {
+        self.peer.pending()?.estimated_wait()
+    }
+
     /// The count asked for on this semaphore.
     pub fn count(&self) -> i64 {
         self.waiter.count

@@ -1,8 +1,8 @@
 //! The rules once more, in the most obvious way: plain lists, scanned from end to end.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use throttle_core::{AcquireError, PeerId, ReleaseError, RestoreError, Spec, Time};
+use throttle_core::{AcquireError, Deadlock, PeerId, ReleaseError, RestoreError, Spec, Time};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelPeer {
@@ -121,23 +121,38 @@ impl Model {
         request.parts.iter().any(|(semaphore, count)| *count > self.semaphores[semaphore].max)
     }
 
-    /// Whether nothing stands before `request` in any of its queues, and it fits everywhere.
+    /// Whether nothing holds up `request` in any of its queues, and it fits everywhere.
     fn can_grant(&self, request: &ModelRequest) -> bool {
-        let others = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
-        let ahead: Vec<_> =
-            others.filter(|other| other.rank < request.rank && !self.is_passed_over(other)).collect();
-        !self.is_passed_over(request)
-            && request.parts.iter().all(|(semaphore, count)| {
-                self.fits(semaphore, *count) && !ahead.iter().any(|other| other.parts.contains_key(semaphore))
-            })
+        !self.is_passed_over(request) && request.parts.keys().all(|semaphore| self.is_ready(request, semaphore))
+    }
+
+    /// Whether nothing holds up `request` on this semaphore, and it fits there.
+    fn is_ready(&self, request: &ModelRequest, semaphore: &str) -> bool {
+        let mut others = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        self.fits(semaphore, request.parts[semaphore])
+            && !others.any(|other| other.rank < request.rank && self.holds_up(other, semaphore))
+    }
+
+    /// Whether `request` holds up those behind it on this semaphore: there is nothing above that it lacks.
+    fn holds_up(&self, request: &ModelRequest, semaphore: &str) -> bool {
+        let on = self.semaphores[semaphore];
+        let mut above = request.parts.keys().filter(|other| self.semaphores[*other].level > on.level);
+        request.parts.contains_key(semaphore)
+            && !self.is_passed_over(request)
+            && (on.deadlock == Deadlock::Detect || above.all(|other| self.is_ready(request, other)))
     }
 
     pub(crate) fn grant(&mut self) {
-        let mut waiting: Vec<_> =
-            self.peers.iter().filter_map(|peer| Some((peer.pending.clone()?, peer.id))).collect();
-        waiting.sort_by_key(|(request, _)| request.rank);
-        if let Some((request, id)) = waiting.into_iter().find(|(request, _)| self.can_grant(request)) {
-            self.give(id, &request.parts);
+        let mut semaphores: Vec<_> = self.semaphores.iter().collect();
+        semaphores.sort_by_key(|(name, spec)| (Reverse(spec.level), *name));
+        let next = semaphores.iter().find_map(|(name, _)| {
+            let waiting = self.peers.iter().filter_map(|peer| Some((peer.pending.as_ref()?, peer.id)));
+            let mut on_it = waiting.filter(|(request, _)| request.parts.contains_key(*name));
+            on_it.find(|(request, _)| self.can_grant(request))
+        });
+        if let Some((request, id)) = next {
+            let parts = request.parts.clone();
+            self.give(id, &parts);
             let expires_in = self.peer(id).map(|peer| peer.expires_in).unwrap_or_default();
             self.renew(id, expires_in);
             self.grant();
@@ -280,7 +295,16 @@ impl Model {
     }
 
     pub(crate) fn set_semaphore(&mut self, name: &str, spec: Spec) {
-        self.semaphores.insert(name.to_owned(), spec);
+        let before = self.semaphores.insert(name.to_owned(), spec);
+        if let Some(before) = before.and_then(|before| before.per)
+            && spec.per != Some(before)
+        {
+            for (_, _, due) in self.cooling.iter_mut().filter(|(cooling, ..)| cooling == name) {
+                let given_at = due.since(Time::default()).saturating_sub(before);
+                *due = Time::default() + given_at + spec.per.unwrap_or_default();
+            }
+            self.cooling.retain(|&(_, _, due)| due > self.now);
+        }
         self.grant();
     }
 

@@ -14,7 +14,7 @@ use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
     Acquire, AcquireError, Core, EndCause, Event, InUse, NewPeerError, Origin, PeerId, ReleaseError, Restore,
-    RestoreError, RestoreLock, Settings, Spec, Status, Time, Token, UnknownPeer, UnknownSemaphore,
+    RemoveError, RestoreError, RestoreLock, Settings, Spec, Status, Time, Token, UnknownPeer,
 };
 
 const ANN: PeerId = PeerId(1);
@@ -203,7 +203,7 @@ impl World {
         &mut self,
         semaphore: &str,
         force: bool,
-    ) -> Outcome<Result<Result<(), InUse>, UnknownSemaphore>> {
+    ) -> Outcome<Result<(), RemoveError>> {
         self.run(|core, now| core.remove_semaphore(now, semaphore, force))
     }
 
@@ -222,8 +222,8 @@ impl World {
     fn describe(&self, event: &Event) -> String {
         let now = START + self.latest;
         match event {
-            Event::SemaphoreSet { semaphore, spec } => {
-                assert_eq!(spec.origin, Origin::Runtime);
+            Event::SemaphoreSet { semaphore, spec, pattern } => {
+                assert_eq!(spec.origin, if pattern.is_some() { Origin::Pattern } else { Origin::Runtime });
                 let level = Some(spec.level).filter(|&level| level != 0);
                 let level = level.map(|level| format!(", level {level}")).unwrap_or_default();
                 let per = spec.per.map(|per| format!(" per {per:?}")).unwrap_or_default();

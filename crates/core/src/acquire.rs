@@ -72,7 +72,8 @@ impl Core {
             }
             self.check_room(Resource::Locks, self.peers[slot].locks.len() + new.len())?;
         }
-        let at_once = self.fits_ahead_of_all(now, &new, request.priority);
+        // What a shrunk lock frees may be for another, so the new part takes its place in line first.
+        let at_once = !self.shrinks(slot, &parts) && self.fits_ahead_of_all(now, &new, request.priority);
         if !at_once {
             for part in &new {
                 self.check_room(Resource::Waiters, self.semaphores[part.semaphore].queue.len() + 1)?;
@@ -171,6 +172,10 @@ impl Core {
             let on = &self.semaphores[part.semaphore];
             on.fits(part.count) && on.queue.first(on.spec.max).is_none_or(|first| first.rank > rank)
         })
+    }
+
+    fn shrinks(&self, slot: usize, parts: &[Part]) -> bool {
+        parts.iter().any(|part| self.count_of(slot, part.semaphore).is_some_and(|count| part.count < count))
     }
 
     /// Shrinks every lock of the peer that `parts` names with a smaller count.

@@ -202,9 +202,12 @@ impl Search<'_> {
     /// A peer releases all it holds and waits for nothing any more. Returns the semaphores that this concerns.
     fn finish(&mut self, peer: usize) -> Vec<usize> {
         let held: Vec<Part> = self.held(peer).collect();
-        let (rank, parts) = self.request(peer).map_or((None, Vec::new()), |(r, parts)| (Some(r), parts.to_vec()));
+        let (rank, parts) =
+            self.request(peer).map_or((None, Vec::new()), |(r, parts)| (Some(r), parts.to_vec()));
         for part in &held {
-            if let Some(area) = self.areas.get_mut(&part.semaphore).filter(|area| area.holders.contains(&peer)) {
+            if let Some(area) =
+                self.areas.get_mut(&part.semaphore).filter(|area| area.holders.contains(&peer))
+            {
                 area.acquired -= i128::from(part.count);
             }
         }

@@ -188,7 +188,8 @@ impl fmt::Display for AcquireError {
                 f.write_str("it would wait for ever")?;
                 for (at, link) in chain.iter().enumerate() {
                     let Link { peer, semaphore, blocker, is_holder } = link;
-                    let (start, does) = (if at == 0 { ": " } else { ", " }, if *is_holder { "held by" } else { "behind" });
+                    let (start, does) =
+                        (if at == 0 { ": " } else { ", " }, if *is_holder { "held by" } else { "behind" });
                     write!(f, "{start}{peer:?} for {semaphore:?}, {does} {blocker:?}")?;
                 }
                 Ok(())

@@ -23,6 +23,8 @@ pub enum Event {
         spec: Spec,
         /// The pattern that it was made from, if it was.
         pattern: Option<Name>,
+        /// When.
+        at: Time,
     },
     /// A semaphore was removed; no lock on it is left.
     SemaphoreRemoved {

@@ -55,8 +55,8 @@ mod view;
 
 pub use acquire::{Acquire, Status};
 pub use error::{
-    AcquireError, InUse, LimitReached, Link, NewPeerError, ReleaseError, RemoveError, Resource, RestoreError, UnknownPeer,
-    UnknownSemaphore,
+    AcquireError, InUse, LimitReached, Link, NewPeerError, ReleaseError, RemoveError, Resource, RestoreError,
+    UnknownPeer, UnknownSemaphore,
 };
 pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};

@@ -95,7 +95,8 @@ impl Core {
             self.returns.remove(&(first, slot));
         }
         let (Some(before), Some(after)) = (before, after) else { return };
-        for (due, count) in cooling {
+        // In a replay, what was given back before this may still be here.
+        for (due, count) in cooling.into_iter().filter(|&(due, _)| due > now) {
             let given_at = Time::default() + due.since(Time::default()).saturating_sub(before);
             let due = given_at + after;
             if due > now {
@@ -105,12 +106,14 @@ impl Core {
     }
 
     pub(crate) fn emit_set(&mut self, slot: usize) {
+        let at = self.now;
         let Semaphore { name, spec, pattern, is_announced, .. } = &self.semaphores[slot];
         if *is_announced {
             self.events.push(Event::SemaphoreSet {
                 semaphore: name.clone(),
                 spec: *spec,
                 pattern: pattern.clone(),
+                at,
             });
         }
     }

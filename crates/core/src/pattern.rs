@@ -69,7 +69,10 @@ impl Patterns {
             let Some(suffixes) = self.by_prefix.get(prefix) else { continue };
             let ends = (0..=rest.len()).filter_map(|at| rest.get(at..));
             if let Some(suffix) = ends.filter(|end| suffixes.contains(*end)).max_by_key(|end| end.len()) {
-                return self.by_name.get_key_value(format!("{prefix}*{suffix}").as_str()).map(|(n, s)| (n, *s));
+                return self
+                    .by_name
+                    .get_key_value(format!("{prefix}*{suffix}").as_str())
+                    .map(|(n, s)| (n, *s));
             }
         }
         None

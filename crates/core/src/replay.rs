@@ -28,8 +28,8 @@ impl Core {
 
     fn replay_one(&mut self, now: Time, event: &Event) -> Option<()> {
         match event {
-            Event::SemaphoreSet { semaphore, spec, pattern } => {
-                self.replay_set(now, semaphore, *spec, pattern.clone());
+            Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                self.replay_set(*at, semaphore, *spec, pattern.clone());
             }
             Event::SemaphoreRemoved { semaphore } => {
                 let slot = self.semaphore_slot(semaphore).ok()?;
@@ -102,9 +102,9 @@ impl Core {
         Some((self.slot_of(peer).ok()?, self.semaphore_slot(semaphore).ok()?))
     }
 
-    fn replay_set(&mut self, now: Time, name: &Name, spec: Spec, pattern: Option<Name>) {
+    fn replay_set(&mut self, at: Time, name: &Name, spec: Spec, pattern: Option<Name>) {
         let slot = if let Some(&slot) = self.semaphore_slots.get(name) {
-            self.change_spec(now, slot, spec);
+            self.change_spec(at, slot, spec);
             slot
         } else {
             self.insert_semaphore(name.clone(), spec)
@@ -142,6 +142,7 @@ impl Core {
                 semaphore: name.clone(),
                 spec: semaphore.spec,
                 pattern: semaphore.pattern.clone(),
+                at: Time::default(),
             });
             events.extend(semaphore.cooling.iter().map(|(&until, &count)| Event::Cooling {
                 semaphore: name.clone(),

@@ -165,9 +165,8 @@ impl<'a> PendingView<'a> {
     /// anything to go by, or while it cannot be granted.
     pub fn estimated_wait(&self) -> Option<Duration> {
         let parts = self.request.parts.iter();
-        let waits = parts.map(|part| {
-            self.core.semaphores[part.semaphore].estimated_wait(self.request.rank, part.count)
-        });
+        let waits = parts
+            .map(|part| self.core.semaphores[part.semaphore].estimated_wait(self.request.rank, part.count));
         // The longest one decides, and one that nothing is known of leaves all unknown.
         waits.collect::<Option<Vec<_>>>()?.into_iter().max()
     }

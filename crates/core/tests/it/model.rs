@@ -123,7 +123,8 @@ impl Model {
 
     /// Whether nothing holds up `request` in any of its queues, and it fits everywhere.
     fn can_grant(&self, request: &ModelRequest) -> bool {
-        !self.is_passed_over(request) && request.parts.keys().all(|semaphore| self.is_ready(request, semaphore))
+        !self.is_passed_over(request)
+            && request.parts.keys().all(|semaphore| self.is_ready(request, semaphore))
     }
 
     /// Whether nothing holds up `request` on this semaphore, and it fits there.
@@ -211,9 +212,11 @@ impl Model {
                 Some(_) => {}
             }
         }
-        let lowest = peer.locks.keys().map(|held| self.semaphores[held].level).min();
         for semaphore in new.keys() {
-            let level = self.semaphores[semaphore].level;
+            let Spec { level, deadlock, .. } = self.semaphores[semaphore];
+            let held = peer.locks.keys().map(|held| self.semaphores[held]);
+            let both_detect = |held: &Spec| (deadlock, held.deadlock) == (Deadlock::Detect, Deadlock::Detect);
+            let lowest = held.filter(|held| !both_detect(held)).map(|held| held.level).min();
             if let Some(held) = lowest.filter(|&held| level >= held) {
                 return Err(AcquireError::Hierarchy { semaphore: semaphore.as_str().into(), level, held });
             }
@@ -221,6 +224,7 @@ impl Model {
         if !new.is_empty() && peer.pending.is_some() {
             return Err(AcquireError::AlreadyPending);
         }
+        let at_once = shrinks.is_empty();
         for (semaphore, count, less) in shrinks {
             self.shrink(id, semaphore, count, less);
         }
@@ -229,7 +233,7 @@ impl Model {
             let rank = (arrival - i64::from(priority) * self.ageing_step_micros, self.sequence);
             self.sequence += 1;
             let request = ModelRequest { rank, parts: new };
-            if self.can_grant(&request) {
+            if at_once && self.can_grant(&request) {
                 self.give(id, &request.parts);
             } else if let Some(peer) = self.peer_mut(id) {
                 peer.pending = Some(request);

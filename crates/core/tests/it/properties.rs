@@ -7,8 +7,8 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 use throttle_core::{
-    Acquire, Core, Deadlock, EndCause, Event, Origin, PeerId, RemoveError, Restore, RestoreLock, Settings, Spec, Status, Time,
-    Token,
+    Acquire, AcquireError, Core, Deadlock, EndCause, Event, Origin, PeerId, Rank, RemoveError, Restore,
+    RestoreLock, Settings, Spec, Status, Time, Token,
 };
 
 use crate::model::Model;
@@ -96,7 +96,8 @@ impl Run {
             ids: Vec::new(),
             journal: Vec::new(),
         };
-        for (name, level) in NAMES.iter().zip([2, 1, 0, 0]) {
+        let levels = if detecting.contains(&true) { [1, 0, 0, 0] } else { [2, 1, 0, 0] };
+        for (name, level) in NAMES.iter().zip(levels) {
             run.apply(&Op::Set { semaphore: name, max: 2, level, per: None });
         }
         run
@@ -131,7 +132,16 @@ impl Run {
             Op::Acquire { peer, locks, priority, expires_in } => {
                 let (peer, expires_in) = (self.id(*peer), expires_in.map(micros));
                 let request = Acquire { peer, locks, priority: *priority, expires_in };
+                let before = self.core.snapshot();
                 let real = self.core.acquire(now, &request).map(|status| status != Status::Pending);
+                if self.detecting.contains(&true) && self.check_detection(before, &request, &real) {
+                    if let Some(expires_in) = expires_in {
+                        self.model.renew(peer, expires_in);
+                    }
+                    self.model.advance(now);
+                    self.journal.extend(self.core.drain_events());
+                    return;
+                }
                 assert_eq!(real, self.model.acquire(peer, locks, *priority, expires_in));
                 if let (Ok(acquired), None) = (real, expires_in) {
                     self.repeat(now, &request, acquired);
@@ -174,6 +184,64 @@ impl Run {
         self.compare();
     }
 
+    /// Compares the search for deadlocks with playing on by brute force. Tells whether there is one.
+    fn check_detection(
+        &self,
+        before: Vec<Event>,
+        request: &Acquire<'_>,
+        reply: &Result<bool, AcquireError>,
+    ) -> bool {
+        let is_refused = matches!(reply, Err(AcquireError::Deadlock { .. }));
+        if !is_refused && *reply != Ok(false) {
+            return false;
+        }
+        let now = Time::from_micros(self.now);
+        let mut copy = Core::new(settings(), 1, 3);
+        let mut sequence = 0;
+        for event in &before {
+            if let Event::Counters { sequence: next, .. } = event {
+                sequence = *next;
+            }
+            copy.replay(now, event).expect("snapshots fit");
+        }
+        let (held, asked): (Vec<_>, Vec<_>) = request
+            .locks
+            .iter()
+            .partition(|(name, _)| copy.peer(request.peer).expect("known").lock(name).is_some());
+        if copy.peer(request.peer).expect("known").is_acquired() {
+            let step = AGEING_STEP.as_micros() as i64;
+            let rank = Rank { key: self.now as i64 - i64::from(request.priority) * step, sequence };
+            for (semaphore, count) in asked {
+                let (peer, semaphore, priority) = (request.peer, semaphore.into(), request.priority);
+                let queued = Event::Queued { peer, semaphore, count, priority, since: now, rank };
+                copy.replay(now, &queued).expect("fits");
+            }
+            for (semaphore, count) in held {
+                let shrunk =
+                    Event::Shrunk { peer: request.peer, semaphore: semaphore.into(), count, at: now };
+                copy.replay(now, &shrunk).expect("fits");
+            }
+        }
+        copy.end_replay(now);
+        loop {
+            if copy.peer(request.peer).expect("keeps its lease").is_acquired() {
+                assert!(!is_refused, "refused though it would have its turn: {reply:?}");
+                return false;
+            }
+            let free = copy.peers(None).find(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
+            let Some(free) = free else { break };
+            copy.end_peer(now, free, EndCause::Released);
+        }
+        assert!(is_refused, "waits though it never has its turn");
+        if let Err(AcquireError::Deadlock { chain }) = reply {
+            let (first, last) = (chain.first().expect("not empty"), chain.last().expect("not empty"));
+            assert_eq!(first.peer, request.peer);
+            assert!(chain.iter().any(|link| link.peer == last.blocker), "it ends in a circle");
+            assert!(chain.windows(2).all(|pair| pair[0].blocker == pair[1].peer), "each waits for the next");
+        }
+        true
+    }
+
     /// However the peers that wait for nothing release all they hold, one after the other, everybody has a turn.
     fn check_progress(&mut self) {
         // An operator ends what no peer could.
@@ -191,7 +259,8 @@ impl Run {
             // The lease of nobody may end meanwhile.
             let others: Vec<PeerId> = self.core.peers(None).map(|(_, peer)| peer.id()).collect();
             for other in others {
-                let _ = self.core.heartbeat(Time::from_micros(self.now - 1_000), other, Duration::from_hours(1));
+                let _ =
+                    self.core.heartbeat(Time::from_micros(self.now - 1_000), other, Duration::from_hours(1));
             }
             self.core.end_peer(Time::from_micros(self.now), peer, EndCause::Released);
             self.core.drain_events();
@@ -345,6 +414,21 @@ proptest! {
     #[test]
     fn everybody_has_a_turn(run in vec((orderly_op(), 0..3_u64), 1..60)) {
         let mut core = Run::new();
+        for (op, later) in &run {
+            core.now += later;
+            core.apply(op);
+        }
+        core.check_progress();
+    }
+}
+
+proptest! {
+    #![proptest_config(config(6_000))]
+
+    /// A request is refused exactly if it would wait for ever; so nobody ever does.
+    #[test]
+    fn deadlocks_are_detected(run in vec((orderly_op(), 0..3_u64), 1..80)) {
+        let mut core = Run::with_detection([false, true, true, true]);
         for (op, later) in &run {
             core.now += later;
             core.apply(op);

@@ -13,8 +13,8 @@ mod restore;
 use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
-    Acquire, AcquireError, Core, EndCause, Event, InUse, NewPeerError, Origin, PeerId, ReleaseError, Restore,
-    RemoveError, RestoreError, RestoreLock, Settings, Spec, Status, Time, Token, UnknownPeer,
+    Acquire, AcquireError, Core, EndCause, Event, InUse, NewPeerError, Origin, PeerId, ReleaseError,
+    RemoveError, Restore, RestoreError, RestoreLock, Settings, Spec, Status, Time, Token, UnknownPeer,
 };
 
 const ANN: PeerId = PeerId(1);
@@ -199,11 +199,7 @@ impl World {
         self.run(|core, now| core.set_semaphore(now, semaphore, spec))
     }
 
-    fn remove(
-        &mut self,
-        semaphore: &str,
-        force: bool,
-    ) -> Outcome<Result<(), RemoveError>> {
+    fn remove(&mut self, semaphore: &str, force: bool) -> Outcome<Result<(), RemoveError>> {
         self.run(|core, now| core.remove_semaphore(now, semaphore, force))
     }
 
@@ -222,7 +218,8 @@ impl World {
     fn describe(&self, event: &Event) -> String {
         let now = START + self.latest;
         match event {
-            Event::SemaphoreSet { semaphore, spec, pattern } => {
+            Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                assert_eq!(*at, now);
                 assert_eq!(spec.origin, if pattern.is_some() { Origin::Pattern } else { Origin::Runtime });
                 let level = Some(spec.level).filter(|&level| level != 0);
                 let level = level.map(|level| format!(", level {level}")).unwrap_or_default();

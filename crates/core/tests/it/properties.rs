@@ -132,9 +132,10 @@ impl Run {
             Op::Acquire { peer, locks, priority, expires_in } => {
                 let (peer, expires_in) = (self.id(*peer), expires_in.map(micros));
                 let request = Acquire { peer, locks, priority: *priority, expires_in };
+                self.core.advance(now);
                 let before = self.core.snapshot();
                 let real = self.core.acquire(now, &request).map(|status| status != Status::Pending);
-                if self.detecting.contains(&true) && self.check_detection(before, &request, &real) {
+                if self.detecting.contains(&true) && self.check_detection(&before, &request, &real) {
                     if let Some(expires_in) = expires_in {
                         self.model.renew(peer, expires_in);
                     }
@@ -187,7 +188,7 @@ impl Run {
     /// Compares the search for deadlocks with playing on by brute force. Tells whether there is one.
     fn check_detection(
         &self,
-        before: Vec<Event>,
+        before: &[Event],
         request: &Acquire<'_>,
         reply: &Result<bool, AcquireError>,
     ) -> bool {
@@ -198,7 +199,7 @@ impl Run {
         let now = Time::from_micros(self.now);
         let mut copy = Core::new(settings(), 1, 3);
         let mut sequence = 0;
-        for event in &before {
+        for event in before {
             if let Event::Counters { sequence: next, .. } = event {
                 sequence = *next;
             }
@@ -209,8 +210,8 @@ impl Run {
             .iter()
             .partition(|(name, _)| copy.peer(request.peer).expect("known").lock(name).is_some());
         if copy.peer(request.peer).expect("known").is_acquired() {
-            let step = AGEING_STEP.as_micros() as i64;
-            let rank = Rank { key: self.now as i64 - i64::from(request.priority) * step, sequence };
+            let step = i64::try_from(AGEING_STEP.as_micros()).expect("short");
+            let rank = Rank { key: self.now.cast_signed() - i64::from(request.priority) * step, sequence };
             for (semaphore, count) in asked {
                 let (peer, semaphore, priority) = (request.peer, semaphore.into(), request.priority);
                 let queued = Event::Queued { peer, semaphore, count, priority, since: now, rank };
@@ -253,9 +254,8 @@ impl Run {
         while self.core.peer_count() > 0 {
             self.now += 1_000;
             let ready = self.core.peers(None).find(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
-            let Some(peer) = ready else {
-                panic!("a deadlock: {:?}", self.core.snapshot());
-            };
+            assert!(ready.is_some(), "a deadlock: {:?}", self.core.snapshot());
+            let Some(peer) = ready else { return };
             // The lease of nobody may end meanwhile.
             let others: Vec<PeerId> = self.core.peers(None).map(|(_, peer)| peer.id()).collect();
             for other in others {

@@ -1,10 +1,12 @@
 //! Each rule of the contract by examples, with its exact events, in virtual time.
 
+mod deadlock;
 mod hierarchy;
 mod lease;
 mod limits;
 mod manage;
 mod max;
+mod pattern;
 mod queue;
 mod rate;
 mod release;
@@ -13,8 +15,9 @@ mod restore;
 use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
-    Acquire, AcquireError, Core, EndCause, Event, InUse, NewPeerError, Origin, PeerId, ReleaseError,
-    RemoveError, Restore, RestoreError, RestoreLock, Settings, Spec, Status, Time, Token, UnknownPeer,
+    Acquire, AcquireError, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, NewPeerError,
+    Origin, PeerId, ReleaseError, RemoveError, Resource, Restore, RestoreError, RestoreLock, Settings, Spec,
+    Status, Time, Token, UnknownPeer,
 };
 
 const ANN: PeerId = PeerId(1);

@@ -161,6 +161,14 @@ impl<'a> PendingView<'a> {
         self.request.since
     }
 
+    /// The acquired locks on what it asks for, semaphore by semaphore, in order of grant.
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+        let core = self.core;
+        self.request.parts.iter().flat_map(move |part| {
+            SemaphoreView { core, semaphore: &core.semaphores[part.semaphore] }.holders()
+        })
+    }
+
     /// Its place, counted from 1, in the queue where it stands farthest back.
     pub fn position(&self) -> usize {
         let rank = self.request.rank;
@@ -223,7 +231,7 @@ impl<'a> SemaphoreView<'a> {
     }
 
     /// The acquired locks, in order of grant.
-    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> + use<'a> {
         let core = self.core;
         self.semaphore.holders.iter().filter_map(move |(&serial, &slot)| {
             let peer = &core.peers[slot];

@@ -2,7 +2,6 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use rand::Rng as _;
 use throttle_core::{
     Acquire, AcquireError, EndCause, Labels, LimitReached, PeerId, ReleaseError, Restore, RestoreError,
     RestoreLock, Status, Time, UnknownPeer, UnknownSemaphore,
@@ -44,7 +43,7 @@ impl Engine {
     /// Makes a peer that holds nothing.
     pub fn new_peer(&self, expires_in: Duration, labels: Option<Labels>) -> Result<PeerId, LimitReached> {
         self.with(|shared, now| {
-            let random = shared.random.next_u64();
+            let random = shared.random();
             shared.core.new_peer(now, expires_in, random, labels)
         })
     }
@@ -114,7 +113,7 @@ impl Engine {
         expires_in: Duration,
     ) -> Result<(PeerId, Status), AcquireRefusal> {
         self.with(|shared, now| {
-            let random = shared.random.next_u64();
+            let random = shared.random();
             // A peer whose lease has no length would end before it could ask.
             let lease = expires_in.max(Duration::from_secs(1));
             let peer = shared.core.new_peer(now, lease, random, None).map_err(AcquireRefusal::Limit)?;
@@ -150,7 +149,7 @@ impl Engine {
     }
 
     /// Waits until the peer waits for nothing any more. `false`: its time, or that until `until`, is over.
-    async fn wait(&self, peer: PeerId, until: Time) -> Result<bool, AcquireRefusal> {
+    pub(super) async fn wait(&self, peer: PeerId, until: Time) -> Result<bool, AcquireRefusal> {
         loop {
             let step = self.with(|shared, now| {
                 let seen =

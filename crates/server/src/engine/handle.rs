@@ -2,11 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rand::{SeedableRng, rngs::StdRng};
-use throttle_core::{Core, Event, Settings, Spec, Time};
+use rand::{Rng as _, SeedableRng, rngs::StdRng};
+use throttle_core::{Core, EndCause, Event, Settings, Spec, Time};
 use tokio::sync::Notify;
 
-use super::{blocked::Blocked, clock::Clock};
+use super::{
+    blocked::Blocked,
+    clock::Clock,
+    ended::{Ended, Ending},
+    keys::Keys,
+};
 use crate::metrics::Recorder;
 
 /// Serves commands on one core. Cheap to share behind an [`Arc`].
@@ -16,11 +21,26 @@ pub struct Engine {
     pub(super) earlier: Notify,
 }
 
+/// How much the engine keeps beside the core.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests that wait at the same time.
+    pub blocked_requests: usize,
+    /// Peers whose end is remembered.
+    pub remembered_peers: usize,
+    /// Keys of requests that may be repeated.
+    pub idempotency_keys: usize,
+}
+
 pub(super) struct Shared {
     pub(super) core: Core,
     pub(super) clock: Clock,
     pub(super) random: StdRng,
     pub(super) blocked: Blocked,
+    pub(super) keys: Keys,
+    pub(super) ended: Ended,
+    /// Why an operator releases the peer that this command ends.
+    pub(super) reason: Option<Arc<str>>,
     /// No request may wait any longer.
     pub(super) is_draining: bool,
     /// When the driver looks at the core next.
@@ -34,7 +54,7 @@ impl Engine {
     /// Fails only if the system has no randomness to give.
     pub fn new(
         settings: Settings,
-        blocked_limit: usize,
+        bounds: Bounds,
         semaphores: &[(String, Spec)],
         recorder: Recorder,
     ) -> Result<Arc<Self>, getrandom::Error> {
@@ -51,12 +71,15 @@ impl Engine {
             core,
             clock,
             random: StdRng::from_seed(seed),
-            blocked: Blocked::new(blocked_limit),
+            blocked: Blocked::new(bounds.blocked_requests),
+            keys: Keys::new(bounds.idempotency_keys),
+            ended: Ended::new(bounds.remembered_peers),
+            reason: None,
             is_draining: false,
             armed_for: Time::default(),
             recorder,
         };
-        shared.publish();
+        shared.publish(now);
         Ok(Arc::new(Self { shared: Mutex::new(shared), earlier: Notify::new() }))
     }
 
@@ -66,7 +89,7 @@ impl Engine {
         let now = shared.clock.now();
         shared.core.advance(now);
         let reply = command(&mut shared, now);
-        shared.publish();
+        shared.publish(now);
         let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
         drop(shared);
         if is_due_earlier {
@@ -85,6 +108,11 @@ impl Engine {
         self.lock().blocked.count()
     }
 
+    /// Whether the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.lock().is_draining
+    }
+
     /// Answers every request that waits as if its time were over, now and from now on.
     pub fn drain(&self) {
         let mut shared = self.lock();
@@ -99,17 +127,26 @@ impl Engine {
 }
 
 impl Shared {
-    /// Counts what happened, and wakes those whom it concerns.
-    fn publish(&mut self) {
+    pub(super) fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns.
+    fn publish(&mut self, now: Time) {
         if !self.core.has_events() {
             return;
         }
         for event in self.core.drain_events() {
             self.recorder.record(&event);
             match event {
-                Event::Granted { peer, waited: Some(_), .. }
-                | Event::Withdrawn { peer, .. }
-                | Event::PeerEnded { peer, .. } => self.blocked.wake(peer),
+                Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
+                    self.blocked.wake(peer);
+                }
+                Event::PeerEnded { peer, cause } => {
+                    let reason = self.reason.take_if(|_| cause == EndCause::Operator);
+                    self.ended.remember(peer, Ending { cause, reason, at: now });
+                    self.blocked.wake(peer);
+                }
                 _ => {}
             }
         }

@@ -9,8 +9,15 @@ mod blocked;
 mod clock;
 mod commands;
 mod driver;
+mod ended;
 mod handle;
+mod keys;
+mod near;
+mod sessions;
 
 pub use blocked::TooManyBlocked;
 pub use commands::{AcquireRefusal, Joint};
-pub use handle::Engine;
+pub use ended::Ending;
+pub use handle::{Bounds, Engine};
+pub use keys::{Key, KeyReused};
+pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

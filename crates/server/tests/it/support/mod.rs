@@ -5,8 +5,10 @@ mod client;
 mod log;
 mod process;
 mod server;
+mod v1;
 
 pub(crate) use answer::Answer;
 pub(crate) use client::{Client, request};
 pub(crate) use process::{Launch, free_port, until};
 pub(crate) use server::Server;
+pub(crate) use v1::id;

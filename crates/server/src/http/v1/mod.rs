@@ -1,0 +1,17 @@
+//! The dialect for new clients: JSON both ways, errors as `application/problem+json` with a stable code, and
+//! a description of itself at `/openapi.json`.
+//!
+//! - `shapes`: what answers look like; one representation of each thing, used wherever it appears.
+//! - `problem`: what refusals look like.
+//! - `read`: what requests look like.
+//! - the rest: a module for each kind of route.
+
+mod locks;
+mod peers;
+mod problem;
+mod read;
+mod routes;
+mod shapes;
+
+pub(super) use problem::{method_not_allowed, not_found};
+pub(super) use routes::routes;

@@ -1,0 +1,156 @@
+//! What requests of this dialect carry: bodies, queries, keys.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderName},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor},
+};
+use throttle_core::Labels;
+
+use crate::{
+    engine::Key,
+    http::{
+        App,
+        extract::{self, check_json},
+        refusal::Refusal,
+    },
+};
+
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The longest `Idempotency-Key`, in bytes.
+const KEY_BYTES: usize = 255;
+/// The longest key of a label, in bytes.
+const LABEL_KEY_BYTES: usize = 63;
+
+/// The entries of a JSON object in their order. A name that comes twice is refused by whoever reads them.
+#[derive(Debug)]
+pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
+
+impl<V> Default for Entries<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Entries<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<V>, A::Error> {
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(64));
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
+
+impl Entries<i64> {
+    /// The locks that these name. At least one.
+    pub(super) fn locks(&self, example: &str) -> Result<Vec<(&str, i64)>, Refusal> {
+        if self.0.is_empty() {
+            let sentence = format!("There is nothing to acquire: locks is empty. Expected: {example}");
+            return Err(Refusal::Invalid(sentence));
+        }
+        Ok(self.0.iter().map(|(semaphore, count)| (semaphore.as_str(), *count)).collect())
+    }
+}
+
+impl Entries<String> {
+    /// The labels that these are, within their bounds.
+    pub(super) fn labels(self, app: &App) -> Result<Option<Labels>, Refusal> {
+        let (most, value_bytes) = (app.labels_max, app.label_bytes_max);
+        if self.0.len() > most {
+            let sentence = format!("There are {} labels; a peer has at most {most}.", self.0.len());
+            return Err(Refusal::Invalid(sentence));
+        }
+        let mut labels = BTreeMap::new();
+        for (key, value) in self.0 {
+            if key.is_empty() || key.len() > LABEL_KEY_BYTES || key.contains(':') {
+                return Err(Refusal::Invalid(format!(
+                    "The label {key:?} is named wrongly: the key of a label has 1 to {LABEL_KEY_BYTES} bytes and \
+                     no colon."
+                )));
+            }
+            if value.len() > value_bytes {
+                return Err(Refusal::Invalid(format!(
+                    "The label {key:?} is too long: its value has {} bytes; at most {value_bytes} are kept.",
+                    value.len()
+                )));
+            }
+            if let Some(first) = labels.insert(key.clone(), value) {
+                return Err(Refusal::Invalid(format!(
+                    "The label {key:?} comes twice; first it is {first:?}."
+                )));
+            }
+        }
+        Ok((!labels.is_empty()).then(|| Arc::new(labels)))
+    }
+}
+
+/// A JSON body, as it came too.
+pub(super) async fn body<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    example: &str,
+) -> Result<(T, Bytes), Refusal> {
+    let bytes = extract::bytes_of(app, body).await?;
+    check_json(headers)?;
+    Ok((extract::parse(&bytes, example)?, bytes))
+}
+
+/// A JSON body that may be left out.
+pub(super) async fn optional_body<T: DeserializeOwned + Default>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    example: &str,
+) -> Result<T, Refusal> {
+    let bytes = extract::bytes_of(app, body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    check_json(headers)?;
+    extract::parse(&bytes, example)
+}
+
+/// The `Idempotency-Key` of a request to `route` with this body.
+pub(super) fn key<'a>(headers: &'a HeaderMap, route: &str, body: &[u8]) -> Result<Option<Key<'a>>, Refusal> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (first, second) = (keys.next(), keys.next());
+    let Some(first) = first else { return Ok(None) };
+    let is_right = |text: &&str| {
+        (1..=KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match first.to_str().ok().filter(is_right).filter(|_| second.is_none()) {
+        Some(text) => Ok(Some(Key::new(text, route, body))),
+        None => Err(Refusal::Invalid(format!(
+            "The header Idempotency-Key is {first:?}{}. Expected one, of 1 to {KEY_BYTES} visible ASCII \
+             characters, such as a UUID.",
+            if second.is_some() { " and comes more than once" } else { "" }
+        ))),
+    }
+}
+
+/// A duration of the body, if it is there.
+pub(super) fn duration(app: &App, name: &str, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
+    text.map(|text| extract::duration(name, text, app.expires_in_max)).transpose()
+}

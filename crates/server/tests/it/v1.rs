@@ -1,0 +1,6 @@
+//! The `/v1` dialect, a module for each kind of route.
+
+mod keys;
+mod locks;
+mod peers;
+mod sessions;

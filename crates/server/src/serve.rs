@@ -61,6 +61,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         blocked_requests: limits.blocked_requests,
         remembered_peers: limits.remembered_peers,
         idempotency_keys: limits.idempotency_keys,
+        events: limits.events,
+        event_streams: limits.event_streams,
     };
     let engine = Engine::new(settings, bounds, &semaphores(config), metrics.recorder())?;
     let app = App::new(engine.clone(), metrics, limits)?;

@@ -128,6 +128,10 @@ pub struct Limits {
     pub remembered_peers: usize,
     /// `Idempotency-Key`s that the server knows again.
     pub idempotency_keys: usize,
+    /// Events kept for readers that resume.
+    pub events: usize,
+    /// Event streams open at the same time.
+    pub event_streams: usize,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -154,6 +158,8 @@ impl Default for Limits {
             label_bytes: 255,
             remembered_peers: 100_000,
             idempotency_keys: 100_000,
+            events: 10_000,
+            event_streams: 1000,
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

@@ -10,6 +10,7 @@ use super::{
     blocked::Blocked,
     clock::Clock,
     ended::{Ended, Ending},
+    feed::Feed,
     keys::Keys,
 };
 use crate::metrics::Recorder;
@@ -19,6 +20,10 @@ pub struct Engine {
     shared: Mutex<Shared>,
     /// Told when something falls due earlier than the driver expects.
     pub(super) earlier: Notify,
+    /// Told when there are events that no reader was told of.
+    pub(super) unread: Notify,
+    /// How many may read events at the same time.
+    pub(super) event_streams_max: usize,
 }
 
 /// How much the engine keeps beside the core.
@@ -30,6 +35,10 @@ pub struct Bounds {
     pub remembered_peers: usize,
     /// Keys of requests that may be repeated.
     pub idempotency_keys: usize,
+    /// Events kept for those who read them.
+    pub events: usize,
+    /// Readers of events at the same time.
+    pub event_streams: usize,
 }
 
 pub(super) struct Shared {
@@ -39,6 +48,7 @@ pub(super) struct Shared {
     pub(super) blocked: Blocked,
     pub(super) keys: Keys,
     pub(super) ended: Ended,
+    pub(super) feed: Feed,
     /// Why an operator releases the peer that this command ends.
     pub(super) reason: Option<Arc<str>>,
     /// No request may wait any longer.
@@ -74,13 +84,20 @@ impl Engine {
             blocked: Blocked::new(bounds.blocked_requests),
             keys: Keys::new(bounds.idempotency_keys),
             ended: Ended::new(bounds.remembered_peers),
+            // The time of day exceeds every number that an earlier run can have given.
+            feed: Feed::new(bounds.events, now.as_micros()),
             reason: None,
             is_draining: false,
             armed_for: Time::default(),
             recorder,
         };
         shared.publish(now);
-        Ok(Arc::new(Self { shared: Mutex::new(shared), earlier: Notify::new() }))
+        Ok(Arc::new(Self {
+            shared: Mutex::new(shared),
+            earlier: Notify::new(),
+            unread: Notify::new(),
+            event_streams_max: bounds.event_streams,
+        }))
     }
 
     /// Runs `command` on the core as it is now, and lets everything follow that it makes happen.
@@ -89,11 +106,14 @@ impl Engine {
         let now = shared.clock.now();
         shared.core.advance(now);
         let reply = command(&mut shared, now);
-        shared.publish(now);
+        let is_unread = shared.publish(now);
         let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
         drop(shared);
         if is_due_earlier {
             self.earlier.notify_one();
+        }
+        if is_unread {
+            self.unread.notify_one();
         }
         reply
     }
@@ -113,11 +133,14 @@ impl Engine {
         self.lock().is_draining
     }
 
-    /// Answers every request that waits as if its time were over, now and from now on.
+    /// Answers every request that waits as if its time were over, and ends every reading of events, now and
+    /// from now on.
     pub fn drain(&self) {
         let mut shared = self.lock();
         shared.is_draining = true;
         shared.blocked.wake_all();
+        shared.feed.reveal();
+        shared.feed.news().send_replace(());
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -131,11 +154,13 @@ impl Shared {
         self.random.next_u64()
     }
 
-    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns.
-    fn publish(&mut self, now: Time) {
+    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. Tells whether
+    /// readers of events are to be told.
+    fn publish(&mut self, now: Time) -> bool {
         if !self.core.has_events() {
-            return;
+            return false;
         }
+        let reason = self.reason.take();
         for event in self.core.drain_events() {
             self.recorder.record(&event);
             match event {
@@ -143,12 +168,14 @@ impl Shared {
                     self.blocked.wake(peer);
                 }
                 Event::PeerEnded { peer, cause } => {
-                    let reason = self.reason.take_if(|_| cause == EndCause::Operator);
+                    let reason = reason.clone().filter(|_| cause == EndCause::Operator);
                     self.ended.remember(peer, Ending { cause, reason, at: now });
                     self.blocked.wake(peer);
                 }
                 _ => {}
             }
+            self.feed.push(now, event, reason.as_ref());
         }
+        self.feed.announce()
     }
 }

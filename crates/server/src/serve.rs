@@ -81,6 +81,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         let engine = engine.clone();
         async move { engine.run_deadlines().await }
     });
+    let feed = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run_event_feed().await }
+    });
     let shutdown = async {
         asked_to_stop.await;
         info!("Shutting down.");
@@ -88,6 +92,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
     deadlines.abort();
+    feed.abort();
     Ok(())
 }
 

@@ -13,6 +13,9 @@ use super::{
     handle::{Engine, Shared},
 };
 
+/// How many leases are moved in one go, so that many of them hold up no grant.
+const LEASES_AT_ONCE: usize = 256;
+
 /// Why locks are not to be had by asking this way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcquireRefusal {
@@ -51,6 +54,22 @@ impl Engine {
     /// Moves the end of a peer's lease.
     pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
         self.with(|shared, now| shared.core.heartbeat(now, peer, expires_in))
+    }
+
+    /// Moves the end of many peers' leases, and returns those of them that are not known.
+    pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> Vec<PeerId> {
+        let mut gone = Vec::new();
+        let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
+        while let Some(part) = parts.next() {
+            self.with(|shared, now| {
+                let unknown = |&&peer: &&PeerId| shared.core.heartbeat(now, peer, expires_in).is_err();
+                gone.extend(part.iter().filter(unknown));
+            });
+            if parts.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        gone
     }
 
     /// Ends a peer. Tells whether it was known.

@@ -37,7 +37,12 @@ pub(super) async fn json_of<T: DeserializeOwned>(
 
 /// The body of a request, as it came.
 pub(super) async fn bytes_of(app: &App, body: Body) -> Result<Bytes, Refusal> {
-    Ok(net::read_body(body, app.body_bytes_max, app.body_timeout).await?)
+    bytes_up_to(app, body, app.body_bytes_max).await
+}
+
+/// The body of a request to a route with a limit of its own, as it came.
+pub(super) async fn bytes_up_to(app: &App, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    Ok(net::read_body(body, limit, app.body_timeout).await?)
 }
 
 /// Whether the body is declared to be JSON.

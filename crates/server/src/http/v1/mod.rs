@@ -6,6 +6,8 @@
 //! - `read`: what requests look like.
 //! - the rest: a module for each kind of route.
 
+mod events;
+mod heartbeats;
 mod locks;
 mod peers;
 mod problem;

@@ -7,7 +7,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 
-use super::{locks, peers};
+use super::{events, heartbeats, locks, peers};
 use crate::http::App;
 
 /// All routes of this dialect.
@@ -19,4 +19,6 @@ pub(in crate::http) fn routes() -> Router<Arc<App>> {
         .route("/v1/peers/{peer}/locks", put(locks::acquire))
         .route("/v1/peers/{peer}/locks/{semaphore}", delete(locks::release))
         .route("/v1/locks", post(locks::session))
+        .route("/v1/heartbeats", post(heartbeats::renew))
+        .route("/v1/events", get(events::events))
 }

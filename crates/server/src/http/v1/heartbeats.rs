@@ -1,0 +1,81 @@
+//! One heartbeat for thousands of peers.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::IntoResponse as _,
+};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
+use throttle_core::PeerId;
+use utoipa::ToSchema;
+
+use super::{problem::Answer, shapes::Digits};
+use crate::http::{App, extract};
+
+/// The largest body here: some 45,000 peers.
+const BODY_BYTES: usize = 1 << 20;
+
+const EXAMPLE: &str = r#"{"expires_in": "5m", "peers": ["15248218688310292863"]}"#;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HeartbeatsBody {
+    /// The length of each lease from now on.
+    #[schema(example = "5m")]
+    expires_in: String,
+    /// Whose leases.
+    #[schema(value_type = Vec<String>, example = json!(["15248218688310292863"]))]
+    peers: Vec<Id>,
+}
+
+/// What became of a heartbeat for many.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Renewed {
+    /// How many of the peers live on.
+    #[schema(example = 1)]
+    renewed: usize,
+    /// Those that expired or were released: they hold nothing any more.
+    gone: Vec<Digits>,
+}
+
+/// A peer's id, read without a copy of its digits.
+struct Id(PeerId);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = Id;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the id of a peer: a string of digits, as the server gave it")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Id, E> {
+                let id = text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+                Ok(Id(PeerId(id)))
+            }
+        }
+
+        deserializer.deserialize_str(Reader)
+    }
+}
+
+pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let bytes = extract::bytes_up_to(&app, body, BODY_BYTES).await?;
+    extract::check_json(&parts.headers)?;
+    let body: HeartbeatsBody = extract::parse(&bytes, EXAMPLE)?;
+    let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
+    let peers: Vec<PeerId> = body.peers.into_iter().map(|Id(peer)| peer).collect();
+    let gone = app.engine.heartbeats(&peers, expires_in).await;
+    let renewed = peers.len() - gone.len();
+    let gone = gone.into_iter().map(|peer| Digits(peer.0)).collect();
+    Ok(Json(Renewed { renewed, gone }).into_response())
+}

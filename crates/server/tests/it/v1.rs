@@ -1,5 +1,7 @@
 //! The `/v1` dialect, a module for each kind of route.
 
+mod events;
+mod heartbeats;
 mod keys;
 mod locks;
 mod peers;

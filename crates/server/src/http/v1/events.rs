@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue,
-        header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName},
+        header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName},
     },
     response::IntoResponse as _,
 };
@@ -66,6 +66,8 @@ pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Ans
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // A client takes the end of the stream for what it is only when the connection ends with it.
+        (CONNECTION, HeaderValue::from_static("close")),
         // Else nginx holds events back until it has many.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];

@@ -1,8 +1,13 @@
 //! A reader of `/v1/events`.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use super::{answer::Answer, client::Client, server::Server};
+
+/// Longer than anything should take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One event, or notice.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +39,10 @@ pub(crate) struct Events {
 impl Events {
     /// The next event. `None`: the stream has ended as it should.
     pub(crate) fn try_next(&mut self) -> Option<Sent> {
+        let until = Instant::now() + PATIENCE;
         loop {
+            // A silent stream is kept alive, so that no read of the connection is over.
+            assert!(Instant::now() < until, "no event came; what came is {:?}", self.text);
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let sent = parse(block);
                 if let Some(id) = &sent.id {

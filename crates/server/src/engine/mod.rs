@@ -12,6 +12,7 @@ mod driver;
 mod ended;
 mod handle;
 mod keys;
+mod manage;
 mod near;
 mod sessions;
 
@@ -20,4 +21,5 @@ pub use commands::{AcquireRefusal, Joint};
 pub use ended::Ending;
 pub use handle::{Bounds, Engine};
 pub use keys::{Key, KeyReused};
+pub use manage::{PeerPage, RemoveRefusal};
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

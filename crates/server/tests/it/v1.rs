@@ -3,4 +3,7 @@
 mod keys;
 mod locks;
 mod peers;
+mod routing;
+mod semaphores;
 mod sessions;
+mod tokens;

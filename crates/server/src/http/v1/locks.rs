@@ -43,7 +43,7 @@ pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, r
     let (parts, body) = request.into_parts();
     // The body is read first, so that a client that still sends it can read the refusal.
     let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
-    let peer = extract::peer_id(&extract::path(path)?)?;
+    let peer = read::peer_id(&extract::path(path)?)?;
     let ask = Ask {
         locks: &body.locks.locks(LOCKS)?,
         priority: body.priority,
@@ -66,7 +66,7 @@ fn withdrawn() -> Problem {
 
 pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
-    let peer = extract::peer_id(&peer)?;
+    let peer = read::peer_id(&peer)?;
     let released = app.engine.release_lock(peer, &semaphore);
     released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())

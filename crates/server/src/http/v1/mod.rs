@@ -8,9 +8,11 @@
 
 mod locks;
 mod peers;
+mod probes;
 mod problem;
 mod read;
 mod routes;
+mod semaphores;
 mod shapes;
 
 pub(super) use problem::{method_not_allowed, not_found};

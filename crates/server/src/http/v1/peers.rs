@@ -9,13 +9,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use throttle_core::EndCause;
+use throttle_core::{EndCause, PeerId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     problem::{Answer, Problem},
     read::{self, Entries},
-    shapes::Peer,
+    shapes::{Page, Peer, no_cursor, page_length},
 };
 use crate::{
     engine::{NewPeer, SessionRefusal},
@@ -26,8 +26,8 @@ use crate::{
     },
 };
 
-/// The longest reason that an operator may give, in bytes.
-const REASON_BYTES: usize = 1024;
+/// The longest reason that an operator may give, in characters.
+const REASON_LENGTH: usize = 1024;
 
 const NEW_PEER: &str = r#"{"expires_in": "5m", "labels": {"host": "w1"}}"#;
 const HEARTBEAT: &str = r#"{"expires_in": "5m"}, or no body at all"#;
@@ -69,8 +69,50 @@ pub(super) fn of_session(app: &App, refusal: SessionRefusal) -> Problem {
     Problem::explained(&app.engine, peer, refusal)
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    label: Option<String>,
+    semaphore: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let query: ListQuery =
+        extract::query(&mut parts, "?label=host:w1&semaphore=A&limit=100&cursor=64").await?;
+    let limit = page_length(query.limit)?;
+    let from = query
+        .cursor
+        .as_deref()
+        .map_or(Ok(0), |cursor| usize::from_str_radix(cursor, 16).map_err(|_| no_cursor(cursor)))?;
+    let label = query.label.as_deref().map(|label| {
+        label.split_once(':').ok_or_else(|| {
+            Refusal::Invalid(format!("label is {label:?}. Expected the key and the value, such as host:w1."))
+        })
+    });
+    let label = label.transpose()?;
+    if let Some(semaphore) = &query.semaphore {
+        let known = app.engine.semaphore(semaphore, |_| ());
+        known.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    }
+    let page = app.engine.peer_page(from, limit, |peer| {
+        let has_label = label.is_none_or(|(key, value)| {
+            peer.labels().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
+        });
+        let uses = |semaphore: &str| {
+            let waits = || peer.pending().is_some_and(|p| p.locks().any(|(name, _)| **name == *semaphore));
+            peer.lock(semaphore).is_some() || waits()
+        };
+        (has_label && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer))
+    });
+    let next = page.next.map(|place| format!("{place:x}"));
+    Ok(Json(Page { items: page.items, next }).into_response())
+}
+
 pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
-    let peer = extract::peer_id(&extract::path(path)?)?;
+    let peer = read::peer_id(&extract::path(path)?)?;
     let seen = app.engine.view(|core| core.peer(peer).map(Peer::of));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
 }
@@ -84,7 +126,7 @@ pub(super) struct HeartbeatBody {
 pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
-    let peer = extract::peer_id(&extract::path(path)?)?;
+    let peer = read::peer_id(&extract::path(path)?)?;
     let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
     let kept = app.engine.heartbeat_and_look(peer, expires_in, Peer::of);
     Ok(Json(kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
@@ -98,24 +140,23 @@ pub(super) struct ReleaseQuery {
 
 pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let peer = extract::peer_id(&extract::path(path)?)?;
+    let number = read::digits(&extract::path(path)?, "the id of a peer")?;
     let ReleaseQuery { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;
-    match reason {
-        None => app.engine.end_peer(peer, EndCause::Released),
-        Some(reason) if reason.len() > REASON_BYTES => {
-            return Err(Refusal::Invalid(format!(
-                "The reason has {} bytes; at most {REASON_BYTES} are kept.",
-                reason.len()
-            ))
-            .into());
-        }
-        Some(reason) => {
-            let was_known = app.engine.release_with_reason(peer, reason.as_str().into());
-            if was_known {
+    if let Some(length) = reason.as_ref().map(|reason| reason.chars().count())
+        && length > REASON_LENGTH
+    {
+        let sentence = format!("The reason has {length} characters; at most {REASON_LENGTH} are kept.");
+        return Err(Refusal::Invalid(sentence).into());
+    }
+    // A number beyond 64 bits is that of no peer.
+    if let Some(peer) = number.map(PeerId) {
+        match reason {
+            None => drop(app.engine.end_peer(peer, EndCause::Released)),
+            Some(reason) if app.engine.release_with_reason(peer, reason.as_str().into()) => {
                 tracing::info!("Peer {peer} was released by an operator: {reason:?}");
             }
-            was_known
+            Some(_) => {}
         }
-    };
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -150,10 +150,7 @@ impl Problem {
 
     fn peer_gone(peer: PeerId, ending: Option<&Ending>) -> Self {
         let how = match ending {
-            None => {
-                "is unknown: it expired or was released some time ago, or it never existed on this server"
-                    .to_owned()
-            }
+            None => return Self::peer_unknown(&peer.to_string()),
             Some(Ending { cause: EndCause::Expired, at, .. }) => {
                 format!("expired at {}: no heartbeat came in time", Stamp(*at))
             }
@@ -165,6 +162,15 @@ impl Problem {
         };
         let detail =
             format!("Peer {peer} {how}. It holds nothing any more. Make a new one with POST /v1/peers.");
+        Self::new(Code::PeerGone, detail)
+    }
+
+    /// About a peer of which nothing is known.
+    pub(super) fn peer_unknown(id: &str) -> Self {
+        let detail = format!(
+            "Peer {id} is unknown: it expired or was released some time ago, or it never existed on this server. \
+             Make a new one with POST /v1/peers."
+        );
         Self::new(Code::PeerGone, detail)
     }
 }

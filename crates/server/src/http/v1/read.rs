@@ -10,8 +10,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor},
 };
-use throttle_core::Labels;
+use throttle_core::{Labels, PeerId};
 
+use super::problem::Problem;
 use crate::{
     engine::Key,
     http::{
@@ -25,8 +26,8 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 
 /// The longest `Idempotency-Key`, in bytes.
 const KEY_BYTES: usize = 255;
-/// The longest key of a label, in bytes.
-const LABEL_KEY_BYTES: usize = 63;
+/// The longest key of a label, in characters.
+const LABEL_KEY_LENGTH: usize = 63;
 
 /// The entries of a JSON object in their order. A name that comes twice is refused by whoever reads them.
 #[derive(Debug)]
@@ -76,23 +77,23 @@ impl Entries<i64> {
 impl Entries<String> {
     /// The labels that these are, within their bounds.
     pub(super) fn labels(self, app: &App) -> Result<Option<Labels>, Refusal> {
-        let (most, value_bytes) = (app.labels_max, app.label_bytes_max);
+        let (most, longest) = (app.labels_max, app.label_length_max);
         if self.0.len() > most {
             let sentence = format!("There are {} labels; a peer has at most {most}.", self.0.len());
             return Err(Refusal::Invalid(sentence));
         }
         let mut labels = BTreeMap::new();
         for (key, value) in self.0 {
-            if key.is_empty() || key.len() > LABEL_KEY_BYTES || key.contains(':') {
+            if !(1..=LABEL_KEY_LENGTH).contains(&key.chars().count()) || key.contains(':') {
                 return Err(Refusal::Invalid(format!(
-                    "The label {key:?} is named wrongly: the key of a label has 1 to {LABEL_KEY_BYTES} bytes and \
-                     no colon."
+                    "The label {key:?} is named wrongly: the key of a label has 1 to {LABEL_KEY_LENGTH} \
+                     characters and no colon."
                 )));
             }
-            if value.len() > value_bytes {
+            let length = value.chars().count();
+            if length > longest {
                 return Err(Refusal::Invalid(format!(
-                    "The label {key:?} is too long: its value has {} bytes; at most {value_bytes} are kept.",
-                    value.len()
+                    "The label {key:?} is too long: its value has {length} characters; at most {longest} are kept."
                 )));
             }
             if let Some(first) = labels.insert(key.clone(), value) {
@@ -153,4 +154,19 @@ pub(super) fn key<'a>(headers: &'a HeaderMap, route: &str, body: &[u8]) -> Resul
 /// A duration of the body, if it is there.
 pub(super) fn duration(app: &App, name: &str, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
     text.map(|text| extract::duration(name, text, app.expires_in_max)).transpose()
+}
+
+/// A number as answers write it: `None` if it is beyond 64 bits.
+pub(super) fn digits(text: &str, what: &str) -> Result<Option<u64>, Refusal> {
+    if (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.parse().ok());
+    }
+    Err(Refusal::Invalid(format!("{text:?} is not {what}: a string of digits, as the server gave it.")))
+}
+
+/// The peer that a path names.
+pub(super) fn peer_id(text: &str) -> Result<PeerId, Problem> {
+    let number = digits(text, "the id of a peer")?;
+    // A number beyond 64 bits was never given, as is true of others.
+    number.map(PeerId).ok_or_else(|| Problem::peer_unknown(text))
 }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod locks;
+mod openapi;
 mod peers;
 mod routing;
 mod semaphores;

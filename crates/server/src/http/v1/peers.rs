@@ -13,6 +13,7 @@ use throttle_core::{EndCause, PeerId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    documented::{self, DurationText},
     problem::{Answer, Problem},
     read::{self, Entries},
     shapes::{Page, Peer, no_cursor, page_length},
@@ -32,15 +33,29 @@ const REASON_LENGTH: usize = 1024;
 const NEW_PEER: &str = r#"{"expires_in": "5m", "labels": {"host": "w1"}}"#;
 const HEARTBEAT: &str = r#"{"expires_in": "5m"}, or no body at all"#;
 
+/// A peer to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPeer)]
 pub(super) struct NewPeerBody {
+    /// The length of its lease. A heartbeat starts it anew.
+    #[schema(value_type = DurationText)]
     expires_in: String,
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, String>)]
+    #[schema(schema_with = documented::labels)]
     labels: Entries<String>,
 }
 
+/// Makes a peer that holds nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/peers",
+    operation_id = "create_peer",
+    tag = documented::PEERS,
+    params(documented::IdempotencyKey),
+    request_body = NewPeerBody,
+    responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The path of the peer."))), documented::CreatePeer)
+)]
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
@@ -71,13 +86,31 @@ pub(super) fn of_session(app: &App, refusal: SessionRefusal) -> Problem {
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Only peers with this label: its key, a colon, its value.
+    #[param(pattern = "^[^:]+:", example = "host:w1")]
     label: Option<String>,
+    /// Only peers that hold this semaphore, or wait for it.
+    #[param(example = "A")]
     semaphore: Option<String>,
+    /// How many peers the page may have; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9a-f]{1,16}$")]
     cursor: Option<String>,
 }
 
+/// Lists peers, page by page. A peer that lives all the while is in the list once.
+#[utoipa::path(
+    get,
+    path = "/v1/peers",
+    operation_id = "list_peers",
+    tag = documented::PEERS,
+    params(ListQuery),
+    responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: ListQuery =
@@ -111,18 +144,41 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
     Ok(Json(Page { items: page.items, next }).into_response())
 }
 
+/// Shows a peer: what it holds, and what it waits for and why.
+#[utoipa::path(
+    get,
+    path = "/v1/peers/{peer}",
+    operation_id = "get_peer",
+    tag = documented::PEERS,
+    params(documented::PeerPath),
+    responses((status = 200, body = Peer, description = "The peer."), documented::GetPeer)
+)]
 pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
     let seen = app.engine.view(|core| core.peer(peer).map(Peer::of));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
 }
 
+/// How long a lease is to be from now on.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Heartbeat)]
 pub(super) struct HeartbeatBody {
+    /// The new length; without it the lease keeps the one that it has.
+    #[schema(value_type = Option<DurationText>)]
     expires_in: Option<String>,
 }
 
+/// Starts the lease of a peer anew. A loss is never hidden: a peer that is gone is answered 410.
+#[utoipa::path(
+    post,
+    path = "/v1/peers/{peer}/heartbeat",
+    operation_id = "heartbeat",
+    tag = documented::PEERS,
+    params(documented::PeerPath),
+    request_body(content = Option<HeartbeatBody>, description = "May be left out."),
+    responses((status = 200, body = Peer, description = "The lease starts anew."), documented::Heartbeat)
+)]
 pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
@@ -134,10 +190,22 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>,
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ReleaseQuery {
+    /// Why an operator releases it. Whoever asks for the peer after that is told.
+    #[param(max_length = 1024, example = "stuck since noon")]
     reason: Option<String>,
 }
 
+/// Releases a peer: all its locks are free, its request leaves the queue. Succeeds also if it is gone.
+#[utoipa::path(
+    delete,
+    path = "/v1/peers/{peer}",
+    operation_id = "release_peer",
+    tag = documented::PEERS,
+    params(documented::PeerPath, ReleaseQuery),
+    responses((status = 204, description = "It is gone."), documented::ReleasePeer)
+)]
 pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let number = read::digits(&extract::path(path)?, "the id of a peer")?;

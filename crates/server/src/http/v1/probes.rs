@@ -4,13 +4,34 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
 
-use super::problem::{Answer, Code, Problem};
+use super::{
+    code::Code,
+    documented,
+    problem::{Answer, Problem},
+};
 use crate::http::{App, classic::text};
 
+/// Tells that the process lives.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = documented::SERVER,
+    responses((status = 200, body = String, content_type = "text/plain", description = "It lives."))
+)]
 pub(super) async fn livez() -> Response {
     text(StatusCode::OK, "Ok")
 }
 
+/// Tells whether requests are welcome: not while the server is about to stop.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = documented::SERVER,
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "They are."),
+        documented::Ready
+    )
+)]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
     if app.engine.is_draining() {
         return Err(Problem::new(

@@ -13,9 +13,13 @@ use throttle_core::{Origin, Spec, Token};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    problem::{Answer, Code, Problem},
+    code::Code,
+    documented::{self, RateText},
+    problem::{Answer, Problem},
     read,
-    shapes::{Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length},
+    shapes::{
+        Deadlock, Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length,
+    },
 };
 use crate::{
     engine::RemoveRefusal,
@@ -36,11 +40,28 @@ const PATCH: &str = r#"{"max": 42}"#;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// How many semaphores the page may have; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
+/// Lists semaphores by name, page by page.
+#[utoipa::path(
+    get,
+    path = "/v1/semaphores",
+    operation_id = "list_semaphores",
+    tag = documented::SEMAPHORES,
+    params(ListQuery),
+    responses(
+        (status = 200, body = Page<Semaphore>, description = "A page of semaphores."),
+        documented::ListSemaphores
+    )
+)]
 pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: ListQuery = extract::query(&mut parts, "?limit=100&cursor=41").await?;
@@ -57,10 +78,22 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct GetQuery {
+    /// How many holders and how many waiters are listed; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
+/// Shows a semaphore, who holds it, and who waits for it in their order.
+#[utoipa::path(
+    get,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "get_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath, GetQuery),
+    responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
+)]
 pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
@@ -70,30 +103,47 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
 }
 
-/// What protects against deadlocks.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum DeadlockPolicy {
-    #[default]
-    Hierarchy,
-}
-
+/// What a semaphore is declared to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DeclareSemaphore)]
 pub(super) struct SemaphoreBody {
+    /// The full count; 0 pauses it.
+    #[schema(minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
     max: i64,
+    /// Its place in the lock hierarchy: a peer asks only for levels below those that it holds.
     #[serde(default)]
+    #[schema(minimum = -2147483648, maximum = 2147483647, default = 0)]
     level: i32,
+    /// The rate: a grant's count comes back no sooner than this after it was given, at most 365 days.
+    #[schema(value_type = Option<RateText>)]
     per: Option<String>,
     #[serde(default)]
-    deadlock: DeadlockPolicy,
+    deadlock: Deadlock,
 }
 
+/// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
+///
+/// Growing wakes those who wait; after shrinking, those who hold it finish. The later word wins: a reload of
+/// the configuration file changes only what differs from the file as last read.
+#[utoipa::path(
+    put,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "set_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::NewSemaphorePath),
+    request_body = SemaphoreBody,
+    responses(
+        (status = 200, body = SemaphoreDetail, description = "It is replaced."),
+        (status = 201, body = SemaphoreDetail, description = "It is made."),
+        documented::SetSemaphore
+    )
+)]
 pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (body, _): (SemaphoreBody, _) = read::body(&app, &parts.headers, body, PUT).await?;
     let name = extract::path(path)?;
-    let SemaphoreBody { max, level, per, deadlock: DeadlockPolicy::Hierarchy } = body;
+    let SemaphoreBody { max, level, per, deadlock: Deadlock::Hierarchy } = body;
     let spec = Spec {
         max: checked_max(max)?,
         level,
@@ -108,17 +158,34 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
     Ok((status, Json(seen)).into_response())
 }
 
+/// What is to be changed of a semaphore; the rest stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ChangeSemaphore)]
 pub(super) struct ChangeBody {
+    /// The full count; 0 pauses it.
+    #[schema(minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
     max: Option<i64>,
+    /// Its place in the lock hierarchy.
+    #[schema(minimum = -2147483648, maximum = 2147483647)]
     level: Option<i32>,
-    /// Null takes the rate away.
+    /// The rate; null takes it away.
+    #[schema(value_type = Option<RateText>)]
     #[serde(default, deserialize_with = "even_if_null")]
     per: Option<Option<String>>,
-    deadlock: Option<DeadlockPolicy>,
+    deadlock: Option<Deadlock>,
 }
 
+/// Changes a semaphore: resizes it, pauses it with `max` 0, gives it a rate.
+#[utoipa::path(
+    patch,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "change_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath),
+    request_body = ChangeBody,
+    responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
+)]
 pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (body, _): (ChangeBody, _) = read::body(&app, &parts.headers, body, PATCH).await?;
@@ -185,11 +252,22 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct RemoveQuery {
+    /// Also if it is in use: its locks are released, and requests for it withdrawn.
     #[serde(default)]
     force: bool,
 }
 
+/// Removes a semaphore.
+#[utoipa::path(
+    delete,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "remove_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath, RemoveQuery),
+    responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
+)]
 pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
@@ -210,6 +288,18 @@ pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, re
     }
 }
 
+/// Tells whether a fencing token is live: 200 while its grant is, 410 after that.
+///
+/// Where `max` is 1, a resource protects itself by the highest token that it has seen. Where it is above 1, it
+/// asks here.
+#[utoipa::path(
+    get,
+    path = "/v1/semaphores/{semaphore}/tokens/{token}",
+    operation_id = "check_token",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath, documented::TokenPath),
+    responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
+)]
 pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (name, token) = extract::path(path)?;
     // A number beyond 64 bits was never given, as is true of others.

@@ -9,4 +9,4 @@ mod semaphore;
 pub(super) use page::{PAGE, Page, cursor_after, name_before, no_cursor, page_length};
 pub(super) use peer::Peer;
 pub(super) use scalar::Stamp;
-pub(super) use semaphore::{Holder, Semaphore, SemaphoreDetail};
+pub(super) use semaphore::{Deadlock, Holder, Semaphore, SemaphoreDetail};

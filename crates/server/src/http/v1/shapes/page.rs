@@ -15,6 +15,7 @@ const LONGEST_PAGE: usize = 1000;
 pub(in crate::http::v1) struct Page<T> {
     pub(in crate::http::v1) items: Vec<T>,
     /// The `cursor` of the next page; null on the last one. A page may be short of `limit` and not be the last.
+    #[schema(required)]
     pub(in crate::http::v1) next: Option<String>,
 }
 

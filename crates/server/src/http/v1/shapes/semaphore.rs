@@ -1,6 +1,6 @@
 //! A semaphore, who holds it, and who waits for it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use throttle_core::{HolderView, Name, Origin, SemaphoreView, WaiterView};
 use utoipa::ToSchema;
 
@@ -37,11 +37,12 @@ pub(in crate::http::v1) struct Semaphore {
     longest_wait: Span,
     origin: DeclaredBy,
     /// The rate: a grant's count comes back no sooner than this after it was given.
+    #[schema(required)]
     per: Option<Span>,
     deadlock: Deadlock,
 }
 
-/// Where the declaration of a semaphore came from: the configuration file, a request, or a pattern.
+/// Where the declaration of a semaphore came from: the configuration file, or a request.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Origin)]
@@ -50,10 +51,11 @@ pub(in crate::http::v1) enum DeclaredBy {
     Runtime,
 }
 
-/// What protects against deadlocks: levels, or a look at who waits for whom.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+/// What protects against deadlocks: levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::http::v1) enum Deadlock {
+    #[default]
     Hierarchy,
 }
 
@@ -81,6 +83,7 @@ pub(in crate::http::v1) struct Holder {
     #[schema(minimum = 1, example = 1)]
     count: i64,
     /// The fencing token of the grant; null for a restored lock without one.
+    #[schema(required)]
     token: Option<Digits>,
     since: Stamp,
     expires_at: Stamp,
@@ -101,6 +104,7 @@ pub(in crate::http::v1) struct Waiter {
     since: Stamp,
     /// How much longer it may take, judged by how long locks were held lately. Null if there is nothing to
     /// judge by.
+    #[schema(required)]
     estimated_wait: Option<Span>,
     labels: LabelsOf,
 }

@@ -16,7 +16,7 @@ use super::{
     documented::{self, DurationText},
     peers::{created, of_session},
     problem::{Answer, Problem},
-    read::{self, Entries},
+    read::{self, Entries, Whole},
     shapes::Peer,
 };
 use crate::{
@@ -36,14 +36,14 @@ const SESSION: &str = r#"{"locks": {"A": 1}, "expires_in": "5m", "wait": "10s", 
 #[schema(as = AskForLocks)]
 pub(super) struct LocksBody {
     #[schema(schema_with = documented::locks)]
-    locks: Entries<i64>,
+    locks: Entries<Whole<i64>>,
     /// How long to wait for a grant, with the connection open. Without it the answer comes at once.
     #[schema(value_type = Option<DurationText>)]
     wait: Option<String>,
     /// Higher is served first. Waiting outranks it with time.
     #[serde(default)]
-    #[schema(minimum = -2147483648, maximum = 2147483647, default = 0)]
-    priority: i32,
+    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    priority: Whole<i32>,
     /// A new length for the lease of the peer, which starts anew.
     #[schema(value_type = Option<DurationText>)]
     expires_in: Option<String>,
@@ -72,7 +72,7 @@ pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, r
     let peer = read::peer_id(&extract::path(path)?)?;
     let ask = Ask {
         locks: &body.locks.locks(LOCKS)?,
-        priority: body.priority,
+        priority: body.priority.0,
         wait: read::duration(&app, "wait", body.wait.as_deref())?.unwrap_or_default(),
     };
     let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
@@ -124,7 +124,7 @@ pub(super) enum OnTimeout {
 #[schema(as = NewSession)]
 pub(super) struct SessionBody {
     #[schema(schema_with = documented::locks)]
-    locks: Entries<i64>,
+    locks: Entries<Whole<i64>>,
     /// The length of its lease. A heartbeat starts it anew.
     #[schema(value_type = DurationText)]
     expires_in: String,
@@ -136,8 +136,8 @@ pub(super) struct SessionBody {
     labels: Entries<String>,
     /// Higher is served first. Waiting outranks it with time.
     #[serde(default)]
-    #[schema(minimum = -2147483648, maximum = 2147483647, default = 0)]
-    priority: i32,
+    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    priority: Whole<i32>,
     #[serde(default)]
     on_timeout: OnTimeout,
 }
@@ -170,7 +170,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, request: Request) -> An
     let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
     let ask = Ask {
         locks: &body.locks.locks(SESSION)?,
-        priority: body.priority,
+        priority: body.priority.0,
         wait: read::duration(&app, "wait", body.wait.as_deref())?.unwrap_or_default(),
     };
     let new = NewPeer {

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
+    de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor},
 };
 use throttle_core::{Labels, PeerId};
 
@@ -63,14 +63,55 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     }
 }
 
-impl Entries<i64> {
+/// A whole number, also if it is written like `1.0`: to JSON that is the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Whole<T>(pub(super) T);
+
+impl<'de, T: TryFrom<i64>> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<T: TryFrom<i64>> Visitor<'_> for Reader<T> {
+            type Value = Whole<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number of {} bits", 8 * size_of::<T>())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole<T>, E> {
+                let fitting = T::try_from(number).map(Whole);
+                fitting.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole<T>, E> {
+                match i64::try_from(number) {
+                    Ok(number) => self.visit_i64(number),
+                    Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole<T>, E> {
+                const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+                if number.fract() == 0.0 && (-BEYOND..BEYOND).contains(&number) {
+                    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+                    return self.visit_i64(number as i64);
+                }
+                Err(E::invalid_value(Unexpected::Float(number), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
+}
+
+impl Entries<Whole<i64>> {
     /// The locks that these name. At least one.
     pub(super) fn locks(&self, example: &str) -> Result<Vec<(&str, i64)>, Refusal> {
         if self.0.is_empty() {
             let sentence = format!("There is nothing to acquire: locks is empty. Expected: {example}");
             return Err(Refusal::Invalid(sentence));
         }
-        Ok(self.0.iter().map(|(semaphore, count)| (semaphore.as_str(), *count)).collect())
+        Ok(self.0.iter().map(|(semaphore, count)| (semaphore.as_str(), count.0)).collect())
     }
 }
 
@@ -118,7 +159,7 @@ pub(super) async fn body<T: DeserializeOwned>(
     Ok((extract::parse(&bytes, example)?, bytes))
 }
 
-/// A JSON body that may be left out.
+/// A JSON body that may be left out, or null.
 pub(super) async fn optional_body<T: DeserializeOwned + Default>(
     app: &App,
     headers: &HeaderMap,
@@ -130,7 +171,7 @@ pub(super) async fn optional_body<T: DeserializeOwned + Default>(
         return Ok(T::default());
     }
     check_json(headers)?;
-    extract::parse(&bytes, example)
+    Ok(extract::parse::<Option<T>>(&bytes, example)?.unwrap_or_default())
 }
 
 /// The `Idempotency-Key` of a request to `route` with this body.

@@ -16,7 +16,7 @@ use super::{
     code::Code,
     documented::{self, RateText},
     problem::{Answer, Problem},
-    read,
+    read::{self, Whole},
     shapes::{
         Deadlock, Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length,
     },
@@ -109,12 +109,12 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
 #[schema(as = DeclareSemaphore)]
 pub(super) struct SemaphoreBody {
     /// The full count; 0 pauses it.
-    #[schema(minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
-    max: i64,
+    #[schema(value_type = i64, minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
+    max: Whole<i64>,
     /// Its place in the lock hierarchy: a peer asks only for levels below those that it holds.
     #[serde(default)]
-    #[schema(minimum = -2147483648, maximum = 2147483647, default = 0)]
-    level: i32,
+    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    level: Whole<i32>,
     /// The rate: a grant's count comes back no sooner than this after it was given, at most 365 days.
     #[schema(value_type = Option<RateText>)]
     per: Option<String>,
@@ -143,7 +143,7 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
     let (parts, body) = request.into_parts();
     let (body, _): (SemaphoreBody, _) = read::body(&app, &parts.headers, body, PUT).await?;
     let name = extract::path(path)?;
-    let SemaphoreBody { max, level, per, deadlock: Deadlock::Hierarchy } = body;
+    let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock: Deadlock::Hierarchy } = body;
     let spec = Spec {
         max: checked_max(max)?,
         level,
@@ -164,11 +164,11 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
 #[schema(as = ChangeSemaphore)]
 pub(super) struct ChangeBody {
     /// The full count; 0 pauses it.
-    #[schema(minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
-    max: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
+    max: Option<Whole<i64>>,
     /// Its place in the lock hierarchy.
-    #[schema(minimum = -2147483648, maximum = 2147483647)]
-    level: Option<i32>,
+    #[schema(value_type = Option<i32>, minimum = -2147483648, maximum = 2147483647)]
+    level: Option<Whole<i32>>,
     /// The rate; null takes it away.
     #[schema(value_type = Option<RateText>)]
     #[serde(default, deserialize_with = "even_if_null")]
@@ -191,12 +191,12 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
     let (body, _): (ChangeBody, _) = read::body(&app, &parts.headers, body, PATCH).await?;
     let name = extract::path(path)?;
     let ChangeBody { max, level, per, deadlock } = body;
-    let max = max.map(checked_max).transpose()?;
+    let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
     let per = per.map(|per| per.map(|per| rate(&per)).transpose()).transpose()?;
     let is_change = max.is_some() || level.is_some() || per.is_some() || deadlock.is_some();
     let change = |spec: Spec| Spec {
         max: max.unwrap_or(spec.max),
-        level: level.unwrap_or(spec.level),
+        level: level.map_or(spec.level, |Whole(level)| level),
         per: per.unwrap_or(spec.per),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };

@@ -33,7 +33,6 @@ pub(in crate::http::v1) struct Semaphore {
     #[schema(minimum = 0, example = 0)]
     cooling: i64,
     /// How long the request has waited that waits longest.
-    #[schema(inline, example = "0s")]
     longest_wait: Span,
     origin: DeclaredBy,
     /// The rate: a grant's count comes back no sooner than this after it was given.

@@ -42,12 +42,13 @@ pub(in crate::http::v1) fn cursor_after(name: &str) -> String {
 
 /// The name that a cursor stands for.
 pub(in crate::http::v1) fn name_before(cursor: &str) -> Result<String, Refusal> {
-    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    let byte = |pair: &[u8]| match pair {
+        [_, _] => u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok(),
+        _ => None,
+    };
     let bytes: Option<Vec<u8>> = cursor.as_bytes().chunks(2).map(byte).collect();
-    bytes
-        .filter(|bytes| !bytes.is_empty())
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .ok_or_else(|| no_cursor(cursor))
+    let bytes = bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| no_cursor(cursor))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The refusal of what is no cursor.

@@ -43,7 +43,7 @@ pub(in crate::http::v1) fn cursor_after(name: &str) -> String {
 /// The name that a cursor stands for.
 pub(in crate::http::v1) fn name_before(cursor: &str) -> Result<String, Refusal> {
     let byte = |pair: &[u8]| match pair {
-        [_, _] => u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok(),
+        [first, _] if first.is_ascii_hexdigit() => u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok(),
         _ => None,
     };
     let bytes: Option<Vec<u8>> = cursor.as_bytes().chunks(2).map(byte).collect();
@@ -65,7 +65,7 @@ mod tests {
         for name in ["A", "ü %/", "\0"] {
             assert_eq!(name_before(&cursor_after(name)), Ok(name.to_owned()));
         }
-        for wrong in ["", "0", "x", "é", "4\u{e9}", "0g"] {
+        for wrong in ["", "0", "x", "é", "4\u{e9}", "0g", "+f"] {
             assert!(name_before(wrong).is_err(), "{wrong}");
         }
     }

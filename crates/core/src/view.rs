@@ -1,7 +1,10 @@
 //! Looking at the state. Every answer is as of the time of the last command: call
 //! [`Core::advance`] first.
 
-use std::{ops::Bound, time::Duration};
+use std::{
+    ops::{Bound, Range},
+    time::Duration,
+};
 
 use crate::{
     error::{UnknownPeer, UnknownSemaphore},
@@ -28,11 +31,20 @@ impl Core {
     /// Peers in a fixed order, each with a cursor, from the peer after that cursor on. A peer that lives
     /// throughout a walk in several steps is seen once.
     pub fn peers(&self, after: Option<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
-        let from = after.map_or(0, |cursor| cursor.saturating_add(1));
-        let to = self.peers.capacity();
-        (from..to)
+        self.peers_at(after.map_or(0, |cursor| cursor.saturating_add(1))..usize::MAX)
+    }
+
+    /// Peers at these places in their table, in order, each with its place. No place beyond
+    /// [`Core::peer_places`] is taken.
+    pub fn peers_at(&self, places: Range<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
+        (places.start..places.end.min(self.peer_places()))
             .filter_map(|slot| Some((slot, self.peers.get(slot)?)))
             .map(|(slot, peer)| (slot, PeerView { core: self, peer }))
+    }
+
+    /// How many places the table of peers has.
+    pub fn peer_places(&self) -> usize {
+        self.peers.capacity()
     }
 
     /// One semaphore.
@@ -238,6 +250,14 @@ impl<'a> SemaphoreView<'a> {
             let held = peer.locks.iter().find(|held| held.serial == serial)?;
             Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
         })
+    }
+
+    /// The acquired lock whose grant has this fencing token.
+    pub fn holder(&self, token: Token) -> Option<HolderView<'a>> {
+        let core = self.core;
+        let peer = &core.peers[*self.semaphore.holders.get(&token.0)?];
+        let held = peer.locks.iter().find(|held| held.token == Some(token))?;
+        Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
     }
 
     /// The waiting requests in order, from the one at `position` (counted from 0) on.

@@ -122,8 +122,8 @@ pub struct Limits {
     pub waiters_per_semaphore: usize,
     /// Labels of one peer.
     pub labels_per_peer: usize,
-    /// The longest value of a label, in bytes.
-    pub label_bytes: usize,
+    /// The longest value of a label, in characters.
+    pub label_length: usize,
     /// Peers that ended, and of which the server still knows how.
     pub remembered_peers: usize,
     /// `Idempotency-Key`s that the server knows again.
@@ -155,7 +155,7 @@ impl Default for Limits {
             locks_per_peer: 1024,
             waiters_per_semaphore: 1_000_000,
             labels_per_peer: 16,
-            label_bytes: 255,
+            label_length: 255,
             remembered_peers: 100_000,
             idempotency_keys: 100_000,
             events: 10_000,

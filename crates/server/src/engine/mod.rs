@@ -15,6 +15,7 @@ mod feed;
 mod handle;
 mod keys;
 mod kind;
+mod manage;
 mod near;
 mod sessions;
 
@@ -26,4 +27,5 @@ pub use feed::{Happening, Page};
 pub use handle::{Bounds, Engine};
 pub use keys::{Key, KeyReused};
 pub use kind::Kind;
+pub use manage::{PeerPage, RemoveRefusal};
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

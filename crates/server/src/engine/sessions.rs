@@ -128,7 +128,7 @@ impl Engine {
             return Ok(first);
         }
         self.wait(peer, until).await?;
-        self.view(|core| outcome(core, peer, ask, &look)).map_err(unknown_peer)
+        self.view(|core| outcome(core, peer, ask, &look)).map_err(AcquireRefusal::Refused)
     }
 
     /// Makes a peer together with its locks, and waits for them. A refused request leaves no peer behind.
@@ -170,15 +170,15 @@ impl Engine {
             }
         }
         self.with(|shared, now| {
-            let found = outcome(&shared.core, peer, ask, &look).map_err(|_| SessionRefusal::Gone(peer))?;
-            Ok(match found {
-                Outcome::Acquired(_) => found,
-                _ if leaves => {
-                    shared.leave(now, peer, new.key);
-                    Outcome::NotAcquired
-                }
-                _ => found,
-            })
+            let found = match outcome(&shared.core, peer, ask, &look) {
+                Err(AcquireError::UnknownPeer) => return Err(SessionRefusal::Gone(peer)),
+                found => found.map_err(AcquireRefusal::Refused),
+            };
+            if leaves && !matches!(found, Ok(Outcome::Acquired(_))) {
+                shared.leave(now, peer, new.key);
+                return Ok(found.map(|_| Outcome::NotAcquired)?);
+            }
+            Ok(found?)
         })
         .inspect(|_| departure.is_due = false)
     }
@@ -269,15 +269,18 @@ fn outcome<R>(
     peer: PeerId,
     ask: &Ask<'_>,
     look: impl Fn(PeerView<'_>) -> R,
-) -> Result<Outcome<R>, UnknownPeer> {
+) -> Result<Outcome<R>, AcquireError> {
     let peer = core.peer(peer)?;
-    Ok(if ask.locks.iter().all(|(semaphore, _)| peer.lock(semaphore).is_some()) {
-        Outcome::Acquired(look(peer))
-    } else if peer.is_acquired() {
-        Outcome::NotAcquired
-    } else {
-        Outcome::Pending(look(peer))
-    })
+    if ask.locks.iter().all(|(semaphore, _)| peer.lock(semaphore).is_some()) {
+        return Ok(Outcome::Acquired(look(peer)));
+    }
+    if !peer.is_acquired() {
+        return Ok(Outcome::Pending(look(peer)));
+    }
+    for (semaphore, _) in ask.locks {
+        core.semaphore(semaphore)?;
+    }
+    Ok(Outcome::NotAcquired)
 }
 
 fn unknown_peer(UnknownPeer: UnknownPeer) -> AcquireRefusal {

@@ -20,8 +20,8 @@ pub struct App {
     pub expires_in_max: Duration,
     /// How many labels a peer may have.
     pub labels_max: usize,
-    /// The longest value of a label, in bytes.
-    pub label_bytes_max: usize,
+    /// The longest value of a label, in characters.
+    pub label_length_max: usize,
     /// Identifies this server since it started with empty state; part of every answer.
     pub instance: HeaderValue,
 }
@@ -41,7 +41,7 @@ impl App {
             body_timeout: limits.body_timeout,
             expires_in_max: limits.expires_in_max,
             labels_max: limits.labels_per_peer,
-            label_bytes_max: limits.label_bytes,
+            label_length_max: limits.label_length,
             instance: HeaderValue::try_from(instance).unwrap_or(HeaderValue::from_static("0")),
         }))
     }

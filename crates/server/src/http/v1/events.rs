@@ -14,10 +14,12 @@ use axum::{
 use futures_util::stream;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    problem::{Answer, Code, Problem},
+    code::Code,
+    documented,
+    problem::{Answer, Problem},
     shapes::Event,
 };
 use crate::{
@@ -36,6 +38,7 @@ const EXAMPLE: &str = "?semaphore=A&semaphore=B&kind=granted,released, or nothin
 
 /// Tells a reader of events that there are some it will not get.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Notice)]
 pub(super) struct Notice {
     /// too_old: the events after `Last-Event-ID` are not all kept any more. unknown_id: it is of another run of
     /// the server. too_slow: the reader did not keep up, and the stream ends.
@@ -47,6 +50,37 @@ pub(super) struct Notice {
     detail: &'static str,
 }
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct EventsParams {
+    /// Only events of these semaphores. May be there many times.
+    #[param(example = json!(["A"]))]
+    semaphore: Option<Vec<String>>,
+    /// Only events of these kinds. May be there many times, and each may be a list with commas.
+    #[param(example = json!(["granted"]))]
+    kind: Option<Vec<String>>,
+}
+
+/// Tells what happens, as it happens, by server-sent events.
+///
+/// The field `event` is the kind, `data` an Event, and `id` what `Last-Event-ID` takes to go on after it. Two
+/// notices may come too, whose data is a Notice: `missed` first, if events after `Last-Event-ID` are not to be had
+/// any more, and `dropped` last, if the reader is too slow.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "read_events",
+    tag = documented::SERVER,
+    params(
+        EventsParams,
+        ("Last-Event-ID" = Option<String>, Header, description = "Goes on after the event of this id.")
+    ),
+    responses(
+        (status = 200, body = Event<'static>, content_type = "text/event-stream", description = "A stream without an end."),
+        documented::ReadEvents
+    )
+)]
 pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;

@@ -14,7 +14,11 @@ use serde::{
 use throttle_core::PeerId;
 use utoipa::ToSchema;
 
-use super::{problem::Answer, shapes::Digits};
+use super::{
+    documented::{self, DurationText},
+    problem::Answer,
+    shapes::Digits,
+};
 use crate::http::{App, extract};
 
 /// The largest body here: some 45,000 peers.
@@ -22,14 +26,16 @@ const BODY_BYTES: usize = 1 << 20;
 
 const EXAMPLE: &str = r#"{"expires_in": "5m", "peers": ["15248218688310292863"]}"#;
 
+/// A heartbeat for many peers.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Heartbeats)]
 pub(super) struct HeartbeatsBody {
     /// The length of each lease from now on.
-    #[schema(example = "5m")]
+    #[schema(value_type = DurationText)]
     expires_in: String,
     /// Whose leases.
-    #[schema(value_type = Vec<String>, example = json!(["15248218688310292863"]))]
+    #[schema(value_type = Vec<Digits>)]
     peers: Vec<Id>,
 }
 
@@ -67,6 +73,17 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// Starts the leases of many peers anew, in one request for thousands of them.
+///
+/// A peer may be named more than once. The body has up to 1 MiB.
+#[utoipa::path(
+    post,
+    path = "/v1/heartbeats",
+    operation_id = "renew_many",
+    tag = documented::PEERS,
+    request_body = HeartbeatsBody,
+    responses((status = 200, body = Renewed, description = "What became of it."), documented::RenewMany)
+)]
 pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let bytes = extract::bytes_up_to(&app, body, BODY_BYTES).await?;

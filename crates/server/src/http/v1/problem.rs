@@ -2,7 +2,7 @@
 
 use axum::{
     http::{
-        HeaderValue, Method, StatusCode,
+        HeaderValue, Method,
         header::{CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
@@ -11,7 +11,7 @@ use serde::Serialize;
 use throttle_core::{EndCause, PeerId};
 use utoipa::ToSchema;
 
-use super::shapes::Stamp;
+use super::{code::Code, shapes::Stamp};
 use crate::{
     engine::{Ending, Engine},
     http::refusal::Refusal,
@@ -22,78 +22,6 @@ pub(in crate::http) type Answer = Result<Response, Problem>;
 
 /// How long a client that met a limit is asked to wait before it tries again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-
-/// Why a request was refused, for programs. Codes never change their meaning; new ones may be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Code)]
-pub(in crate::http) enum Code {
-    InvalidRequest,
-    UnknownSemaphore,
-    PeerGone,
-    TokenGone,
-    CountExceedsMax,
-    HierarchyViolation,
-    AlreadyPending,
-    Deadlock,
-    NotAcquired,
-    InUse,
-    RestoreConflict,
-    TooLarge,
-    UnsupportedMediaType,
-    LimitReached,
-    Unavailable,
-    NotFound,
-    MethodNotAllowed,
-    RequestTimeout,
-}
-
-impl Code {
-    /// The status that an answer with this code has.
-    fn status(self) -> StatusCode {
-        match self {
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::UnknownSemaphore | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::PeerGone | Self::TokenGone => StatusCode::GONE,
-            Self::CountExceedsMax
-            | Self::HierarchyViolation
-            | Self::AlreadyPending
-            | Self::Deadlock
-            | Self::NotAcquired
-            | Self::InUse
-            | Self::RestoreConflict => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::LimitReached => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "Invalid request",
-            Self::UnknownSemaphore => "Unknown semaphore",
-            Self::PeerGone => "Peer gone",
-            Self::TokenGone => "Token no longer live",
-            Self::CountExceedsMax => "Count exceeds max",
-            Self::HierarchyViolation => "Lock hierarchy violation",
-            Self::AlreadyPending => "Another request is pending",
-            Self::Deadlock => "Deadlock",
-            Self::NotAcquired => "Not acquired",
-            Self::InUse => "Semaphore in use",
-            Self::RestoreConflict => "Restore conflict",
-            Self::TooLarge => "Body too large",
-            Self::UnsupportedMediaType => "Unsupported media type",
-            Self::LimitReached => "Limit reached",
-            Self::Unavailable => "Unavailable",
-            Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::RequestTimeout => "Request timeout",
-        }
-    }
-}
 
 /// A refusal on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +54,16 @@ impl Problem {
         Self { code, detail: detail.into() }
     }
 
+    pub(super) fn body(&self) -> ProblemBody<'_> {
+        ProblemBody {
+            r#type: "about:blank",
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code,
+            detail: &self.detail,
+        }
+    }
+
     /// The same refusal, with what the engine knows about what the request named.
     pub(in crate::http) fn explained(
         engine: &Engine,
@@ -150,10 +88,7 @@ impl Problem {
 
     fn peer_gone(peer: PeerId, ending: Option<&Ending>) -> Self {
         let how = match ending {
-            None => {
-                "is unknown: it expired or was released some time ago, or it never existed on this server"
-                    .to_owned()
-            }
+            None => return Self::peer_unknown(&peer.to_string()),
             Some(Ending { cause: EndCause::Expired, at, .. }) => {
                 format!("expired at {}: no heartbeat came in time", Stamp(*at))
             }
@@ -165,6 +100,15 @@ impl Problem {
         };
         let detail =
             format!("Peer {peer} {how}. It holds nothing any more. Make a new one with POST /v1/peers.");
+        Self::new(Code::PeerGone, detail)
+    }
+
+    /// About a peer of which nothing is known.
+    pub(super) fn peer_unknown(id: &str) -> Self {
+        let detail = format!(
+            "Peer {id} is unknown: it expired or was released some time ago, or it never existed on this server. \
+             Make a new one with POST /v1/peers."
+        );
         Self::new(Code::PeerGone, detail)
     }
 }
@@ -221,21 +165,13 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.code.status();
-        let body = ProblemBody {
-            r#type: "about:blank",
-            title: self.code.title(),
-            status: status.as_u16(),
-            code: self.code,
-            detail: &self.detail,
-        };
         // A body of strings and numbers can always be written.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = Response::new(body.into());
-        *response.status_mut() = status;
+        *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(self.code, Code::LimitReached | Code::Unavailable) {
+        if self.code.asks_to_retry() {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         response

@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    routing::{delete, get, post, put},
-};
+use axum::Router;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{events, heartbeats, locks, peers};
+use super::{events, heartbeats, locks, openapi, peers, probes, semaphores};
 use crate::http::App;
 
-/// All routes of this dialect.
+/// All routes of this dialect, and the one that describes them.
 pub(in crate::http) fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/peers", post(peers::create))
-        .route("/v1/peers/{peer}", get(peers::get).delete(peers::release))
-        .route("/v1/peers/{peer}/heartbeat", post(peers::heartbeat))
-        .route("/v1/peers/{peer}/locks", put(locks::acquire))
-        .route("/v1/peers/{peer}/locks/{semaphore}", delete(locks::release))
-        .route("/v1/locks", post(locks::session))
-        .route("/v1/heartbeats", post(heartbeats::renew))
-        .route("/v1/events", get(events::events))
+    let (router, description) = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(peers::create, peers::list))
+        .routes(routes!(peers::get, peers::release))
+        .routes(routes!(peers::heartbeat))
+        .routes(routes!(locks::acquire))
+        .routes(routes!(locks::release))
+        .routes(routes!(locks::session))
+        .routes(routes!(semaphores::list))
+        .routes(routes!(semaphores::get, semaphores::set, semaphores::change, semaphores::remove))
+        .routes(routes!(semaphores::token))
+        .routes(routes!(heartbeats::renew))
+        .routes(routes!(events::events))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+        .split_for_parts();
+    router.merge(openapi::route(description))
 }

@@ -119,17 +119,17 @@ fn a_forgotten_end_is_unknown() {
 
 #[test]
 fn bounds_of_labels_and_reasons() {
-    let server = Server::start(&format!("{FILE}\n[limits]\nlabels_per_peer = 2\nlabel_bytes = 5"));
+    let server = Server::start(&format!("{FILE}\n[limits]\nlabels_per_peer = 2\nlabel_length = 5"));
     let with =
         |labels: &str| server.post("/v1/peers", &format!(r#"{{"expires_in":"5m","labels":{labels}}}"#));
     with(r#"{"a":"12345","b":""}"#).shape(201);
     with(&format!(r#"{{"{}":"x"}}"#, "k".repeat(63))).shape(201);
     for (labels, words) in [
         (r#"{"a":"1","b":"2","c":"3"}"#.to_owned(), "3 labels; a peer has at most 2"),
-        (r#"{"a":"123456"}"#.to_owned(), "6 bytes; at most 5"),
-        (r#"{"":"1"}"#.to_owned(), "1 to 63 bytes"),
+        (r#"{"a":"123456"}"#.to_owned(), "6 characters; at most 5"),
+        (r#"{"":"1"}"#.to_owned(), "1 to 63 characters"),
         (r#"{"a:b":"1"}"#.to_owned(), "no colon"),
-        (format!(r#"{{"{}":"x"}}"#, "k".repeat(64)), "1 to 63 bytes"),
+        (format!(r#"{{"{}":"x"}}"#, "k".repeat(64)), "1 to 63 characters"),
         (r#"{"a":"1","a":"2"}"#.to_owned(), "comes twice"),
         (r#"{"a":1}"#.to_owned(), "a string"),
         ("[]".to_owned(), "an object"),
@@ -142,7 +142,7 @@ fn bounds_of_labels_and_reasons() {
     let detail = server
         .delete(&format!("/v1/peers/{peer}?reason={}", "x".repeat(1025)))
         .problem(400, "invalid_request");
-    assert!(detail.contains("1025 bytes; at most 1024"), "{detail}");
+    assert!(detail.contains("1025 characters; at most 1024"), "{detail}");
     server.delete(&format!("/v1/peers/{peer}?reason={}", "x".repeat(1024))).is_empty();
 }
 
@@ -153,4 +153,74 @@ fn the_limit_of_peers() {
     let detail = server.post("/v1/peers", r#"{"expires_in":"5m"}"#).problem(429, "limit_reached");
     assert!(detail.contains("limit of 1 live peers"), "{detail}");
     server.post("/v1/locks", r#"{"expires_in":"5m","locks":{"A":1}}"#).problem(429, "limit_reached");
+}
+
+#[test]
+fn a_list_in_pages() {
+    let server = Server::start(FILE);
+    let made: Vec<_> = (0..5).map(|_| server.v1_peer("5m")).collect();
+    let page = |query: &str| server.get(&format!("/v1/peers{query}")).shape(200);
+    let ids =
+        |page: &Value| -> Vec<String> { page["items"].as_array().expect("a list").iter().map(id).collect() };
+    let all = page("");
+    assert_eq!((ids(&all), &all["next"]), (made.clone(), &Value::Null));
+    let mut found = Vec::new();
+    let mut query = "?limit=2".to_owned();
+    loop {
+        let page = page(&query);
+        found.extend(ids(&page));
+        assert!(ids(&page).len() <= 2);
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?limit=2&cursor={next}");
+    }
+    assert_eq!(found, made);
+    for query in [
+        "?limit=0",
+        "?limit=1001",
+        "?limit=x",
+        "?cursor=x",
+        "?cursor=",
+        "?label=host",
+        "?limits=1",
+        "?limit=1&limit=2",
+    ] {
+        server.get(&format!("/v1/peers{query}")).problem(400, "invalid_request");
+    }
+    assert_eq!(page("?cursor=ffffffffffffffff")["items"], json!([]));
+}
+
+#[test]
+fn a_list_by_label_and_semaphore() {
+    let server = Server::start(FILE);
+    let with = |labels: Value| {
+        id(&server.post("/v1/peers", &json!({"expires_in": "5m", "labels": labels}).to_string()).shape(201))
+    };
+    let first = with(json!({"host": "w1", "user": "a:b c"}));
+    let second = with(json!({"host": "w2"}));
+    let third = with(json!({"host": "w1"}));
+    server.v1_locks(&first, &json!({"A": 1})).shape(200);
+    server.v1_locks(&second, &json!({"A": 1})).shape(202);
+    let list = |query: &str| -> Vec<String> {
+        let page = server.get(&format!("/v1/peers?{query}")).shape(200);
+        assert_eq!(page["next"], Value::Null);
+        page["items"].as_array().expect("a list").iter().map(id).collect()
+    };
+    assert_eq!(list("label=host:w1"), [first.clone(), third]);
+    assert_eq!(list("label=user:a:b%20c"), [first.clone()]);
+    assert_eq!(list("label=host:"), Vec::<String>::new());
+    assert_eq!(list("semaphore=A"), [first.clone(), second], "holders and waiters");
+    assert_eq!(list("semaphore=A&label=host:w1"), [first]);
+    assert_eq!(list("semaphore=B"), Vec::<String>::new());
+    server.get("/v1/peers?semaphore=C").problem(404, "unknown_semaphore");
+}
+
+#[test]
+fn ids_are_strings_of_digits() {
+    let server = Server::start(FILE);
+    for wrong in ["x", "-1", "+1", "1.0", "%20", "0x1", "111111111111111111111"] {
+        server.get(&format!("/v1/peers/{wrong}")).problem(400, "invalid_request");
+        server.delete(&format!("/v1/peers/{wrong}")).problem(400, "invalid_request");
+    }
+    server.get("/v1/peers/99999999999999999999").problem(410, "peer_gone");
+    server.delete("/v1/peers/99999999999999999999").is_empty();
 }

@@ -22,6 +22,7 @@ pub(in crate::http::v1) struct Peer {
     /// What it holds.
     locks: Vec<Lock>,
     /// What it waits for.
+    #[schema(required)]
     pending: Option<Box<Pending>>,
 }
 
@@ -33,6 +34,7 @@ pub(in crate::http::v1) struct Lock {
     #[schema(minimum = 1, example = 1)]
     count: i64,
     /// The fencing token of the grant; null for a restored lock without one.
+    #[schema(required)]
     token: Option<Digits>,
     /// Since when it is held.
     since: Stamp,
@@ -53,6 +55,7 @@ pub(in crate::http::v1) struct Pending {
     position: usize,
     /// How much longer it may take, judged by how long locks were held lately. Null if there is nothing to
     /// judge by.
+    #[schema(required)]
     estimated_wait: Option<Span>,
     /// Who holds what it waits for: the first ten.
     #[schema(max_items = 10)]

@@ -40,8 +40,8 @@ const EXAMPLE: &str = "?semaphore=A&semaphore=B&kind=granted,released, or nothin
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Notice)]
 pub(super) struct Notice {
-    /// too_old: the events after `Last-Event-ID` are not all kept any more. unknown_id: it is of another run of
-    /// the server. too_slow: the reader did not keep up, and the stream ends.
+    /// `too_old`: the events after `Last-Event-ID` are not all kept any more. `unknown_id`: it is of another run of
+    /// the server. `too_slow`: the reader did not keep up, and the stream ends.
     #[schema(example = "too_old")]
     reason: &'static str,
     /// How many events, if that is known.

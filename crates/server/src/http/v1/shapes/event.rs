@@ -12,7 +12,7 @@ use crate::engine::Happening;
 #[schema(as = Event)]
 pub(in crate::http::v1) struct Event<'a> {
     /// granted, queued, released, expired, shrunk, withdrawn, restored, overcommitted, resized, removed or
-    /// peer_ended. Others may be added.
+    /// `peer_ended`. Others may be added.
     #[schema(example = "granted")]
     kind: &'static str,
     /// When.

@@ -1,7 +1,10 @@
 //! Looking at the state. Every answer is as of the time of the last command: call
 //! [`Core::advance`] first.
 
-use std::{ops::Bound, time::Duration};
+use std::{
+    ops::{Bound, Range},
+    time::Duration,
+};
 
 use crate::{
     error::{UnknownPeer, UnknownSemaphore},
@@ -28,11 +31,20 @@ impl Core {
     /// Peers in a fixed order, each with a cursor, from the peer after that cursor on. A peer that lives
     /// throughout a walk in several steps is seen once.
     pub fn peers(&self, after: Option<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
-        let from = after.map_or(0, |cursor| cursor.saturating_add(1));
-        let to = self.peers.capacity();
-        (from..to)
+        self.peers_at(after.map_or(0, |cursor| cursor.saturating_add(1))..usize::MAX)
+    }
+
+    /// Peers at these places in their table, in order, each with its place. No place beyond
+    /// [`Core::peer_places`] is taken.
+    pub fn peers_at(&self, places: Range<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
+        (places.start..places.end.min(self.peer_places()))
             .filter_map(|slot| Some((slot, self.peers.get(slot)?)))
             .map(|(slot, peer)| (slot, PeerView { core: self, peer }))
+    }
+
+    /// How many places the table of peers has.
+    pub fn peer_places(&self) -> usize {
+        self.peers.capacity()
     }
 
     /// One semaphore.
@@ -171,6 +183,14 @@ impl<'a> PendingView<'a> {
         waits.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
+    /// The acquired locks on what it asks for, semaphore by semaphore, in order of grant.
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+        let core = self.core;
+        self.request.parts.iter().flat_map(move |part| {
+            SemaphoreView { core, semaphore: &core.semaphores[part.semaphore] }.holders()
+        })
+    }
+
     /// Its place, counted from 1, in the queue where it stands farthest back.
     pub fn position(&self) -> usize {
         let rank = self.request.rank;
@@ -209,12 +229,6 @@ impl<'a> SemaphoreView<'a> {
     /// Whether it takes no new requests and goes once it is idle.
     pub fn is_leaving(&self) -> bool {
         self.semaphore.is_leaving
-    }
-
-    /// Whether the grant of this token is live.
-    pub fn has_token(&self, token: Token) -> bool {
-        let holder = self.semaphore.holders.get(&token.0).map(|&slot| &self.core.peers[slot]);
-        holder.is_some_and(|peer| peer.locks.iter().any(|held| held.token == Some(token)))
     }
 
     /// Its name.
@@ -263,13 +277,21 @@ impl<'a> SemaphoreView<'a> {
     }
 
     /// The acquired locks, in order of grant.
-    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> + use<'a> {
         let core = self.core;
         self.semaphore.holders.iter().filter_map(move |(&serial, &slot)| {
             let peer = &core.peers[slot];
             let held = peer.locks.iter().find(|held| held.serial == serial)?;
             Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
         })
+    }
+
+    /// The acquired lock whose grant has this fencing token.
+    pub fn holder(&self, token: Token) -> Option<HolderView<'a>> {
+        let core = self.core;
+        let peer = &core.peers[*self.semaphore.holders.get(&token.0)?];
+        let held = peer.locks.iter().find(|held| held.token == Some(token))?;
+        Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
     }
 
     /// The waiting requests in order, from the one at `position` (counted from 0) on.

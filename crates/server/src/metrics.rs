@@ -119,6 +119,9 @@ pub struct Metrics {
     pub num_404: IntCounter,
     peers: IntGauge,
     blocked_requests: IntGauge,
+    event_streams: IntGauge,
+    /// Event streams whose reader was too slow.
+    pub event_streams_dropped: IntCounter,
     /// Made anew for every page, hence by one page at a time.
     gauges: Mutex<Vec<(GaugeVec, ReadFigure)>>,
 }
@@ -170,13 +173,27 @@ impl Metrics {
             "throttle_blocked_requests",
             "Requests that wait for a grant with their connection open.",
         )?;
+        let event_streams = figure("throttle_event_streams", "Event streams that are open.")?;
+        let event_streams_dropped = plain(
+            "throttle_event_streams_dropped_total",
+            "Event streams that ended because their reader was too slow.",
+        )?;
         let mut gauges = Vec::new();
         for (name, help, value) in SEMAPHORE_GAUGES {
             let gauge = GaugeVec::new(Opts::new(*name, *help), SEMAPHORE)?;
             registry.register(Box::new(gauge.clone()))?;
             gauges.push((gauge, *value));
         }
-        Ok(Self { registry, families, num_404, peers, blocked_requests, gauges: Mutex::new(gauges) })
+        Ok(Self {
+            registry,
+            families,
+            num_404,
+            peers,
+            blocked_requests,
+            event_streams,
+            event_streams_dropped,
+            gauges: Mutex::new(gauges),
+        })
     }
 
     /// What counts the events of the core.
@@ -208,6 +225,7 @@ impl Metrics {
         }
         self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
+        self.event_streams.set(as_gauge(engine.event_streams()));
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(String::from_utf8_lossy(&page).into_owned())

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{self, Config, DeadlockPolicy, SemaphoreConfig},
-    engine::Engine,
+    engine::{Bounds, Engine},
     http::{self, App, INSTANCE},
     metrics::Metrics,
     net, platform, telemetry,
@@ -57,7 +57,14 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             locks_per_peer: limits.locks_per_peer,
         },
     };
-    let engine = Engine::new(settings, limits.blocked_requests, &semaphores(config), metrics.recorder())?;
+    let bounds = Bounds {
+        blocked_requests: limits.blocked_requests,
+        remembered_peers: limits.remembered_peers,
+        idempotency_keys: limits.idempotency_keys,
+        events: limits.events,
+        event_streams: limits.event_streams,
+    };
+    let engine = Engine::new(settings, bounds, &semaphores(config), metrics.recorder())?;
     let app = App::new(engine.clone(), metrics, limits)?;
 
     // From before anybody can know that the server is there, so that none of these signals just kills it.
@@ -74,6 +81,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         let engine = engine.clone();
         async move { engine.run_deadlines().await }
     });
+    let feed = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run_event_feed().await }
+    });
     let shutdown = async {
         asked_to_stop.await;
         info!("Shutting down.");
@@ -81,6 +92,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
     deadlines.abort();
+    feed.abort();
     Ok(())
 }
 

@@ -120,6 +120,18 @@ pub struct Limits {
     pub locks_per_peer: usize,
     /// Pending requests in the queue of one semaphore.
     pub waiters_per_semaphore: usize,
+    /// Labels of one peer.
+    pub labels_per_peer: usize,
+    /// The longest value of a label, in characters.
+    pub label_length: usize,
+    /// Peers that ended, and of which the server still knows how.
+    pub remembered_peers: usize,
+    /// `Idempotency-Key`s that the server knows again.
+    pub idempotency_keys: usize,
+    /// Events kept for readers that resume.
+    pub events: usize,
+    /// Event streams open at the same time.
+    pub event_streams: usize,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -142,6 +154,12 @@ impl Default for Limits {
             peers: 10_000_000,
             locks_per_peer: 1024,
             waiters_per_semaphore: 1_000_000,
+            labels_per_peer: 16,
+            label_length: 255,
+            remembered_peers: 100_000,
+            idempotency_keys: 100_000,
+            events: 10_000,
+            event_streams: 1000,
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

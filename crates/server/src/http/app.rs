@@ -18,6 +18,10 @@ pub struct App {
     pub body_timeout: Duration,
     /// The longest lease that a client may ask for.
     pub expires_in_max: Duration,
+    /// How many labels a peer may have.
+    pub labels_max: usize,
+    /// The longest value of a label, in characters.
+    pub label_length_max: usize,
     /// Identifies this server since it started with empty state; part of every answer.
     pub instance: HeaderValue,
 }
@@ -36,6 +40,8 @@ impl App {
             body_bytes_max: limits.body_bytes,
             body_timeout: limits.body_timeout,
             expires_in_max: limits.expires_in_max,
+            labels_max: limits.labels_per_peer,
+            label_length_max: limits.label_length,
             instance: HeaderValue::try_from(instance).unwrap_or(HeaderValue::from_static("0")),
         }))
     }

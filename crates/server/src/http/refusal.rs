@@ -3,7 +3,7 @@
 use throttle_core::{AcquireError, LimitReached, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore};
 
 use crate::{
-    engine::{AcquireRefusal, TooManyBlocked},
+    engine::{AcquireRefusal, KeyReused, SessionRefusal, TooManyBlocked},
     net::BodyError,
 };
 
@@ -113,6 +113,26 @@ impl From<AcquireRefusal> for Refusal {
             AcquireRefusal::Limit(limit) => limit.into(),
             AcquireRefusal::Restore(error) => error.into(),
             AcquireRefusal::TooManyBlocked(limit) => limit.into(),
+        }
+    }
+}
+
+impl From<KeyReused> for Refusal {
+    fn from(KeyReused: KeyReused) -> Self {
+        Self::Invalid(
+            "The Idempotency-Key was used for another request. Choose a new one, such as a UUID, for each request \
+             that is not a repeat."
+                .to_owned(),
+        )
+    }
+}
+
+impl From<SessionRefusal> for Refusal {
+    fn from(refusal: SessionRefusal) -> Self {
+        match refusal {
+            SessionRefusal::KeyReused => KeyReused.into(),
+            SessionRefusal::Gone(_) => Self::UnknownPeer,
+            SessionRefusal::Acquire(refusal) => refusal.into(),
         }
     }
 }

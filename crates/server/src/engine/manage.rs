@@ -1,0 +1,117 @@
+//! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
+
+use throttle_core::{Core, HolderView, InUse, PeerView, SemaphoreView, Spec, Token, UnknownSemaphore};
+
+use super::handle::Engine;
+
+/// How many places in the table of peers are looked at while the engine is locked once.
+const STEP: usize = 256;
+/// How many places are looked at for one page.
+const WALK: usize = 256 * STEP;
+
+/// Some of the peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerPage<R> {
+    /// What was seen of them.
+    pub items: Vec<R>,
+    /// Where the next page begins, if there may be more.
+    pub next: Option<usize>,
+}
+
+/// Why a semaphore was not removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoveRefusal {
+    /// There is none of that name.
+    Unknown(UnknownSemaphore),
+    /// It has holders or waiters.
+    InUse(InUse),
+}
+
+impl Engine {
+    /// Up to `limit` peers for which `look` sees something, from a place in their table on. The walk is
+    /// bounded, so a page may be short of `limit` and not be the last one.
+    pub fn peer_page<R>(
+        &self,
+        from: usize,
+        limit: usize,
+        look: impl Fn(PeerView<'_>) -> Option<R>,
+    ) -> PeerPage<R> {
+        let mut page = PeerPage { items: Vec::new(), next: None };
+        let end = from.saturating_add(WALK);
+        let mut at = from;
+        while at < end {
+            let (is_full, places) = self.view(|core| {
+                for (place, peer) in core.peers_at(at..at.saturating_add(STEP)) {
+                    let Some(seen) = look(peer) else { continue };
+                    if page.items.len() == limit {
+                        page.next = Some(place);
+                        return (true, 0);
+                    }
+                    page.items.push(seen);
+                }
+                (false, core.peer_places())
+            });
+            at = at.saturating_add(STEP);
+            if is_full || at >= places {
+                return page;
+            }
+        }
+        page.next = Some(at);
+        page
+    }
+
+    /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.
+    pub fn set_semaphore<R>(
+        &self,
+        name: &str,
+        spec: Spec,
+        look: impl FnOnce(SemaphoreView<'_>) -> R,
+    ) -> Result<(bool, R), UnknownSemaphore> {
+        self.with(|shared, now| {
+            let is_new = shared.core.semaphore(name).is_err();
+            shared.core.set_semaphore(now, name, spec);
+            shared.core.semaphore(name).map(|seen| (is_new, look(seen)))
+        })
+    }
+
+    /// Changes what a semaphore is declared to be.
+    pub fn change_semaphore<R>(
+        &self,
+        name: &str,
+        change: impl FnOnce(Spec) -> Spec,
+        look: impl FnOnce(SemaphoreView<'_>) -> R,
+    ) -> Result<R, UnknownSemaphore> {
+        self.with(|shared, now| {
+            let spec = change(shared.core.semaphore(name)?.spec());
+            shared.core.set_semaphore(now, name, spec);
+            shared.core.semaphore(name).map(look)
+        })
+    }
+
+    /// Removes a semaphore; with `force` also from under those who use it.
+    pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveRefusal> {
+        self.with(|shared, now| {
+            let removed = shared.core.remove_semaphore(now, name, force);
+            removed.map_err(RemoveRefusal::Unknown)?.map_err(RemoveRefusal::InUse)
+        })
+    }
+
+    /// A look at one semaphore.
+    pub fn semaphore<R>(
+        &self,
+        name: &str,
+        look: impl FnOnce(SemaphoreView<'_>) -> R,
+    ) -> Result<R, UnknownSemaphore> {
+        self.view(|core| core.semaphore(name).map(look))
+    }
+
+    /// A look at the holder whose grant has this token, if it is live.
+    pub fn holder<R>(
+        &self,
+        semaphore: &str,
+        token: Token,
+        look: impl FnOnce(HolderView<'_>) -> R,
+    ) -> Result<Option<R>, UnknownSemaphore> {
+        self.view(|core: &Core| Ok(core.semaphore(semaphore)?.holder(token).map(look)))
+    }
+}

@@ -77,6 +77,7 @@ impl Code {
     }
 
     /// The title, when it occurs, and what a detail may say.
+    #[expect(clippy::too_many_lines, reason = "a table, a row for each code")]
     fn about(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (

@@ -109,11 +109,11 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
 #[schema(as = DeclareSemaphore)]
 pub(super) struct SemaphoreBody {
     /// The full count; 0 pauses it.
-    #[schema(value_type = i64, minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
+    #[schema(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
     max: Whole<i64>,
     /// Its place in the lock hierarchy: a peer asks only for levels below those that it holds.
     #[serde(default)]
-    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
     level: Whole<i32>,
     /// The rate: a grant's count comes back no sooner than this after it was given, at most 365 days.
     #[schema(value_type = Option<RateText>)]
@@ -164,15 +164,15 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
 #[schema(as = ChangeSemaphore)]
 pub(super) struct ChangeBody {
     /// The full count; 0 pauses it.
-    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
     max: Option<Whole<i64>>,
     /// Its place in the lock hierarchy.
-    #[schema(value_type = Option<i32>, minimum = -2147483648, maximum = 2147483647)]
+    #[schema(value_type = Option<i32>, minimum = -2_147_483_648, maximum = 2_147_483_647)]
     level: Option<Whole<i32>>,
     /// The rate; null takes it away.
     #[schema(value_type = Option<RateText>)]
-    #[serde(default, deserialize_with = "even_if_null")]
-    per: Option<Option<String>>,
+    #[serde(default, deserialize_with = "named")]
+    per: Option<NewRate>,
     deadlock: Option<Deadlock>,
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
     let name = extract::path(path)?;
     let ChangeBody { max, level, per, deadlock } = body;
     let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
-    let per = per.map(|per| per.map(|per| rate(&per)).transpose()).transpose()?;
+    let per = per.map(|NewRate(per)| per.map(|per| rate(&per)).transpose()).transpose()?;
     let is_change = max.is_some() || level.is_some() || per.is_some() || deadlock.is_some();
     let change = |spec: Spec| Spec {
         max: max.unwrap_or(spec.max),
@@ -209,12 +209,12 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
     Ok(Json(seen).into_response())
 }
 
-fn even_if_null<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
+/// A rate, or null for none.
+struct NewRate(Option<String>);
+
+/// What the body names, be it null.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NewRate>, D::Error> {
+    Ok(Some(NewRate(Option::deserialize(deserializer)?)))
 }
 
 fn checked_max(max: i64) -> Result<i64, Refusal> {

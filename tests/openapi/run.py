@@ -23,7 +23,7 @@ level = "INFO"
 def start(server: Path, directory: Path) -> tuple[subprocess.Popen[str], str]:
     """A server on a free port, and its address."""
     (directory / "throttle.toml").write_text(CONFIGURATION)
-    command = [server.resolve(), "--port", "0"]
+    command: list[str | Path] = [server.resolve(), "--port", "0"]
     process = subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use throttle_core::Deadlock;
+
 use super::*;
 
 fn error(text: &str) -> String {
@@ -54,7 +56,7 @@ ageing_step = "2h"
     assert_eq!((b.max, b.level), (1, 1));
     assert!(tenant.is_pattern() && !z.is_pattern());
     assert_eq!(api.per, Some(Duration::from_secs(1)));
-    assert_eq!((x.deadlock, b.deadlock), (DeadlockPolicy::Detect, DeadlockPolicy::Hierarchy));
+    assert_eq!((x.deadlock, b.deadlock), (Deadlock::Detect, Deadlock::Hierarchy));
     assert_eq!((a.max, a.level), (16, -2));
     assert_eq!(config.logging.stderr, Some(Stderr { level: LevelFilter::INFO }));
     let gelf = config.logging.gelf.expect("gelf");

@@ -89,7 +89,10 @@ impl Engine {
 
     /// What is left of a semaphore; negative when it is overcommitted.
     pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
-        self.view(|core| Ok(core.semaphore(semaphore)?.remainder()))
+        self.view(|core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
+            (Err(_), Some((_, spec))) => Ok(spec.max),
+            (seen, _) => Ok(seen?.remainder()),
+        })
     }
 
     /// Brings back a peer that this server does not know.

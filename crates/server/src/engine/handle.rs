@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
-use throttle_core::{Core, EndCause, Event, Settings, Spec, Time};
+use throttle_core::{Core, EndCause, Event, Settings, Time};
 use tokio::sync::Notify;
 
 use super::{
@@ -59,13 +59,12 @@ pub(super) struct Shared {
 }
 
 impl Engine {
-    /// An engine that starts with empty state and these semaphores.
+    /// An engine that starts with empty state and no semaphores.
     ///
     /// Fails only if the system has no randomness to give.
     pub fn new(
         settings: Settings,
         bounds: Bounds,
-        semaphores: &[(String, Spec)],
         recorder: Recorder,
     ) -> Result<Arc<Self>, getrandom::Error> {
         let mut seed = [0; 32];
@@ -73,11 +72,8 @@ impl Engine {
         let mut clock = Clock::start();
         let now = clock.now();
         // Microseconds of the time of day exceed what any earlier run can have counted up to.
-        let mut core = Core::new(settings, now.as_micros(), getrandom::u64()?);
-        for (name, spec) in semaphores {
-            core.set_semaphore(now, name, *spec);
-        }
-        let mut shared = Shared {
+        let core = Core::new(settings, now.as_micros(), getrandom::u64()?);
+        let shared = Shared {
             core,
             clock,
             random: StdRng::from_seed(seed),
@@ -91,7 +87,6 @@ impl Engine {
             armed_for: Time::default(),
             recorder,
         };
-        shared.publish(now);
         Ok(Arc::new(Self {
             shared: Mutex::new(shared),
             earlier: Notify::new(),

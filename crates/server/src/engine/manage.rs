@@ -1,8 +1,9 @@
 //! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
 
-use throttle_core::{Core, HolderView, InUse, PeerView, SemaphoreView, Spec, Token, UnknownSemaphore};
+use throttle_core::{Core, HolderView, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token, UnknownSemaphore};
 
 use super::handle::Engine;
+use crate::reload::Difference;
 
 /// How many places in the table of peers are looked at while the engine is locked once.
 const STEP: usize = 256;
@@ -18,16 +19,29 @@ pub struct PeerPage<R> {
     pub next: Option<usize>,
 }
 
-/// Why a semaphore was not removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RemoveRefusal {
-    /// There is none of that name.
-    Unknown(UnknownSemaphore),
-    /// It has holders or waiters.
-    InUse(InUse),
-}
-
 impl Engine {
+    /// Lets what the configuration file says differently now come into force, in one step.
+    pub fn declare(&self, difference: &Difference) {
+        self.with(|shared, now| {
+            let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
+            for (name, spec) in difference.added.iter().chain(changed) {
+                if spec.origin == Origin::Pattern {
+                    shared.core.set_pattern(now, name, *spec);
+                } else {
+                    shared.core.set_semaphore(now, name, *spec);
+                }
+            }
+            for (name, spec) in &difference.removed {
+                if spec.origin == Origin::Pattern {
+                    shared.core.remove_pattern(now, name);
+                } else {
+                    // It may be gone already, by a request.
+                    let _ = shared.core.retire_semaphore(now, name);
+                }
+            }
+        });
+    }
+
     /// Up to `limit` peers for which `look` sees something, from a place in their table on. The walk is
     /// bounded, so a page may be short of `limit` and not be the last one.
     pub fn peer_page<R>(
@@ -89,11 +103,8 @@ impl Engine {
     }
 
     /// Removes a semaphore; with `force` also from under those who use it.
-    pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveRefusal> {
-        self.with(|shared, now| {
-            let removed = shared.core.remove_semaphore(now, name, force);
-            removed.map_err(RemoveRefusal::Unknown)?.map_err(RemoveRefusal::InUse)
-        })
+    pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+        self.with(|shared, now| shared.core.remove_semaphore(now, name, force))
     }
 
     /// A look at one semaphore.

@@ -1,6 +1,6 @@
 //! Why a request is refused, before any dialect puts it into its words.
 
-use throttle_core::{AcquireError, LimitReached, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore};
+use throttle_core::{AcquireError, LimitReached, Link, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore};
 
 use crate::{
     engine::{AcquireRefusal, KeyReused, SessionRefusal, TooManyBlocked},
@@ -28,6 +28,8 @@ pub(super) enum Refusal {
     Hierarchy { semaphore: String, level: i32, held: i32 },
     /// The peer waits for something else.
     AlreadyPending,
+    /// The peer would wait for ever; the sentence says who waits for whom.
+    Deadlock(String),
     /// The peer is known and holds other locks than it says.
     RestoreConflict,
     /// A bound of the server is reached; the sentence names it.
@@ -80,6 +82,7 @@ impl From<AcquireError> for Refusal {
                 Self::Hierarchy { semaphore: semaphore.to_string(), level, held }
             }
             AcquireError::AlreadyPending => Self::AlreadyPending,
+            AcquireError::Deadlock { chain } => Self::Deadlock(circle(&chain)),
             AcquireError::Limit(limit) => limit.into(),
             AcquireError::CountBelowOne { .. } | AcquireError::NamedTwice(_) => Self::sentence(&error),
         }
@@ -135,6 +138,16 @@ impl From<SessionRefusal> for Refusal {
             SessionRefusal::Acquire(refusal) => refusal.into(),
         }
     }
+}
+
+/// Who waits for whom, in words.
+fn circle(chain: &[Link]) -> String {
+    let steps: Vec<String> = chain.iter().map(|link| {
+        let Link { peer, semaphore, blocker, is_holder } = link;
+        let is = if *is_holder { "is held by" } else { "is asked for further ahead by" };
+        format!("peer {peer} waits for {semaphore:?}, which {is} peer {blocker}")
+    }).collect();
+    steps.join("; ")
 }
 
 impl Refusal {

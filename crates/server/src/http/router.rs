@@ -62,7 +62,7 @@ fn router(app: Arc<App>) -> Router {
 async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
     match request.uri().path() {
         path if is_v1(path) => v1::not_found(path),
-        _ => site::not_found(State(app), request.method().clone()).await,
+        _ => site::not_found(&app, request.method()),
     }
 }
 

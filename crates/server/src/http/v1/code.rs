@@ -19,6 +19,7 @@ pub(in crate::http) enum Code {
     Deadlock,
     NotAcquired,
     InUse,
+    InvalidConfiguration,
     RestoreConflict,
     TooLarge,
     UnsupportedMediaType,
@@ -42,6 +43,7 @@ impl Code {
             | Self::Deadlock
             | Self::NotAcquired
             | Self::InUse
+            | Self::InvalidConfiguration
             | Self::RestoreConflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -77,6 +79,7 @@ impl Code {
     }
 
     /// The title, when it occurs, and what a detail may say.
+    #[expect(clippy::too_many_lines, reason = "a table, a row for each code")]
     fn about(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (
@@ -124,8 +127,8 @@ impl Code {
                 "Deadlock",
                 "the request could not be granted even after every peer that waits for nothing has released all that \
                  it holds; the detail names the chain of peers.",
-                "Peer 1 would wait for \"B\", which peer 2 holds; peer 2 waits for \"A\", which peer 1 holds. Release \
-                 what is held, and ask for all of it in one request.",
+                "The request would wait for ever: peer 1 waits for \"B\", which is held by peer 2; peer 2 waits for \"A\", \
+                 which is held by peer 1. Release what is held, and ask for all of it in one request.",
             ),
             Self::NotAcquired => (
                 "Not acquired",
@@ -137,6 +140,12 @@ impl Code {
                 "the semaphore has holders or waiters.",
                 "Semaphore \"A\" is in use by 2 locks and 1 waiting requests. Wait until they are gone, or add \
                  ?force=true to release those locks and withdraw those requests.",
+            ),
+            Self::InvalidConfiguration => (
+                "Invalid configuration",
+                "the configuration file is not right, so nothing changed.",
+                "Nothing changed. throttle.toml:3: semaphores.A: found -1; allowed: an integer from 0 to \
+                 9223372036854775807.",
             ),
             Self::RestoreConflict => (
                 "Restore conflict",

@@ -151,6 +151,7 @@ problems! {
     CheckToken: InvalidRequest UnknownSemaphore TokenGone;
     RenewMany: InvalidRequest RequestTimeout TooLarge UnsupportedMediaType;
     ReadEvents: InvalidRequest LimitReached Unavailable;
+    Reload: InvalidConfiguration;
     Ready: Unavailable;
 }
 

@@ -42,7 +42,7 @@ pub(super) struct LocksBody {
     wait: Option<String>,
     /// Higher is served first. Waiting outranks it with time.
     #[serde(default)]
-    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
     priority: Whole<i32>,
     /// A new length for the lease of the peer, which starts anew.
     #[schema(value_type = Option<DurationText>)]
@@ -136,7 +136,7 @@ pub(super) struct SessionBody {
     labels: Entries<String>,
     /// Higher is served first. Waiting outranks it with time.
     #[serde(default)]
-    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
     priority: Whole<i32>,
     #[serde(default)]
     on_timeout: OnTimeout,

@@ -19,6 +19,7 @@ mod peers;
 mod probes;
 mod problem;
 mod read;
+mod reload;
 mod routes;
 mod semaphores;
 mod shapes;

@@ -49,17 +49,27 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Limits,
+        cli::Serve,
+        config::{Config, Limits},
         engine::{Bounds, Engine},
         metrics::Metrics,
+        reload::Reloader,
     };
 
     #[tokio::test]
     async fn a_server_that_stops_is_not_ready() {
         let metrics = Metrics::new().unwrap();
-        let bounds = Bounds { blocked_requests: 1, remembered_peers: 1, idempotency_keys: 1 };
-        let engine = Engine::new(Settings::default(), bounds, &[], metrics.recorder()).unwrap();
-        let app = App::new(engine, metrics, &Limits::default()).unwrap();
+        let limits = Limits::default();
+        let bounds = Bounds {
+            blocked_requests: 1,
+            remembered_peers: 1,
+            idempotency_keys: 1,
+            events: limits.events,
+            event_streams: 1,
+        };
+        let engine = Engine::new(Settings::default(), bounds, metrics.recorder()).unwrap();
+        let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
+        let app = App::new(engine, metrics, &limits, reloader).unwrap();
         assert!(readyz(State(app.clone())).await.is_ok());
         app.engine.drain();
         let problem = readyz(State(app)).await.unwrap_err();

@@ -151,6 +151,13 @@ impl From<Refusal> for Problem {
                 Code::AlreadyPending,
                 "The peer already waits for other locks. Ask for just those again, or release them first.",
             ),
+            Refusal::Deadlock(circle) => Self::new(
+                Code::Deadlock,
+                format!(
+                    "The request would wait for ever: {circle}. Release what is held, and ask for all of it in one \
+                     request."
+                ),
+            ),
             Refusal::RestoreConflict => Self::new(
                 Code::RestoreConflict,
                 "The peer is known to the server and holds other locks than these.",

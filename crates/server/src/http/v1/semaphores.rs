@@ -9,7 +9,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use serde::{Deserialize, Deserializer};
-use throttle_core::{Origin, Spec, Token};
+use throttle_core::{Origin, RemoveError, Spec, Token, UnknownSemaphore};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -22,7 +22,6 @@ use super::{
     },
 };
 use crate::{
-    engine::RemoveRefusal,
     http::{
         App,
         extract::{self, PathOf},
@@ -109,11 +108,11 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
 #[schema(as = DeclareSemaphore)]
 pub(super) struct SemaphoreBody {
     /// The full count; 0 pauses it.
-    #[schema(value_type = i64, minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
+    #[schema(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
     max: Whole<i64>,
     /// Its place in the lock hierarchy: a peer asks only for levels below those that it holds.
     #[serde(default)]
-    #[schema(value_type = i32, minimum = -2147483648, maximum = 2147483647, default = 0)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
     level: Whole<i32>,
     /// The rate: a grant's count comes back no sooner than this after it was given, at most 365 days.
     #[schema(value_type = Option<RateText>)]
@@ -143,11 +142,12 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
     let (parts, body) = request.into_parts();
     let (body, _): (SemaphoreBody, _) = read::body(&app, &parts.headers, body, PUT).await?;
     let name = extract::path(path)?;
-    let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock: Deadlock::Hierarchy } = body;
+    let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock } = body;
     let spec = Spec {
         max: checked_max(max)?,
         level,
         per: per.map(|per| rate(&per)).transpose()?,
+        deadlock: deadlock.into(),
         origin: Origin::Runtime,
     };
     check_name(&name)?;
@@ -164,15 +164,15 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
 #[schema(as = ChangeSemaphore)]
 pub(super) struct ChangeBody {
     /// The full count; 0 pauses it.
-    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9223372036854775807_i64, example = 42)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
     max: Option<Whole<i64>>,
     /// Its place in the lock hierarchy.
-    #[schema(value_type = Option<i32>, minimum = -2147483648, maximum = 2147483647)]
+    #[schema(value_type = Option<i32>, minimum = -2_147_483_648, maximum = 2_147_483_647)]
     level: Option<Whole<i32>>,
     /// The rate; null takes it away.
     #[schema(value_type = Option<RateText>)]
-    #[serde(default, deserialize_with = "even_if_null")]
-    per: Option<Option<String>>,
+    #[serde(default, deserialize_with = "named")]
+    per: Option<NewRate>,
     deadlock: Option<Deadlock>,
 }
 
@@ -192,12 +192,13 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
     let name = extract::path(path)?;
     let ChangeBody { max, level, per, deadlock } = body;
     let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
-    let per = per.map(|per| per.map(|per| rate(&per)).transpose()).transpose()?;
+    let per = per.map(|NewRate(per)| per.map(|per| rate(&per)).transpose()).transpose()?;
     let is_change = max.is_some() || level.is_some() || per.is_some() || deadlock.is_some();
     let change = |spec: Spec| Spec {
         max: max.unwrap_or(spec.max),
         level: level.map_or(spec.level, |Whole(level)| level),
         per: per.unwrap_or(spec.per),
+        deadlock: deadlock.map_or(spec.deadlock, Into::into),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
     let changed =
@@ -209,12 +210,12 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
     Ok(Json(seen).into_response())
 }
 
-fn even_if_null<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
+/// A rate, or null for none.
+struct NewRate(Option<String>);
+
+/// What the body names, be it null.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NewRate>, D::Error> {
+    Ok(Some(NewRate(Option::deserialize(deserializer)?)))
 }
 
 fn checked_max(max: i64) -> Result<i64, Refusal> {
@@ -277,8 +278,10 @@ pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, re
             tracing::info!("Semaphore {name:?} was removed by a request.");
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Err(RemoveRefusal::Unknown(error)) => Err(Problem::explained(&app.engine, None, error)),
-        Err(RemoveRefusal::InUse(in_use)) => Err(Problem::new(
+        Err(RemoveError::UnknownSemaphore(name)) => {
+            Err(Problem::explained(&app.engine, None, UnknownSemaphore(name)))
+        }
+        Err(RemoveError::InUse(in_use)) => Err(Problem::new(
             Code::InUse,
             format!(
                 "Semaphore {name:?} is {in_use}. Wait until they are gone, or add ?force=true to release those \

@@ -206,7 +206,7 @@ fn a_list_by_label_and_semaphore() {
         page["items"].as_array().expect("a list").iter().map(id).collect()
     };
     assert_eq!(list("label=host:w1"), [first.clone(), third]);
-    assert_eq!(list("label=user:a:b%20c"), [first.clone()]);
+    assert_eq!(list("label=user:a:b%20c"), std::slice::from_ref(&first));
     assert_eq!(list("label=host:"), Vec::<String>::new());
     assert_eq!(list("semaphore=A"), [first.clone(), second], "holders and waiters");
     assert_eq!(list("semaphore=A&label=host:w1"), [first]);

@@ -92,7 +92,7 @@ impl<'a> Event<'a> {
             Core::Overcommitted { semaphore, acquired, max } => {
                 Self { semaphore: Some(semaphore), count: Some(*acquired), max: Some(*max), ..bare }
             }
-            Core::SemaphoreSet { semaphore, spec } => {
+            Core::SemaphoreSet { semaphore, spec, .. } => {
                 Self { semaphore: Some(semaphore), max: Some(spec.max), ..bare }
             }
             Core::SemaphoreRemoved { semaphore } => Self { semaphore: Some(semaphore), ..bare },
@@ -119,5 +119,7 @@ fn name_of(cause: EndCause) -> &'static str {
         EndCause::Released => "released",
         EndCause::Expired => "expired",
         EndCause::Operator => "operator",
+        EndCause::Removed => "removed",
+        EndCause::ExceedsMax => "exceeds_max",
     }
 }

@@ -10,5 +10,5 @@ mod semaphore;
 pub(super) use event::Event;
 pub(super) use page::{PAGE, Page, cursor_after, name_before, no_cursor, page_length};
 pub(super) use peer::Peer;
-pub(super) use scalar::{Digits, Stamp};
+pub(super) use scalar::{Digits, Span, Stamp};
 pub(super) use semaphore::{Deadlock, Holder, Semaphore, SemaphoreDetail};

@@ -105,7 +105,7 @@ impl Pending {
             priority: pending.priority(),
             since: Stamp(pending.since()),
             position: pending.position(),
-            estimated_wait: None,
+            estimated_wait: pending.estimated_wait().map(Span),
             blocked_by: pending.holders().take(BLOCKERS).map(Blocker::of).collect(),
         }
     }

@@ -41,21 +41,42 @@ pub(in crate::http::v1) struct Semaphore {
     deadlock: Deadlock,
 }
 
-/// Where the declaration of a semaphore came from: the configuration file, or a request.
+/// Where the declaration of a semaphore came from: the configuration file, a request, or the first use of a
+/// name that matches a pattern.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Origin)]
 pub(in crate::http::v1) enum DeclaredBy {
     File,
     Runtime,
+    Pattern,
 }
 
-/// What protects against deadlocks: levels.
+/// What protects against deadlocks: levels, or a search that refuses a request that would wait for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::http::v1) enum Deadlock {
     #[default]
     Hierarchy,
+    Detect,
+}
+
+impl From<Deadlock> for throttle_core::Deadlock {
+    fn from(deadlock: Deadlock) -> Self {
+        match deadlock {
+            Deadlock::Hierarchy => Self::Hierarchy,
+            Deadlock::Detect => Self::Detect,
+        }
+    }
+}
+
+impl From<throttle_core::Deadlock> for Deadlock {
+    fn from(deadlock: throttle_core::Deadlock) -> Self {
+        match deadlock {
+            throttle_core::Deadlock::Hierarchy => Self::Hierarchy,
+            throttle_core::Deadlock::Detect => Self::Detect,
+        }
+    }
 }
 
 /// A semaphore with those who hold it and those who wait for it.
@@ -124,9 +145,10 @@ impl Semaphore {
             origin: match spec.origin {
                 Origin::File => DeclaredBy::File,
                 Origin::Runtime => DeclaredBy::Runtime,
+                Origin::Pattern => DeclaredBy::Pattern,
             },
             per: spec.per.map(Span),
-            deadlock: Deadlock::Hierarchy,
+            deadlock: spec.deadlock.into(),
         }
     }
 
@@ -170,7 +192,7 @@ impl Waiter {
             priority: waiter.peer.pending().map_or(0, |pending| pending.priority()),
             position,
             since: Stamp(waiter.since()),
-            estimated_wait: None,
+            estimated_wait: waiter.estimated_wait().map(Span),
             labels: LabelsOf(waiter.peer.labels().cloned()),
         }
     }

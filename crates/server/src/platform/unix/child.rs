@@ -63,7 +63,6 @@ impl Child {
         unsafe { command.pre_exec(prepare) };
         let started = command.process_group(0).spawn();
         let had_terminal = given.is_some();
-        #[expect(clippy::zombie_processes, reason = "`change` waits for it, as it must know of stops, too")]
         let child = match started {
             Ok(child) => child,
             Err(error) => {

@@ -6,5 +6,5 @@ mod connection;
 pub mod run;
 
 pub use check::{Check, check};
-pub use connection::Connection;
 pub use completions::{Completions, completions};
+pub use connection::Connection;

@@ -1,6 +1,11 @@
 //! From the locks to the exit code.
 
-use std::{collections::BTreeMap, ffi::OsString, io::{self, Write as _}, process};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{self, Write as _},
+    process,
+};
 
 use throttle_client::{Error, Guard};
 
@@ -44,8 +49,7 @@ async fn hold(arguments: &Run, guard: Guard, signals: &mut Signals) -> io::Resul
     let mut child = match Child::start(command(arguments, &guard)) {
         Ok(child) => child,
         Err(error) => {
-            let code =
-                if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+            let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
             let program = arguments.command.first().map(|program| program.to_string_lossy());
             release(guard).await;
             return Ok(tell(&format!("{}: {error}", program.unwrap_or_default()), code));

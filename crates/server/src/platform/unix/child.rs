@@ -7,8 +7,8 @@ use std::{
 };
 
 use rustix::process::{
-    Pid, Signal as Send, WaitOptions, kill_current_process_group, kill_process_group, test_kill_process_group,
-    waitpid,
+    Pid, Signal as Send, WaitOptions, kill_current_process_group, kill_process_group,
+    test_kill_process_group, waitpid,
 };
 use tokio::signal::unix::{self, SignalKind};
 

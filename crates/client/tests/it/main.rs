@@ -1,0 +1,5 @@
+//! The client against a real server process.
+
+mod locking;
+mod low_level;
+mod support;

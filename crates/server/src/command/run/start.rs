@@ -55,12 +55,13 @@ async fn hold(arguments: &Run, guard: Guard, signals: &mut Signals) -> io::Resul
             return Ok(tell(&format!("{}: {error}", program.unwrap_or_default()), code));
         }
     };
-    let lost = |why: &str| {
-        let what = format!("lost the lock of {}: {why}", arguments.wanted);
-        tell(&what, arguments.lost_exit_code.into())
-    };
+    let lost = |why: &str| tell(why, arguments.lost_exit_code.into());
     match supervise(&mut child, &guard, signals, arguments.grace()).await? {
-        End::Lost(why) => Ok(lost(&why)),
+        End::Lost(loss) => Ok(lost(&loss.to_string())),
+        End::Unrenewed => Ok(lost(&format!(
+            "lost the lock of {}: no renewal reached the server, and the lease was about to end",
+            arguments.wanted
+        ))),
         End::Exited(code) => {
             if child.left_others() {
                 tell("the command has ended, but it left processes behind, which hold no lock any more", 0);

@@ -14,8 +14,10 @@ const OTHERS_ASKED_EVERY: Duration = Duration::from_millis(20);
 pub(super) enum End {
     /// The command ended by itself, with this exit code.
     Exited(i32),
-    /// The locks were lost, and the command is dead; why, in words.
-    Lost(String),
+    /// The locks were lost, and the command is dead.
+    Lost(Loss),
+    /// Their lease could not be renewed and would have ended, and the command is dead.
+    Unrenewed,
 }
 
 /// Waits for the end of the command, or brings it about before the locks can be another's.
@@ -31,7 +33,7 @@ pub(super) async fn supervise(
         let warning = deadline.checked_sub(grace).unwrap_or(deadline);
         if Instant::now() >= warning {
             end(child, signals, deadline).await?;
-            return Ok(End::Lost("no renewal reached the server, and the lease was about to end".to_owned()));
+            return Ok(End::Unrenewed);
         }
         if suspended && guard.is_held() {
             suspended = false;
@@ -41,7 +43,7 @@ pub(super) async fn supervise(
             biased;
             loss = guard.lost() => {
                 end(child, signals, last_moment(&loss, grace)).await?;
-                return Ok(End::Lost(loss.to_string()));
+                return Ok(End::Lost(loss));
             }
             // A renewal may have moved the deadline, so it is looked at anew.
             () = sleep_until(warning) => {}

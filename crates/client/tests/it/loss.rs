@@ -169,14 +169,17 @@ async fn a_release_after_a_restart_is_no_loss() {
 #[tokio::test]
 async fn a_waiter_survives_a_restart() {
     let first = Server::start();
-    let network = Network::to(first.port);
-    let holder = hold(network.url()).await;
-    let waiting = tokio::spawn(Client::new(network.url()).unwrap().lock("A").ttl(TTL).acquire());
+    let (of_holder, of_waiter) = (Network::to(first.port), Network::to(first.port));
+    let holder = hold(of_holder.url()).await;
+    let waiting = tokio::spawn(Client::new(of_waiter.url()).unwrap().lock("A").ttl(TTL).acquire());
     first.until_pending("A").await;
     drop(first);
     let second = Server::start();
-    network.lead_to(second.port);
-    until("both are back", || second.peers() == 2 && second.pending("A") > 0.0).await;
+    // Whoever is back first has the place.
+    of_holder.lead_to(second.port);
+    until("the holder is back", || second.remainder("A") == 0).await;
+    of_waiter.lead_to(second.port);
+    until("the waiter is back", || second.pending("A") > 0.0).await;
     assert!(!waiting.is_finished());
     holder.release().await.unwrap();
     soon("the grant", waiting).await.unwrap().unwrap().release().await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use throttle_client::{AcquireError, Client, Error};
 
-use crate::support::{Network, Server, soon};
+use crate::support::{Network, Server, soon, until};
 
 #[tokio::test]
 async fn a_wait_that_is_given_up_leaves_nothing() {
@@ -14,8 +14,9 @@ async fn a_wait_that_is_given_up_leaves_nothing() {
     let waiting = tokio::spawn(client.lock("A").acquire());
     server.until_pending("A").await;
     waiting.abort();
+    until("the request is withdrawn", || server.peers() == 1).await;
+    assert!(server.pending("A") < 1.0);
     held.release().await.unwrap();
-    server.until_no_peers().await;
     client.lock("A").try_once().acquire().await.unwrap().release().await.unwrap();
 }
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -250,6 +251,63 @@ def scripted() -> Iterator[Scripted]:
         yield instance
     finally:
         instance.close()
+
+
+class Gateway:
+    """An HTTP proxy in front of a server: it can speak TLS, and hold back headers of the answers."""
+
+    def __init__(
+        self, port: int, tls: Optional[ssl.SSLContext] = None, without: Optional[str] = None
+    ) -> None:
+        self.requests: list[tuple[str, str, Any]] = []
+        gateway = self
+        hidden = {"transfer-encoding", "connection", "content-length", (without or "").lower()}
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                gateway.requests.append((self.command, self.path, self.headers))
+                url = f"http://127.0.0.1:{port}{self.path}"
+                kind = {"content-type": self.headers.get("content-type") or "text/plain"}
+                try:
+                    answer = _http.request(self.command, url, content=body, headers=kind, timeout=None)
+                except httpx.HTTPError:
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.items():
+                    if name.lower() not in hidden:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_PUT = do_POST = do_DELETE = _any  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        class Listener(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *args: Any) -> None:
+                pass  # A client that does not trust the certificate hangs up.
+
+        self._server = Listener(("127.0.0.1", 0), Handler)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            # The handshake is left to the thread of the connection, so that none keeps the others waiting.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        arguments = {"poll_interval": 0.02}
+        threading.Thread(target=self._server.serve_forever, kwargs=arguments, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def program(name: str, *arguments: object) -> subprocess.Popen[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import threading
 import time
 
 import pytest
-from conftest import Network, Server, eventually
+from conftest import Gateway, Network, Server, eventually
 
 from throttle_client import Client, LockLost, ServerError, Timeout, lock
 
@@ -271,12 +272,13 @@ def test_a_server_that_hangs_delays_nobody_else(server: Server, network: Network
 
 
 def test_a_server_that_cannot_tell_gets_the_lock_back_as_it_always_did(server: Server) -> None:
-    if server.tells_instance:
-        pytest.skip("this server sends Throttle-Instance")
-    with lock(server.url, "A", ttl=TTL) as handle:
-        server.client.release(handle.id)
-        eventually(lambda: server.client.remainder("A") == 0)
-        handle.check()
+    with contextlib.closing(Gateway(server.port, without="Throttle-Instance")) as old:
+        with lock(old.url, "A", ttl=TTL) as handle:
+            server.client.release(handle.id)
+            assert server.client.remainder("A") == 1
+            eventually(lambda: server.client.remainder("A") == 0)
+            handle.check()
+        assert "/restore" in [path for _, path, _ in old.requests]
     assert server.client.remainder("A") == 1
 
 

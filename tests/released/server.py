@@ -1,10 +1,15 @@
 """A real server process, and the patience to wait for what it does."""
 
+import os
+import re
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CONFIGURATION = """\
@@ -33,27 +38,38 @@ def until(condition: Callable[[], bool], what: str, within: float = PATIENCE) ->
 class Server:
     """A `throttle` on 127.0.0.1 without a data directory, so that it forgets everything when it is killed."""
 
-    def __init__(self, binary: Path, port: int, folder: Path) -> None:
-        """The configuration and the log are kept in `folder`."""
-        self.url = f"http://127.0.0.1:{port}"
-        self._address = ("127.0.0.1", port)
+    def __init__(self, binary: Path, port: int, folder: Path, configuration: str = CONFIGURATION) -> None:
+        """The configuration and the log are kept in `folder`. With port 0 the system chooses one."""
+        self._port = port
         self._log = folder / "server.log"
-        configuration = folder / "throttle.toml"
-        configuration.write_text(CONFIGURATION)
-        self._command: list[str | Path] = [binary, "-c", configuration]
-        self._command += ["--address", "127.0.0.1", "--port", str(port)]
+        file = folder / "throttle.toml"
+        file.write_text(configuration)
+        self._command: list[str | Path] = [binary, "-c", file, "--address", "127.0.0.1"]
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once it was started."""
+        return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Returns when the server accepts connections."""
         with self._log.open("ab") as log:
-            process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*self._command, "--port", str(self._port)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "THROTTLE_LOG": "info"},
+            )
         self._process = process
 
         def accepts() -> bool:
             assert process.poll() is None, f"the server ended with {process.returncode}"
+            if self._port == 0:
+                chosen = re.search(r"Listening on http://127\.0\.0\.1:(\d+)\n", self.output())
+                self._port = int(chosen[1]) if chosen else 0
             with socket.socket() as probe:
-                return probe.connect_ex(self._address) == 0
+                return self._port != 0 and probe.connect_ex(("127.0.0.1", self._port)) == 0
 
         until(accepts, "the server accepts connections")
 
@@ -82,3 +98,18 @@ class Server:
             text: str = response.read().decode()
         name = f'throttle_pending{{semaphore="{semaphore}"}} '
         return sum(int(float(line.removeprefix(name))) for line in text.splitlines() if line.startswith(name))
+
+
+@contextmanager
+def serving(binary: Path, configuration: str) -> Iterator[Server]:
+    """A server for the time of the block. If the block fails, its log is printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(binary, 0, Path(folder), configuration)
+        try:
+            server.start()
+            yield server
+        except BaseException:
+            server.kill()
+            print("--- output of the server", server.output(), sep="\n", file=sys.stderr, flush=True)
+            raise
+        server.stop()

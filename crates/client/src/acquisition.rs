@@ -184,7 +184,7 @@ impl Attempt {
             None => Effort { until, limit },
             Some(give_up_at) => Effort {
                 until: until.min(give_up_at.max(now() + TIME_FOR_ONE_RETRY)),
-                limit: limit.min(give_up_at.remaining() + GRACE),
+                limit: limit.min(give_up_at.remaining().saturating_add(GRACE)),
             },
         }
     }

@@ -25,11 +25,8 @@ impl Moment {
     /// The same moment on the clock that programs know, provided that the machine does not sleep in between.
     pub(crate) fn to_instant(self) -> Instant {
         let (instant, now) = (instant(), now());
-        if self >= now {
-            instant + (self.0 - now.0)
-        } else {
-            instant.checked_sub(now.0 - self.0).unwrap_or(instant)
-        }
+        let (ahead, behind) = (self.0.saturating_sub(now.0), now.0.saturating_sub(self.0));
+        instant.checked_add(ahead).and_then(|instant| instant.checked_sub(behind)).unwrap_or(instant)
     }
 }
 

@@ -68,7 +68,7 @@ impl Link {
         let settings = &self.settings;
         let effort = Effort {
             until: now() + settings.retry_for + request.block_for,
-            limit: settings.timeout + request.block_for,
+            limit: settings.timeout.saturating_add(request.block_for),
         };
         Ok(self.exchange(request, effort).await?.answer)
     }

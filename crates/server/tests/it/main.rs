@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod classic;
+mod commands;
 mod first;
 mod limits;
 #[cfg(unix)]

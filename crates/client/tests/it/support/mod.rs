@@ -1,10 +1,11 @@
-//! What the tests share: a server process, and patience.
+//! What the tests share: a server process, a network that can be cut, and patience.
 
+mod network;
 mod server;
 
 use std::time::{Duration, SystemTime};
 
-pub(crate) use server::Server;
+pub(crate) use {network::Network, server::Server};
 
 /// How long a test waits for what must happen. Generous: it only ends tests that have failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,8 +21,6 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Awaits what must happen.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
-    }
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }

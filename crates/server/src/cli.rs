@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{Check, Completions, run::Run},
+    command::{self, Check, Completions, run::Run},
     config::Config,
 };
 
@@ -71,6 +71,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Runs a command while locks are held
+    #[command(long_about = command::run::LONG_ABOUT)]
     Run(Box<Run>),
     /// Checks a configuration file and says what it would serve
     Check(Check),

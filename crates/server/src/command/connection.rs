@@ -11,13 +11,16 @@ pub struct Connection {
     /// The server
     #[arg(long, env = "THROTTLE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub url: String,
-    /// A file with the bearer token; it is read anew for each request [env: THROTTLE_TOKEN_FILE=]
-    ///
-    /// Beats THROTTLE_TOKEN and THROTTLE_TOKEN_FILE. [env: THROTTLE_TOKEN_FILE=]
-    #[arg(long, value_name = "FILE")]
+    /// A file with the bearer token; beats what the environment says.
+    // The variable is for the client to read: it comes behind `THROTTLE_TOKEN`, this argument before it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "A file with the bearer token; it is read anew for each request [env: THROTTLE_TOKEN_FILE]"
+    )]
     pub token_file: Option<PathBuf>,
-    /// A PEM file with the only authorities that are trusted for TLS [env: THROTTLE_CACERT=]
-    #[arg(long, value_name = "FILE")]
+    /// A PEM file with the only authorities that are trusted for TLS.
+    #[arg(long, env = "THROTTLE_CACERT", value_name = "FILE")]
     pub cacert: Option<PathBuf>,
 }
 

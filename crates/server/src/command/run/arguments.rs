@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::Duration};
 use super::wanted::Wanted;
 use crate::command::connection::Connection;
 
-const LONG_ABOUT: &str = "\
+pub(crate) const LONG_ABOUT: &str = "\
 Runs a command while locks are held.
 
 It waits until the locks are granted, runs the command, and releases them when the command has ended. While the \
@@ -47,7 +47,7 @@ The fencing token protects in these cases.";
 
 /// Arguments of `throttle run`.
 #[derive(Debug, Clone, clap::Args)]
-#[command(long_about = LONG_ABOUT, after_long_help = AFTER_LONG_HELP)]
+#[command(after_long_help = AFTER_LONG_HELP)]
 pub struct Run {
     /// The locks.
     #[command(flatten)]

@@ -7,6 +7,7 @@ mod start;
 mod supervise;
 mod wanted;
 
+pub(crate) use arguments::LONG_ABOUT;
 pub use arguments::Run;
 pub use start::run;
 pub use wanted::Wanted;

@@ -111,6 +111,15 @@ fn the_command_reads_from_the_terminal_and_gets_ctrl_c() {
 }
 
 #[test]
+fn the_command_is_in_front_from_its_start() {
+    let server = Server::start(SEMAPHORES);
+    let look = "import os; print('in front', os.tcgetpgrp(0) == os.getpgrp() != os.getpgid(os.getppid()))";
+    let mut terminal = Terminal::open(&server, &[THROTTLE, "run", "-s", "A", "--", "python3", "-c", look]);
+    terminal.see("in front True");
+    assert_eq!(terminal.exit_code(), Some(0));
+}
+
+#[test]
 fn ctrl_z_suspends_both_and_the_shell_continues_them() {
     let server = Server::start(SEMAPHORES);
     let mut terminal = Terminal::open(&server, &["bash", "--norc", "--noprofile", "-i"]);

@@ -200,3 +200,57 @@ impl Lease {
         (first.min(self.ttl / 20), longest.min(self.ttl / 10))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, clock::now};
+
+    const TTL: Duration = Duration::from_mins(1);
+
+    /// A lease that holds a lock, granted by a server's state of this id.
+    fn holding(instance: Option<&str>) -> Lease {
+        let client = Client::new("localhost:1").unwrap();
+        let lease = Lease::new(client.background().clone(), 1, TTL, now(), instance.map(str::to_owned));
+        lease.grant("A", 1, Some(7));
+        lease
+    }
+
+    #[test]
+    fn a_peer_is_restored_only_to_another_state_than_the_one_that_granted_its_locks() {
+        let lease = holding(Some("i1"));
+        assert!(!lease.may_restore(Some("i1")));
+        assert!(lease.may_restore(Some("i2")));
+        assert!(lease.may_restore(None), "the server was replaced by an older one");
+        lease.restored(now(), Some("i2".to_owned()));
+        assert!(!lease.may_restore(Some("i2")));
+    }
+
+    #[test]
+    fn to_a_server_that_cannot_tell_a_peer_is_always_restored() {
+        let lease = holding(None);
+        assert!(lease.may_restore(None));
+        assert!(!lease.moved(None));
+    }
+
+    #[test]
+    fn only_the_first_loss_counts() {
+        let lease = holding(Some("i1"));
+        assert_eq!(lease.loss(), None);
+        let first = lease.lose(LossReason::Released, "an operator ended it");
+        assert!(lease.lost.is_cancelled());
+        assert_eq!(lease.lose(LossReason::Expired, "late"), first);
+        let deadline = lease.deadline();
+        lease.confirm(now() + TTL, None);
+        assert_eq!(lease.deadline(), deadline, "nothing revives it");
+    }
+
+    #[test]
+    fn an_older_answer_never_shortens_the_promise() {
+        let lease = holding(None);
+        let later = now() + Duration::from_secs(10);
+        lease.confirm(later, None);
+        lease.confirm(now(), None);
+        assert_eq!(lease.deadline(), later + TTL);
+    }
+}

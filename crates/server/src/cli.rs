@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{Check, Completions},
+    command::{self, Check, Completions, run::Run},
     config::Config,
 };
 
@@ -26,6 +26,8 @@ Examples:
           Serve two semaphores without any file
   throttle --address 0.0.0.0 --port 8000 -c /etc/throttle.toml
           Serve other machines as well
+  throttle run --semaphore database -- ./import.sh
+          Run a command while it holds a lock of a server
   throttle check -c throttle.toml
           Say what a configuration file means, or what is wrong with it
 
@@ -41,7 +43,7 @@ Environment variables:
   THROTTLE_LOG  What is written to standard error, above what the file says: a level (ERROR, WARN, INFO, DEBUG, \
 TRACE, OFF), or levels for parts, such as \"warn,throttle=debug\"
 
-Exit codes:
+Exit codes (throttle run has its own):
   0  The server was asked to stop, and did
   1  It could not start: a wrong configuration file, or an address that cannot be listened on
   2  A wrong command line";
@@ -68,6 +70,9 @@ pub struct Cli {
 /// The subcommands. Without one, the server starts.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Runs a command while locks are held
+    #[command(long_about = command::run::LONG_ABOUT)]
+    Run(Box<Run>),
     /// Checks a configuration file and says what it would serve
     Check(Check),
     /// Writes what a shell needs to complete this command line

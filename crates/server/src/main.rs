@@ -17,6 +17,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
         None => serve::run(&cli.serve),
+        // Its exit code may be any that the command has; on Windows these do not fit into `ExitCode`.
+        Some(Command::Run(arguments)) => match command::run::run(arguments) {
+            Ok(code) => std::process::exit(code),
+            Err(error) => Err(error.into()),
+        },
         Some(Command::Check(arguments)) => command::check(arguments, &mut io::stdout()),
         Some(Command::Completions(arguments)) => {
             command::completions(arguments, &mut io::stdout()).map_err(Into::into)

@@ -2,6 +2,9 @@
 
 mod check;
 mod completions;
+mod connection;
+pub mod run;
 
 pub use check::{Check, check};
 pub use completions::{Completions, completions};
+pub use connection::Connection;

@@ -18,6 +18,8 @@ mod limits;
 #[cfg(unix)]
 mod logging;
 mod metrics;
+#[cfg(unix)]
+mod run;
 mod site;
 #[cfg(unix)]
 mod standstill;

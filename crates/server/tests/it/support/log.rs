@@ -44,7 +44,12 @@ impl Log {
                 return line.clone();
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!lines.1 && !left.is_zero(), "no line contains {part:?}: {:#?}", lines.0);
+            if lines.1 || left.is_zero() {
+                let found = lines.0.clone();
+                // What a failed test prints at its end is in there, too.
+                drop(lines);
+                panic!("no line contains {part:?}: {found:#?}");
+            }
             lines = self.lines.more.wait_timeout(lines, left).expect("no panic").0;
         }
     }

@@ -51,9 +51,17 @@ impl Launch {
         let mut command = Command::new(env!("CARGO_BIN_EXE_throttle"));
         command.args(arguments).current_dir(&directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for variable in
-            ["THROTTLE_LOG", "THROTTLE_ADDRESS", "THROTTLE_PORT", "THROTTLE_CONFIGURATION", "RUST_LOG"]
-        {
+        for variable in [
+            "THROTTLE_LOG",
+            "THROTTLE_ADDRESS",
+            "THROTTLE_PORT",
+            "THROTTLE_CONFIGURATION",
+            "RUST_LOG",
+            "THROTTLE_URL",
+            "THROTTLE_TOKEN",
+            "THROTTLE_TOKEN_FILE",
+            "THROTTLE_CACERT",
+        ] {
             command.env_remove(variable);
         }
         Self { command, directory }
@@ -67,6 +75,13 @@ impl Launch {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// From where it reads; by default there is nothing.
+    #[cfg(unix)]
+    pub(crate) fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
         self
     }
 
@@ -112,6 +127,11 @@ impl Process {
             status.is_some()
         });
         status.expect("ended")
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn close_stdin(&mut self) {
+        self.child.stdin = None;
     }
 
     #[cfg(unix)]

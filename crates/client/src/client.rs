@@ -1,0 +1,172 @@
+//! The HTTP interface itself, one method for each route.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{ClientBuilder, Error, LockRequest, protocol, settings::Settings, tls, transport::Link};
+
+/// A client of one server.
+///
+/// [`Client::lock`] is what nearly every program needs: it holds a lock, renews it and releases it. The other
+/// methods are the server's routes; nothing renews a peer that was made with them.
+///
+/// Clones share their connections. Each method repeats its request while the server is out of reach or busy
+/// ([`ClientBuilder::retry_for`]), as all of them but [`Client::new_peer`] can be repeated safely. They need a
+/// tokio runtime; [`Client::lock`] does not.
+#[derive(Clone)]
+pub struct Client {
+    link: Link,
+    /// The connections of the thread that renews: those above would not be served by a runtime that is blocked.
+    background: Link,
+}
+
+/// A peer, as the server lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct PeerDescription {
+    /// The id.
+    pub id: u64,
+}
+
+impl Client {
+    /// A client of the server at `url`; `localhost:8000` means `http://localhost:8000`. All else comes from the
+    /// environment, see [`Client::builder`].
+    pub fn new(url: impl AsRef<str>) -> Result<Self, Error> {
+        Self::builder().url(url).build()
+    }
+
+    /// A client of the server that `THROTTLE_URL` names, with `THROTTLE_TOKEN` or `THROTTLE_TOKEN_FILE` and
+    /// `THROTTLE_CACERT` if they are set.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Settings by hand. What is not set comes from the environment.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(crate) fn with_settings(settings: Settings) -> Result<Self, Error> {
+        let tls = tls::configuration(&settings)?;
+        let settings = Arc::new(settings);
+        Ok(Self {
+            link: Link::new(Arc::clone(&settings), tls.clone())?,
+            background: Link::new(settings, tls)?,
+        })
+    }
+
+    /// The server's URL, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.link.settings.url
+    }
+
+    pub(crate) fn background(&self) -> &Link {
+        &self.background
+    }
+
+    /// A lock on a semaphore, still to be acquired: it renews itself and is released when it is dropped.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = throttle_client::Client::new("http://localhost:8000")?;
+    /// let guard = client.lock("A").acquire().await?;
+    /// // Here are at most as many processes at once as semaphore A allows.
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lock(&self, semaphore: impl Into<String>) -> LockRequest {
+        LockRequest::new(self.clone(), semaphore.into())
+    }
+
+    /// Creates a peer that the server removes when it hears nothing of it for `expires_in`, and returns its id.
+    ///
+    /// This is the one request that is not repeated once it was sent, for it may have been done. A peer left
+    /// behind that way holds nothing and expires by itself.
+    pub async fn new_peer(&self, expires_in: Duration) -> Result<u64, Error> {
+        let request = protocol::new_peer(expires_in);
+        self.link.call(&request).await?.parse(&request)
+    }
+
+    /// Ends a peer and releases all it holds and waits for. Succeeds also if the server does not know it.
+    pub async fn release(&self, peer_id: u64) -> Result<(), Error> {
+        self.link.call(&protocol::release_peer(peer_id)).await?;
+        Ok(())
+    }
+
+    /// Asks for a lock, and returns whether it is acquired. If it is not, the request stays in the queue.
+    ///
+    /// With `block_for` the answer comes the moment it is granted, or when that time is over. `expires_in` moves
+    /// the expiry of the peer. Asking again for the same count is harmless and tells the state of the lock.
+    pub async fn acquire(
+        &self,
+        peer_id: u64,
+        semaphore: &str,
+        count: u32,
+        expires_in: Option<Duration>,
+        block_for: Option<Duration>,
+    ) -> Result<bool, Error> {
+        protocol::check_name(semaphore)?;
+        let request = protocol::acquire(peer_id, semaphore, count.into(), expires_in, block_for);
+        Ok(self.link.call(&request).await?.is_granted())
+    }
+
+    /// Whether the peer waits for nothing.
+    pub async fn is_acquired(&self, peer_id: u64) -> Result<bool, Error> {
+        let request = protocol::is_acquired(peer_id);
+        self.link.call(&request).await?.parse(&request)
+    }
+
+    /// What is left of a semaphore; negative when restored peers overcommit it.
+    pub async fn remainder(&self, semaphore: &str) -> Result<i64, Error> {
+        let request = protocol::remainder(semaphore);
+        self.link.call(&request).await?.parse(&request)
+    }
+
+    /// Brings a peer back that the server forgot, with the locks that it holds; they count even beyond `max`.
+    ///
+    /// Only safe if the server lost its state since they were granted. If it did not, it ended this peer on
+    /// purpose and someone else may hold the locks. A [`Guard`](crate::Guard) tells the cases apart.
+    pub async fn restore(
+        &self,
+        peer_id: u64,
+        acquired: &HashMap<String, u32>,
+        expires_in: Duration,
+    ) -> Result<(), Error> {
+        let request = protocol::restore(peer_id, acquired, expires_in, &BTreeMap::new());
+        self.link.call(&request).await?;
+        Ok(())
+    }
+
+    /// Tells the server that the peer is alive: it expires `expires_in` from now.
+    pub async fn heartbeat(&self, peer_id: u64, expires_in: Duration) -> Result<(), Error> {
+        self.link.call(&protocol::heartbeat(peer_id, expires_in)).await?;
+        Ok(())
+    }
+
+    /// Releases one lock of a peer, or withdraws the request for it. Succeeds also if there is none.
+    pub async fn release_lock(&self, peer_id: u64, semaphore: &str) -> Result<(), Error> {
+        protocol::check_name(semaphore)?;
+        self.link.call(&protocol::release_lock(peer_id, semaphore)).await?;
+        Ok(())
+    }
+
+    /// All peers that the server knows.
+    pub async fn list_of_peers(&self) -> Result<Vec<PeerDescription>, Error> {
+        let request = protocol::list_of_peers();
+        self.link.call(&request).await?.parse(&request)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the token.
+        formatter.debug_struct("Client").field("url", &self.url()).finish_non_exhaustive()
+    }
+}

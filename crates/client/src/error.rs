@@ -1,0 +1,130 @@
+//! What can go wrong: one enum, with messages that help.
+
+use std::{error::Error as StdError, io};
+
+use crate::Loss;
+
+/// What went wrong with a request to the server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument or an environment variable makes no sense; nothing was sent.
+    #[error("{0}")]
+    Configuration(String),
+    /// The server does not know the peer: it expired, was released, or the server lost its state.
+    #[error("Unknown peer: it expired, was released, or the server started anew")]
+    UnknownPeer {
+        /// The id of the server's state at that moment; `None` from servers before 0.6, which send none.
+        instance: Option<String>,
+    },
+    /// No semaphore of this name is configured on the server.
+    #[error(
+        "Unknown semaphore {semaphore:?}. The name is looked up in the section [semaphores] of the server's \
+         configuration."
+    )]
+    UnknownSemaphore {
+        /// The name that was asked for; empty if the request named several.
+        semaphore: String,
+    },
+    /// The count is larger than the semaphore's `max`, so the lock could never be granted.
+    #[error("{0}")]
+    CountExceedsMax(String),
+    /// The peer holds a lock whose level is not above the level of the one it asks for.
+    #[error("{0} Take locks from high to low levels; see `level` in the server's configuration.")]
+    HierarchyViolation(String),
+    /// The peer already waits for another lock.
+    #[error("{0}")]
+    AlreadyPending(String),
+    /// The server understood the request and says no. Repeating it does not help.
+    #[error("the server refused it with status {status}: {message}")]
+    Refused {
+        /// The status code, 400 or 409.
+        status: u16,
+        /// What the server says.
+        message: String,
+    },
+    /// The bearer token is missing, wrong, or not good enough.
+    #[error(
+        "not authorized (status {status}): {message}. Give a token to the builder, or set THROTTLE_TOKEN or \
+         THROTTLE_TOKEN_FILE."
+    )]
+    NotAuthorized {
+        /// The status code, 401 or 403.
+        status: u16,
+        /// What the server says.
+        message: String,
+    },
+    /// The server, or something between, answered in a way that says nothing about the lock.
+    #[error("{what} was answered with status {status}: {message}")]
+    Server {
+        /// Method and path of the request.
+        what: String,
+        /// The status code.
+        status: u16,
+        /// What the answer says.
+        message: String,
+    },
+    /// The server's TLS certificate is not trusted.
+    #[error(
+        "the certificate of {url} is not trusted. Give the file of the authority that signed it to the \
+         builder (`cacert`), or set THROTTLE_CACERT."
+    )]
+    CertificateRejected {
+        /// The server.
+        url: String,
+        /// Why.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// No answer arrived.
+    #[error("{what}: {}", if *.sent { "no answer from the server" } else { "no connection to the server" })]
+    Unreachable {
+        /// Method and URL of the request.
+        what: String,
+        /// False if it is certain that the request never left.
+        sent: bool,
+        /// Why.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The lock ended before its holder released it.
+    #[error(transparent)]
+    Lost(#[from] Loss),
+    /// The thread that renews locks could not be started.
+    #[error("the thread that renews locks could not be started")]
+    Thread(#[source] io::Error),
+}
+
+impl Error {
+    /// Whether the server gave this as its considered answer, so that a repeat would get the same.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownPeer { .. }
+                | Self::UnknownSemaphore { .. }
+                | Self::CountExceedsMax(_)
+                | Self::HierarchyViolation(_)
+                | Self::AlreadyPending(_)
+                | Self::Refused { .. }
+        )
+    }
+}
+
+/// Why a lock was not acquired. In every case nothing is held and nothing is waited for any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// It was not granted in time.
+    #[error("{semaphore:?} (count {count}) was not granted in time by {url}")]
+    NotAcquired {
+        /// The semaphore that was waited for.
+        semaphore: String,
+        /// The count that was asked for.
+        count: u64,
+        /// The server.
+        url: String,
+        /// The last trouble with the server, if that is why the time ran out.
+        source: Option<Box<Error>>,
+    },
+    /// The request failed.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}

@@ -1,0 +1,190 @@
+//! Asking for a lock.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    AcquireError, Client, Error, Guard,
+    acquisition::{self, Caller, Plan},
+    background, protocol,
+};
+
+const DEFAULT_TTL: Duration = Duration::from_mins(5);
+
+/// A lock to be acquired: made by [`Client::lock`], completed by its methods, sent by [`LockRequest::acquire`].
+#[must_use = "nothing is asked for until `acquire` is awaited"]
+pub struct LockRequest {
+    client: Client,
+    wanted: Vec<(String, u64)>,
+    ttl: Duration,
+    patience: Option<Duration>,
+    on_wait: Option<Box<dyn FnMut(WaitingFor) + Send>>,
+}
+
+/// What a [`LockRequest`] waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitingFor {
+    /// The semaphore.
+    pub semaphore: String,
+    /// The count that is asked for.
+    pub count: u64,
+    /// The id of the peer that waits, as the server knows it.
+    pub peer_id: u64,
+    /// When the wait began, by the clock of this machine.
+    pub since: SystemTime,
+}
+
+impl WaitingFor {
+    pub(crate) fn new(semaphore: &str, count: u64, peer_id: u64, since: SystemTime) -> Self {
+        Self { semaphore: semaphore.to_owned(), count, peer_id, since }
+    }
+}
+
+impl LockRequest {
+    pub(crate) fn new(client: Client, semaphore: String) -> Self {
+        Self { client, wanted: vec![(semaphore, 1)], ttl: DEFAULT_TTL, patience: None, on_wait: None }
+    }
+
+    /// How much of the semaphore that was named last to take; the default is 1.
+    pub fn count(mut self, count: u64) -> Self {
+        if let Some((_, last)) = self.wanted.last_mut() {
+            *last = count;
+        }
+        self
+    }
+
+    /// Another semaphore, to be held together with the others: all of them are acquired, or none.
+    ///
+    /// They are acquired one after the other in the order in which they are named, so name them from high to low
+    /// levels; two of one level cannot be held together. While it waits for the second it holds the first.
+    pub fn and(mut self, semaphore: impl Into<String>, count: u64) -> Self {
+        self.wanted.push((semaphore.into(), count));
+        self
+    }
+
+    /// The expiry: how long the lock outlives a holder that died, and how long it can be held while the server
+    /// is out of reach. It is renewed at a third of it. The default is 5 minutes.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How long to wait for the grant; then [`AcquireError::NotAcquired`]. The default is to wait without end.
+    pub fn wait(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Do not wait: take it if it is free now.
+    pub fn try_once(self) -> Self {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Calls `tell` when a semaphore is not free at once, before the wait for it begins: once for each semaphore
+    /// that has to be waited for. It runs where `acquire` is awaited.
+    pub fn on_wait(mut self, tell: impl FnMut(WaitingFor) + Send + 'static) -> Self {
+        self.on_wait = Some(Box::new(tell));
+        self
+    }
+
+    /// Asks for the lock and waits for it. Needs no particular runtime.
+    ///
+    /// While the server is out of reach it is asked again, for as long as [`wait`](Self::wait) says, but for 2
+    /// minutes at most ([`ClientBuilder::retry_for`](crate::ClientBuilder::retry_for)).
+    ///
+    /// Dropping the future withdraws the request, and releases what was granted, in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::NotAcquired`] if the time is over, and [`AcquireError::Failed`] if the request failed. In
+    /// both cases nothing is held and nothing is waited for any more.
+    pub async fn acquire(self) -> Result<Guard, AcquireError> {
+        self.validate()?;
+        let Self { client, wanted, ttl, patience, mut on_wait } = self;
+        let (reply, mut replied) = oneshot::channel();
+        let (waiting, mut waits) = mpsc::unbounded_channel();
+        let gone = CancellationToken::new();
+        let release = Arc::default();
+        let caller = Caller {
+            reply,
+            waiting: on_wait.is_some().then_some(waiting),
+            gone: gone.clone(),
+            release: Arc::clone(&release),
+        };
+        let mut presence = Presence { gone, release: Some(release) };
+        background::handle()?.spawn(acquisition::run(Plan { client, wanted, ttl, patience }, caller));
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                Some(waiting_for) = waits.recv() => {
+                    if let Some(tell) = &mut on_wait {
+                        tell(waiting_for);
+                    }
+                }
+                outcome = &mut replied => break outcome,
+            }
+        };
+        presence.release = None;
+        outcome.unwrap_or_else(|_| {
+            let why = std::io::Error::other("it ended before it answered");
+            Err(Error::Thread(why).into())
+        })
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        if self.ttl.is_zero() {
+            return Err(Error::Configuration(
+                "the ttl is 0, so the lock would be gone at once; 30 s, say, keeps it for that long"
+                    .to_owned(),
+            ));
+        }
+        for (index, (semaphore, count)) in self.wanted.iter().enumerate() {
+            protocol::check_name(semaphore)?;
+            if *count == 0 {
+                return Err(Error::Configuration(format!(
+                    "the count for {semaphore:?} is 0; a whole number from 1 on is needed"
+                )));
+            }
+            if self.wanted.iter().skip(index + 1).any(|(other, _)| other == semaphore) {
+                return Err(Error::Configuration(format!(
+                    "{semaphore:?} is named twice; name it once, with the sum of the counts"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells the background thread when the caller goes away.
+struct Presence {
+    gone: CancellationToken,
+    /// Of an attempt that is not over.
+    release: Option<Arc<background::Release>>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if let Some(release) = &self.release {
+            release.begin();
+            self.gone.cancel();
+        }
+    }
+}
+
+impl fmt::Debug for LockRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LockRequest")
+            .field("wanted", &self.wanted)
+            .field("ttl", &self.ttl)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}

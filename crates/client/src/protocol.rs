@@ -1,0 +1,293 @@
+//! Requests and answers as values. Nothing here does I/O.
+//!
+//! This is the dialect of the servers from 0.2 on. Acquisition and renewal see only these functions, so that
+//! another dialect can take their place.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Method, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::Error;
+
+pub(crate) const INSTANCE_HEADER: &str = "throttle-instance";
+pub(crate) const TOKEN_HEADER: &str = "throttle-fencing-token";
+
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// An unexpected answer may be a whole page of HTML.
+const LONGEST_QUOTE: usize = 300;
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) json: Option<Value>,
+    /// How long the server may hold the answer back.
+    pub(crate) block_for: Duration,
+    /// Whether it is safe to send it again when it may have arrived.
+    pub(crate) repeatable: bool,
+    semaphore: Option<String>,
+}
+
+/// One answer, good or bad.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// The id of the server's state; `None` from servers that cannot tell (up to 0.5).
+    pub(crate) instance: Option<String>,
+    /// The fencing token of the grant that this answers.
+    pub(crate) token: Option<u64>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) text: String,
+}
+
+impl Request {
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            json: None,
+            block_for: Duration::ZERO,
+            repeatable: true,
+            semaphore: None,
+        }
+    }
+
+    fn json(self, json: Value) -> Self {
+        Self { json: Some(json), ..self }
+    }
+
+    fn semaphore(self, name: &str) -> Self {
+        Self { semaphore: Some(name.to_owned()), ..self }
+    }
+
+    /// Method and path.
+    pub(crate) fn what(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// Creates a peer. Not repeatable: a repeat would leave a second peer behind.
+pub(crate) fn new_peer(expires_in: Duration) -> Request {
+    let request = Request::new(Method::POST, "/new_peer").json(json!({ "expires_in": text(expires_in) }));
+    Request { repeatable: false, ..request }
+}
+
+/// Asks for a lock; with `block_for` the answer comes when it is granted, or when that time is over.
+pub(crate) fn acquire(
+    peer: u64,
+    semaphore: &str,
+    count: u64,
+    expires_in: Option<Duration>,
+    block_for: Option<Duration>,
+) -> Request {
+    let times = [("expires_in", expires_in), ("block_for", block_for)];
+    let query = times.into_iter().filter_map(|(name, time)| Some((name, text(time?)))).collect();
+    let request = Request::new(Method::PUT, lock_path(peer, semaphore)).json(json!(count));
+    Request { query, block_for: block_for.unwrap_or_default(), ..request.semaphore(semaphore) }
+}
+
+/// Moves the peer's expiry.
+pub(crate) fn heartbeat(peer: u64, expires_in: Duration) -> Request {
+    Request::new(Method::PUT, format!("/peers/{peer}")).json(json!({ "expires_in": text(expires_in) }))
+}
+
+/// Brings a peer back that the server forgot, with the locks that it holds and the tokens they had.
+pub(crate) fn restore(
+    peer: u64,
+    acquired: &impl Serialize,
+    expires_in: Duration,
+    tokens: &BTreeMap<String, u64>,
+) -> Request {
+    let mut body = json!({ "expires_in": text(expires_in), "peer_id": peer, "acquired": acquired });
+    if let Some(body) = body.as_object_mut().filter(|_| !tokens.is_empty()) {
+        let tokens = tokens.iter().map(|(name, token)| (name.clone(), json!(token.to_string())));
+        body.insert("tokens".to_owned(), tokens.collect());
+    }
+    Request::new(Method::POST, "/restore").json(body)
+}
+
+/// Ends a peer with all it holds and waits for.
+pub(crate) fn release_peer(peer: u64) -> Request {
+    Request::new(Method::DELETE, format!("/peers/{peer}"))
+}
+
+/// Releases one lock, or withdraws the request for it.
+pub(crate) fn release_lock(peer: u64, semaphore: &str) -> Request {
+    Request::new(Method::DELETE, lock_path(peer, semaphore)).semaphore(semaphore)
+}
+
+/// Asks whether nothing of the peer is pending.
+pub(crate) fn is_acquired(peer: u64) -> Request {
+    Request::new(Method::GET, format!("/peers/{peer}/is_acquired"))
+}
+
+/// Asks what is left of a semaphore.
+pub(crate) fn remainder(semaphore: &str) -> Request {
+    let request = Request::new(Method::GET, "/remainder").semaphore(semaphore);
+    Request { query: vec![("semaphore", semaphore.to_owned())], ..request }
+}
+
+/// Asks for all peers.
+pub(crate) fn list_of_peers() -> Request {
+    Request::new(Method::GET, "/peers/")
+}
+
+/// Checks that a name can stand in the path of a request.
+pub(crate) fn check_name(semaphore: &str) -> Result<(), Error> {
+    if matches!(semaphore, "" | "." | "..") {
+        return Err(Error::Configuration(format!(
+            "the semaphore is {semaphore:?}; a name like \"A\" is needed, and a URL cannot carry this one"
+        )));
+    }
+    Ok(())
+}
+
+fn lock_path(peer: u64, semaphore: &str) -> String {
+    format!("/peers/{peer}/{}", utf8_percent_encode(semaphore, SEGMENT))
+}
+
+fn text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+impl Answer {
+    /// Whether a request for a lock was granted.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.status != StatusCode::ACCEPTED
+    }
+
+    /// Whether a request to end a peer found none.
+    pub(crate) fn says_peer_not_found(&self) -> bool {
+        self.text.trim().trim_matches('"') == "Peer not found"
+    }
+
+    /// The answer if it is a success, else what it means.
+    pub(crate) fn check(self, request: &Request) -> Result<Self, Error> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let status = self.status.as_u16();
+        let message = quote(&self.text);
+        Err(match status {
+            400 | 409 => self.refusal(request),
+            401 | 403 => Error::NotAuthorized { status, message },
+            404 => {
+                let hint =
+                    "no such route; is the URL that of a Throttle server, and is the server recent enough?";
+                Error::Server { what: request.what(), status, message: hint.to_owned() }
+            }
+            _ => Error::Server { what: request.what(), status, message },
+        })
+    }
+
+    fn refusal(self, request: &Request) -> Error {
+        let message = quote(&self.text);
+        if message == "Unknown peer" {
+            Error::UnknownPeer { instance: self.instance }
+        } else if message.starts_with("Unknown semaphore") {
+            Error::UnknownSemaphore { semaphore: request.semaphore.clone().unwrap_or_default() }
+        } else if message.starts_with("Lock can never be acquired.") {
+            Error::CountExceedsMax(message)
+        } else if ["Lock hierarchy violation", "Lock hierachy violation"]
+            .iter()
+            .any(|start| message.starts_with(start))
+        {
+            // Up to 0.5 it was misspelt.
+            Error::HierarchyViolation(message)
+        } else if message.starts_with("The peer already waits") {
+            Error::AlreadyPending(message)
+        } else {
+            Error::Refused { status: self.status.as_u16(), message }
+        }
+    }
+
+    /// Reads the body as JSON.
+    pub(crate) fn parse<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        serde_json::from_str(&self.text).map_err(|error| Error::Server {
+            what: request.what(),
+            status: self.status.as_u16(),
+            message: format!(
+                "the body {:?} was not expected ({error}); is this a Throttle server?",
+                quote(&self.text)
+            ),
+        })
+    }
+}
+
+fn quote(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, text: &str) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            instance: Some("i1".to_owned()),
+            token: None,
+            retry_after: None,
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_segment_of_the_path() {
+        let request = acquire(7, "/& ü", 2, Some(Duration::from_millis(1500)), None);
+        assert_eq!(request.path, "/peers/7/%2F%26%20%C3%BC");
+        assert_eq!(request.query, [("expires_in", "1s 500ms".to_owned())]);
+        assert_eq!(request.json, Some(json!(2)));
+    }
+
+    #[test]
+    fn a_restore_carries_tokens_as_strings() {
+        let locks = BTreeMap::from([("A", 1)]);
+        let tokens = BTreeMap::from([("A".to_owned(), 9_007_199_254_740_993)]);
+        let with = restore(7, &locks, Duration::from_secs(1), &tokens).json.unwrap();
+        assert_eq!(
+            with,
+            json!({"expires_in": "1s", "peer_id": 7, "acquired": {"A": 1}, "tokens": {"A": "9007199254740993"}})
+        );
+        let without = restore(7, &locks, Duration::from_secs(1), &BTreeMap::new()).json.unwrap();
+        assert_eq!(without.get("tokens"), None);
+    }
+
+    #[test]
+    fn refusals_are_told_apart_by_their_words() {
+        let request = acquire(7, "A", 2, None, None);
+        let error = |status, text| answer(status, text).check(&request).unwrap_err();
+        assert!(
+            matches!(error(400, "Unknown peer"), Error::UnknownPeer { instance: Some(id) } if id == "i1")
+        );
+        assert!(
+            matches!(error(400, "Unknown semaphore"), Error::UnknownSemaphore { semaphore } if semaphore == "A")
+        );
+        assert!(matches!(
+            error(409, "Lock can never be acquired. It would block forever"),
+            Error::CountExceedsMax(_)
+        ));
+        assert!(matches!(error(409, "Lock hierarchy violation: …"), Error::HierarchyViolation(_)));
+        assert!(matches!(error(409, "Lock hierachy violation"), Error::HierarchyViolation(_)));
+        assert!(matches!(error(409, "The peer already waits for …"), Error::AlreadyPending(_)));
+        assert!(matches!(error(409, "else"), Error::Refused { status: 409, .. }));
+        assert!(matches!(error(401, ""), Error::NotAuthorized { .. }));
+        assert!(matches!(error(502, "<html>"), Error::Server { status: 502, .. }));
+    }
+
+    #[test]
+    fn a_long_page_is_cut() {
+        let error = answer(500, &"ü".repeat(1000)).check(&list_of_peers()).unwrap_err();
+        assert!(error.to_string().chars().count() < 400);
+    }
+}

@@ -1,0 +1,128 @@
+//! Keeping a lease alive: renew it, bring it back after a restart of the server, or tell that it is lost.
+
+use std::sync::Arc;
+
+use crate::{
+    Error, LossReason,
+    clock::{Moment, now, sleep_until},
+    lease::Lease,
+    protocol,
+    retry::backoff,
+};
+
+/// Renews the lease until it ends, one way or the other. To be called on the background thread.
+pub(crate) fn start(lease: &Arc<Lease>) {
+    let lease = Arc::clone(lease);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = lease.ended.cancelled() => {}
+            () = lease.lost.cancelled() => {}
+            () = keep(&lease) => {}
+            () = expire(&lease) => {}
+        }
+    });
+}
+
+/// Waits until the promised time is over.
+async fn expire(lease: &Lease) {
+    while !lease.deadline().has_passed() {
+        sleep_until(lease.deadline()).await;
+    }
+    lease.loss();
+}
+
+async fn keep(lease: &Arc<Lease>) {
+    loop {
+        renewal_due(lease).await;
+        let mut failures = 0;
+        while renew(lease).await.is_err() {
+            let (first, longest) = lease.retry_delays();
+            tokio::time::sleep(backoff(failures, first, longest)).await;
+            failures += 1;
+        }
+    }
+}
+
+/// Waits for a third of the expiry since the last request that moved it.
+async fn renewal_due(lease: &Lease) {
+    // Jitter, so that holders who began together do not stay together.
+    let interval = (lease.ttl / 3).mul_f64(0.9 + fastrand::f64() / 5.0);
+    loop {
+        let due = lease.confirmed_at() + interval;
+        if due.has_passed() {
+            return;
+        }
+        sleep_until(due).await;
+    }
+}
+
+async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
+    let sent_at = now();
+    let request = protocol::heartbeat(lease.peer, lease.ttl);
+    match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
+        Ok(answer) if lease.moved(answer.instance.as_deref()) => {
+            recover(lease, Doubt::Moved { instance: answer.instance, sent_at }).await
+        }
+        Ok(answer) => {
+            lease.confirm(sent_at, answer.instance);
+            Ok(())
+        }
+        Err(Error::UnknownPeer { instance }) => recover(lease, Doubt::Unknown { instance, sent_at }).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the locks of a peer are in doubt: what the answer to a request said that was sent at `sent_at`.
+pub(crate) enum Doubt {
+    /// The server does not know the peer.
+    Unknown { instance: Option<String>, sent_at: Moment },
+    /// The peer is known, but to a state that did not grant its locks: only a restore tells whether they are
+    /// there, too.
+    Moved { instance: Option<String>, sent_at: Moment },
+}
+
+/// Restores the peer, or finds its locks lost.
+///
+/// Once begun it runs to its end even if nobody waits for it, for a request that was given up may still arrive:
+/// a release has to come after it.
+pub(crate) async fn recover(lease: &Arc<Lease>, doubt: Doubt) -> Result<(), Error> {
+    let lease = Arc::clone(lease);
+    match tokio::spawn(async move { settle(&lease, doubt).await }).await {
+        Ok(outcome) => outcome,
+        // The background thread never cancels it, so it panicked.
+        Err(error) => Err(Error::Thread(error.into())),
+    }
+}
+
+async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
+    let _gate = lease.gate.lock().await;
+    lease.check()?;
+    let (instance, is_settled) = match doubt {
+        Doubt::Unknown { instance, sent_at } => (instance, lease.was_restored_since(sent_at)),
+        Doubt::Moved { instance, sent_at } => {
+            let is_settled = lease.was_restored_since(sent_at) || !lease.moved(instance.as_deref());
+            (instance, is_settled)
+        }
+    };
+    if is_settled || lease.ended.is_cancelled() {
+        return Ok(());
+    }
+    if !lease.may_restore(instance.as_deref()) {
+        let why = "the server ended it (released by an operator, or expired there); it did not start anew";
+        return Err(lease.lose(LossReason::Released, why).into());
+    }
+    let sent_at = now();
+    let (counts, tokens) = lease.holdings();
+    let request = protocol::restore(lease.peer, &counts, lease.ttl, &tokens);
+    match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
+        Ok(answer) => {
+            lease.restored(sent_at, answer.instance);
+            Ok(())
+        }
+        Err(error) if error.is_refusal() => {
+            let why = format!("the server lost its state and did not take it back: {error}");
+            Err(lease.lose(LossReason::NotRestored, &why).into())
+        }
+        Err(error) => Err(error),
+    }
+}

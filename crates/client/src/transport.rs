@@ -1,0 +1,155 @@
+//! Puts requests on the wire: pooled connections, a time limit on every attempt, repeats where they are safe.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{
+    Response,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use rustls::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    clock::{Moment, now},
+    protocol::{Answer, INSTANCE_HEADER, Request, TOKEN_HEADER},
+    retry::Retry,
+    settings::Settings,
+    tls,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than what servers and proxies usually allow, so that they rarely close one in use.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const USER_AGENT: &str = concat!("throttle-client-rust/", env!("CARGO_PKG_VERSION"));
+
+/// The connections to a server that one runtime uses.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) settings: Arc<Settings>,
+    http: reqwest::Client,
+}
+
+/// An answer, and what it took to get it.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    pub(crate) answer: Answer,
+    /// When the request that it answers was sent.
+    pub(crate) sent_at: Moment,
+    /// Whether there was no attempt before.
+    pub(crate) at_first_attempt: bool,
+}
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// No attempt begins after this.
+    pub(crate) until: Moment,
+    /// What a single attempt may take.
+    pub(crate) limit: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(settings: Arc<Settings>, tls: ClientConfig) -> Result<Self, Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
+        Ok(Self { settings, http })
+    }
+
+    /// Sends with the usual effort, and returns the answer if it is a success.
+    pub(crate) async fn call(&self, request: &Request) -> Result<Answer, Error> {
+        let settings = &self.settings;
+        let effort = Effort {
+            until: now() + settings.retry_for + request.block_for,
+            limit: settings.timeout.saturating_add(request.block_for),
+        };
+        Ok(self.exchange(request, effort).await?.answer)
+    }
+
+    /// Sends, repeats where that is safe, and returns the answer if it is a success.
+    pub(crate) async fn exchange(&self, request: &Request, effort: Effort) -> Result<Exchanged, Error> {
+        self.exchange_until(request, effort, &CancellationToken::new()).await
+    }
+
+    /// As `exchange`, but stops after the attempt during which `stop` was cancelled.
+    pub(crate) async fn exchange_until(
+        &self,
+        request: &Request,
+        effort: Effort,
+        stop: &CancellationToken,
+    ) -> Result<Exchanged, Error> {
+        let mut retry = Retry::new(request, effort.until);
+        let mut at_first_attempt = true;
+        loop {
+            let sent_at = now();
+            let (delay, outcome) = match self.attempt(request, effort.limit).await {
+                Ok(answer) => (retry.after_answer(&answer), answer.check(request)),
+                Err(error) => (retry.after_failure(&error), Err(error)),
+            };
+            let answered = || outcome.map(|answer| Exchanged { answer, sent_at, at_first_attempt });
+            let Some(delay) = delay else { return answered() };
+            tokio::select! {
+                () = stop.cancelled() => return answered(),
+                () = tokio::time::sleep(delay) => at_first_attempt = false,
+            }
+        }
+    }
+
+    /// Sends once.
+    pub(crate) async fn attempt(&self, request: &Request, limit: Duration) -> Result<Answer, Error> {
+        let url = format!("{}{}", self.settings.url, request.path);
+        let what = format!("{} {url}", request.method);
+        let mut url = reqwest::Url::parse(&url)
+            .map_err(|error| Error::Configuration(format!("{what}: not a URL ({error})")))?;
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut builder = self.http.request(request.method.clone(), url).timeout(limit);
+        if let Some(token) = self.settings.token()? {
+            builder = builder.bearer_auth(token);
+        }
+        if let Some(json) = &request.json {
+            builder = builder.json(json);
+        }
+        match builder.send().await {
+            Ok(response) => read(response).await.map_err(|error| self.translate(error, what)),
+            Err(error) => Err(self.translate(error, what)),
+        }
+    }
+
+    fn translate(&self, error: reqwest::Error, what: String) -> Error {
+        // The URL is in `what` already.
+        let error = error.without_url();
+        if tls::is_about_certificate(&error) {
+            return Error::CertificateRejected { url: self.settings.url.clone(), source: error.into() };
+        }
+        if error.is_builder() {
+            return Error::Configuration(format!("{what}: the request cannot be sent ({error})"));
+        }
+        Error::Unreachable { what, sent: !error.is_connect(), source: error.into() }
+    }
+}
+
+async fn read(response: Response) -> Result<Answer, reqwest::Error> {
+    let headers = response.headers();
+    Ok(Answer {
+        status: response.status(),
+        instance: text(headers, INSTANCE_HEADER).map(str::to_owned),
+        token: text(headers, TOKEN_HEADER).and_then(|text| text.parse().ok()),
+        retry_after: text(headers, RETRY_AFTER.as_str())
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs),
+        text: response.text().await?,
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,16 @@
+//! The client against a real server process.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and measures time as its user does"
+)]
+
+mod cancellation;
+mod locking;
+mod loss;
+mod low_level;
+mod processes;
+mod support;

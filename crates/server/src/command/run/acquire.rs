@@ -1,0 +1,57 @@
+//! Getting the locks.
+
+use std::time::Duration;
+
+use throttle_client::{AcquireError, Guard};
+
+use super::{arguments::Run, notice::Notice};
+use crate::platform::{Signal, Signals};
+
+/// For how long a server that is out of reach is asked again, where the locks are to be had at once or not at all.
+const RETRY_OF_TRY: Duration = Duration::from_secs(5);
+
+/// Why the command is not run.
+pub(super) enum Failure {
+    /// They were not granted in time.
+    Conflict(String),
+    /// The server is out of reach, or refuses.
+    Unavailable(String),
+    /// A signal came first.
+    Interrupted(Signal),
+}
+
+/// Acquires all locks, or nothing.
+pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Guard, Failure> {
+    let retry_for = arguments.r#try.then_some(RETRY_OF_TRY);
+    let client = arguments.connection.client(retry_for).map_err(|error| unavailable(&error))?;
+    let (first, count) = &arguments.wanted.first;
+    let mut lock = client.lock(first).count(*count).ttl(arguments.ttl);
+    for (name, count) in &arguments.wanted.others {
+        lock = lock.and(name, *count);
+    }
+    if arguments.r#try {
+        lock = lock.try_once();
+    } else if let Some(time) = arguments.wait {
+        lock = lock.wait(time);
+    }
+    let mut notice = Notice::default();
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(Failure::Interrupted(signal)),
+        outcome = lock.acquire() => outcome.map_err(|error| match error {
+            AcquireError::NotAcquired { source: None, .. } => Failure::Conflict(told(&error)),
+            error => unavailable(&error),
+        }),
+        () = notice.keep(&arguments.wanted) => Err(Failure::Unavailable("the notice ended".to_owned())),
+    }
+}
+
+fn unavailable(error: &dyn std::error::Error) -> Failure {
+    Failure::Unavailable(told(error))
+}
+
+/// An error with all that caused it.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,146 @@
+//! The command line of `throttle run`.
+
+use std::{ffi::OsString, time::Duration};
+
+use super::wanted::Wanted;
+use crate::command::connection::Connection;
+
+pub(crate) const LONG_ABOUT: &str = "\
+Runs a command while locks are held.
+
+It waits until the locks are granted, runs the command, and releases them when the command has ended. While the \
+command runs, the locks are renewed. If they are lost, the command is told to end by SIGTERM and then killed: a lock \
+is never lost in silence while the work goes on.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  throttle run --semaphore database -- ./import.sh
+          Wait for a place, then import
+  throttle run --try --semaphore report -- ./nightly-report.sh
+          Only if no other machine is at it
+  throttle run --wait 10m --semaphore licence --count 2 -- make -j4
+          Wait for two licences, but not longer than 10 minutes
+
+The command finds in its environment:
+  THROTTLE_FENCING_TOKEN   the fencing token of the first semaphore; storage that remembers the largest one that it \
+saw can turn down a holder that was overtaken
+  THROTTLE_FENCING_TOKENS  the tokens of all semaphores, as JSON: {\"A\":\"123\",\"B\":\"124\"}
+  THROTTLE_PEER_ID         the id under which the server knows this holder
+
+Exit codes:
+  that of the command; 128 + N if signal N ended it, or if signal N came while it waited for the locks
+  69   the server cannot be reached, or refuses: an unknown semaphore, or a count above its maximum
+  75   the locks were not granted in time (--conflict-exit-code)
+  76   the locks were lost while the command ran (--lost-exit-code)
+  126  the command cannot be executed
+  127  there is no such command
+  2    a wrong command line
+
+Signals: HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to the command's process group. On a terminal the command is \
+in front, so that Ctrl+C and Ctrl+Z reach it; while it is suspended the locks are not renewed, and it goes on only if \
+they are still held then.
+
+What it cannot prevent: if an operator releases the lock or the server loses it, this is noticed at the next renewal \
+(a third of --ttl later at most), and the lock may be another's by then. If throttle run itself is killed by SIGKILL, \
+Linux kills the command, but not what the command started; if throttle run is stopped by SIGSTOP, it can do nothing. \
+The fencing token protects in these cases.";
+
+/// Arguments of `throttle run`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = AFTER_LONG_HELP)]
+pub struct Run {
+    /// The locks.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Give up when they are not granted in this time, such as 10m or 90s [default: wait without end]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Give up when they are not granted at once
+    #[arg(long, conflicts_with = "wait")]
+    pub r#try: bool,
+    /// How long the locks outlive a holder that is out of reach, such as 30s or 5m; at least 1s
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = ttl)]
+    pub ttl: Duration,
+    /// The time between SIGTERM and SIGKILL when the locks are lost; at most a third of --ttl
+    ///
+    /// While renewals fail, SIGTERM is sent this long before the lease ends and SIGKILL at its end at the latest,
+    /// which is before the server gives the locks to another. What is larger than a third of --ttl counts as that.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub grace: Duration,
+    /// The exit code when the locks were not granted in time
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
+    pub conflict_exit_code: u8,
+    /// The exit code when the locks were lost while the command ran
+    #[arg(long, value_name = "CODE", default_value_t = 76)]
+    pub lost_exit_code: u8,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = false, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// The time between SIGTERM and SIGKILL. A third of the lease, until the next renewal, must have passed before
+    /// a lack of renewals can mean anything, and another third leaves time to repeat it.
+    pub fn grace(&self) -> Duration {
+        self.grace.min(self.ttl / 3)
+    }
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if ttl < Duration::from_secs(1) {
+        return Err("less than 1s leaves no time for a renewal".to_owned());
+    }
+    Ok(ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(arguments: &str) -> Result<Run, String> {
+        let all = ["throttle", "run", "-s", "A"].into_iter().chain(arguments.split(' '));
+        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Some(Command::Run(run)) => Ok(*run),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_keeps_its_own_flags() {
+        for arguments in ["-- make -j4 --try -s B -- x", "make -j4 --try -s B -- x"] {
+            let run = parse(arguments).expect(arguments);
+            assert_eq!(run.command, ["make", "-j4", "--try", "-s", "B", "--", "x"]);
+            assert!(!run.r#try);
+            assert_eq!(run.wanted.to_string(), "A");
+        }
+    }
+
+    #[test]
+    fn the_grace_period_fits_into_the_lease() {
+        let grace = |arguments| parse(arguments).expect(arguments).grace();
+        assert_eq!(grace("true"), Duration::from_secs(5));
+        assert_eq!(grace("--ttl 3s true"), Duration::from_secs(1));
+        assert_eq!(grace("--grace 0s true"), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (arguments, expected) in [
+            ("--try --wait 1s true", "cannot be used with"),
+            ("--ttl 999ms true", "less than 1s"),
+            ("--wait soon true", "soon"),
+            ("-E 256 true", "256 is not in"),
+            ("--try", "<COMMAND>"),
+        ] {
+            let error = parse(arguments).expect_err(arguments);
+            assert!(error.contains(expected), "{arguments}: {error}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Unix.
+
+mod child;
+mod disposition;
+mod signals;
+mod system;
+mod terminal;
+
+pub use child::{Change, Child};
+pub use signals::{Signal, Signals};
+pub use system::{raise_open_files, reuse_address, shutdown_signal};

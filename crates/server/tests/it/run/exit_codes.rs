@@ -1,0 +1,64 @@
+use super::{SEMAPHORES, run, run_at};
+use crate::support::{Server, free_port};
+
+#[test]
+fn the_command_s_own_is_passed_on() {
+    let server = Server::start(SEMAPHORES);
+    for (script, expected) in [("true", 0), ("exit 7", 7), ("kill -KILL $$", 137), ("kill -TERM $$", 143)] {
+        let (code, stdout, stderr) = run(&server, &["--semaphore", "A", "--", "sh", "-c", script]).run();
+        assert_eq!((code, &*stdout, &*stderr), (expected, "", ""), "{script}");
+        assert_eq!(server.remainder("A"), 1, "released");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_told_as_by_a_shell() {
+    let server = Server::start(SEMAPHORES);
+    for (command, expected) in
+        [("/no/such/command", 127), ("no-such-command", 127), ("/", 126), ("./file", 126)]
+    {
+        let launch = run(&server, &["--semaphore", "A", command]);
+        std::fs::write(launch.path("file"), "no program").expect("written");
+        let (code, _, stderr) = launch.run();
+        assert_eq!(code, expected, "{stderr}");
+        assert!(stderr.starts_with(&format!("throttle run: {command}: ")), "{stderr}");
+        assert_eq!(server.remainder("A"), 1, "released");
+    }
+}
+
+#[test]
+fn a_lock_that_is_not_granted_in_time() {
+    let server = Server::start(SEMAPHORES);
+    server.holder("A", 1, "1h");
+    for (arguments, expected) in [
+        (&["--try"] as &[_], 75),
+        (&["--wait", "100ms"], 75),
+        (&["--try", "-E", "9"], 9),
+        (&["--try", "--conflict-exit-code", "0"], 0),
+    ] {
+        let all = [&["--semaphore", "A"], arguments, &["--", "echo", "ran"]].concat();
+        let (code, stdout, stderr) = run(&server, &all).run();
+        assert_eq!((code, &*stdout), (expected, ""), "{stderr}");
+        assert!(stderr.contains("was not granted in time"), "{stderr}");
+        server.until_waiting("A", 0);
+    }
+}
+
+#[test]
+fn what_the_server_refuses() {
+    let server = Server::start(SEMAPHORES);
+    for (arguments, expected) in
+        [(&["-s", "Z"] as &[_], "Unknown semaphore \"Z\""), (&["-s", "B", "-n", "4"], "never be acquired")]
+    {
+        let (code, stdout, stderr) = run(&server, &[arguments, &["--", "echo", "ran"]].concat()).run();
+        assert_eq!((code, &*stdout), (69, ""), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn a_server_out_of_reach() {
+    let (code, stdout, stderr) = run_at(free_port(), &["-s", "A", "--try", "echo", "ran"]).run();
+    assert_eq!((code, &*stdout), (69, ""), "{stderr}");
+    assert!(stderr.contains("no connection to the server"), "{stderr}");
+}

@@ -1,0 +1,95 @@
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustix::process::Signal;
+
+use super::{SEMAPHORES, proxy::Proxy, run, run_at};
+use crate::support::Server;
+
+/// Writes its peer id, then runs until it is killed, or for so long that nobody could overlook it.
+const STUBBORN: &str = "trap '' TERM; echo $THROTTLE_PEER_ID; i=0
+    while [ $i -lt 600 ]; do sleep 0.05; i=$((i + 1)); done; echo survived";
+
+fn peer(line: &str) -> u64 {
+    line.parse().expect("an id")
+}
+
+#[test]
+fn an_operator_releases_the_lock() {
+    let server = Server::start(SEMAPHORES);
+    let script = "trap 'echo told; kill $!; exit 0' TERM; sleep 60 & echo $THROTTLE_PEER_ID; wait";
+    for (arguments, code) in [(&[] as &[_], 76), (&["--lost-exit-code", "3"], 3)] {
+        let all = [&["-s", "A", "--ttl", "1s"], arguments, &["--", "sh", "-c", script]].concat();
+        let mut process = run(&server, &all).start();
+        let peer = peer(&process.stdout.line(""));
+        server.delete(&format!("/peers/{peer}")).is(200, "\"Peer released\"");
+        process.stdout.line("told");
+        assert_eq!(process.wait().code(), Some(code));
+        process.stderr.line("throttle run: lost the lock on \"A\"");
+    }
+}
+
+#[test]
+fn a_command_that_ignores_sigterm_is_killed_with_its_children() {
+    let server = Server::start(SEMAPHORES);
+    let script = format!("({STUBBORN}) & {STUBBORN}");
+    let leader_obeys = format!("({STUBBORN}) & sleep 60");
+    for script in [script, leader_obeys] {
+        let arguments = ["-s", "A", "--ttl", "1s", "--grace", "100ms", "--", "sh", "-c", &script];
+        let mut process = run(&server, &arguments).start();
+        let peer = peer(&process.stdout.line(""));
+        server.delete(&format!("/peers/{peer}")).is(200, "\"Peer released\"");
+        assert_eq!(process.wait().code(), Some(76));
+        // This waits for the end of all who could write.
+        assert!(!process.stdout.all().iter().any(|line| line == "survived"));
+    }
+}
+
+#[test]
+fn a_loss_that_nobody_could_notice_in_time_is_told_at_the_end() {
+    let server = Server::start(SEMAPHORES);
+    let mut process =
+        run(&server, &["-s", "A", "--ttl", "1h", "--", "sh", "-c", "echo $THROTTLE_PEER_ID; read x"])
+            .stdin(std::process::Stdio::piped())
+            .start();
+    let peer = peer(&process.stdout.line(""));
+    server.delete(&format!("/peers/{peer}")).is(200, "\"Peer released\"");
+    process.close_stdin();
+    assert_eq!(process.wait().code(), Some(76));
+}
+
+#[test]
+fn when_the_network_fails_it_is_dead_before_another_holds_the_lock() {
+    let server = Server::start(SEMAPHORES);
+    let proxy = Proxy::to(server.port);
+    let script = "trap '' TERM; echo ready; while :; do date +%s%N >> times; sleep 0.01; done";
+    let launch = run_at(proxy.port, &["-s", "A", "--ttl", "6s", "--", "sh", "-c", script]);
+    let times = launch.path("times");
+    let mut process = launch.start();
+    process.stdout.line("ready");
+    let other = server.peer("1h");
+    let mut waiting = server.wait_for(other, "A", "block_for=1h");
+    proxy.cut();
+    assert_eq!(waiting.answer().status, 200);
+    let granted = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+    assert_eq!(process.wait().code(), Some(76));
+    let times = fs::read_to_string(times).expect("text");
+    let last: u128 = times.lines().next_back().expect("a line").parse().expect("nanoseconds");
+    assert!(last < granted, "written {} ms after the grant", last.saturating_sub(granted) / 1_000_000);
+    process.stderr.line("no renewal reached the server");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_command_dies_with_throttle_run() {
+    let server = Server::start(SEMAPHORES);
+    let mut process = run(&server, &["-s", "A", "--ttl", "1s", "--", "sh", "-c", STUBBORN]).start();
+    process.stdout.line("");
+    let other = server.peer("1h");
+    let mut waiting = server.wait_for(other, "A", "block_for=1h");
+    process.signal(Signal::KILL);
+    assert!(!process.stdout.all().iter().any(|line| line == "survived"));
+    assert_eq!(waiting.answer().status, 200);
+}

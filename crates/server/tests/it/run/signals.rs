@@ -1,0 +1,78 @@
+use rustix::process::Signal;
+
+use super::{SEMAPHORES, run};
+use crate::support::Server;
+
+#[test]
+fn each_is_passed_on_and_the_command_decides() {
+    let server = Server::start(SEMAPHORES);
+    for (signal, name) in [
+        (Signal::HUP, "HUP"),
+        (Signal::INT, "INT"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::TERM, "TERM"),
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+    ] {
+        let script = format!("trap 'echo got {name}; kill $!; exit 5' {name}; sleep 60 & echo ready; wait");
+        let mut process = run(&server, &["-s", "A", "--", "sh", "-c", &script]).start();
+        process.stdout.line("ready");
+        process.signal(signal);
+        process.stdout.line(&format!("got {name}"));
+        assert_eq!(process.wait().code(), Some(5), "{name}");
+        assert_eq!(server.remainder("A"), 1);
+    }
+}
+
+#[test]
+fn the_whole_group_gets_them() {
+    let server = Server::start(SEMAPHORES);
+    let script = "trap 'echo leader; exit 5' TERM
+        sh -c 'trap \"echo background; exit\" TERM; echo ready; sleep 60 & wait' &
+        wait; wait";
+    let mut process = run(&server, &["-s", "A", "--", "sh", "-c", script]).start();
+    process.stdout.line("ready");
+    process.signal(Signal::TERM);
+    process.stdout.line("background");
+    process.stdout.line("leader");
+    assert_eq!(process.wait().code(), Some(5));
+}
+
+#[test]
+fn processes_left_behind_are_told_of() {
+    let server = Server::start(SEMAPHORES);
+    // It ends when its standard input does, which is when the test drops the other end.
+    let (held, input) = std::io::pipe().map(|(read, write)| (write, read)).expect("a pipe");
+    let launch = run(&server, &["-s", "A", "--", "sh", "-c", "exec 3<&0; cat <&3 >/dev/null 2>&1 & exit 3"]);
+    let mut process = launch.stdin(input).start();
+    assert_eq!(process.wait().code(), Some(3));
+    process.stderr.line("left processes behind");
+    assert_eq!(server.remainder("A"), 1);
+    drop(held);
+}
+
+#[test]
+fn while_waiting_it_withdraws_and_runs_nothing() {
+    let server = Server::start(SEMAPHORES);
+    server.holder("A", 1, "1h");
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mut process = run(&server, &["-s", "A", "--", "echo", "ran"]).start();
+        server.until_waiting("A", 1);
+        process.signal(signal);
+        assert_eq!(process.wait().code(), Some(code));
+        assert_eq!((process.stdout.all(), process.stderr.all()), (vec![], vec![]));
+        server.until_waiting("A", 0);
+    }
+}
+
+#[test]
+fn what_was_ignored_stays_ignored() {
+    let server = Server::start(SEMAPHORES);
+    // As under nohup. The command would end by the signal that it sends itself.
+    let throttle = env!("CARGO_BIN_EXE_throttle");
+    let status = std::process::Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" run -s A -- sh -c 'kill -HUP $$; exit 4'", throttle])
+        .env("THROTTLE_URL", format!("http://127.0.0.1:{}", server.port))
+        .status();
+    assert_eq!(status.expect("ended").code(), Some(4));
+}

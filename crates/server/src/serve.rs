@@ -76,6 +76,12 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let reload_signal = platform::on_reload_signal(move || {
+        let reloader = reloader.clone();
+        // It reads a file.
+        tokio::task::spawn_blocking(move || reloader.reload_and_log());
+    })
+    .map_err(|error| format!("Signals cannot be received: {error}"))?;
     let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
     let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
     info!("Listening on http://{}", listener.local_addr()?);
@@ -91,6 +97,7 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
         let engine = engine.clone();
         async move { engine.run_event_feed().await }
     });
+    let reloads = tokio::spawn(reload_signal);
     let shutdown = async {
         asked_to_stop.await;
         info!("Shutting down.");
@@ -99,5 +106,6 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
     deadlines.abort();
     feed.abort();
+    reloads.abort();
     Ok(())
 }

@@ -1,10 +1,10 @@
 use std::{ops::RangeInclusive, time::Duration};
 
+use throttle_core::Deadlock;
 use toml::{
     Spanned,
     de::{DeString, DeValue},
 };
-use throttle_core::Deadlock;
 use tracing::level_filters::LevelFilter;
 
 use super::{
@@ -29,8 +29,7 @@ const LEVELS: &[(&str, LevelFilter)] = &[
     ("OFF", LevelFilter::OFF),
 ];
 
-const DEADLOCK: &[(&str, Deadlock)] =
-    &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
+const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
 pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
     top.only(&[
@@ -75,7 +74,10 @@ fn semaphore<'a>(
         return Err(parent.source().error(key.span().start, message));
     }
     if name.matches('*').count() > 1 {
-        let message = format!("{}: a pattern has one `*`, which stands for any run of characters.", parent.name_of(name));
+        let message = format!(
+            "{}: a pattern has one `*`, which stands for any run of characters.",
+            parent.name_of(name)
+        );
         return Err(parent.source().error(key.span().start, message));
     }
     match value.get_ref() {

@@ -1,6 +1,8 @@
 //! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
 
-use throttle_core::{Core, HolderView, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token, UnknownSemaphore};
+use throttle_core::{
+    Core, HolderView, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token, UnknownSemaphore,
+};
 
 use super::handle::Engine;
 use crate::reload::Difference;
@@ -96,7 +98,12 @@ impl Engine {
         look: impl FnOnce(SemaphoreView<'_>) -> R,
     ) -> Result<R, UnknownSemaphore> {
         self.with(|shared, now| {
-            let spec = change(shared.core.semaphore(name)?.spec());
+            // A member of a pattern may be changed before anybody uses it.
+            let spec = match (shared.core.semaphore(name), shared.core.pattern_of(name)) {
+                (Err(_), Some((_, spec))) => spec,
+                (seen, _) => seen?.spec(),
+            };
+            let spec = change(spec);
             shared.core.set_semaphore(now, name, spec);
             shared.core.semaphore(name).map(look)
         })

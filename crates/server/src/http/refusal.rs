@@ -1,6 +1,8 @@
 //! Why a request is refused, before any dialect puts it into its words.
 
-use throttle_core::{AcquireError, LimitReached, Link, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore};
+use throttle_core::{
+    AcquireError, LimitReached, Link, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore,
+};
 
 use crate::{
     engine::{AcquireRefusal, KeyReused, SessionRefusal, TooManyBlocked},
@@ -142,11 +144,14 @@ impl From<SessionRefusal> for Refusal {
 
 /// Who waits for whom, in words.
 fn circle(chain: &[Link]) -> String {
-    let steps: Vec<String> = chain.iter().map(|link| {
-        let Link { peer, semaphore, blocker, is_holder } = link;
-        let is = if *is_holder { "is held by" } else { "is asked for further ahead by" };
-        format!("peer {peer} waits for {semaphore:?}, which {is} peer {blocker}")
-    }).collect();
+    let steps: Vec<String> = chain
+        .iter()
+        .map(|link| {
+            let Link { peer, semaphore, blocker, is_holder } = link;
+            let is = if *is_holder { "is held by" } else { "is asked for further ahead by" };
+            format!("peer {peer} waits for {semaphore:?}, which {is} peer {blocker}")
+        })
+        .collect();
     steps.join("; ")
 }
 

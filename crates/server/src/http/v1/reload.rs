@@ -90,9 +90,7 @@ pub(super) async fn reload(State(app): State<Arc<App>>) -> Answer {
     let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
     match reloaded {
         Ok(Ok(difference)) => Ok(Json(DifferenceBody::from(difference)).into_response()),
-        Ok(Err(error)) => {
-            Err(Problem::new(Code::InvalidConfiguration, format!("Nothing changed. {error}")))
-        }
+        Ok(Err(error)) => Err(Problem::new(Code::InvalidConfiguration, format!("Nothing changed. {error}"))),
         Err(_) => Err(Problem::new(Code::Unavailable, "The server is about to stop.")),
     }
 }

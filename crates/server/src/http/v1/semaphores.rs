@@ -21,12 +21,10 @@ use super::{
         Deadlock, Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length,
     },
 };
-use crate::{
-    http::{
-        App,
-        extract::{self, PathOf},
-        refusal::Refusal,
-    },
+use crate::http::{
+    App,
+    extract::{self, PathOf},
+    refusal::Refusal,
 };
 
 /// The longest name of a semaphore that a request makes, in characters.

@@ -38,7 +38,11 @@ fn renewed_and_gone() {
         json!({"renewed": 2, "gone": [ended, ended]})
     );
     // However JSON may write a string.
-    let escaped: String = live[0].chars().map(|digit| format!("\\u{:04x}", u32::from(digit))).collect();
+    let escaped: String = live[0]
+        .chars()
+        .flat_map(|digit| format!("\\u{:04x}", u32::from(digit)).into_bytes())
+        .map(char::from)
+        .collect();
     let body = format!(r#"{{"peers":["{escaped}"],"expires_in":"1m"}}"#);
     assert_eq!(server.post(PATH, &body).shape(200), json!({"renewed": 1, "gone": []}));
 }

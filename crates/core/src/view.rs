@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    error::{UnknownPeer, UnknownSemaphore},
+    error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     names::{Labels, Name, PeerId, Token},
     peer::{Held, Peer, Request},
     queue::{Rank, Waiter},
@@ -20,6 +20,15 @@ impl Core {
     /// How many peers live.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
+    }
+
+    /// Whether one more semaphore may be made.
+    ///
+    /// # Errors
+    ///
+    /// If there are as many as the limit allows.
+    pub fn check_room_for_semaphore(&self) -> Result<(), LimitReached> {
+        self.check_room(Resource::Semaphores, self.semaphores.len() + 1)
     }
 
     /// One peer.

@@ -1,7 +1,8 @@
 //! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
 
 use throttle_core::{
-    Core, HolderView, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token, UnknownSemaphore,
+    Core, HolderView, LimitReached, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
+    UnknownSemaphore,
 };
 
 use super::handle::Engine;
@@ -19,6 +20,15 @@ pub struct PeerPage<R> {
     pub items: Vec<R>,
     /// Where the next page begins, if there may be more.
     pub next: Option<usize>,
+}
+
+/// Why a semaphore was not set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetRefusal {
+    /// There are as many as there may be.
+    Limit(LimitReached),
+    /// There is none of that name.
+    Unknown(UnknownSemaphore),
 }
 
 impl Engine {
@@ -82,11 +92,15 @@ impl Engine {
         name: &str,
         spec: Spec,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
-    ) -> Result<(bool, R), UnknownSemaphore> {
+    ) -> Result<(bool, R), SetRefusal> {
         self.with(|shared, now| {
             let is_new = shared.core.semaphore(name).is_err();
+            if is_new {
+                shared.core.check_room_for_semaphore().map_err(SetRefusal::Limit)?;
+            }
             shared.core.set_semaphore(now, name, spec);
-            shared.core.semaphore(name).map(|seen| (is_new, look(seen)))
+            let seen = shared.core.semaphore(name).map_err(SetRefusal::Unknown)?;
+            Ok((is_new, look(seen)))
         })
     }
 
@@ -96,16 +110,18 @@ impl Engine {
         name: &str,
         change: impl FnOnce(Spec) -> Spec,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
-    ) -> Result<R, UnknownSemaphore> {
+    ) -> Result<R, SetRefusal> {
         self.with(|shared, now| {
             // A member of a pattern may be changed before anybody uses it.
             let spec = match (shared.core.semaphore(name), shared.core.pattern_of(name)) {
-                (Err(_), Some((_, spec))) => spec,
-                (seen, _) => seen?.spec(),
+                (Err(_), Some((_, spec))) => {
+                    shared.core.check_room_for_semaphore().map_err(SetRefusal::Limit)?;
+                    spec
+                }
+                (seen, _) => seen.map_err(SetRefusal::Unknown)?.spec(),
             };
-            let spec = change(spec);
-            shared.core.set_semaphore(now, name, spec);
-            shared.core.semaphore(name).map(look)
+            shared.core.set_semaphore(now, name, change(spec));
+            shared.core.semaphore(name).map(look).map_err(SetRefusal::Unknown)
         })
     }
 

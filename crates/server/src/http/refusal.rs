@@ -5,7 +5,7 @@ use throttle_core::{
 };
 
 use crate::{
-    engine::{AcquireRefusal, KeyReused, SessionRefusal, TooManyBlocked},
+    engine::{AcquireRefusal, KeyReused, SessionRefusal, SetRefusal, TooManyBlocked},
     net::BodyError,
 };
 
@@ -57,6 +57,15 @@ impl From<UnknownPeer> for Refusal {
 impl From<UnknownSemaphore> for Refusal {
     fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
         Self::UnknownSemaphore(name.to_string())
+    }
+}
+
+impl From<SetRefusal> for Refusal {
+    fn from(refusal: SetRefusal) -> Self {
+        match refusal {
+            SetRefusal::Limit(limit) => limit.into(),
+            SetRefusal::Unknown(unknown) => unknown.into(),
+        }
     }
 }
 

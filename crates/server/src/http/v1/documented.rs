@@ -146,7 +146,7 @@ problems! {
     ListSemaphores: InvalidRequest;
     GetSemaphore: InvalidRequest UnknownSemaphore;
     SetSemaphore: InvalidRequest RequestTimeout TooLarge UnsupportedMediaType LimitReached;
-    ChangeSemaphore: InvalidRequest UnknownSemaphore RequestTimeout TooLarge UnsupportedMediaType;
+    ChangeSemaphore: InvalidRequest UnknownSemaphore RequestTimeout TooLarge UnsupportedMediaType LimitReached;
     RemoveSemaphore: InvalidRequest UnknownSemaphore InUse;
     CheckToken: InvalidRequest UnknownSemaphore TokenGone;
     RenewMany: InvalidRequest RequestTimeout TooLarge UnsupportedMediaType;

@@ -171,3 +171,16 @@ fn removed() {
     let peer = server.get(&format!("/v1/peers/{holder}")).shape(200);
     assert_eq!((id(&peer), &peer["locks"]), (holder, &json!([])));
 }
+
+#[test]
+fn their_number_has_a_bound() {
+    let server = Server::start("[semaphores]\nA = 1\n'p/*' = 1\n[limits]\nsemaphores = 2");
+    server.put("/v1/semaphores/B", r#"{"max": 1}"#).shape(201);
+    server.put("/v1/semaphores/C", r#"{"max": 1}"#).problem(429, "limit_reached");
+    server.ask("PATCH", "/v1/semaphores/p%2Fa", r#"{"max": 1}"#).problem(429, "limit_reached");
+    let peer = server.peer("5m");
+    assert_eq!(server.lock(peer, "p%2Fa", 1).status, 503, "the older dialects have their own word for it");
+    server.put("/v1/semaphores/B", r#"{"max": 2}"#).shape(200);
+    server.delete("/v1/semaphores/B").is(204, "");
+    assert_eq!(server.lock(peer, "p%2Fa", 1).status, 200);
+}

@@ -1,6 +1,7 @@
 //! Each rule of the contract by examples, with its exact events, in virtual time.
 
 mod deadlock;
+mod estimate;
 mod hierarchy;
 mod lease;
 mod limits;

@@ -273,3 +273,17 @@ fn a_stop_answers_those_who_wait() {
         assert_eq!(blocked.answer().shape(202)["pending"]["position"], 1);
     }
 }
+
+#[test]
+fn a_wait_is_estimated_from_how_long_locks_were_held() {
+    let server = Server::start("[semaphores]\nA = 1");
+    let ask = |status| server.post("/v1/locks", r#"{"locks": {"A": 1}, "expires_in": "5m"}"#).shape(status);
+    let first = ask(201);
+    assert_eq!(ask(202)["pending"]["estimated_wait"], Value::Null, "nothing to go by yet");
+    server.delete(&format!("/v1/peers/{}", id(&first))).is(204, "");
+    let pending = ask(202)["pending"].clone();
+    let estimate = pending["estimated_wait"].as_str().expect("an estimate");
+    assert!(humantime::parse_duration(estimate).is_ok(), "{estimate}");
+    let queue = server.get("/v1/semaphores/A").shape(200)["queue"].clone();
+    assert_eq!(queue[0]["estimated_wait"], pending["estimated_wait"]);
+}

@@ -30,8 +30,8 @@ pub(crate) struct Model {
     pub(crate) peers: Vec<ModelPeer>,
     cooling: Vec<(String, i64, Time)>,
     sequence: u64,
-    /// Every grant so far, per semaphore: peer and count.
-    pub(crate) grants: BTreeMap<String, Vec<(PeerId, i64)>>,
+    /// Every grant so far, per semaphore: when, to whom, and the count.
+    pub(crate) grants: BTreeMap<String, Vec<(Time, PeerId, i64)>>,
 }
 
 impl Model {
@@ -163,7 +163,7 @@ impl Model {
     fn give(&mut self, id: PeerId, parts: &BTreeMap<String, i64>) {
         let now = self.now;
         for (semaphore, count) in parts {
-            self.grants.entry(semaphore.clone()).or_default().push((id, *count));
+            self.grants.entry(semaphore.clone()).or_default().push((now, id, *count));
         }
         let Some(peer) = self.peer_mut(id) else { return };
         peer.pending = None;

@@ -295,6 +295,8 @@ impl Model {
         let now = self.now;
         let peer = self.peer_mut(id).expect("just made");
         peer.locks.extend(locks.iter().map(|&(semaphore, count)| (semaphore.to_owned(), (count, now))));
+        // Who led on a semaphore may not fit there any more, and so holds up nobody below.
+        self.grant();
         Ok(())
     }
 

@@ -97,8 +97,8 @@ impl Core {
 
     /// A semaphore that is about to go takes no new requests.
     fn check_leaving(&self, peer: PeerId, parts: &[Part]) -> Result<(), UnknownSemaphore> {
-        let slot = self.slot_of(peer).ok();
-        let is_new = |part: &Part| slot.is_none_or(|slot| self.count_of(slot, part.semaphore).is_none());
+        let count_of = |part: &Part| self.count_of(self.slot_of(peer).ok()?, part.semaphore);
+        let is_new = |part: &Part| count_of(part).is_none();
         let leaving = parts.iter().find(|part| self.semaphores[part.semaphore].is_leaving && is_new(part));
         leaving.map_or(Ok(()), |part| Err(UnknownSemaphore(self.name_of(part.semaphore))))
     }

@@ -16,14 +16,18 @@ impl Core {
     ///
     /// A grant over several semaphores makes another waiter first in each of them, so they are looked at
     /// again. Higher levels come first, since who leads there decides who is held up below
-    /// (see [`Core::set_marks`]).
+    /// (see [`Core::set_marks`]); so a request is granted only when its lowest level has its turn.
     pub(crate) fn grant_touched(&mut self, now: Time) {
         while let Some((.., semaphore)) = self.touched.pop() {
-            if let Some(peer) = self.next_grant(semaphore) {
+            let next = self.next_grant(semaphore);
+            if let Some((peer, None)) = next {
                 self.touch(semaphore);
                 self.grant_pending(now, peer);
             } else if self.semaphores.contains(semaphore) {
                 self.appoint_leader(semaphore);
+                if let Some((_, Some(below))) = next {
+                    self.touch(below);
+                }
                 if self.semaphores[semaphore].may_vanish() {
                     self.drop_semaphore(semaphore);
                 }
@@ -31,14 +35,18 @@ impl Core {
         }
     }
 
-    /// The peer whose request is next in line on this semaphore, if it can be granted now.
-    fn next_grant(&self, semaphore: usize) -> Option<usize> {
+    /// The peer whose request is next in line on this semaphore, if it can be granted now; and the lower
+    /// semaphore, if any, that has to be looked at before.
+    fn next_grant(&self, semaphore: usize) -> Option<(usize, Option<usize>)> {
         // It was removed by the same command that touched it: nobody is left to look at.
         let on = self.semaphores.get(semaphore)?;
         let first = on.queue.first(on.spec.max)?;
         let request = self.peers[first.peer].pending.as_ref()?;
         let ready = request.parts.iter().all(|part| self.is_ready(request.rank, *part));
-        ready.then_some(first.peer)
+        let level = |part: &Part| self.semaphores[part.semaphore].spec.level;
+        let lowest = request.parts.iter().min_by_key(|part| level(part))?;
+        let below = (level(lowest) < on.spec.level).then_some(lowest.semaphore);
+        ready.then_some((first.peer, below))
     }
 
     /// Whether a waiting request is first on one of its semaphores and fits there.

@@ -146,9 +146,14 @@ impl Model {
     pub(crate) fn grant(&mut self) {
         let mut semaphores: Vec<_> = self.semaphores.iter().collect();
         semaphores.sort_by_key(|(name, spec)| (Reverse(spec.level), *name));
-        let next = semaphores.iter().find_map(|(name, _)| {
+        // A request has its turn with its lowest level.
+        let lowest =
+            |request: &ModelRequest| request.parts.keys().map(|name| self.semaphores[name].level).min();
+        let next = semaphores.iter().find_map(|(name, spec)| {
             let waiting = self.peers.iter().filter_map(|peer| Some((peer.pending.as_ref()?, peer.id)));
-            let mut on_it = waiting.filter(|(request, _)| request.parts.contains_key(*name));
+            let mut on_it = waiting.filter(|(request, _)| {
+                request.parts.contains_key(*name) && lowest(request) == Some(spec.level)
+            });
             on_it.find(|(request, _)| self.can_grant(request))
         });
         if let Some((request, id)) = next {

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::{
     documented::{self, DurationText},
     problem::Answer,
+    read,
     shapes::Digits,
 };
 use crate::http::{App, extract};
@@ -46,11 +47,12 @@ pub(super) struct Renewed {
     #[schema(example = 1)]
     renewed: usize,
     /// Those that expired or were released: they hold nothing any more.
-    gone: Vec<Digits>,
+    #[schema(value_type = Vec<Digits>)]
+    gone: Vec<String>,
 }
 
-/// A peer's id, read without a copy of its digits.
-struct Id(PeerId);
+/// A peer's id, read without a copy of its digits; those of a number beyond 64 bits, which was never given.
+struct Id(Result<PeerId, String>);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -64,8 +66,9 @@ impl<'de> Deserialize<'de> for Id {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Id, E> {
-                let id = text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
-                Ok(Id(PeerId(id)))
+                let number = read::digits(text, "the id of a peer");
+                let number = number.map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+                Ok(Id(number.map(PeerId).ok_or_else(|| text.to_owned())))
             }
         }
 
@@ -90,9 +93,15 @@ pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answ
     extract::check_json(&parts.headers)?;
     let body: HeartbeatsBody = extract::parse(&bytes, EXAMPLE)?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
-    let peers: Vec<PeerId> = body.peers.into_iter().map(|Id(peer)| peer).collect();
-    let gone = app.engine.heartbeats(&peers, expires_in).await;
-    let renewed = peers.len() - gone.len();
-    let gone = gone.into_iter().map(|peer| Digits(peer.0)).collect();
+    let (mut peers, mut gone) = (Vec::with_capacity(body.peers.len()), Vec::new());
+    for Id(peer) in body.peers {
+        match peer {
+            Ok(peer) => peers.push(peer),
+            Err(digits) => gone.push(digits),
+        }
+    }
+    let unknown = app.engine.heartbeats(&peers, expires_in).await;
+    let renewed = peers.len() - unknown.len();
+    gone.extend(unknown.iter().map(PeerId::to_string));
     Ok(Json(Renewed { renewed, gone }).into_response())
 }

@@ -97,7 +97,7 @@ fn wrong_bodies() {
         (r#"["-1"]"#, "\"-1\""),
         (r#"["1.5"]"#, "\"1.5\""),
         (r#"[" 7"]"#, "\" 7\""),
-        (r#"["18446744073709551616"]"#, "\"18446744073709551616\""),
+        (r#"["184467440737095516160"]"#, "\"184467440737095516160\""),
         ("[7]", "integer `7`, expected the id of a peer: a string of digits"),
         ("[null]", "null"),
         (r#"[["7"]]"#, "sequence"),
@@ -130,4 +130,11 @@ fn wrong_bodies() {
     client.send(format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}"));
     client.answer().problem(415, "unsupported_media_type");
     server.get(PATH).problem(405, "method_not_allowed");
+}
+
+#[test]
+fn a_number_that_no_peer_can_have_is_gone() {
+    let server = Server::start("");
+    let body = r#"{"expires_in": "5m", "peers": ["18446744073709551616"]}"#;
+    assert_eq!(server.post(PATH, body).shape(200), json!({"renewed": 0, "gone": ["18446744073709551616"]}));
 }

@@ -118,6 +118,41 @@ pub(crate) fn release(out: &mut Vec<u8>, peer: u64, semaphore: &str) {
     push(out, "DELETE", format_args!("/peers/{peer}/{semaphore}"), NO_BODY);
 }
 
+/// `POST /v1/peers/{id}/heartbeat`, for an hour.
+pub(crate) fn v1_heartbeat(out: &mut Vec<u8>, peer: u64) {
+    push(out, "POST", format_args!("/v1/peers/{peer}/heartbeat"), EXPIRES);
+}
+
+/// `POST /v1/heartbeats` for these peers, for an hour.
+pub(crate) fn v1_heartbeats(out: &mut Vec<u8>, peers: impl Iterator<Item = u64>) {
+    let ids: Vec<_> = peers.map(|peer| format!("\"{peer}\"")).collect();
+    body(
+        out,
+        "POST",
+        format_args!("/v1/heartbeats"),
+        &format!(r#"{{"expires_in":"1h","peers":[{}]}}"#, ids.join(",")),
+    );
+}
+
+/// `PUT /v1/peers/{id}/locks` with a count of one.
+pub(crate) fn v1_acquire(out: &mut Vec<u8>, peer: u64, semaphore: &str) {
+    body(out, "PUT", format_args!("/v1/peers/{peer}/locks"), &format!(r#"{{"locks":{{"{semaphore}":1}}}}"#));
+}
+
+/// `DELETE /v1/peers/{id}/locks/{semaphore}`.
+pub(crate) fn v1_release(out: &mut Vec<u8>, peer: u64, semaphore: &str) {
+    push(out, "DELETE", format_args!("/v1/peers/{peer}/locks/{semaphore}"), NO_BODY);
+}
+
+/// Appends a request with a body of JSON.
+fn body(out: &mut Vec<u8>, method: &str, target: std::fmt::Arguments<'_>, body: &str) {
+    let tail = format!(
+        " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    push(out, method, target, &tail);
+}
+
 /// `GET` of a fixed path.
 pub(crate) fn get(out: &mut Vec<u8>, path: &str) {
     push(out, "GET", format_args!("{path}"), NO_BODY);

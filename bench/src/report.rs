@@ -8,6 +8,9 @@ use crate::rows::ROWS;
 use crate::stats::Spread;
 use crate::{Options, Result, engine, handover, throughput};
 
+/// A row with a smaller ratio to the other server is slower beyond noise.
+const NO_SLOWER: f64 = 0.9;
+
 /// All that was measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
@@ -127,6 +130,7 @@ impl Report {
             text += &machine.load();
         }
         self.rate_table(&mut text);
+        self.comparison(&mut text);
         self.handover_table(&mut text);
         self.memory_tables(&mut text);
         self.engine_table(&mut text);
@@ -183,6 +187,37 @@ impl Report {
         table.print(text);
         for row in ROWS.iter().filter(|row| self.rates.iter().any(|line| line.row == row.name)) {
             text.extend([row.name, ": ", row.about, ".\n"]);
+        }
+    }
+
+    /// Each row beside the same row of the other server.
+    fn comparison(&self, text: &mut String) {
+        let mut table = Table::new(&[
+            "Beside the other",
+            "idle peers",
+            "per second",
+            "other",
+            "ratio",
+            "",
+            "by server us",
+        ]);
+        let mut is_empty = true;
+        for line in &self.rates {
+            let (Some(ratio), Some(other)) = (line.vs_other, line.other_rate) else { continue };
+            is_empty = false;
+            let verdict = if ratio.median >= NO_SLOWER { "" } else { "SLOWER" };
+            table.row([
+                line.row.to_owned(),
+                count(line.idle_peers),
+                count(line.rate.median as usize),
+                count(other.median as usize),
+                format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max),
+                verdict.to_owned(),
+                line.work_vs_other.map_or_else(|| "-".into(), |work| format!("{:.2}", work.median)),
+            ]);
+        }
+        if !is_empty {
+            table.print(text);
         }
     }
 
@@ -417,6 +452,8 @@ mod tests {
             vs_empty: vs_empty.map(spread),
             vs_bare: vs_bare.map(spread),
             vs_other: None,
+            work_vs_other: None,
+            other_rate: None,
             work_vs_empty: None,
             work_vs_bare: None,
             server_us: None,

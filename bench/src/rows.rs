@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     /// What one operation is.
     pub(crate) about: &'static str,
-    /// Whether it needs `/v1`, which servers of the old dialect do not have.
+    /// Whether it needs `/v1`, which older servers do not have.
     pub(crate) v1: bool,
     /// The script for the connection of that number.
     pub(crate) script: fn(&Rc<Peers>, usize) -> Box<dyn Script>,
@@ -67,7 +67,7 @@ pub(crate) const ROWS: &[Row] = &[
         about: "PUT and DELETE /peers/{id}/{semaphore}: a lock acquired and released, free of contention",
         v1: false,
         script: |peers, connection| {
-            Box::new(Cycle { peer: peers.own(connection), held: false, asked: false })
+            Box::new(Cycle { peer: peers.own(connection), v1: false, held: false, asked: false })
         },
     },
     Row {
@@ -76,7 +76,60 @@ pub(crate) const ROWS: &[Row] = &[
         v1: false,
         script: |peers, connection| Box::new(Session::new(peers, connection)),
     },
+    Row {
+        name: "v1-heartbeat",
+        about: "POST /v1/peers/{id}/heartbeat, each connection for a peer of its own",
+        v1: true,
+        script: |peers, connection| {
+            let mut request = Vec::new();
+            http::v1_heartbeat(&mut request, peers.own(connection));
+            Box::new(Fixed { request, operations: 1 })
+        },
+    },
+    Row {
+        name: "v1-cycle",
+        about: "PUT /v1/peers/{id}/locks and DELETE /v1/peers/{id}/locks/{semaphore}, free of contention",
+        v1: true,
+        script: |peers, connection| {
+            Box::new(Cycle { peer: peers.own(connection), v1: true, held: false, asked: false })
+        },
+    },
+    Row {
+        name: "heartbeats",
+        about: "POST /v1/heartbeats for 1,000 peers at once; counted are peers",
+        v1: true,
+        script: |peers, connection| Box::new(batch(peers, connection)),
+    },
 ];
+
+/// How many peers one request of the row `heartbeats` is for.
+const BATCH: usize = 1000;
+
+/// The request for the peers of this connection: those that lie idle, if there are any.
+fn batch(peers: &Peers, connection: usize) -> Fixed {
+    let pick = if peers.idle.is_empty() { &peers.own } else { &peers.idle };
+    let skipped = connection * BATCH % pick.len().max(1);
+    let mut request = Vec::new();
+    http::v1_heartbeats(&mut request, pick.iter().copied().cycle().skip(skipped).take(BATCH));
+    Fixed { request, operations: BATCH as u64 }
+}
+
+/// The same request again and again.
+struct Fixed {
+    request: Vec<u8>,
+    /// How many operations each answer counts for.
+    operations: u64,
+}
+
+impl Script for Fixed {
+    fn request(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.request);
+    }
+
+    fn answer(&mut self, answer: &Answer<'_>) -> Outcome {
+        answer.expect(200).map(|()| self.operations)
+    }
+}
 
 /// Makes up to `most` peers.
 pub(crate) struct Create {
@@ -181,6 +234,8 @@ impl Script for HeartbeatAny {
 
 struct Cycle {
     peer: u64,
+    /// In the words of `/v1`.
+    v1: bool,
     /// As of the last answer.
     held: bool,
     /// As of the last request, which runs ahead in a pipeline.
@@ -189,16 +244,18 @@ struct Cycle {
 
 impl Script for Cycle {
     fn request(&mut self, out: &mut Vec<u8>) {
-        if self.asked {
-            http::release(out, self.peer, WIDE);
-        } else {
-            http::acquire(out, self.peer, WIDE, "");
+        match (self.asked, self.v1) {
+            (false, false) => http::acquire(out, self.peer, WIDE, ""),
+            (true, false) => http::release(out, self.peer, WIDE),
+            (false, true) => http::v1_acquire(out, self.peer, WIDE),
+            (true, true) => http::v1_release(out, self.peer, WIDE),
         }
         self.asked = !self.asked;
     }
 
     fn answer(&mut self, answer: &Answer<'_>) -> Outcome {
-        answer.expect(200)?;
+        // What is released has no content in `/v1`.
+        answer.expect(if answer.status == 204 && self.v1 { 204 } else { 200 })?;
         self.held = !self.held;
         Ok(u64::from(!self.held))
     }
@@ -290,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_cycle_counts_once_and_stops_released_also_in_a_pipeline() {
-        let mut cycle = Cycle { peer: 7, held: false, asked: false };
+        let mut cycle = Cycle { peer: 7, v1: false, held: false, asked: false };
         assert_eq!(requests(&mut cycle, 3), "PUT /peers/7/wide, DELETE /peers/7/wide, PUT /peers/7/wide");
         assert!(!cycle.may_stop());
         assert_eq!([cycle.answer(&OK), cycle.answer(&OK), cycle.answer(&OK)], [Ok(0), Ok(1), Ok(0)]);

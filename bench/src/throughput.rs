@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::{Load, Script};
+use crate::load::{Load, Script, exchange};
 use crate::process::{self, Kind, Running, Server};
 use crate::rows::{Create, Heartbeat, Peers, ROWS, Remove, Row};
 use crate::stats::Spread;
-use crate::{Options, Result, note, now};
+use crate::{Options, Result, http, note, now};
 
 /// A filled server and the connections to it.
 struct Target {
@@ -21,6 +21,8 @@ struct Target {
     kind: Kind,
     /// How many idle peers were asked for: what targets are compared by.
     level: usize,
+    /// Whether it serves `/v1`.
+    has_v1: bool,
     /// How many there are; fewer if filling took too long.
     idle: usize,
     running: Running,
@@ -57,6 +59,10 @@ pub(crate) struct Line {
     pub(crate) vs_bare: Option<Spread>,
     /// Against the other server with as many idle peers.
     pub(crate) vs_other: Option<Spread>,
+    /// Operations per processor time of the server, against the other server.
+    pub(crate) work_vs_other: Option<Spread>,
+    /// The rate of the other server with as many idle peers.
+    pub(crate) other_rate: Option<Spread>,
     /// Operations per processor time of the server, against the same server without idle peers.
     pub(crate) work_vs_empty: Option<Spread>,
     /// Operations per processor time of the server, against the bare server.
@@ -104,7 +110,7 @@ pub(crate) fn measure(options: &Options, servers: &[Server]) -> Result<(Vec<Line
 
 fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<Vec<Line>> {
     let mut targets: Vec<&mut Target> =
-        targets.iter_mut().filter(|target| !(row.v1 && target.kind == Kind::Other)).collect();
+        targets.iter_mut().filter(|target| !row.v1 || target.has_v1).collect();
     for target in &mut targets {
         // Warm: code is paged in and buffers have their size.
         target.slice(row, options.pipeline, options.slice / 4)?;
@@ -144,6 +150,8 @@ fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<V
             vs_empty: empty.and_then(|base| rates(own, base)),
             vs_bare: bare.and_then(|base| rates(own, base)),
             vs_other: other.and_then(|base| rates(own, base)),
+            work_vs_other: other.and_then(|base| work(own, base)),
+            other_rate: other.and_then(|base| column(base, |sample| Some(sample.rate))),
             work_vs_empty: empty.and_then(|base| work(own, base)),
             work_vs_bare: bare.and_then(|base| work(own, base)),
             server_us: column(own, |sample| sample.server_us),
@@ -174,6 +182,9 @@ fn work(own: &[Sample], base: &[Sample]) -> Option<Spread> {
 impl Target {
     fn start(options: &Options, server: &Server, idle: usize) -> Result<Self> {
         let running = process::start(server, options.pin)?;
+        let mut probe = Vec::new();
+        http::v1_heartbeats(&mut probe, std::iter::empty());
+        let has_v1 = exchange(running.address, &probe).is_ok();
         let mut load = Load::connect(running.address, options.connections)?;
         let constant = server.kind == Kind::Bare;
         let none = Rc::new(Peers {
@@ -212,6 +223,7 @@ impl Target {
             server: server.name,
             kind: server.kind,
             level: idle,
+            has_v1,
             idle: idle_peers.len(),
             running,
             load,

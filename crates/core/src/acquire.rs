@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::{
+    deadlock::Candidate,
     error::{AcquireError, LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     event::{EndCause, Event},
     names::{PeerId, Token},
     peer::Part,
-    semaphore::Spec,
+    semaphore::{Deadlock, Spec},
     state::Core,
     time::Time,
 };
@@ -51,6 +52,7 @@ impl Core {
 
     fn try_acquire(&mut self, now: Time, request: &Acquire<'_>) -> Result<Status, AcquireError> {
         let parts = self.resolve(request.locks, AcquireError::NamedTwice)?;
+        self.check_leaving(request.peer, &parts)?;
         self.check_max(request.peer, &parts)?;
         let slot = self.slot_of(request.peer)?;
         if request.expires_in.is_some() {
@@ -70,10 +72,15 @@ impl Core {
             }
             self.check_room(Resource::Locks, self.peers[slot].locks.len() + new.len())?;
         }
-        let at_once = self.fits_ahead_of_all(now, &new, request.priority);
+        // What a shrunk lock frees may be for another, so the new part takes its place in line first.
+        let at_once = !self.shrinks(slot, &parts) && self.fits_ahead_of_all(now, &new, request.priority);
         if !at_once {
             for part in &new {
                 self.check_room(Resource::Waiters, self.semaphores[part.semaphore].queue.len() + 1)?;
+            }
+            if self.detecting > 0 && !new.is_empty() {
+                let rank = self.rank(now, request.priority);
+                self.check_deadlock(&Candidate { peer: slot, rank, new: &new, named: &parts })?;
             }
         }
         self.shrink(now, slot, &parts);
@@ -81,11 +88,19 @@ impl Core {
             for part in new {
                 self.grant(now, slot, part, None);
             }
-        } else {
+        } else if !new.is_empty() {
             self.wait(now, slot, new, request.priority);
         }
         self.grant_touched(now);
         Ok(self.status(slot, request.locks, &parts))
+    }
+
+    /// A semaphore that is about to go takes no new requests.
+    fn check_leaving(&self, peer: PeerId, parts: &[Part]) -> Result<(), UnknownSemaphore> {
+        let count_of = |part: &Part| self.count_of(self.slot_of(peer).ok()?, part.semaphore);
+        let is_new = |part: &Part| count_of(part).is_none();
+        let leaving = parts.iter().find(|part| self.semaphores[part.semaphore].is_leaving && is_new(part));
+        leaving.map_or(Ok(()), |part| Err(UnknownSemaphore(self.name_of(part.semaphore))))
     }
 
     fn check_max(&mut self, peer: PeerId, parts: &[Part]) -> Result<(), AcquireError> {
@@ -93,7 +108,7 @@ impl Core {
         let Some(part) = beyond else { return Ok(()) };
         let waits_for_it = |&slot: &usize| self.peers[slot].asked(part.semaphore) == Some(part);
         if let Some(slot) = self.slot_of(peer).ok().filter(waits_for_it) {
-            self.withdraw(slot, EndCause::Released);
+            self.withdraw(slot, EndCause::ExceedsMax);
         }
         let semaphore = &self.semaphores[part.semaphore];
         Err(AcquireError::ExceedsMax {
@@ -129,16 +144,25 @@ impl Core {
     }
 
     fn check_hierarchy(&self, slot: usize, new: &[Part]) -> Result<(), AcquireError> {
-        let level = |semaphore: usize| self.semaphores[semaphore].spec.level;
-        let lowest = self.peers[slot].locks.iter().map(|held| level(held.semaphore)).min();
-        match new.iter().find(|part| lowest.is_some_and(|lowest| level(part.semaphore) >= lowest)) {
-            None => Ok(()),
-            Some(part) => Err(AcquireError::Hierarchy {
-                semaphore: self.name_of(part.semaphore),
-                level: level(part.semaphore),
-                held: lowest.unwrap_or_default(),
-            }),
+        // The lowest level held, of all locks and of those whose deadlocks levels must prevent.
+        let (mut lowest, mut lowest_ordered) = (None, None);
+        for held in &self.peers[slot].locks {
+            let Spec { level, deadlock, .. } = self.semaphores[held.semaphore].spec;
+            let lower = |lowest: Option<i32>| Some(lowest.map_or(level, |lowest| lowest.min(level)));
+            lowest = lower(lowest);
+            if deadlock == Deadlock::Hierarchy {
+                lowest_ordered = lower(lowest_ordered);
+            }
         }
+        for part in new {
+            let Spec { level, deadlock, .. } = self.semaphores[part.semaphore].spec;
+            let lowest = if deadlock == Deadlock::Detect { lowest_ordered } else { lowest };
+            if let Some(held) = lowest.filter(|&held| level >= held) {
+                let semaphore = self.name_of(part.semaphore);
+                return Err(AcquireError::Hierarchy { semaphore, level, held });
+            }
+        }
+        Ok(())
     }
 
     /// Whether a request that arrives now would be first in every queue and fit everywhere.
@@ -148,6 +172,10 @@ impl Core {
             let on = &self.semaphores[part.semaphore];
             on.fits(part.count) && on.queue.first(on.spec.max).is_none_or(|first| first.rank > rank)
         })
+    }
+
+    fn shrinks(&self, slot: usize, parts: &[Part]) -> bool {
+        parts.iter().any(|part| self.count_of(slot, part.semaphore).is_some_and(|count| part.count < count))
     }
 
     /// Shrinks every lock of the peer that `parts` names with a smaller count.

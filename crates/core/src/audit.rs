@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{queue::PASSED_OVER, state::Core};
+use crate::{
+    peer::{Part, Request},
+    queue::PASSED_OVER,
+    semaphore::{Deadlock, Spec},
+    state::Core,
+};
 
 impl Core {
     /// Compares the indices and figures with a full scan, and names the first one that is wrong.
@@ -58,10 +63,11 @@ impl Core {
     fn audit_progress(&self) -> Result<(), String> {
         for (_, peer) in &self.peers {
             let Some(request) = &peer.pending else { continue };
-            let is_beyond = |part: &crate::peer::Part| part.count > self.semaphores[part.semaphore].spec.max;
-            let passed_over = request.parts.len() > 1 && request.parts.iter().any(is_beyond);
-            let mut ready = !passed_over;
+            let is_beyond = |part: &Part| part.count > self.semaphores[part.semaphore].spec.max;
+            let is_too_large = request.parts.len() > 1 && request.parts.iter().any(is_beyond);
+            let mut ready = !is_too_large;
             for part in &request.parts {
+                let passed_over = is_too_large || !self.leads_above(request, part);
                 let on = &self.semaphores[part.semaphore];
                 let ahead: Vec<_> =
                     on.queue.iter_from(0).take_while(|waiter| waiter.rank != request.rank).collect();
@@ -74,6 +80,14 @@ impl Core {
             check(!ready, "a request waits that could be granted")?;
         }
         check(self.touched.is_empty(), "a touched queue was not looked at")
+    }
+
+    /// Whether a request is first and fits on every level above that of one of its parts.
+    fn leads_above(&self, request: &Request, part: &Part) -> bool {
+        let Spec { level, deadlock, .. } = self.semaphores[part.semaphore].spec;
+        let above = |other: &&Part| self.semaphores[other.semaphore].spec.level > level;
+        deadlock == Deadlock::Detect
+            || request.parts.iter().filter(above).all(|part| self.is_ready(request.rank, *part))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::names::Name;
+use crate::names::{Name, PeerId};
 
 /// The peer expired, was released, or never existed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub enum Resource {
     Waiters,
     /// Locks of one peer, acquired and pending.
     Locks,
+    /// Semaphores, members of patterns among them.
+    Semaphores,
+    /// Peers to look at before a request can be shown to close no deadlock.
+    Walk,
 }
 
 /// Why a peer could not be made.
@@ -72,8 +76,26 @@ pub enum AcquireError {
     },
     /// The peer already waits for something else.
     AlreadyPending,
+    /// The request could not be granted even if every peer that waits for nothing released all it holds.
+    Deadlock {
+        /// Who waits for whom: the first is the peer that asked, the last waits for one that is named before.
+        chain: Vec<Link>,
+    },
     /// A table is full.
     Limit(LimitReached),
+}
+
+/// One step of a deadlock: `peer` waits for `semaphore`, where `blocker` is in its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Who waits.
+    pub peer: PeerId,
+    /// For what.
+    pub semaphore: Name,
+    /// Who is in the way.
+    pub blocker: PeerId,
+    /// Whether the one in the way holds the semaphore, or waits for it further ahead.
+    pub is_holder: bool,
 }
 
 /// Why a lock could not be released.
@@ -105,6 +127,15 @@ pub enum RestoreError {
     Limit(LimitReached),
 }
 
+/// Why a semaphore could not be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoveError {
+    /// No semaphore has this name.
+    UnknownSemaphore(Name),
+    /// It is in use, and force was not asked for.
+    InUse(InUse),
+}
+
 /// The semaphore has holders or waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InUse {
@@ -132,6 +163,8 @@ impl fmt::Display for LimitReached {
             Resource::Peers => "live peers",
             Resource::Waiters => "requests that wait for one semaphore",
             Resource::Locks => "locks of one peer",
+            Resource::Semaphores => "semaphores",
+            Resource::Walk => "peers to look at for a deadlock",
         };
         write!(f, "the limit of {} {what} is reached", self.limit)
     }
@@ -151,6 +184,16 @@ impl fmt::Display for AcquireError {
                 write!(f, "{semaphore:?} has level {level}, which is not below the held level {held}")
             }
             Self::AlreadyPending => f.write_str("the peer already waits for another request"),
+            Self::Deadlock { chain } => {
+                f.write_str("it would wait for ever")?;
+                for (at, link) in chain.iter().enumerate() {
+                    let Link { peer, semaphore, blocker, is_holder } = link;
+                    let (start, does) =
+                        (if at == 0 { ": " } else { ", " }, if *is_holder { "held by" } else { "behind" });
+                    write!(f, "{start}{peer:?} for {semaphore:?}, {does} {blocker:?}")?;
+                }
+                Ok(())
+            }
             Self::Limit(limit) => limit.fmt(f),
         }
     }
@@ -177,6 +220,15 @@ impl fmt::Display for RestoreError {
     }
 }
 
+impl fmt::Display for RemoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownSemaphore(name) => UnknownSemaphore(name.clone()).fmt(f),
+            Self::InUse(in_use) => in_use.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in use by {} locks and {} waiting requests", self.holders, self.waiters)
@@ -197,4 +249,5 @@ impl Error for LimitReached {}
 impl Error for AcquireError {}
 impl Error for ReleaseError {}
 impl Error for RestoreError {}
+impl Error for RemoveError {}
 impl Error for InUse {}

@@ -21,6 +21,10 @@ pub enum Event {
         semaphore: Name,
         /// What it is from now on.
         spec: Spec,
+        /// The pattern that it was made from, if it was.
+        pattern: Option<Name>,
+        /// When.
+        at: Time,
     },
     /// A semaphore was removed; no lock on it is left.
     SemaphoreRemoved {
@@ -172,4 +176,8 @@ pub enum EndCause {
     Expired,
     /// An operator released it.
     Operator,
+    /// Its semaphore was removed.
+    Removed,
+    /// Its count is above the full count, so it could never be granted.
+    ExceedsMax,
 }

@@ -15,27 +15,44 @@ impl Core {
     /// of each does not fit.
     ///
     /// A grant over several semaphores makes another waiter first in each of them, so they are looked at
-    /// again. The outcome does not depend on the order of the semaphores: being first in every queue can
-    /// only change by the grant itself. Only the order of the tokens and events of one command does.
+    /// again. Higher levels come first, since who leads there decides who is held up below
+    /// (see [`Core::set_marks`]); so a request is granted only when its lowest level has its turn.
     pub(crate) fn grant_touched(&mut self, now: Time) {
-        while let Some(semaphore) = self.touched.pop() {
-            while let Some(peer) = self.next_grant(semaphore) {
+        while let Some((.., semaphore)) = self.touched.pop() {
+            let next = self.next_grant(semaphore);
+            if let Some((peer, None)) = next {
+                self.touch(semaphore);
                 self.grant_pending(now, peer);
+            } else if self.semaphores.contains(semaphore) {
+                self.appoint_leader(semaphore);
+                if let Some((_, Some(below))) = next {
+                    self.touch(below);
+                }
+                if self.semaphores[semaphore].may_vanish() {
+                    self.drop_semaphore(semaphore);
+                }
             }
         }
     }
 
-    /// The peer whose request is next in line on this semaphore, if it can be granted now.
-    fn next_grant(&self, semaphore: usize) -> Option<usize> {
-        // The request was removed by the same command that touched it: nobody is left to look at.
+    /// The peer whose request is next in line on this semaphore, if it can be granted now; and the lower
+    /// semaphore, if any, that has to be looked at before.
+    fn next_grant(&self, semaphore: usize) -> Option<(usize, Option<usize>)> {
+        // It was removed by the same command that touched it: nobody is left to look at.
         let on = self.semaphores.get(semaphore)?;
         let first = on.queue.first(on.spec.max)?;
         let request = self.peers[first.peer].pending.as_ref()?;
-        let ready = request.parts.iter().all(|part| {
-            let on = &self.semaphores[part.semaphore];
-            on.fits(part.count) && on.queue.first(on.spec.max).is_some_and(|w| w.rank == request.rank)
-        });
-        ready.then_some(first.peer)
+        let ready = request.parts.iter().all(|part| self.is_ready(request.rank, *part));
+        let level = |part: &Part| self.semaphores[part.semaphore].spec.level;
+        let lowest = request.parts.iter().min_by_key(|part| level(part))?;
+        let below = (level(lowest) < on.spec.level).then_some(lowest.semaphore);
+        ready.then_some((first.peer, below))
+    }
+
+    /// Whether a waiting request is first on one of its semaphores and fits there.
+    pub(crate) fn is_ready(&self, rank: crate::queue::Rank, part: Part) -> bool {
+        let on = &self.semaphores[part.semaphore];
+        on.fits(part.count) && on.queue.first(on.spec.max).is_some_and(|first| first.rank == rank)
     }
 
     /// Turns the whole pending request of a peer into locks. Its lease begins anew in full.
@@ -51,6 +68,7 @@ impl Core {
 
     /// Gives `part` to a peer, with a new fencing token.
     pub(crate) fn grant(&mut self, now: Time, slot: usize, part: Part, waited: Option<Duration>) {
+        self.announce(part.semaphore);
         let serial = self.next_token;
         self.next_token += 1;
         let token = Token(serial);
@@ -73,7 +91,11 @@ impl Core {
         let semaphore = &mut self.semaphores[held.semaphore];
         semaphore.acquired += i128::from(held.count);
         semaphore.holders.insert(held.serial, slot);
+        let may_lose_leader = semaphore.leader.is_some();
         self.serials.insert(held.serial);
         self.peers[slot].locks.push(held);
+        if may_lose_leader {
+            self.touch(held.semaphore);
+        }
     }
 }

@@ -34,12 +34,14 @@
 
 mod acquire;
 mod audit;
+mod deadlock;
 mod error;
 mod event;
 mod grant;
 mod lease;
 mod manage;
 mod names;
+mod pattern;
 mod peer;
 mod pending;
 mod queue;
@@ -53,14 +55,14 @@ mod view;
 
 pub use acquire::{Acquire, Status};
 pub use error::{
-    AcquireError, InUse, LimitReached, NewPeerError, ReleaseError, Resource, RestoreError, UnknownPeer,
-    UnknownSemaphore,
+    AcquireError, InUse, LimitReached, Link, NewPeerError, ReleaseError, RemoveError, Resource, RestoreError,
+    UnknownPeer, UnknownSemaphore,
 };
 pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};
-pub use semaphore::{Origin, Spec};
+pub use semaphore::{Deadlock, Origin, Spec};
 pub use state::{Core, Limits, Settings};
 pub use time::Time;
 pub use view::{HeldView, HolderView, PeerView, PendingView, SemaphoreView, WaiterView};

@@ -1,74 +1,126 @@
 //! Declaring, resizing and removing semaphores.
 
+use std::time::Duration;
+
 use crate::{
-    error::{InUse, UnknownSemaphore},
+    error::{InUse, RemoveError, UnknownSemaphore},
     event::{EndCause, Event},
-    names::Name,
-    semaphore::{Semaphore, Spec},
+    semaphore::{Deadlock, Origin, Semaphore, Spec},
     state::Core,
     time::Time,
 };
 
 impl Core {
     /// Creates a semaphore, or changes what it is. Growing wakes waiters; after shrinking, holders finish;
-    /// a waiter whose count is now above `max` keeps its place and is passed over until it fits.
+    /// a waiter whose count is now above `max` keeps its place and is passed over until it fits. A member of a
+    /// pattern that is set on its own is a member no more.
     pub fn set_semaphore(&mut self, now: Time, name: &str, spec: Spec) {
         let now = self.advance(now);
         let spec = Spec { max: spec.max.max(0), ..spec };
-        let slot = if let Some(&slot) = self.semaphore_slots.get(name) {
-            let before = std::mem::replace(&mut self.semaphores[slot].spec, spec);
-            if before == spec {
-                return;
+        if let Some(&slot) = self.semaphore_slots.get(name) {
+            let semaphore = &mut self.semaphores[slot];
+            semaphore.is_leaving = false;
+            if spec.origin != Origin::Pattern {
+                semaphore.pattern = None;
             }
-            self.emit_set(slot);
-            self.review_joint(slot, before.max.min(spec.max), before.max.max(spec.max));
-            if spec.max < before.max {
-                self.report_overcommit(slot);
-            }
-            slot
+            self.change_spec(now, slot, spec);
         } else {
-            let name = Name::from(name);
-            let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec, self.seed));
-            self.semaphore_slots.insert(name, slot);
+            let slot = self.insert_semaphore(name.into(), spec);
             self.emit_set(slot);
-            slot
-        };
-        self.touched.push(slot);
+        }
         self.finish(now);
     }
 
     /// Removes a semaphore. While it is in use this is refused, unless `force` releases every lock on it
     /// and withdraws every request for it.
-    pub fn remove_semaphore(
-        &mut self,
-        now: Time,
-        name: &str,
-        force: bool,
-    ) -> Result<Result<(), InUse>, UnknownSemaphore> {
+    pub fn remove_semaphore(&mut self, now: Time, name: &str, force: bool) -> Result<(), RemoveError> {
         let now = self.advance(now);
         let slot = self.semaphore_slot(name)?;
         let semaphore = &self.semaphores[slot];
         if semaphore.is_in_use() && !force {
-            return Ok(Err(InUse { holders: semaphore.holders.len(), waiters: semaphore.queue.len() }));
+            let in_use = InUse { holders: semaphore.holders.len(), waiters: semaphore.queue.len() };
+            return Err(RemoveError::InUse(in_use));
         }
         let holders = semaphore.holders.values();
         let users: Vec<usize> =
             holders.chain(semaphore.queue.iter_from(0).map(|w| &w.peer)).copied().collect();
         for peer in users {
-            self.release_slot(now, peer, slot, EndCause::Operator);
+            self.release_slot(now, peer, slot, EndCause::Removed);
         }
-        let semaphore = self.semaphores.remove(slot);
-        self.semaphore_slots.remove(&semaphore.name);
-        if let Some((&at, _)) = semaphore.cooling.first_key_value() {
-            self.returns.remove(&(at, slot));
-        }
-        self.events.push(Event::SemaphoreRemoved { semaphore: semaphore.name });
+        self.drop_semaphore(slot);
         self.finish(now);
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn emit_set(&mut self, slot: usize) {
-        let Semaphore { name, spec, .. } = &self.semaphores[slot];
-        self.events.push(Event::SemaphoreSet { semaphore: name.clone(), spec: *spec });
+    /// Lets a semaphore go as soon as it is not used: from now on it takes no new requests.
+    pub fn retire_semaphore(&mut self, now: Time, name: &str) -> Result<(), UnknownSemaphore> {
+        let now = self.advance(now);
+        let slot = self.semaphore_slot(name)?;
+        self.semaphores[slot].is_leaving = true;
+        self.touch(slot);
+        self.finish(now);
+        Ok(())
+    }
+
+    /// Makes a semaphore what `spec` says, and looks again at everybody whom that concerns.
+    pub(crate) fn change_spec(&mut self, now: Time, slot: usize, spec: Spec) {
+        let before = std::mem::replace(&mut self.semaphores[slot].spec, spec);
+        if before == spec {
+            return;
+        }
+        self.detecting += usize::from(spec.deadlock == Deadlock::Detect);
+        self.detecting -= usize::from(before.deadlock == Deadlock::Detect);
+        self.emit_set(slot);
+        if before.per != spec.per {
+            self.shift_cooling(now, slot, before.per, spec.per);
+        }
+        if (before.level, before.deadlock) == (spec.level, spec.deadlock) {
+            self.review_joint(slot, before.max.min(spec.max), before.max.max(spec.max));
+        } else {
+            self.review_joint(slot, i64::MIN, i64::MAX);
+        }
+        // A pause is the will of an operator, not too much of anything.
+        if spec.max < before.max && spec.max > 0 {
+            self.report_overcommit(slot);
+        }
+        self.touch(slot);
+    }
+
+    /// Moves the times when released count is due back to where another rate has them.
+    fn shift_cooling(&mut self, now: Time, slot: usize, before: Option<Duration>, after: Option<Duration>) {
+        let semaphore = &mut self.semaphores[slot];
+        let cooling = std::mem::take(&mut semaphore.cooling);
+        semaphore.cooling_sum = 0;
+        if let Some((&first, _)) = cooling.first_key_value() {
+            self.returns.remove(&(first, slot));
+        }
+        let (Some(before), Some(after)) = (before, after) else { return };
+        // In a replay, what was given back before this may still be here.
+        for (due, count) in cooling.into_iter().filter(|&(due, _)| due > now) {
+            let given_at = Time::default() + due.since(Time::default()).saturating_sub(before);
+            let due = given_at + after;
+            if due > now {
+                self.cool(slot, count, due);
+            }
+        }
+    }
+
+    pub(crate) fn emit_set(&mut self, slot: usize) {
+        let at = self.now;
+        let Semaphore { name, spec, pattern, is_announced, .. } = &self.semaphores[slot];
+        if *is_announced {
+            self.events.push(Event::SemaphoreSet {
+                semaphore: name.clone(),
+                spec: *spec,
+                pattern: pattern.clone(),
+                at,
+            });
+        }
+    }
+}
+
+impl From<UnknownSemaphore> for RemoveError {
+    fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
+        Self::UnknownSemaphore(name)
     }
 }

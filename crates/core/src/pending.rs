@@ -4,6 +4,7 @@ use crate::{
     event::{EndCause, Event},
     peer::{Part, Request},
     queue::{PASSED_OVER, Rank, Waiter},
+    semaphore::Deadlock,
     state::Core,
     time::Time,
 };
@@ -23,6 +24,7 @@ impl Core {
         let rank = self.rank(now, priority);
         self.next_sequence += 1;
         for part in &parts {
+            self.announce(part.semaphore);
             self.events.push(Event::Queued {
                 peer: self.peers[slot].id,
                 semaphore: self.name_of(part.semaphore),
@@ -37,20 +39,23 @@ impl Core {
 
     /// Puts a request into the queue of each of its semaphores, and makes it the peer's.
     pub(crate) fn enter_queues(&mut self, slot: usize, request: Request) {
-        let passed_over = self.is_passed_over(&request);
-        for part in &request.parts {
+        let top = request.parts.iter().map(|part| self.semaphores[part.semaphore].spec.level).max();
+        let is_too_large = self.is_too_large(&request);
+        for &part in &request.parts {
             let on = &mut self.semaphores[part.semaphore];
+            // Below its highest level it holds up nobody until it is found to lead there.
+            let is_below = Some(on.spec.level) != top && on.spec.deadlock == Deadlock::Hierarchy;
             on.queue.insert(Waiter {
                 rank: request.rank,
                 peer: slot,
                 count: part.count,
-                needs: if passed_over { PASSED_OVER } else { part.count.cast_unsigned() },
+                needs: if is_too_large || is_below { PASSED_OVER } else { part.count.cast_unsigned() },
                 since: request.since,
             });
             if request.parts.len() > 1 {
                 on.joint.insert((part.count, slot));
             }
-            self.touched.push(part.semaphore);
+            self.touch(part.semaphore);
         }
         self.peers[slot].pending = Some(Box::new(request));
     }
@@ -61,7 +66,8 @@ impl Core {
             let on = &mut self.semaphores[part.semaphore];
             on.queue.remove(request.rank);
             on.joint.remove(&(part.count, slot));
-            self.touched.push(part.semaphore);
+            on.leader.take_if(|(_, rank)| *rank == request.rank);
+            self.touch(part.semaphore);
         }
     }
 
@@ -106,9 +112,54 @@ impl Core {
         }
     }
 
+    /// Finds out which request over several semaphores is first on this one and fits here, and lets it hold
+    /// up others below, instead of the one that led before.
+    pub(crate) fn appoint_leader(&mut self, semaphore: usize) {
+        let on = &self.semaphores[semaphore];
+        let first = on.queue.first(on.spec.max).filter(|first| on.fits(first.count));
+        let leader = first.filter(|first| on.joint.contains(&(first.count, first.peer)));
+        let leader = leader.map(|leader| (leader.peer, leader.rank));
+        let before = std::mem::replace(&mut self.semaphores[semaphore].leader, leader);
+        if before == leader {
+            return;
+        }
+        for (slot, rank) in before.into_iter().chain(leader) {
+            self.set_marks(slot, rank);
+        }
+    }
+
+    /// Decides in which of its queues a request over several semaphores holds up those behind it.
+    ///
+    /// It does so on its highest level, and further below only as long as it leads on all levels above: is first
+    /// there and fits. Else a peer that holds what it lacks above could wait behind it below, and both would
+    /// wait for ever. So whoever is in the way of a waiter waits itself on a lower level, or on the same
+    /// level further ahead; there can be no cycle. Where deadlocks are detected it holds up others always.
+    fn set_marks(&mut self, slot: usize, rank: Rank) {
+        let pending = self.peers.get(slot).and_then(|peer| peer.pending.as_deref());
+        let Some(request) = pending.filter(|request| request.rank == rank) else { return };
+        let is_too_large = self.is_too_large(request);
+        let mut marks: Vec<(Part, i32)> =
+            request.parts.iter().map(|part| (*part, self.semaphores[part.semaphore].spec.level)).collect();
+        marks.sort_unstable_by_key(|(_, level)| std::cmp::Reverse(*level));
+        // Of the levels above the one that is looked at, and of that level.
+        let (mut leads_above, mut leads, mut level) = (true, true, i32::MAX);
+        for (part, own_level) in marks {
+            if own_level != level {
+                (leads_above, level) = (leads, own_level);
+            }
+            let on = &mut self.semaphores[part.semaphore];
+            let is_free = !is_too_large && (leads_above || on.spec.deadlock == Deadlock::Detect);
+            let needs = if is_free { part.count.cast_unsigned() } else { PASSED_OVER };
+            if on.queue.set_needs(rank, needs) {
+                self.touch(part.semaphore);
+            }
+            leads &= self.is_ready(rank, part);
+        }
+    }
+
     /// Whether a request over several semaphores asks one of them for more than its `max`, so that it
     /// cannot be granted now and must not hold up the queues of the others.
-    fn is_passed_over(&self, request: &Request) -> bool {
+    fn is_too_large(&self, request: &Request) -> bool {
         request.parts.len() > 1
             && request.parts.iter().any(|part| part.count > self.semaphores[part.semaphore].spec.max)
     }

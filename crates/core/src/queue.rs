@@ -95,6 +95,27 @@ impl Queue {
         removed
     }
 
+    /// Lets a waiter take part from another `max` on. Tells whether that is a change.
+    pub(crate) fn set_needs(&mut self, rank: Rank, needs: u64) -> bool {
+        let is_change = self.get(rank).is_some_and(|waiter| waiter.needs != needs);
+        if let Some(waiter) = is_change.then(|| self.remove(rank)).flatten() {
+            self.insert(Waiter { needs, ..waiter });
+        }
+        is_change
+    }
+
+    pub(crate) fn get(&self, rank: Rank) -> Option<&Waiter> {
+        let mut at = self.root;
+        loop {
+            let node = self.nodes.get(at)?;
+            match rank.cmp(&node.waiter.rank) {
+                std::cmp::Ordering::Equal => return Some(&node.waiter),
+                std::cmp::Ordering::Less => at = node.left,
+                std::cmp::Ordering::Greater => at = node.right,
+            }
+        }
+    }
+
     /// The first waiter that takes part at this `max`.
     pub(crate) fn first(&self, max: i64) -> Option<&Waiter> {
         let max = max.cast_unsigned();

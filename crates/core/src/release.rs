@@ -15,8 +15,12 @@ impl Core {
     pub fn release_lock(&mut self, now: Time, peer: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
         let now = self.advance(now);
         let slot = self.slot_of(peer)?;
-        let semaphore = self.semaphore_slot(semaphore)?;
-        self.release_slot(now, slot, semaphore, EndCause::Released);
+        match self.semaphore_slot(semaphore) {
+            Ok(semaphore) => self.release_slot(now, slot, semaphore, EndCause::Released),
+            // Nobody holds a member of a pattern that is not there.
+            Err(unknown) if self.pattern_of(semaphore).is_none() => return Err(unknown.into()),
+            Err(_) => {}
+        }
         self.finish(now);
         Ok(())
     }
@@ -34,7 +38,9 @@ impl Core {
     /// Takes an acquired lock, already gone from its peer, out of all other tables.
     pub(crate) fn give_up(&mut self, now: Time, slot: usize, held: Held, cause: EndCause) {
         self.serials.remove(&held.serial);
-        self.semaphores[held.semaphore].holders.remove(&held.serial);
+        let on = &mut self.semaphores[held.semaphore];
+        on.holders.remove(&held.serial);
+        on.learn_hold(now.since(held.since));
         self.free(now, held.semaphore, held.count, held.since);
         self.events.push(Event::Released {
             peer: self.peers[slot].id,
@@ -51,8 +57,9 @@ impl Core {
     pub(crate) fn free(&mut self, now: Time, semaphore: usize, count: i64, given_at: Time) {
         let freed = &mut self.semaphores[semaphore];
         freed.acquired -= i128::from(count);
-        self.touched.push(semaphore);
-        if let Some(due) = freed.spec.per.map(|per| given_at + per).filter(|&due| due > now) {
+        let per = freed.spec.per;
+        self.touch(semaphore);
+        if let Some(due) = per.map(|per| given_at + per).filter(|&due| due > now) {
             self.cool(semaphore, i128::from(count), due);
         }
     }
@@ -81,7 +88,7 @@ impl Core {
         if let Some((&next, _)) = semaphore.cooling.first_key_value() {
             self.returns.insert((next, slot));
         }
-        self.touched.push(slot);
+        self.touch(slot);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     event::Event,
     names::{Name, PeerId},
     peer::{Held, Part, Request},
-    semaphore::Semaphore,
+    semaphore::Spec,
     state::Core,
     time::Time,
 };
@@ -28,12 +28,12 @@ impl Core {
 
     fn replay_one(&mut self, now: Time, event: &Event) -> Option<()> {
         match event {
-            Event::SemaphoreSet { semaphore, spec } => self.replay_set(semaphore, *spec),
+            Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                self.replay_set(*at, semaphore, *spec, pattern.clone());
+            }
             Event::SemaphoreRemoved { semaphore } => {
-                let slot = self.semaphore_slots.remove(semaphore)?;
-                if let Some((&at, _)) = self.semaphores.remove(slot).cooling.first_key_value() {
-                    self.returns.remove(&(at, slot));
-                }
+                let slot = self.semaphore_slot(semaphore).ok()?;
+                self.drop_semaphore(slot);
             }
             Event::PeerCreated { peer, at, expires_in, labels } => {
                 let slot = self.insert_peer(now, *peer, *expires_in, labels.clone());
@@ -102,14 +102,25 @@ impl Core {
         Some((self.slot_of(peer).ok()?, self.semaphore_slot(semaphore).ok()?))
     }
 
-    fn replay_set(&mut self, name: &Name, spec: crate::semaphore::Spec) {
-        if let Some(&slot) = self.semaphore_slots.get(name) {
-            let before = std::mem::replace(&mut self.semaphores[slot].spec, spec);
-            self.review_joint(slot, before.max.min(spec.max), before.max.max(spec.max));
+    fn replay_set(&mut self, at: Time, name: &Name, spec: Spec, pattern: Option<Name>) {
+        let slot = if let Some(&slot) = self.semaphore_slots.get(name) {
+            self.change_spec(at, slot, spec);
+            slot
         } else {
-            let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec, self.seed));
-            self.semaphore_slots.insert(name.clone(), slot);
+            self.insert_semaphore(name.clone(), spec)
+        };
+        self.semaphores[slot].pattern = pattern;
+    }
+
+    /// Ends a replay: puts in order what follows from the state as a whole. Gives out nothing that the journal
+    /// does not tell of, unless something is due at `now`.
+    pub fn end_replay(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let all: Vec<usize> = self.semaphores.iter().map(|(slot, _)| slot).collect();
+        for slot in all {
+            self.touch(slot);
         }
+        self.finish(self.now);
     }
 
     /// Takes one part out of the pending request of a peer.
@@ -127,7 +138,12 @@ impl Core {
         let mut events = vec![Event::Counters { token: self.next_token, sequence: self.next_sequence }];
         for (name, &slot) in &self.semaphore_slots {
             let semaphore = &self.semaphores[slot];
-            events.push(Event::SemaphoreSet { semaphore: name.clone(), spec: semaphore.spec });
+            events.push(Event::SemaphoreSet {
+                semaphore: name.clone(),
+                spec: semaphore.spec,
+                pattern: semaphore.pattern.clone(),
+                at: Time::default(),
+            });
             events.extend(semaphore.cooling.iter().map(|(&until, &count)| Event::Cooling {
                 semaphore: name.clone(),
                 count: i64::try_from(count).unwrap_or(i64::MAX),

@@ -41,6 +41,12 @@ impl Core {
     /// holder's: a lock has the token it names if that was given before and is not live, else none.
     pub fn restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
         let now = self.advance(now);
+        let outcome = self.try_restore(now, restore);
+        self.finish(now);
+        outcome
+    }
+
+    fn try_restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
         let named: Vec<_> = restore.locks.iter().map(|lock| (lock.semaphore, lock.count)).collect();
         let parts = self.resolve(&named, RestoreError::NamedTwice)?;
         if let Some(part) = parts.iter().find(|part| part.count < 1) {
@@ -62,7 +68,6 @@ impl Core {
                 self.restore_lock(now, slot, *part, lock.token);
             }
         }
-        self.finish(now);
         Ok(())
     }
 
@@ -76,6 +81,7 @@ impl Core {
 
     fn restore_lock(&mut self, now: Time, slot: usize, part: Part, token: Option<Token>) {
         let Part { semaphore, count } = part;
+        self.announce(semaphore);
         let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(&token.0);
         let token = token.filter(is_free);
         let serial = token.map_or(self.next_token, |token| token.0);

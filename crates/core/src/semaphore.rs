@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{names::Name, queue::Queue, time::Time};
+use crate::{
+    names::Name,
+    queue::{Queue, Rank},
+    time::Time,
+};
 
 /// What a semaphore is declared to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub struct Spec {
     pub level: i32,
     /// The rate: a grant's count comes back no sooner than this after it was given.
     pub per: Option<Duration>,
+    /// What keeps those who wait for it from waiting for each other.
+    pub deadlock: Deadlock,
     /// Where the declaration came from.
     pub origin: Origin,
 }
@@ -23,8 +29,18 @@ pub struct Spec {
 impl Spec {
     /// A semaphore of level 0 from the file.
     pub const fn with_max(max: i64) -> Self {
-        Self { max, level: 0, per: None, origin: Origin::File }
+        Self { max, level: 0, per: None, deadlock: Deadlock::Hierarchy, origin: Origin::File }
     }
+}
+
+/// What keeps peers from waiting for each other without end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deadlock {
+    /// Levels: a peer asks only for levels below all that it holds.
+    #[default]
+    Hierarchy,
+    /// Among semaphores of this kind levels do not matter; a request that would close a cycle is refused.
+    Detect,
 }
 
 /// Who declared a semaphore.
@@ -34,6 +50,8 @@ pub enum Origin {
     File,
     /// A request while the server ran.
     Runtime,
+    /// The first use of a name that matches a pattern.
+    Pattern,
 }
 
 /// The state of one semaphore.
@@ -50,6 +68,16 @@ pub(crate) struct Semaphore {
     /// Released count that the rate holds back, by the time when it is due.
     pub(crate) cooling: BTreeMap<Time, i128>,
     pub(crate) cooling_sum: i128,
+    /// The request over several semaphores, if any, that is first here and fits here.
+    pub(crate) leader: Option<(usize, Rank)>,
+    /// The pattern that it was made from.
+    pub(crate) pattern: Option<Name>,
+    /// Whether anybody was told of it. A member of a pattern is made before it is known to be of use.
+    pub(crate) is_announced: bool,
+    /// Takes no new requests and goes once it is idle.
+    pub(crate) is_leaving: bool,
+    /// A running mean of how long locks were held here, in microseconds.
+    pub(crate) mean_hold_us: Option<u64>,
 }
 
 impl Semaphore {
@@ -63,6 +91,11 @@ impl Semaphore {
             joint: BTreeSet::new(),
             cooling: BTreeMap::new(),
             cooling_sum: 0,
+            leader: None,
+            pattern: None,
+            is_announced: true,
+            is_leaving: false,
+            mean_hold_us: None,
         }
     }
 
@@ -78,5 +111,16 @@ impl Semaphore {
 
     pub(crate) fn is_in_use(&self) -> bool {
         !self.holders.is_empty() || self.queue.len() > 0
+    }
+
+    /// Whether nothing would be lost if it vanished now, as members of a pattern do.
+    pub(crate) fn may_vanish(&self) -> bool {
+        (self.pattern.is_some() || self.is_leaving) && !self.is_in_use() && self.cooling.is_empty()
+    }
+
+    /// Takes a lock of this length into the mean: an eighth of the new one, as for round trips in RFC 6298.
+    pub(crate) fn learn_hold(&mut self, held: Duration) {
+        let held = u64::try_from(held.as_micros()).unwrap_or(u64::MAX);
+        self.mean_hold_us = Some(self.mean_hold_us.map_or(held, |mean| mean - mean / 8 + held / 8));
     }
 }

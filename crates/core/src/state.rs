@@ -1,7 +1,8 @@
 //! The tables of the core, and what every handler of a command shares.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use crate::{
     error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     event::Event,
     names::{Name, PeerId},
+    pattern::Patterns,
     peer::{Part, Peer},
     semaphore::Semaphore,
     time::Time,
@@ -37,6 +39,10 @@ pub struct Limits {
     pub waiters_per_semaphore: usize,
     /// Locks of one peer, acquired and pending.
     pub locks_per_peer: usize,
+    /// Semaphores, members of patterns among them.
+    pub semaphores: usize,
+    /// Peers that are looked at to find out whether a request would close a deadlock.
+    pub deadlock_walk: usize,
 }
 
 impl Default for Settings {
@@ -44,7 +50,13 @@ impl Default for Settings {
         Self {
             margin_max: Duration::from_secs(30),
             ageing_step: Duration::from_hours(1),
-            limits: Limits { peers: 10_000_000, waiters_per_semaphore: 1_000_000, locks_per_peer: 1024 },
+            limits: Limits {
+                peers: 10_000_000,
+                waiters_per_semaphore: 1_000_000,
+                locks_per_peer: 1024,
+                semaphores: 1_000_000,
+                deadlock_walk: 10_000,
+            },
         }
     }
 }
@@ -58,6 +70,9 @@ pub struct Core {
     pub(crate) peer_slots: HashMap<PeerId, usize, FixedState>,
     pub(crate) semaphores: Slab<Semaphore>,
     pub(crate) semaphore_slots: BTreeMap<Name, usize>,
+    pub(crate) patterns: Patterns,
+    /// How many semaphores and patterns have their deadlocks detected.
+    pub(crate) detecting: usize,
     /// Every peer, by a time that is not after its end.
     pub(crate) leases: BTreeSet<(Time, usize)>,
     /// Every semaphore with cooling count, by the time when the first of it is due.
@@ -68,8 +83,8 @@ pub struct Core {
     pub(crate) seed: u64,
     pub(crate) next_token: u64,
     pub(crate) next_sequence: u64,
-    /// Semaphores whose queue may have become grantable during this command.
-    pub(crate) touched: Vec<usize>,
+    /// Semaphores to look at before this command is over: from the highest level down, then by name.
+    pub(crate) touched: BinaryHeap<(i32, Reverse<Name>, usize)>,
     pub(crate) events: Vec<Event>,
 }
 
@@ -88,13 +103,15 @@ impl Core {
             peer_slots: HashMap::with_hasher(hasher.clone()),
             semaphores: Slab::new(),
             semaphore_slots: BTreeMap::new(),
+            patterns: Patterns::default(),
+            detecting: 0,
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
             serials: HashSet::with_hasher(hasher),
             seed: hash_seed,
             next_token: first_token,
             next_sequence: 0,
-            touched: Vec::new(),
+            touched: BinaryHeap::new(),
             events: Vec::new(),
         }
     }
@@ -117,18 +134,18 @@ impl Core {
         self.semaphore_slots.get(name).copied().ok_or_else(|| UnknownSemaphore(name.into()))
     }
 
-    /// Turns a request by name into slots.
+    /// Turns a request by name into slots. The first use of a name that matches a pattern makes its semaphore.
     pub(crate) fn resolve<E>(
-        &self,
+        &mut self,
         locks: &[(&str, i64)],
         named_twice: impl FnOnce(Name) -> E,
     ) -> Result<Vec<Part>, E>
     where
-        E: From<UnknownSemaphore>,
+        E: From<UnknownSemaphore> + From<LimitReached>,
     {
         let mut parts = Vec::with_capacity(locks.len());
         for &(name, count) in locks {
-            parts.push(Part { semaphore: self.semaphore_slot(name)?, count });
+            parts.push(Part { semaphore: self.slot_or_member::<E>(name)?, count });
         }
         let mut slots: Vec<_> = parts.iter().map(|part| part.semaphore).collect();
         slots.sort_unstable();
@@ -136,6 +153,12 @@ impl Core {
             Some([twice, ..]) => Err(named_twice(self.name_of(*twice))),
             _ => Ok(parts),
         }
+    }
+
+    /// Has the queue of a semaphore looked at before this command is over.
+    pub(crate) fn touch(&mut self, semaphore: usize) {
+        let Semaphore { name, spec, .. } = &self.semaphores[semaphore];
+        self.touched.push((spec.level, Reverse(name.clone()), semaphore));
     }
 
     pub(crate) fn name_of(&self, semaphore: usize) -> Name {
@@ -148,6 +171,8 @@ impl Core {
             Resource::Peers => limits.peers,
             Resource::Waiters => limits.waiters_per_semaphore,
             Resource::Locks => limits.locks_per_peer,
+            Resource::Semaphores => limits.semaphores,
+            Resource::Walk => limits.deadlock_walk,
         };
         if used <= limit { Ok(()) } else { Err(LimitReached { resource, limit }) }
     }

@@ -1,13 +1,16 @@
 //! Looking at the state. Every answer is as of the time of the last command: call
 //! [`Core::advance`] first.
 
-use std::{ops::Bound, time::Duration};
+use std::{
+    ops::{Bound, Range},
+    time::Duration,
+};
 
 use crate::{
-    error::{UnknownPeer, UnknownSemaphore},
+    error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     names::{Labels, Name, PeerId, Token},
     peer::{Held, Peer, Request},
-    queue::Waiter,
+    queue::{Rank, Waiter},
     semaphore::{Semaphore, Spec},
     state::Core,
     time::Time,
@@ -19,6 +22,15 @@ impl Core {
         self.peers.len()
     }
 
+    /// Whether one more semaphore may be made.
+    ///
+    /// # Errors
+    ///
+    /// If there are as many as the limit allows.
+    pub fn check_room_for_semaphore(&self) -> Result<(), LimitReached> {
+        self.check_room(Resource::Semaphores, self.semaphores.len() + 1)
+    }
+
     /// One peer.
     pub fn peer(&self, peer: PeerId) -> Result<PeerView<'_>, UnknownPeer> {
         let slot = self.slot_of(peer)?;
@@ -28,11 +40,20 @@ impl Core {
     /// Peers in a fixed order, each with a cursor, from the peer after that cursor on. A peer that lives
     /// throughout a walk in several steps is seen once.
     pub fn peers(&self, after: Option<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
-        let from = after.map_or(0, |cursor| cursor.saturating_add(1));
-        let to = self.peers.capacity();
-        (from..to)
+        self.peers_at(after.map_or(0, |cursor| cursor.saturating_add(1))..usize::MAX)
+    }
+
+    /// Peers at these places in their table, in order, each with its place. No place beyond
+    /// [`Core::peer_places`] is taken.
+    pub fn peers_at(&self, places: Range<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
+        (places.start..places.end.min(self.peer_places()))
             .filter_map(|slot| Some((slot, self.peers.get(slot)?)))
             .map(|(slot, peer)| (slot, PeerView { core: self, peer }))
+    }
+
+    /// How many places the table of peers has.
+    pub fn peer_places(&self) -> usize {
+        self.peers.capacity()
     }
 
     /// One semaphore.
@@ -161,11 +182,43 @@ impl<'a> PendingView<'a> {
         self.request.since
     }
 
+    /// A guess, from how long locks were held lately, at how long it will still wait; `None` without
+    /// anything to go by, or while it cannot be granted.
+    pub fn estimated_wait(&self) -> Option<Duration> {
+        let parts = self.request.parts.iter();
+        let waits = parts
+            .map(|part| self.core.semaphores[part.semaphore].estimated_wait(self.request.rank, part.count));
+        // The longest one decides, and one that nothing is known of leaves all unknown.
+        waits.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// The acquired locks on what it asks for, semaphore by semaphore, in order of grant.
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+        let core = self.core;
+        self.request.parts.iter().flat_map(move |part| {
+            SemaphoreView { core, semaphore: &core.semaphores[part.semaphore] }.holders()
+        })
+    }
+
     /// Its place, counted from 1, in the queue where it stands farthest back.
     pub fn position(&self) -> usize {
         let rank = self.request.rank;
         let ahead = |semaphore: usize| self.core.semaphores[semaphore].queue.ahead_of(rank).0;
         self.request.parts.iter().map(|part| ahead(part.semaphore)).max().unwrap_or(0) + 1
+    }
+}
+
+impl Semaphore {
+    /// How long a waiter might wait: what has to come free before it fits, at the rate at which locks came
+    /// free lately, if all of `max` is in use.
+    fn estimated_wait(&self, rank: Rank, count: i64) -> Option<Duration> {
+        let max = u128::try_from(self.spec.max).ok().filter(|&max| max > 0 && count <= self.spec.max)?;
+        let taken = self.acquired + self.cooling_sum + self.queue.ahead_of(rank).1;
+        let lacking = taken + i128::from(count) - i128::from(self.spec.max);
+        let lacking = u128::try_from(lacking).unwrap_or(0);
+        let hold_us = self.mean_hold_us.map(u128::from);
+        let turn_us = hold_us.into_iter().chain(self.spec.per.map(|per| per.as_micros())).max()?;
+        Some(Duration::from_micros(u64::try_from(turn_us.saturating_mul(lacking) / max).unwrap_or(u64::MAX)))
     }
 }
 
@@ -177,6 +230,16 @@ pub struct SemaphoreView<'a> {
 }
 
 impl<'a> SemaphoreView<'a> {
+    /// The pattern that it was made from.
+    pub fn pattern(&self) -> Option<&'a Name> {
+        self.semaphore.pattern.as_ref()
+    }
+
+    /// Whether it takes no new requests and goes once it is idle.
+    pub fn is_leaving(&self) -> bool {
+        self.semaphore.is_leaving
+    }
+
     /// Its name.
     pub fn name(&self) -> &'a Name {
         &self.semaphore.name
@@ -223,13 +286,21 @@ impl<'a> SemaphoreView<'a> {
     }
 
     /// The acquired locks, in order of grant.
-    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
+    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> + use<'a> {
         let core = self.core;
         self.semaphore.holders.iter().filter_map(move |(&serial, &slot)| {
             let peer = &core.peers[slot];
             let held = peer.locks.iter().find(|held| held.serial == serial)?;
             Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
         })
+    }
+
+    /// The acquired lock whose grant has this fencing token.
+    pub fn holder(&self, token: Token) -> Option<HolderView<'a>> {
+        let core = self.core;
+        let peer = &core.peers[*self.semaphore.holders.get(&token.0)?];
+        let held = peer.locks.iter().find(|held| held.token == Some(token))?;
+        Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
     }
 
     /// The waiting requests in order, from the one at `position` (counted from 0) on.
@@ -259,6 +330,16 @@ pub struct WaiterView<'a> {
 }
 
 impl WaiterView<'_> {
+    /// The priority asked for.
+    pub fn priority(&self) -> i32 {
+        self.peer.pending().map_or(0, |request| request.priority())
+    }
+
+    /// A guess at how long it will still wait here; see [`PendingView::estimated_wait`].
+    pub fn estimated_wait(&self) -> Option<Duration> {
+        self.peer.pending()?.estimated_wait()
+    }
+
     /// The count asked for on this semaphore.
     pub fn count(&self) -> i64 {
         self.waiter.count

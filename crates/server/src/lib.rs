@@ -9,5 +9,6 @@ pub mod http;
 pub mod metrics;
 pub mod net;
 pub mod platform;
+pub mod reload;
 pub mod serve;
 pub mod telemetry;

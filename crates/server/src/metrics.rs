@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Add as _,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -43,6 +44,8 @@ struct Families {
 
 /// The counters of one semaphore, looked up once.
 struct Series {
+    /// The semaphore, or the pattern that it is a member of.
+    name: Name,
     grants: IntCounter,
     releases: IntCounter,
     expiries: IntCounter,
@@ -56,7 +59,7 @@ impl Recorder {
     /// Counts one event.
     pub fn record(&mut self, event: &Event) {
         match event {
-            Event::SemaphoreSet { semaphore, .. } => drop(self.series(semaphore)),
+            Event::SemaphoreSet { semaphore, pattern, .. } => self.adopt(semaphore, pattern.as_ref()),
             Event::SemaphoreRemoved { semaphore } => self.forget(semaphore),
             Event::Granted { semaphore, waited, .. } => {
                 let series = self.series(semaphore);
@@ -76,12 +79,25 @@ impl Recorder {
         }
     }
 
+    /// The members of a pattern share its series.
+    fn adopt(&mut self, semaphore: &Name, pattern: Option<&Name>) {
+        let shown = pattern.unwrap_or(semaphore);
+        if self.by_semaphore.get(semaphore).is_none_or(|series| series.name != *shown) {
+            self.forget(semaphore);
+            let series = self.families.series(shown);
+            self.by_semaphore.insert(semaphore.clone(), series);
+        }
+    }
+
     fn series(&mut self, semaphore: &Name) -> &Series {
         self.by_semaphore.entry(semaphore.clone()).or_insert_with(|| self.families.series(semaphore))
     }
 
     fn forget(&mut self, semaphore: &Name) {
-        self.by_semaphore.remove(semaphore);
+        // What members counted stays with their pattern.
+        if self.by_semaphore.remove(semaphore).is_some_and(|series| series.name != *semaphore) {
+            return;
+        }
         let Families {
             grants, releases, expiries, restores, overcommits, wait_seconds, hold_seconds, ..
         } = &self.families;
@@ -97,9 +113,10 @@ impl Recorder {
 }
 
 impl Families {
-    fn series(&self, semaphore: &str) -> Series {
-        let label = &[semaphore];
+    fn series(&self, semaphore: &Name) -> Series {
+        let label = &[&**semaphore];
         Series {
+            name: semaphore.clone(),
             grants: self.grants.with_label_values(label),
             releases: self.releases.with_label_values(label),
             expiries: self.expiries.with_label_values(label),
@@ -119,6 +136,9 @@ pub struct Metrics {
     pub num_404: IntCounter,
     peers: IntGauge,
     blocked_requests: IntGauge,
+    event_streams: IntGauge,
+    /// Event streams whose reader was too slow.
+    pub event_streams_dropped: IntCounter,
     /// Made anew for every page, hence by one page at a time.
     gauges: Mutex<Vec<(GaugeVec, ReadFigure)>>,
 }
@@ -170,13 +190,27 @@ impl Metrics {
             "throttle_blocked_requests",
             "Requests that wait for a grant with their connection open.",
         )?;
+        let event_streams = figure("throttle_event_streams", "Event streams that are open.")?;
+        let event_streams_dropped = plain(
+            "throttle_event_streams_dropped_total",
+            "Event streams that ended because their reader was too slow.",
+        )?;
         let mut gauges = Vec::new();
         for (name, help, value) in SEMAPHORE_GAUGES {
             let gauge = GaugeVec::new(Opts::new(*name, *help), SEMAPHORE)?;
             registry.register(Box::new(gauge.clone()))?;
             gauges.push((gauge, *value));
         }
-        Ok(Self { registry, families, num_404, peers, blocked_requests, gauges: Mutex::new(gauges) })
+        Ok(Self {
+            registry,
+            families,
+            num_404,
+            peers,
+            blocked_requests,
+            event_streams,
+            event_streams_dropped,
+            gauges: Mutex::new(gauges),
+        })
     }
 
     /// What counts the events of the core.
@@ -196,8 +230,10 @@ impl Metrics {
             let seen = engine.view(|core| {
                 let page = core.semaphores(after.as_deref()).take(PAGE);
                 page.map(|semaphore| {
-                    for (gauge, value) in &*gauges {
-                        gauge.with_label_values(&[&**semaphore.name()]).set(value(&semaphore));
+                    let shown = &**semaphore.pattern().unwrap_or(semaphore.name());
+                    for (gauge, (value, together)) in &*gauges {
+                        let gauge = gauge.with_label_values(&[shown]);
+                        gauge.set(together(gauge.get(), value(&semaphore)));
                     }
                     semaphore.name().clone()
                 })
@@ -208,29 +244,31 @@ impl Metrics {
         }
         self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
+        self.event_streams.set(as_gauge(engine.event_streams()));
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(String::from_utf8_lossy(&page).into_owned())
     }
 }
 
-type ReadFigure = fn(&SemaphoreView<'_>) -> f64;
+/// How a figure is read, and how those of the members of a pattern go together.
+type ReadFigure = (fn(&SemaphoreView<'_>) -> f64, fn(f64, f64) -> f64);
 
 type SemaphoreGauge = (&'static str, &'static str, ReadFigure);
 
 /// The first four names are those of releases up to 0.1, the next three of those up to 0.5.
 const SEMAPHORE_GAUGES: &[SemaphoreGauge] = &[
-    ("throttle_count", "The count acquired. Same as throttle_acquired.", |s| count(s.acquired())),
-    ("throttle_full_count", "The full count. Same as throttle_max.", |s| count(s.spec().max)),
-    ("throttle_pending", "The count that waits to be acquired.", |s| count(s.pending())),
-    ("throttle_acquired", "The count acquired.", |s| count(s.acquired())),
-    ("throttle_max", "The full count.", |s| count(s.spec().max)),
+    ("throttle_count", "The count acquired. Same as throttle_acquired.", (|s| count(s.acquired()), f64::add)),
+    ("throttle_full_count", "The full count. Same as throttle_max.", (|s| count(s.spec().max), f64::add)),
+    ("throttle_pending", "The count that waits to be acquired.", (|s| count(s.pending()), f64::add)),
+    ("throttle_acquired", "The count acquired.", (|s| count(s.acquired()), f64::add)),
+    ("throttle_max", "The full count.", (|s| count(s.spec().max), f64::add)),
     (
         "throttle_longest_pending_sec",
         "How long the request has waited that waits longest, in seconds.",
-        |s| Duration::as_secs_f64(&s.longest_wait()),
+        (|s| Duration::as_secs_f64(&s.longest_wait()), f64::max),
     ),
-    ("throttle_waiting", "How many requests wait.", |s| count(as_gauge(s.waiting()))),
+    ("throttle_waiting", "How many requests wait.", (|s| count(as_gauge(s.waiting())), f64::add)),
 ];
 
 #[expect(

@@ -1,18 +1,20 @@
 //! Puts the parts together, and runs the server until it is asked to stop.
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, sync::Arc, time::Duration};
 
 use hyper_util::service::TowerToHyperService;
-use throttle_core::{Limits, Origin, Settings, Spec};
+use throttle_core::{Limits, Settings};
 use tracing::{info, warn};
 
 use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
-    config::{self, Config, DeadlockPolicy, SemaphoreConfig},
-    engine::Engine,
+    config::{self, Config},
+    engine::{Bounds, Engine},
     http::{self, App, INSTANCE},
     metrics::Metrics,
-    net, platform, telemetry,
+    net, platform,
+    reload::{self, Difference, Reloader},
+    telemetry,
 };
 
 /// How long messages on their way to Graylog may hold up the end of the process.
@@ -29,7 +31,7 @@ pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
     }
     remark(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(&config));
+    let outcome = runtime.block_on(serve(arguments, &config));
     runtime.shutdown_background();
     telemetry.flush(FLUSH_PATIENCE);
     outcome
@@ -45,7 +47,7 @@ fn remark(config: &Config) {
     }
 }
 
-async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
+async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::new()?;
     let limits = &config.limits;
     let settings = Settings {
@@ -55,14 +57,31 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             peers: limits.peers,
             waiters_per_semaphore: limits.waiters_per_semaphore,
             locks_per_peer: limits.locks_per_peer,
+            semaphores: limits.semaphores,
+            deadlock_walk: limits.deadlock_walk,
         },
     };
-    let engine = Engine::new(settings, limits.blocked_requests, &semaphores(config), metrics.recorder())?;
-    let app = App::new(engine.clone(), metrics, limits)?;
+    let bounds = Bounds {
+        blocked_requests: limits.blocked_requests,
+        remembered_peers: limits.remembered_peers,
+        idempotency_keys: limits.idempotency_keys,
+        events: limits.events,
+        event_streams: limits.event_streams,
+    };
+    let engine = Engine::new(settings, bounds, metrics.recorder())?;
+    engine.declare(&Difference { added: reload::declared(config), ..Difference::default() });
+    let reloader = Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone()));
+    let app = App::new(engine.clone(), metrics, limits, reloader.clone())?;
 
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let reload_signal = platform::on_reload_signal(move || {
+        let reloader = reloader.clone();
+        // It reads a file.
+        tokio::task::spawn_blocking(move || reloader.reload_and_log());
+    })
+    .map_err(|error| format!("Signals cannot be received: {error}"))?;
     let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
     let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
     info!("Listening on http://{}", listener.local_addr()?);
@@ -74,6 +93,11 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         let engine = engine.clone();
         async move { engine.run_deadlines().await }
     });
+    let feed = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run_event_feed().await }
+    });
+    let reloads = tokio::spawn(reload_signal);
     let shutdown = async {
         asked_to_stop.await;
         info!("Shutting down.");
@@ -81,17 +105,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     };
     net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
     deadlines.abort();
+    feed.abort();
+    reloads.abort();
     Ok(())
-}
-
-fn semaphores(config: &Config) -> Vec<(String, Spec)> {
-    let (patterns, plain): (Vec<_>, Vec<_>) = config.semaphores.iter().partition(|s| s.is_pattern());
-    for pattern in patterns {
-        warn!("{:?} is a pattern; this release does not serve patterns.", pattern.name);
-    }
-    for semaphore in plain.iter().filter(|s| s.deadlock == DeadlockPolicy::Detect) {
-        warn!("{:?} asks to detect deadlocks; this release goes by levels.", semaphore.name);
-    }
-    let spec = |s: &SemaphoreConfig| Spec { max: s.max, level: s.level, per: s.per, origin: Origin::File };
-    plain.into_iter().map(|s| (s.name.clone(), spec(s))).collect()
 }

@@ -1,8 +1,8 @@
 //! The rules once more, in the most obvious way: plain lists, scanned from end to end.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use throttle_core::{AcquireError, PeerId, ReleaseError, RestoreError, Spec, Time};
+use throttle_core::{AcquireError, Deadlock, PeerId, ReleaseError, RestoreError, Spec, Time};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelPeer {
@@ -30,8 +30,8 @@ pub(crate) struct Model {
     pub(crate) peers: Vec<ModelPeer>,
     cooling: Vec<(String, i64, Time)>,
     sequence: u64,
-    /// Every grant so far, per semaphore: peer and count.
-    pub(crate) grants: BTreeMap<String, Vec<(PeerId, i64)>>,
+    /// Every grant so far, per semaphore: when, to whom, and the count.
+    pub(crate) grants: BTreeMap<String, Vec<(Time, PeerId, i64)>>,
 }
 
 impl Model {
@@ -121,23 +121,44 @@ impl Model {
         request.parts.iter().any(|(semaphore, count)| *count > self.semaphores[semaphore].max)
     }
 
-    /// Whether nothing stands before `request` in any of its queues, and it fits everywhere.
+    /// Whether nothing holds up `request` in any of its queues, and it fits everywhere.
     fn can_grant(&self, request: &ModelRequest) -> bool {
-        let others = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
-        let ahead: Vec<_> =
-            others.filter(|other| other.rank < request.rank && !self.is_passed_over(other)).collect();
         !self.is_passed_over(request)
-            && request.parts.iter().all(|(semaphore, count)| {
-                self.fits(semaphore, *count) && !ahead.iter().any(|other| other.parts.contains_key(semaphore))
-            })
+            && request.parts.keys().all(|semaphore| self.is_ready(request, semaphore))
+    }
+
+    /// Whether nothing holds up `request` on this semaphore, and it fits there.
+    fn is_ready(&self, request: &ModelRequest, semaphore: &str) -> bool {
+        let mut others = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        self.fits(semaphore, request.parts[semaphore])
+            && !others.any(|other| other.rank < request.rank && self.holds_up(other, semaphore))
+    }
+
+    /// Whether `request` holds up those behind it on this semaphore: there is nothing above that it lacks.
+    fn holds_up(&self, request: &ModelRequest, semaphore: &str) -> bool {
+        let on = self.semaphores[semaphore];
+        let mut above = request.parts.keys().filter(|other| self.semaphores[*other].level > on.level);
+        request.parts.contains_key(semaphore)
+            && !self.is_passed_over(request)
+            && (on.deadlock == Deadlock::Detect || above.all(|other| self.is_ready(request, other)))
     }
 
     pub(crate) fn grant(&mut self) {
-        let mut waiting: Vec<_> =
-            self.peers.iter().filter_map(|peer| Some((peer.pending.clone()?, peer.id))).collect();
-        waiting.sort_by_key(|(request, _)| request.rank);
-        if let Some((request, id)) = waiting.into_iter().find(|(request, _)| self.can_grant(request)) {
-            self.give(id, &request.parts);
+        let mut semaphores: Vec<_> = self.semaphores.iter().collect();
+        semaphores.sort_by_key(|(name, spec)| (Reverse(spec.level), *name));
+        // A request has its turn with its lowest level.
+        let lowest =
+            |request: &ModelRequest| request.parts.keys().map(|name| self.semaphores[name].level).min();
+        let next = semaphores.iter().find_map(|(name, spec)| {
+            let waiting = self.peers.iter().filter_map(|peer| Some((peer.pending.as_ref()?, peer.id)));
+            let mut on_it = waiting.filter(|(request, _)| {
+                request.parts.contains_key(*name) && lowest(request) == Some(spec.level)
+            });
+            on_it.find(|(request, _)| self.can_grant(request))
+        });
+        if let Some((request, id)) = next {
+            let parts = request.parts.clone();
+            self.give(id, &parts);
             let expires_in = self.peer(id).map(|peer| peer.expires_in).unwrap_or_default();
             self.renew(id, expires_in);
             self.grant();
@@ -147,7 +168,7 @@ impl Model {
     fn give(&mut self, id: PeerId, parts: &BTreeMap<String, i64>) {
         let now = self.now;
         for (semaphore, count) in parts {
-            self.grants.entry(semaphore.clone()).or_default().push((id, *count));
+            self.grants.entry(semaphore.clone()).or_default().push((now, id, *count));
         }
         let Some(peer) = self.peer_mut(id) else { return };
         peer.pending = None;
@@ -196,9 +217,11 @@ impl Model {
                 Some(_) => {}
             }
         }
-        let lowest = peer.locks.keys().map(|held| self.semaphores[held].level).min();
         for semaphore in new.keys() {
-            let level = self.semaphores[semaphore].level;
+            let Spec { level, deadlock, .. } = self.semaphores[semaphore];
+            let held = peer.locks.keys().map(|held| self.semaphores[held]);
+            let both_detect = |held: &Spec| (deadlock, held.deadlock) == (Deadlock::Detect, Deadlock::Detect);
+            let lowest = held.filter(|held| !both_detect(held)).map(|held| held.level).min();
             if let Some(held) = lowest.filter(|&held| level >= held) {
                 return Err(AcquireError::Hierarchy { semaphore: semaphore.as_str().into(), level, held });
             }
@@ -206,6 +229,7 @@ impl Model {
         if !new.is_empty() && peer.pending.is_some() {
             return Err(AcquireError::AlreadyPending);
         }
+        let at_once = shrinks.is_empty();
         for (semaphore, count, less) in shrinks {
             self.shrink(id, semaphore, count, less);
         }
@@ -214,7 +238,7 @@ impl Model {
             let rank = (arrival - i64::from(priority) * self.ageing_step_micros, self.sequence);
             self.sequence += 1;
             let request = ModelRequest { rank, parts: new };
-            if self.can_grant(&request) {
+            if at_once && self.can_grant(&request) {
                 self.give(id, &request.parts);
             } else if let Some(peer) = self.peer_mut(id) {
                 peer.pending = Some(request);
@@ -276,11 +300,22 @@ impl Model {
         let now = self.now;
         let peer = self.peer_mut(id).expect("just made");
         peer.locks.extend(locks.iter().map(|&(semaphore, count)| (semaphore.to_owned(), (count, now))));
+        // Who led on a semaphore may not fit there any more, and so holds up nobody below.
+        self.grant();
         Ok(())
     }
 
     pub(crate) fn set_semaphore(&mut self, name: &str, spec: Spec) {
-        self.semaphores.insert(name.to_owned(), spec);
+        let before = self.semaphores.insert(name.to_owned(), spec);
+        if let Some(before) = before.and_then(|before| before.per)
+            && spec.per != Some(before)
+        {
+            for (_, _, due) in self.cooling.iter_mut().filter(|(cooling, ..)| cooling == name) {
+                let given_at = due.since(Time::default()).saturating_sub(before);
+                *due = Time::default() + given_at + spec.per.unwrap_or_default();
+            }
+            self.cooling.retain(|&(_, _, due)| due > self.now);
+        }
         self.grant();
     }
 

@@ -7,7 +7,8 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 use throttle_core::{
-    Acquire, Core, EndCause, Event, Origin, PeerId, Restore, RestoreLock, Settings, Spec, Status, Time, Token,
+    Acquire, AcquireError, Core, Deadlock, EndCause, Event, Origin, PeerId, Rank, RemoveError, Restore,
+    RestoreLock, Settings, Spec, Status, Time, Token,
 };
 
 use crate::model::Model;
@@ -29,6 +30,10 @@ enum Op {
     Remove { semaphore: &'static str, force: bool },
     Wait,
 }
+
+/// Whether deadlocks are detected on a semaphore from the start. It is never changed in a run, as a change could
+/// leave a deadlock behind that nobody asked for.
+type Detecting = [bool; NAMES.len()];
 
 fn lease() -> impl Strategy<Value = u64> {
     prop_oneof![1 => Just(0_u64), 9 => 1..200_u64]
@@ -66,6 +71,7 @@ struct Run {
     now: u64,
     ids: Vec<PeerId>,
     journal: Vec<Event>,
+    detecting: Detecting,
 }
 
 fn micros(n: u64) -> Duration {
@@ -78,14 +84,20 @@ fn settings() -> Settings {
 
 impl Run {
     fn new() -> Self {
+        Self::with_detection([false; NAMES.len()])
+    }
+
+    fn with_detection(detecting: Detecting) -> Self {
         let mut run = Self {
+            detecting,
             core: Core::new(settings(), 1, 7),
             model: Model::new(AGEING_STEP, MARGIN_MAX),
             now: 1_000,
             ids: Vec::new(),
             journal: Vec::new(),
         };
-        for (name, level) in NAMES.iter().zip([2, 1, 0, 0]) {
+        let levels = if detecting.contains(&true) { [1, 0, 0, 0] } else { [2, 1, 0, 0] };
+        for (name, level) in NAMES.iter().zip(levels) {
             run.apply(&Op::Set { semaphore: name, max: 2, level, per: None });
         }
         run
@@ -120,7 +132,17 @@ impl Run {
             Op::Acquire { peer, locks, priority, expires_in } => {
                 let (peer, expires_in) = (self.id(*peer), expires_in.map(micros));
                 let request = Acquire { peer, locks, priority: *priority, expires_in };
+                self.core.advance(now);
+                let before = self.core.snapshot();
                 let real = self.core.acquire(now, &request).map(|status| status != Status::Pending);
+                if self.detecting.contains(&true) && self.check_detection(&before, &request, &real) {
+                    if let Some(expires_in) = expires_in {
+                        self.model.renew(peer, expires_in);
+                    }
+                    self.model.advance(now);
+                    self.journal.extend(self.core.drain_events());
+                    return;
+                }
                 assert_eq!(real, self.model.acquire(peer, locks, *priority, expires_in));
                 if let (Ok(acquired), None) = (real, expires_in) {
                     self.repeat(now, &request, acquired);
@@ -140,19 +162,109 @@ impl Run {
                 assert_eq!(real, self.model.restore(peer, expires_in, locks));
             }
             Op::Set { semaphore, max, level, per } => {
-                let spec = Spec { max: *max, level: *level, per: per.map(micros), origin: Origin::Runtime };
+                let (per, origin) = (per.map(micros), Origin::Runtime);
+                let at = NAMES.iter().position(|name| name == semaphore).expect("one of them");
+                let deadlock = if self.detecting[at] { Deadlock::Detect } else { Deadlock::Hierarchy };
+                let spec = Spec { max: *max, level: *level, per, deadlock, origin };
                 core.set_semaphore(now, semaphore, spec);
                 model.set_semaphore(semaphore, spec);
             }
             Op::Remove { semaphore, force } => {
                 let real = core.remove_semaphore(now, semaphore, *force);
-                assert_eq!(real.ok().map(|done| done.is_ok()), model.remove_semaphore(semaphore, *force));
+                let seen = match real {
+                    Ok(()) => Some(true),
+                    Err(RemoveError::InUse(_)) => Some(false),
+                    Err(RemoveError::UnknownSemaphore(_)) => None,
+                };
+                assert_eq!(seen, model.remove_semaphore(semaphore, *force));
             }
             Op::Wait => drop(self.core.advance(now)),
         }
         self.model.advance(now);
         self.journal.extend(self.core.drain_events());
         self.compare();
+    }
+
+    /// Compares the search for deadlocks with playing on by brute force. Tells whether there is one.
+    fn check_detection(
+        &self,
+        before: &[Event],
+        request: &Acquire<'_>,
+        reply: &Result<bool, AcquireError>,
+    ) -> bool {
+        let is_refused = matches!(reply, Err(AcquireError::Deadlock { .. }));
+        if !is_refused && *reply != Ok(false) {
+            return false;
+        }
+        let now = Time::from_micros(self.now);
+        let mut copy = Core::new(settings(), 1, 3);
+        let mut sequence = 0;
+        for event in before {
+            if let Event::Counters { sequence: next, .. } = event {
+                sequence = *next;
+            }
+            copy.replay(now, event).expect("snapshots fit");
+        }
+        let (held, asked): (Vec<_>, Vec<_>) = request
+            .locks
+            .iter()
+            .partition(|(name, _)| copy.peer(request.peer).expect("known").lock(name).is_some());
+        if copy.peer(request.peer).expect("known").is_acquired() {
+            let step = i64::try_from(AGEING_STEP.as_micros()).expect("short");
+            let rank = Rank { key: self.now.cast_signed() - i64::from(request.priority) * step, sequence };
+            for (semaphore, count) in asked {
+                let (peer, semaphore, priority) = (request.peer, semaphore.into(), request.priority);
+                let queued = Event::Queued { peer, semaphore, count, priority, since: now, rank };
+                copy.replay(now, &queued).expect("fits");
+            }
+            for (semaphore, count) in held {
+                let shrunk =
+                    Event::Shrunk { peer: request.peer, semaphore: semaphore.into(), count, at: now };
+                copy.replay(now, &shrunk).expect("fits");
+            }
+        }
+        copy.end_replay(now);
+        loop {
+            if copy.peer(request.peer).expect("keeps its lease").is_acquired() {
+                assert!(!is_refused, "refused though it would have its turn: {reply:?}");
+                return false;
+            }
+            let free = copy.peers(None).find(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
+            let Some(free) = free else { break };
+            copy.end_peer(now, free, EndCause::Released);
+        }
+        assert!(is_refused, "waits though it never has its turn");
+        if let Err(AcquireError::Deadlock { chain }) = reply {
+            let (first, last) = (chain.first().expect("not empty"), chain.last().expect("not empty"));
+            assert_eq!(first.peer, request.peer);
+            assert!(chain.iter().any(|link| link.peer == last.blocker), "it ends in a circle");
+            assert!(chain.windows(2).all(|pair| pair[0].blocker == pair[1].peer), "each waits for the next");
+        }
+        true
+    }
+
+    /// However the peers that wait for nothing release all they hold, one after the other, everybody has a turn.
+    fn check_progress(&mut self) {
+        // An operator ends what no peer could.
+        for name in NAMES {
+            if let Some(spec) = self.model.semaphores.get(name).copied().filter(|spec| spec.max < 4) {
+                self.core.set_semaphore(Time::from_micros(self.now), name, Spec { max: 4, ..spec });
+            }
+        }
+        while self.core.peer_count() > 0 {
+            self.now += 1_000;
+            let ready = self.core.peers(None).find(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
+            assert!(ready.is_some(), "a deadlock: {:?}", self.core.snapshot());
+            let Some(peer) = ready else { return };
+            // The lease of nobody may end meanwhile.
+            let others: Vec<PeerId> = self.core.peers(None).map(|(_, peer)| peer.id()).collect();
+            for other in others {
+                let _ =
+                    self.core.heartbeat(Time::from_micros(self.now - 1_000), other, Duration::from_hours(1));
+            }
+            self.core.end_peer(Time::from_micros(self.now), peer, EndCause::Released);
+            self.core.drain_events();
+        }
     }
 
     /// Asking again changes nothing and says the same.
@@ -196,14 +308,18 @@ impl Run {
 
     /// What holds of the whole run once it is over.
     fn check_journal(&mut self) {
-        let mut grants: BTreeMap<String, Vec<(PeerId, i64)>> = BTreeMap::new();
+        let mut grants: BTreeMap<String, Vec<(Time, PeerId, i64)>> = BTreeMap::new();
         let mut tokens = BTreeSet::new();
         for event in &self.journal {
-            if let Event::Granted { peer, semaphore, count, token, .. } = event {
-                grants.entry(semaphore.to_string()).or_default().push((*peer, *count));
+            if let Event::Granted { peer, semaphore, count, token, at, .. } = event {
+                grants.entry(semaphore.to_string()).or_default().push((*at, *peer, *count));
                 assert!(tokens.last().is_none_or(|last| token > last), "tokens grow");
                 tokens.insert(*token);
             }
+        }
+        // Where several of one instant get what they asked for, the model and the core may tell so in another order.
+        for grants in grants.values_mut().chain(self.model.grants.values_mut()) {
+            grants.sort_unstable();
         }
         assert_eq!(grants, self.model.grants, "the same grants in the same order");
         check_exclusion(&self.journal);
@@ -213,7 +329,7 @@ impl Run {
         for event in &self.journal {
             replayed.replay(now, event).expect("events fit");
         }
-        replayed.advance(now);
+        replayed.end_replay(now);
         replayed.audit().expect("consistent after replay");
         assert_eq!(replayed.snapshot(), self.core.snapshot(), "replay builds the same state");
 
@@ -221,6 +337,7 @@ impl Run {
         for event in self.core.snapshot() {
             from_snapshot.replay(now, &event).expect("snapshots fit");
         }
+        from_snapshot.end_replay(now);
         from_snapshot.audit().expect("consistent after a snapshot");
         assert_eq!(from_snapshot.snapshot(), self.core.snapshot(), "a snapshot builds the same state");
     }
@@ -232,7 +349,7 @@ fn check_exclusion(journal: &[Event]) {
     let mut held: BTreeMap<(&str, PeerId), i64> = BTreeMap::new();
     for event in journal {
         match event {
-            Event::SemaphoreSet { semaphore, spec } => drop(max.insert(semaphore, spec.max)),
+            Event::SemaphoreSet { semaphore, spec, .. } => drop(max.insert(semaphore, spec.max)),
             Event::Granted { peer, semaphore, count, .. } => {
                 held.insert((semaphore, *peer), *count);
                 let sum: i64 =
@@ -286,5 +403,40 @@ proptest! {
             core.apply(op);
         }
         core.check_journal();
+    }
+}
+
+/// Runs in which nobody brings anything back, and the hierarchy stays what it is.
+fn orderly_op() -> impl Strategy<Value = Op> {
+    op().prop_filter("orderly", |op| !matches!(op, Op::Restore { .. } | Op::Set { .. } | Op::Remove { .. }))
+}
+
+proptest! {
+    #![proptest_config(config(4_000))]
+
+    /// No deadlock by levels, with requests over several of them.
+    #[test]
+    fn everybody_has_a_turn(run in vec((orderly_op(), 0..3_u64), 1..60)) {
+        let mut core = Run::new();
+        for (op, later) in &run {
+            core.now += later;
+            core.apply(op);
+        }
+        core.check_progress();
+    }
+}
+
+proptest! {
+    #![proptest_config(config(6_000))]
+
+    /// A request is refused exactly if it would wait for ever; so nobody ever does.
+    #[test]
+    fn deadlocks_are_detected(run in vec((orderly_op(), 0..3_u64), 1..80)) {
+        let mut core = Run::with_detection([false, true, true, true]);
+        for (op, later) in &run {
+            core.now += later;
+            core.apply(op);
+        }
+        core.check_progress();
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{error::Error, fmt::Write as _, io, path::PathBuf};
 
+use throttle_core::Deadlock;
+
 use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT},
-    config::{self, Config, DeadlockPolicy, SemaphoreConfig},
+    config::{self, Config, SemaphoreConfig},
 };
 
 /// Arguments of `throttle check`.
@@ -56,7 +58,7 @@ fn description(semaphore: &SemaphoreConfig) -> String {
     if let Some(per) = semaphore.per {
         let _ = write!(text, ", per {}", humantime::format_duration(per));
     }
-    if semaphore.deadlock == DeadlockPolicy::Detect {
+    if semaphore.deadlock == Deadlock::Detect {
         text.push_str(", deadlocks detected");
     }
     if semaphore.is_pattern() {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use throttle_core::Deadlock;
 use tracing::level_filters::LevelFilter;
 
 /// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
@@ -45,29 +46,19 @@ pub struct SemaphoreConfig {
     /// The time after a grant before which its count does not come back: a rate.
     pub per: Option<Duration>,
     /// What protects against deadlocks.
-    pub deadlock: DeadlockPolicy,
+    pub deadlock: Deadlock,
 }
 
 impl SemaphoreConfig {
     /// A semaphore with nothing but a full count.
     pub fn new(name: impl Into<String>, max: i64) -> Self {
-        Self { name: name.into(), max, level: 0, per: None, deadlock: DeadlockPolicy::default() }
+        Self { name: name.into(), max, level: 0, per: None, deadlock: Deadlock::default() }
     }
 
     /// Whether the name is a pattern: each name that matches it is a semaphore of its own.
     pub fn is_pattern(&self) -> bool {
         self.name.contains('*')
     }
-}
-
-/// What protects a semaphore against deadlocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeadlockPolicy {
-    /// Levels: a peer asks only for levels below those that it holds.
-    #[default]
-    Hierarchy,
-    /// A request that would close a cycle of waiting peers is refused.
-    Detect,
 }
 
 /// `[logging]`: where records go.
@@ -120,6 +111,22 @@ pub struct Limits {
     pub locks_per_peer: usize,
     /// Pending requests in the queue of one semaphore.
     pub waiters_per_semaphore: usize,
+    /// Semaphores, members of patterns and those made by requests among them.
+    pub semaphores: usize,
+    /// Steps of the search for a deadlock that one request may cause.
+    pub deadlock_walk: usize,
+    /// Labels of one peer.
+    pub labels_per_peer: usize,
+    /// The longest value of a label, in characters.
+    pub label_length: usize,
+    /// Peers that ended, and of which the server still knows how.
+    pub remembered_peers: usize,
+    /// `Idempotency-Key`s that the server knows again.
+    pub idempotency_keys: usize,
+    /// Events kept for readers that resume.
+    pub events: usize,
+    /// Event streams open at the same time.
+    pub event_streams: usize,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -142,6 +149,14 @@ impl Default for Limits {
             peers: 10_000_000,
             locks_per_peer: 1024,
             waiters_per_semaphore: 1_000_000,
+            semaphores: 1_000_000,
+            deadlock_walk: 10_000,
+            labels_per_peer: 16,
+            label_length: 255,
+            remembered_peers: 100_000,
+            idempotency_keys: 100_000,
+            events: 10_000,
+            event_streams: 1000,
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

@@ -1,5 +1,6 @@
 use std::{ops::RangeInclusive, time::Duration};
 
+use throttle_core::Deadlock;
 use toml::{
     Spanned,
     de::{DeString, DeValue},
@@ -7,7 +8,7 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, DeadlockPolicy, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr,
+    Config, ConfigError, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr,
     model::TEN_YEARS,
     table::{Table, integer, integers},
 };
@@ -28,8 +29,7 @@ const LEVELS: &[(&str, LevelFilter)] = &[
     ("OFF", LevelFilter::OFF),
 ];
 
-const DEADLOCK: &[(&str, DeadlockPolicy)] =
-    &[("hierarchy", DeadlockPolicy::Hierarchy), ("detect", DeadlockPolicy::Detect)];
+const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
 pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
     top.only(&[
@@ -71,6 +71,13 @@ fn semaphore<'a>(
     let name = key.get_ref().as_ref();
     if name.is_empty() {
         let message = format!("{}: the name of a semaphore must not be empty.", parent.name_of(name));
+        return Err(parent.source().error(key.span().start, message));
+    }
+    if name.matches('*').count() > 1 {
+        let message = format!(
+            "{}: a pattern has one `*`, which stands for any run of characters.",
+            parent.name_of(name)
+        );
         return Err(parent.source().error(key.span().start, message));
     }
     match value.get_ref() {
@@ -135,6 +142,14 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "peers",
         "locks_per_peer",
         "waiters_per_semaphore",
+        "semaphores",
+        "deadlock_walk",
+        "labels_per_peer",
+        "label_length",
+        "remembered_peers",
+        "idempotency_keys",
+        "events",
+        "event_streams",
         "expires_in_max",
         "head_timeout",
         "body_timeout",
@@ -158,6 +173,14 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
             1..=1_000_000_000,
             default.waiters_per_semaphore,
         )?,
+        semaphores: count("semaphores", 1..=100_000_000, default.semaphores)?,
+        deadlock_walk: count("deadlock_walk", 100..=10_000_000, default.deadlock_walk)?,
+        labels_per_peer: count("labels_per_peer", 0..=1000, default.labels_per_peer)?,
+        label_length: count("label_length", 1..=64 << 10, default.label_length)?,
+        remembered_peers: count("remembered_peers", 0..=100_000_000, default.remembered_peers)?,
+        idempotency_keys: count("idempotency_keys", 1..=100_000_000, default.idempotency_keys)?,
+        events: count("events", 1..=10_000_000, default.events)?,
+        event_streams: count("event_streams", 0..=1_000_000, default.event_streams)?,
         expires_in_max: time("expires_in_max", SECOND..=TEN_YEARS, default.expires_in_max)?,
         head_timeout: time("head_timeout", 100 * MILLISECOND..=HOUR, default.head_timeout)?,
         body_timeout: time("body_timeout", 100 * MILLISECOND..=HOUR, default.body_timeout)?,

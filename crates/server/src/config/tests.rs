@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use throttle_core::Deadlock;
+
 use super::*;
 
 fn error(text: &str) -> String {
@@ -54,7 +56,7 @@ ageing_step = "2h"
     assert_eq!((b.max, b.level), (1, 1));
     assert!(tenant.is_pattern() && !z.is_pattern());
     assert_eq!(api.per, Some(Duration::from_secs(1)));
-    assert_eq!((x.deadlock, b.deadlock), (DeadlockPolicy::Detect, DeadlockPolicy::Hierarchy));
+    assert_eq!((x.deadlock, b.deadlock), (Deadlock::Detect, Deadlock::Hierarchy));
     assert_eq!((a.max, a.level), (16, -2));
     assert_eq!(config.logging.stderr, Some(Stderr { level: LevelFilter::INFO }));
     let gelf = config.logging.gelf.expect("gelf");
@@ -176,7 +178,8 @@ fn wrong_keys_and_settings() {
         (
             "[limits]\nbody-bytes = 1",
             "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: body_bytes, \
-             connections, blocked_requests, peers, locks_per_peer, waiters_per_semaphore, expires_in_max, \
+             connections, blocked_requests, peers, locks_per_peer, waiters_per_semaphore, semaphores, deadlock_walk, \
+             labels_per_peer, label_length, remembered_peers, idempotency_keys, events, event_streams, expires_in_max, \
              head_timeout, body_timeout, idle_timeout.",
         ),
         (

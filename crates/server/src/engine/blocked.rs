@@ -62,6 +62,11 @@ impl Blocked {
         }
     }
 
+    /// Whether a request of this peer waits.
+    pub(super) fn has(&self, peer: PeerId) -> bool {
+        self.by_peer.contains_key(&peer)
+    }
+
     pub(super) fn wake(&mut self, peer: PeerId) {
         if self.count == 0 {
             return;

@@ -2,7 +2,6 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use rand::Rng as _;
 use throttle_core::{
     Acquire, AcquireError, EndCause, Labels, LimitReached, PeerId, ReleaseError, Restore, RestoreError,
     RestoreLock, Status, Time, UnknownPeer, UnknownSemaphore,
@@ -13,6 +12,9 @@ use super::{
     blocked::TooManyBlocked,
     handle::{Engine, Shared},
 };
+
+/// How many leases are moved in one go, so that many of them hold up no grant.
+const LEASES_AT_ONCE: usize = 256;
 
 /// Why locks are not to be had by asking this way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl Engine {
     /// Makes a peer that holds nothing.
     pub fn new_peer(&self, expires_in: Duration, labels: Option<Labels>) -> Result<PeerId, LimitReached> {
         self.with(|shared, now| {
-            let random = shared.random.next_u64();
+            let random = shared.random();
             shared.core.new_peer(now, expires_in, random, labels)
         })
     }
@@ -52,6 +54,22 @@ impl Engine {
     /// Moves the end of a peer's lease.
     pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
         self.with(|shared, now| shared.core.heartbeat(now, peer, expires_in))
+    }
+
+    /// Moves the end of many peers' leases, and returns those of them that are not known.
+    pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> Vec<PeerId> {
+        let mut gone = Vec::new();
+        let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
+        while let Some(part) = parts.next() {
+            self.with(|shared, now| {
+                let unknown = |&&peer: &&PeerId| shared.core.heartbeat(now, peer, expires_in).is_err();
+                gone.extend(part.iter().filter(unknown));
+            });
+            if parts.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        gone
     }
 
     /// Ends a peer. Tells whether it was known.
@@ -71,7 +89,10 @@ impl Engine {
 
     /// What is left of a semaphore; negative when it is overcommitted.
     pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
-        self.view(|core| Ok(core.semaphore(semaphore)?.remainder()))
+        self.view(|core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
+            (Err(_), Some((_, spec))) => Ok(spec.max),
+            (seen, _) => Ok(seen?.remainder()),
+        })
     }
 
     /// Brings back a peer that this server does not know.
@@ -114,7 +135,7 @@ impl Engine {
         expires_in: Duration,
     ) -> Result<(PeerId, Status), AcquireRefusal> {
         self.with(|shared, now| {
-            let random = shared.random.next_u64();
+            let random = shared.random();
             // A peer whose lease has no length would end before it could ask.
             let lease = expires_in.max(Duration::from_secs(1));
             let peer = shared.core.new_peer(now, lease, random, None).map_err(AcquireRefusal::Limit)?;
@@ -150,7 +171,7 @@ impl Engine {
     }
 
     /// Waits until the peer waits for nothing any more. `false`: its time, or that until `until`, is over.
-    async fn wait(&self, peer: PeerId, until: Time) -> Result<bool, AcquireRefusal> {
+    pub(super) async fn wait(&self, peer: PeerId, until: Time) -> Result<bool, AcquireRefusal> {
         loop {
             let step = self.with(|shared, now| {
                 let seen =

@@ -2,11 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rand::{SeedableRng, rngs::StdRng};
-use throttle_core::{Core, Event, Settings, Spec, Time};
+use rand::{Rng as _, SeedableRng, rngs::StdRng};
+use throttle_core::{Core, EndCause, Event, Settings, Time};
 use tokio::sync::Notify;
 
-use super::{blocked::Blocked, clock::Clock};
+use super::{
+    blocked::Blocked,
+    clock::Clock,
+    ended::{Ended, Ending},
+    feed::Feed,
+    keys::Keys,
+};
 use crate::metrics::Recorder;
 
 /// Serves commands on one core. Cheap to share behind an [`Arc`].
@@ -14,6 +20,25 @@ pub struct Engine {
     shared: Mutex<Shared>,
     /// Told when something falls due earlier than the driver expects.
     pub(super) earlier: Notify,
+    /// Told when there are events that no reader was told of.
+    pub(super) unread: Notify,
+    /// How many may read events at the same time.
+    pub(super) event_streams_max: usize,
+}
+
+/// How much the engine keeps beside the core.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests that wait at the same time.
+    pub blocked_requests: usize,
+    /// Peers whose end is remembered.
+    pub remembered_peers: usize,
+    /// Keys of requests that may be repeated.
+    pub idempotency_keys: usize,
+    /// Events kept for those who read them.
+    pub events: usize,
+    /// Readers of events at the same time.
+    pub event_streams: usize,
 }
 
 pub(super) struct Shared {
@@ -21,6 +46,11 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) random: StdRng,
     pub(super) blocked: Blocked,
+    pub(super) keys: Keys,
+    pub(super) ended: Ended,
+    pub(super) feed: Feed,
+    /// Why an operator releases the peer that this command ends.
+    pub(super) reason: Option<Arc<str>>,
     /// No request may wait any longer.
     pub(super) is_draining: bool,
     /// When the driver looks at the core next.
@@ -29,13 +59,12 @@ pub(super) struct Shared {
 }
 
 impl Engine {
-    /// An engine that starts with empty state and these semaphores.
+    /// An engine that starts with empty state and no semaphores.
     ///
     /// Fails only if the system has no randomness to give.
     pub fn new(
         settings: Settings,
-        blocked_limit: usize,
-        semaphores: &[(String, Spec)],
+        bounds: Bounds,
         recorder: Recorder,
     ) -> Result<Arc<Self>, getrandom::Error> {
         let mut seed = [0; 32];
@@ -43,21 +72,27 @@ impl Engine {
         let mut clock = Clock::start();
         let now = clock.now();
         // Microseconds of the time of day exceed what any earlier run can have counted up to.
-        let mut core = Core::new(settings, now.as_micros(), getrandom::u64()?);
-        for (name, spec) in semaphores {
-            core.set_semaphore(now, name, *spec);
-        }
-        let mut shared = Shared {
+        let core = Core::new(settings, now.as_micros(), getrandom::u64()?);
+        let shared = Shared {
             core,
             clock,
             random: StdRng::from_seed(seed),
-            blocked: Blocked::new(blocked_limit),
+            blocked: Blocked::new(bounds.blocked_requests),
+            keys: Keys::new(bounds.idempotency_keys),
+            ended: Ended::new(bounds.remembered_peers),
+            // The time of day exceeds every number that an earlier run can have given.
+            feed: Feed::new(bounds.events, now.as_micros()),
+            reason: None,
             is_draining: false,
             armed_for: Time::default(),
             recorder,
         };
-        shared.publish();
-        Ok(Arc::new(Self { shared: Mutex::new(shared), earlier: Notify::new() }))
+        Ok(Arc::new(Self {
+            shared: Mutex::new(shared),
+            earlier: Notify::new(),
+            unread: Notify::new(),
+            event_streams_max: bounds.event_streams,
+        }))
     }
 
     /// Runs `command` on the core as it is now, and lets everything follow that it makes happen.
@@ -66,11 +101,14 @@ impl Engine {
         let now = shared.clock.now();
         shared.core.advance(now);
         let reply = command(&mut shared, now);
-        shared.publish();
+        let is_unread = shared.publish(now);
         let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
         drop(shared);
         if is_due_earlier {
             self.earlier.notify_one();
+        }
+        if is_unread {
+            self.unread.notify_one();
         }
         reply
     }
@@ -85,11 +123,19 @@ impl Engine {
         self.lock().blocked.count()
     }
 
-    /// Answers every request that waits as if its time were over, now and from now on.
+    /// Whether the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.lock().is_draining
+    }
+
+    /// Answers every request that waits as if its time were over, and ends every reading of events, now and
+    /// from now on.
     pub fn drain(&self) {
         let mut shared = self.lock();
         shared.is_draining = true;
         shared.blocked.wake_all();
+        shared.feed.reveal();
+        shared.feed.news().send_replace(());
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -99,19 +145,32 @@ impl Engine {
 }
 
 impl Shared {
-    /// Counts what happened, and wakes those whom it concerns.
-    fn publish(&mut self) {
+    pub(super) fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. Tells whether
+    /// readers of events are to be told.
+    fn publish(&mut self, now: Time) -> bool {
         if !self.core.has_events() {
-            return;
+            return false;
         }
+        let reason = self.reason.take();
         for event in self.core.drain_events() {
             self.recorder.record(&event);
             match event {
-                Event::Granted { peer, waited: Some(_), .. }
-                | Event::Withdrawn { peer, .. }
-                | Event::PeerEnded { peer, .. } => self.blocked.wake(peer),
+                Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
+                    self.blocked.wake(peer);
+                }
+                Event::PeerEnded { peer, cause } => {
+                    let reason = reason.clone().filter(|_| cause == EndCause::Operator);
+                    self.ended.remember(peer, Ending { cause, reason, at: now });
+                    self.blocked.wake(peer);
+                }
                 _ => {}
             }
+            self.feed.push(now, event, reason.as_ref());
         }
+        self.feed.announce()
     }
 }

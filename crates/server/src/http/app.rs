@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
 
-use crate::{config::Limits, engine::Engine, metrics::Metrics};
+use crate::{config::Limits, engine::Engine, metrics::Metrics, reload::Reloader};
 
 /// Shared by all handlers.
 pub struct App {
@@ -18,6 +18,12 @@ pub struct App {
     pub body_timeout: Duration,
     /// The longest lease that a client may ask for.
     pub expires_in_max: Duration,
+    /// How many labels a peer may have.
+    pub labels_max: usize,
+    /// The longest value of a label, in characters.
+    pub label_length_max: usize,
+    /// Reads the configuration file again.
+    pub reloader: Arc<Reloader>,
     /// Identifies this server since it started with empty state; part of every answer.
     pub instance: HeaderValue,
 }
@@ -28,6 +34,7 @@ impl App {
         engine: Arc<Engine>,
         metrics: Metrics,
         limits: &Limits,
+        reloader: Arc<Reloader>,
     ) -> Result<Arc<Self>, getrandom::Error> {
         let instance = format!("{:016x}", getrandom::u64()?);
         Ok(Arc::new(Self {
@@ -36,6 +43,9 @@ impl App {
             body_bytes_max: limits.body_bytes,
             body_timeout: limits.body_timeout,
             expires_in_max: limits.expires_in_max,
+            labels_max: limits.labels_per_peer,
+            label_length_max: limits.label_length,
+            reloader,
             instance: HeaderValue::try_from(instance).unwrap_or(HeaderValue::from_static("0")),
         }))
     }

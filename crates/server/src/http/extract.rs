@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::{FromRequestParts, Path, Query, Request, rejection::PathRejection},
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
@@ -30,12 +30,30 @@ pub(super) async fn json_of<T: DeserializeOwned>(
     body: Body,
     example: &str,
 ) -> Result<T, Refusal> {
-    let is_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
-    let body = net::read_body(body, app.body_bytes_max, app.body_timeout).await?;
-    if !is_json {
-        return Err(Refusal::NotJson);
-    }
-    serde_json::from_slice(&body).map_err(|error| {
+    let body = bytes_of(app, body).await?;
+    check_json(headers)?;
+    parse(&body, example)
+}
+
+/// The body of a request, as it came.
+pub(super) async fn bytes_of(app: &App, body: Body) -> Result<Bytes, Refusal> {
+    bytes_up_to(app, body, app.body_bytes_max).await
+}
+
+/// The body of a request to a route with a limit of its own, as it came.
+pub(super) async fn bytes_up_to(app: &App, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    Ok(net::read_body(body, limit, app.body_timeout).await?)
+}
+
+/// Whether the body is declared to be JSON.
+pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(is_json) { Ok(()) } else { Err(Refusal::NotJson) }
+}
+
+/// What a body says. `example` shows a right one.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
         Refusal::Invalid(format!("The body is not what it should be: {error}. Expected: {example}"))
     })
 }

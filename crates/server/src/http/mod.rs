@@ -1,5 +1,6 @@
 //! HTTP: one folder a dialect, each a thin adapter over the same commands of the engine.
 //!
+//! - `v1`: new clients.
 //! - `classic`: clients 0.2.0 to 0.5.13.
 //! - `first`: clients 0.1.0 to 0.1.9.
 //! - `site`: what people and monitoring ask for.
@@ -11,6 +12,7 @@ mod first;
 mod refusal;
 mod router;
 mod site;
+mod v1;
 
 pub use app::App;
 pub use router::{INSTANCE, service};

@@ -1,9 +1,11 @@
 //! Why a request is refused, before any dialect puts it into its words.
 
-use throttle_core::{AcquireError, LimitReached, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore};
+use throttle_core::{
+    AcquireError, LimitReached, Link, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore,
+};
 
 use crate::{
-    engine::{AcquireRefusal, TooManyBlocked},
+    engine::{AcquireRefusal, KeyReused, SessionRefusal, SetRefusal, TooManyBlocked},
     net::BodyError,
 };
 
@@ -28,6 +30,8 @@ pub(super) enum Refusal {
     Hierarchy { semaphore: String, level: i32, held: i32 },
     /// The peer waits for something else.
     AlreadyPending,
+    /// The peer would wait for ever; the sentence says who waits for whom.
+    Deadlock(String),
     /// The peer is known and holds other locks than it says.
     RestoreConflict,
     /// A bound of the server is reached; the sentence names it.
@@ -56,6 +60,15 @@ impl From<UnknownSemaphore> for Refusal {
     }
 }
 
+impl From<SetRefusal> for Refusal {
+    fn from(refusal: SetRefusal) -> Self {
+        match refusal {
+            SetRefusal::Limit(limit) => limit.into(),
+            SetRefusal::Unknown(unknown) => unknown.into(),
+        }
+    }
+}
+
 impl From<LimitReached> for Refusal {
     fn from(limit: LimitReached) -> Self {
         Self::Limit(limit.to_string())
@@ -80,6 +93,7 @@ impl From<AcquireError> for Refusal {
                 Self::Hierarchy { semaphore: semaphore.to_string(), level, held }
             }
             AcquireError::AlreadyPending => Self::AlreadyPending,
+            AcquireError::Deadlock { chain } => Self::Deadlock(circle(&chain)),
             AcquireError::Limit(limit) => limit.into(),
             AcquireError::CountBelowOne { .. } | AcquireError::NamedTwice(_) => Self::sentence(&error),
         }
@@ -115,6 +129,39 @@ impl From<AcquireRefusal> for Refusal {
             AcquireRefusal::TooManyBlocked(limit) => limit.into(),
         }
     }
+}
+
+impl From<KeyReused> for Refusal {
+    fn from(KeyReused: KeyReused) -> Self {
+        Self::Invalid(
+            "The Idempotency-Key was used for another request. Choose a new one, such as a UUID, for each request \
+             that is not a repeat."
+                .to_owned(),
+        )
+    }
+}
+
+impl From<SessionRefusal> for Refusal {
+    fn from(refusal: SessionRefusal) -> Self {
+        match refusal {
+            SessionRefusal::KeyReused => KeyReused.into(),
+            SessionRefusal::Gone(_) => Self::UnknownPeer,
+            SessionRefusal::Acquire(refusal) => refusal.into(),
+        }
+    }
+}
+
+/// Who waits for whom, in words.
+fn circle(chain: &[Link]) -> String {
+    let steps: Vec<String> = chain
+        .iter()
+        .map(|link| {
+            let Link { peer, semaphore, blocker, is_holder } = link;
+            let is = if *is_holder { "is held by" } else { "is asked for further ahead by" };
+            format!("peer {peer} waits for {semaphore:?}, which {is} peer {blocker}")
+        })
+        .collect();
+    steps.join("; ")
 }
 
 impl Refusal {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderName, Method, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
 use tower::util::MapResponse;
 
-use super::{app::App, classic, first, site};
+use super::{app::App, classic, first, site, v1};
 
 /// The header of every answer by which clients see that the server started with empty state.
 pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
@@ -53,14 +53,29 @@ fn router(app: Arc<App>) -> Router {
         .route("/remainder", get(classic::remainder))
         .route("/remove_expired", post(classic::remove_expired))
         .route("/acquire", post(first::acquire))
-        .fallback(site::not_found)
+        .merge(v1::routes())
+        .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
 }
 
+async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
+    match request.uri().path() {
+        path if is_v1(path) => v1::not_found(path),
+        _ => site::not_found(&app, request.method()),
+    }
+}
+
 async fn method_not_allowed(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
+    if is_v1(path) {
+        return v1::method_not_allowed(method, path);
+    }
     let hint = if method == Method::OPTIONS { " The header Allow lists those that are." } else { "" };
     let text = format!("The method {method} is not allowed on {path}.{hint}\n");
     (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
+}
+
+fn is_v1(path: &str) -> bool {
+    path.strip_prefix("/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -57,7 +57,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-pub(super) async fn not_found(State(app): State<Arc<App>>, method: Method) -> Response {
+pub(super) fn not_found(app: &App, method: &Method) -> Response {
     if method == Method::GET {
         app.metrics.num_404.inc();
     }

@@ -151,12 +151,13 @@ impl Link {
         if sent == 0 {
             return Ok(false);
         }
+        // Also when nothing is left: an answer may go on for days, and what comes next has its own time.
+        self.turned();
         if sent == out.bytes.len() {
             out.bytes.clear();
             out.bytes.shrink_to(KEPT);
         } else {
             out.bytes.drain(..sent);
-            self.turned();
         }
         out.last_write = out.last_write.saturating_sub(sent);
         Ok(std::mem::take(&mut out.blocked))

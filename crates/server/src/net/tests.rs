@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::*;
+use super::{link::Link, *};
 
 const LIMIT: usize = 16 * 1024;
 const LARGE: usize = 3 << 20;
@@ -252,6 +253,19 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     }
     sleep(Duration::from_millis(1500)).await;
     assert_eq!((server.stats.accepted(), server.stats.open()), (3, 0));
+}
+
+#[test]
+fn the_time_for_an_answer_to_go_unread_begins_anew_whenever_some_of_it_is_sent() {
+    let link = Link::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    // As of a stream that is sent whole each time, until the client stops to read long after its beginning.
+    for _ in 0..2 {
+        link.push(b"event");
+        let before = link.view().turn;
+        assert!(link.send(&mut tokio::io::sink(), &mut cx).is_ok());
+        assert_ne!(link.view().turn, before);
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,13 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{Change, Child, Signal, Signals, raise_open_files, reuse_address, shutdown_signal};
+pub use unix::{
+    Change, Child, Signal, Signals, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
+};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{Change, Child, Signal, Signals, raise_open_files, reuse_address, shutdown_signal};
+pub use windows::{
+    Change, Child, Signal, Signals, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
+};

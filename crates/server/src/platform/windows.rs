@@ -17,6 +17,12 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// There is no such signal here.
+#[expect(clippy::unnecessary_wraps, reason = "fails on Unix only")]
+pub fn on_reload_signal(_: impl Fn()) -> io::Result<impl Future<Output = ()>> {
+    Ok(std::future::pending())
+}
+
 /// There is no such limit here.
 pub fn raise_open_files() -> Option<u64> {
     None

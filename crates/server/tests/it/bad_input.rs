@@ -4,6 +4,7 @@
 //! value on every row that has such a value.
 
 mod framing;
+mod v1;
 
 use crate::support::{Answer, Server};
 

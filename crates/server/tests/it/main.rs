@@ -25,4 +25,5 @@ mod site;
 mod standstill;
 mod start;
 mod support;
+mod v1;
 mod waiting;

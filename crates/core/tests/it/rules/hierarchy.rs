@@ -94,7 +94,7 @@ fn a_request_shrinks_one_lock_and_takes_another() {
     let mut w = levels();
     w.acquire(ANN, "mid=3").is(acquired(1), ["ann gets mid=3 #1"]);
     let outcome = w.acquire(ANN, "mid=1 low=1");
-    outcome.is(acquired(1), ["ann shrinks to mid=1", "ann gets low=1 #2"]);
+    outcome.is(acquired(1), ["ann shrinks to mid=1", "ann waits for low=1", "ann gets low=1 #2 after 0ns"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn no_command_sees_a_peer_that_is_over() {
     over().new_peer(ANN, secs(1)).is(Ok(ANN), [ended, "ann begins, 1s"]);
     over().restore(ANN, secs(1), "").is(Ok(()), [ended, "ann begins, 1s"]);
     over().set("A", max(2)).is((), [ended, "A has max 2"]);
-    over().remove("A", false).is(Ok(Ok(())), [ended, "A is removed"]);
+    over().remove("A", false).is(Ok(()), [ended, "A is removed"]);
 }
 
 #[test]

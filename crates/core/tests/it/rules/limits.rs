@@ -5,7 +5,8 @@ use throttle_core::{LimitReached, Limits, Resource};
 use super::*;
 
 fn limited() -> World {
-    let limits = Limits { peers: 3, waiters_per_semaphore: 1, locks_per_peer: 2 };
+    let limits =
+        Limits { peers: 3, waiters_per_semaphore: 1, locks_per_peer: 2, ..Settings::default().limits };
     let mut w = World::with_settings(Settings { limits, ..Settings::default() })
         .with_semaphore("high", level(1))
         .with_semaphore("A", max(1))

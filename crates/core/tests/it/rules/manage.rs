@@ -44,8 +44,8 @@ fn after_shrinking_holders_finish() {
 #[test]
 fn a_free_semaphore_is_removed() {
     let mut w = World::new("A=1", [ANN]);
-    w.remove("A", false).is(Ok(Ok(())), ["A is removed"]);
-    w.remove("A", false).is(Err(UnknownSemaphore("A".into())), []);
+    w.remove("A", false).is(Ok(()), ["A is removed"]);
+    w.remove("A", false).is(Err(RemoveError::UnknownSemaphore("A".into())), []);
     w.acquire(ANN, "A=1").is(Err(AcquireError::UnknownSemaphore("A".into())), []);
 }
 
@@ -55,14 +55,14 @@ fn a_semaphore_in_use_is_removed_only_by_force() {
     w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
     w.acquire(BOB, "A=1 B=1").is(PENDING, ["bob waits for A=1", "bob waits for B=1"]);
     w.acquire(CAT, "B=1").is(PENDING, ["cat waits for B=1"]);
-    w.remove("A", false).is(Ok(Err(InUse { holders: 1, waiters: 1 })), []);
+    w.remove("A", false).is(Err(RemoveError::InUse(InUse { holders: 1, waiters: 1 })), []);
     // A request over several semaphores goes as a whole, which lets others through.
     w.at(ms(1)).remove("A", true).is(
-        Ok(Ok(())),
+        Ok(()),
         [
-            "ann gives up A=1 #1 after 1ms, Operator",
-            "bob stops waiting for A=1, Operator",
-            "bob stops waiting for B=1, Operator",
+            "ann gives up A=1 #1 after 1ms, Removed",
+            "bob stops waiting for A=1, Removed",
+            "bob stops waiting for B=1, Removed",
             "A is removed",
             "cat gets B=1 #2 after 1ms",
         ],
@@ -73,7 +73,7 @@ fn a_semaphore_in_use_is_removed_only_by_force() {
 fn a_semaphore_that_waiters_want_is_in_use() {
     let mut w = World::new("A=0", [ANN]);
     w.acquire(ANN, "A=1").is(PENDING, ["ann waits for A=1"]);
-    w.remove("A", false).is(Ok(Err(InUse { holders: 0, waiters: 1 })), []);
+    w.remove("A", false).is(Err(RemoveError::InUse(InUse { holders: 0, waiters: 1 })), []);
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn what_cooled_is_forgotten_with_its_semaphore() {
     let spec = Spec { per: Some(secs(1)), ..max(1) };
     let mut w = World::new("", [ANN]).with_semaphore("A", spec);
     w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
-    let removed = ["ann gives up A=1 #1 after 0ns, Operator", "A is removed"];
-    w.remove("A", true).is(Ok(Ok(())), removed);
+    let removed = ["ann gives up A=1 #1 after 0ns, Removed", "A is removed"];
+    w.remove("A", true).is(Ok(()), removed);
     w.set("A", spec).is((), ["A has max 1 per 1s"]);
     w.acquire(ANN, "A=1").is(acquired(2), ["ann gets A=1 #2"]);
     w.at(secs(1)).advance().is((), []);

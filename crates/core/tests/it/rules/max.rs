@@ -72,14 +72,14 @@ fn one_pending_request_at_a_time() {
 fn max_zero_pauses() {
     let mut w = World::new("A=2", [ANN, BOB, CAT]);
     w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
-    w.set("A", max(0)).is((), ["A has max 0", "A is overcommitted, 1 of 0"]);
+    w.set("A", max(0)).is((), ["A has max 0"]);
     // Whatever the count: nobody knows how large `max` will be.
     w.acquire(BOB, "A=1").is(PENDING, ["bob waits for A=1"]);
     w.acquire(CAT, "A=9").is(PENDING, ["cat waits for A=9"]);
     w.at(ms(1)).release(ANN, "A").is(Ok(()), ["ann gives up A=1 #1 after 1ms, Released"]);
     w.acquire(CAT, "A=9").is(PENDING, []);
     w.at(ms(2)).set("A", max(2)).is((), ["A has max 2", "bob gets A=1 #2 after 2ms"]);
-    w.acquire(CAT, "A=9").is(exceeds("A", 9, 2), ["cat stops waiting for A=9, Released"]);
+    w.acquire(CAT, "A=9").is(exceeds("A", 9, 2), ["cat stops waiting for A=9, ExceedsMax"]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_passed_over_waiter_that_asks_again_is_withdrawn() {
     w.set("A", max(2)).is((), ["A has max 2"]);
     // Another count above `max` is another request.
     w.acquire(BOB, "A=4").is(exceeds("A", 4, 2), []);
-    w.acquire(BOB, "A=3").is(exceeds("A", 3, 2), ["bob stops waiting for A=3, Released"]);
+    w.acquire(BOB, "A=3").is(exceeds("A", 3, 2), ["bob stops waiting for A=3, ExceedsMax"]);
     w.acquire(BOB, "A=1").is(acquired(2), ["bob gets A=1 #2"]);
 }
 
@@ -161,7 +161,7 @@ fn a_joint_request_that_is_passed_over_is_withdrawn_whole() {
     w.set("A", max(2)).is((), ["A has max 2"]);
     w.acquire(BOB, "B=1 A=3").is(
         exceeds("A", 3, 2),
-        ["bob stops waiting for B=1, Released", "bob stops waiting for A=3, Released"],
+        ["bob stops waiting for B=1, ExceedsMax", "bob stops waiting for A=3, ExceedsMax"],
     );
 }
 

@@ -1,10 +1,13 @@
 //! Each rule of the contract by examples, with its exact events, in virtual time.
 
+mod deadlock;
+mod estimate;
 mod hierarchy;
 mod lease;
 mod limits;
 mod manage;
 mod max;
+mod pattern;
 mod queue;
 mod rate;
 mod release;
@@ -13,8 +16,9 @@ mod restore;
 use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
-    Acquire, AcquireError, Core, EndCause, Event, InUse, NewPeerError, Origin, PeerId, ReleaseError, Restore,
-    RestoreError, RestoreLock, Settings, Spec, Status, Time, Token, UnknownPeer, UnknownSemaphore,
+    Acquire, AcquireError, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, NewPeerError,
+    Origin, PeerId, ReleaseError, RemoveError, Resource, Restore, RestoreError, RestoreLock, Settings, Spec,
+    Status, Time, Token, UnknownPeer,
 };
 
 const ANN: PeerId = PeerId(1);
@@ -199,11 +203,7 @@ impl World {
         self.run(|core, now| core.set_semaphore(now, semaphore, spec))
     }
 
-    fn remove(
-        &mut self,
-        semaphore: &str,
-        force: bool,
-    ) -> Outcome<Result<Result<(), InUse>, UnknownSemaphore>> {
+    fn remove(&mut self, semaphore: &str, force: bool) -> Outcome<Result<(), RemoveError>> {
         self.run(|core, now| core.remove_semaphore(now, semaphore, force))
     }
 
@@ -222,8 +222,9 @@ impl World {
     fn describe(&self, event: &Event) -> String {
         let now = START + self.latest;
         match event {
-            Event::SemaphoreSet { semaphore, spec } => {
-                assert_eq!(spec.origin, Origin::Runtime);
+            Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                assert_eq!(*at, now);
+                assert_eq!(spec.origin, if pattern.is_some() { Origin::Pattern } else { Origin::Runtime });
                 let level = Some(spec.level).filter(|&level| level != 0);
                 let level = level.map(|level| format!(", level {level}")).unwrap_or_default();
                 let per = spec.per.map(|per| format!(" per {per:?}")).unwrap_or_default();

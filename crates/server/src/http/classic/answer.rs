@@ -68,6 +68,10 @@ impl IntoResponse for Refusal {
                 StatusCode::CONFLICT,
                 "The peer already waits for another lock. Ask for that one again, or release it first.",
             ),
+            Self::Deadlock(circle) => text(
+                StatusCode::CONFLICT,
+                format!("Deadlock: the request would wait for ever. {circle}. Release first what is held."),
+            ),
             Self::RestoreConflict => text(
                 StatusCode::CONFLICT,
                 "The peer is known to the server and holds other locks than these.",

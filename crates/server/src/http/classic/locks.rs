@@ -80,7 +80,7 @@ pub(in crate::http) async fn is_acquired(
         (peer, name) if name == "is_acquired" => {
             Ok(Json(app.engine.is_acquired(extract::peer_id(&peer)?)?).into_response())
         }
-        _ => Ok(site::not_found(State(app), axum::http::Method::GET).await),
+        _ => Ok(site::not_found(&app, &axum::http::Method::GET)),
     }
 }
 

@@ -24,6 +24,21 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Takes note from now on of being asked to read the configuration again, by SIGHUP. What it returns calls `then`
+/// each time, and never ends.
+///
+/// # Errors
+///
+/// If the system does not let this process listen for signals.
+pub fn on_reload_signal(then: impl Fn()) -> io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            then();
+        }
+    })
+}
+
 /// Raises the number of files that this process may have open, sockets among them, as far as the system allows.
 /// Returns that number, or `None` if there is no such limit or it is not known.
 pub fn raise_open_files() -> Option<u64> {

@@ -31,16 +31,8 @@ impl Answer {
             return Ok(answer);
         }
         if answer.header("transfer-encoding") == Some("chunked") {
-            loop {
-                let size = line(from)?;
-                let size = usize::from_str_radix(&size, 16).map_err(|_| wrong(format!("chunk {size:?}")))?;
-                let mut chunk = vec![0; size];
-                from.read_exact(&mut chunk)?;
+            while let Some(chunk) = Self::chunk(from)? {
                 answer.body.extend_from_slice(&chunk);
-                line(from)?;
-                if size == 0 {
-                    break;
-                }
             }
         } else if let Some(length) = answer.header("content-length") {
             let length = length.parse().map_err(|_| wrong(format!("length {length:?}")))?;
@@ -48,6 +40,16 @@ impl Answer {
             from.read_exact(&mut answer.body)?;
         }
         Ok(answer)
+    }
+
+    /// Reads a part of a body without a length; `None` at its end.
+    pub(crate) fn chunk(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+        let size = line(from)?;
+        let size = usize::from_str_radix(&size, 16).map_err(|_| wrong(format!("chunk {size:?}")))?;
+        let mut chunk = vec![0; size];
+        from.read_exact(&mut chunk)?;
+        line(from)?;
+        Ok((size > 0).then_some(chunk))
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

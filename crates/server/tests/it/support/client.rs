@@ -53,6 +53,11 @@ impl Client {
         Answer::read(&mut self.stream, true).expect("an answer")
     }
 
+    /// The next part of a body without a length; `None` at its end.
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        Answer::chunk(&mut self.stream).expect("a part of a body")
+    }
+
     /// Everything up to the end, which must not be a reset.
     pub(crate) fn rest(&mut self) -> String {
         let mut text = String::new();

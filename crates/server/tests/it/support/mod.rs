@@ -2,11 +2,15 @@
 
 mod answer;
 mod client;
+mod events;
 mod log;
 mod process;
 mod server;
+mod v1;
 
 pub(crate) use answer::Answer;
 pub(crate) use client::{Client, request};
+pub(crate) use events::{Events, Sent};
 pub(crate) use process::{Launch, free_port, until};
 pub(crate) use server::Server;
+pub(crate) use v1::id;

@@ -1,0 +1,77 @@
+use super::*;
+
+fn world<const N: usize>(peers: [PeerId; N]) -> World {
+    let mut w = World::new("", peers);
+    w.run(|core, now| core.set_pattern(now, "tenant/*", max(1))).is((), []);
+    w
+}
+
+#[test]
+fn a_member_is_made_on_first_use_and_goes_when_idle() {
+    let mut w = world([ANN, BOB]);
+    w.acquire(ANN, "tenant/a=1").is(acquired(1), ["tenant/a has max 1", "ann gets tenant/a=1 #1"]);
+    w.acquire(BOB, "tenant/b=1").is(acquired(2), ["tenant/b has max 1", "bob gets tenant/b=1 #2"]);
+    let gone = ["ann gives up tenant/a=1 #1 after 0ns, Released", "tenant/a is removed"];
+    w.release(ANN, "tenant/a").is(Ok(()), gone);
+    w.release(ANN, "tenant/a").is(Ok(()), []);
+    w.acquire(ANN, "tenant/b=1").is(PENDING, ["ann waits for tenant/b=1"]);
+}
+
+#[test]
+fn a_refused_request_leaves_no_member() {
+    let mut w = world([ANN]);
+    w.acquire(ANN, "tenant/a=2").is(exceeds("tenant/a", 2, 1), []);
+    w.acquire(BOB, "tenant/a=1").is(Err(AcquireError::UnknownPeer), []);
+    assert_eq!(w.core.semaphores(None).count(), 0);
+    w.acquire(ANN, "other=1").is(Err(AcquireError::UnknownSemaphore("other".into())), []);
+}
+
+#[test]
+fn the_narrowest_pattern_and_an_own_name_win() {
+    let mut w = world([ANN]).with_semaphore("tenant/own", max(7));
+    for (pattern, count) in [("*", 2), ("tenant/*/db", 3), ("tenant/x*", 4)] {
+        w.run(|core, now| core.set_pattern(now, pattern, max(count))).is((), []);
+    }
+    let of = |name: &str| w.core.pattern_of(name).map(|(pattern, _)| pattern.to_string());
+    assert_eq!(of("tenant/a").as_deref(), Some("tenant/*"));
+    assert_eq!(of("tenant/a/db").as_deref(), Some("tenant/*/db"));
+    assert_eq!(of("tenant/xa").as_deref(), Some("tenant/x*"));
+    assert_eq!(of("other").as_deref(), Some("*"));
+    w.acquire(ANN, "tenant/own=7").is(acquired(1), ["ann gets tenant/own=7 #1"]);
+}
+
+#[test]
+fn members_follow_their_pattern_until_they_are_set_on_their_own() {
+    let mut w = world([ANN, BOB]);
+    w.acquire(ANN, "tenant/a=1").is(acquired(1), ["tenant/a has max 1", "ann gets tenant/a=1 #1"]);
+    w.run(|core, now| core.set_pattern(now, "tenant/*", max(2))).is((), ["tenant/a has max 2"]);
+    w.set("tenant/a", max(3)).is((), ["tenant/a has max 3"]);
+    w.run(|core, now| core.set_pattern(now, "tenant/*", max(5))).is((), []);
+    w.release(ANN, "tenant/a").is(Ok(()), ["ann gives up tenant/a=1 #1 after 0ns, Released"]);
+    assert_eq!(w.core.semaphore("tenant/a").expect("it stays").spec().max, 3);
+}
+
+#[test]
+fn members_of_a_pattern_that_is_gone_drain() {
+    let mut w = world([ANN, BOB, CAT]);
+    w.acquire(ANN, "tenant/a=1").is(acquired(1), ["tenant/a has max 1", "ann gets tenant/a=1 #1"]);
+    w.acquire(BOB, "tenant/a=1").is(PENDING, ["bob waits for tenant/a=1"]);
+    w.run(|core, now| core.remove_pattern(now, "tenant/*")).is(true, []);
+    w.acquire(CAT, "tenant/a=1").is(Err(AcquireError::UnknownSemaphore("tenant/a".into())), []);
+    w.acquire(ANN, "tenant/a=1").is(acquired(1), []);
+    let freed = ["ann gives up tenant/a=1 #1 after 0ns, Released", "bob gets tenant/a=1 #2 after 0ns"];
+    w.release(ANN, "tenant/a").is(Ok(()), freed);
+    let gone = ["bob gives up tenant/a=1 #2 after 0ns, Released", "tenant/a is removed"];
+    w.release(BOB, "tenant/a").is(Ok(()), gone);
+}
+
+#[test]
+fn semaphores_have_a_limit() {
+    let limits = Limits { semaphores: 1, ..Settings::default().limits };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() });
+    w.new_peer(ANN, DAY).is(Ok(ANN), ["ann begins, 86400s"]);
+    w.run(|core, now| core.set_pattern(now, "*", max(1))).is((), []);
+    w.acquire(ANN, "a=1").is(acquired(1), ["a has max 1", "ann gets a=1 #1"]);
+    let full = LimitReached { resource: Resource::Semaphores, limit: 1 };
+    w.acquire(ANN, "b=1").is(Err(AcquireError::Limit(full)), []);
+}

@@ -1,0 +1,156 @@
+//! Reading what happens, as it happens.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{
+    feed::{Found, Page},
+    handle::Engine,
+};
+
+/// The least time between two wake-ups of all readers.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// With what happens from now on.
+    Now,
+    /// With the oldest event that is kept.
+    Oldest,
+    /// With what came after the event of this number.
+    After(u64),
+}
+
+/// What a reader that wanted to go on cannot have any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// That many events.
+    Events(u64),
+    /// This run of the server gave no event that number.
+    Unknown,
+}
+
+/// What a reader gets.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// Events, from this number on.
+    Events(Page, u64),
+    /// The reader was too slow, and this many events it had not read are no longer kept.
+    Dropped(u64),
+}
+
+/// Why there is nothing to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// As many read as may.
+    TooMany {
+        /// How many may.
+        limit: usize,
+    },
+    /// The server is about to stop.
+    Draining,
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany { limit } => {
+                write!(f, "the limit of {limit} event streams at the same time is reached")
+            }
+            Self::Draining => f.write_str("the server is about to stop"),
+        }
+    }
+}
+
+impl Error for SubscribeError {}
+
+/// One reader of events.
+pub struct Subscription {
+    engine: Arc<Engine>,
+    news: watch::Receiver<()>,
+    /// The number of the next event to read.
+    next: u64,
+}
+
+impl Engine {
+    /// Begins to read events, and tells what is missing at the beginning.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        beginning: Beginning,
+    ) -> Result<(Subscription, Option<Missed>), SubscribeError> {
+        let mut shared = self.lock();
+        if shared.is_draining {
+            return Err(SubscribeError::Draining);
+        }
+        let feed = &mut shared.feed;
+        if feed.readers() >= self.event_streams_max {
+            return Err(SubscribeError::TooMany { limit: self.event_streams_max });
+        }
+        // Nothing that happened before somebody read was announced.
+        feed.seal();
+        let oldest = feed.oldest();
+        let (next, missed) = match beginning {
+            Beginning::Now => (feed.next(), None),
+            Beginning::Oldest => (oldest, None),
+            Beginning::After(last) => match last.saturating_add(1) {
+                next if !feed.knows(next) => (oldest, Some(Missed::Unknown)),
+                next if next < oldest => (oldest, Some(Missed::Events(oldest - next))),
+                next => (next, None),
+            },
+        };
+        let news = feed.news().subscribe();
+        drop(shared);
+        Ok((Subscription { engine: Arc::clone(self), news, next }, missed))
+    }
+
+    /// How many read events.
+    pub fn event_streams(&self) -> usize {
+        self.lock().feed.readers()
+    }
+
+    /// Wakes the readers of events when there is something to read. Runs for ever.
+    pub async fn run_event_feed(&self) {
+        let news = self.lock().feed.news().clone();
+        loop {
+            self.unread.notified().await;
+            self.lock().feed.reveal();
+            // Outside the lock, since there may be many.
+            news.send_replace(());
+            tokio::time::sleep(PACE).await;
+        }
+    }
+}
+
+impl Subscription {
+    /// The number of the next event to read.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Waits for what comes next. `None`: the server is about to stop. May be dropped and called anew.
+    pub async fn next(&mut self) -> Option<News> {
+        loop {
+            // The guard must be gone before the wait.
+            let (found, is_draining) = {
+                let shared = self.engine.lock();
+                (shared.feed.at(self.next), shared.is_draining)
+            };
+            match found {
+                Found::Page(page) => {
+                    let from = std::mem::replace(&mut self.next, page.end());
+                    return Some(News::Events(page, from));
+                }
+                Found::Lost { oldest } => return Some(News::Dropped(oldest - self.next)),
+                Found::Nothing if is_draining => return None,
+                Found::Nothing => self.news.changed().await.ok()?,
+            }
+        }
+    }
+
+    /// Whether events that it has not read are no longer kept.
+    pub fn is_behind(&self) -> bool {
+        matches!(self.engine.lock().feed.at(self.next), Found::Lost { .. })
+    }
+}

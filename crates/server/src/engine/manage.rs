@@ -1,0 +1,151 @@
+//! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
+
+use throttle_core::{
+    Core, HolderView, LimitReached, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
+    UnknownSemaphore,
+};
+
+use super::handle::Engine;
+use crate::reload::Difference;
+
+/// How many places in the table of peers are looked at while the engine is locked once.
+const STEP: usize = 256;
+/// How many places are looked at for one page.
+const WALK: usize = 256 * STEP;
+
+/// Some of the peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerPage<R> {
+    /// What was seen of them.
+    pub items: Vec<R>,
+    /// Where the next page begins, if there may be more.
+    pub next: Option<usize>,
+}
+
+/// Why a semaphore was not set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetRefusal {
+    /// There are as many as there may be.
+    Limit(LimitReached),
+    /// There is none of that name.
+    Unknown(UnknownSemaphore),
+}
+
+impl Engine {
+    /// Lets what the configuration file says differently now come into force, in one step.
+    pub fn declare(&self, difference: &Difference) {
+        self.with(|shared, now| {
+            let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
+            for (name, spec) in difference.added.iter().chain(changed) {
+                if spec.origin == Origin::Pattern {
+                    shared.core.set_pattern(now, name, *spec);
+                } else {
+                    shared.core.set_semaphore(now, name, *spec);
+                }
+            }
+            for (name, spec) in &difference.removed {
+                if spec.origin == Origin::Pattern {
+                    shared.core.remove_pattern(now, name);
+                } else {
+                    // It may be gone already, by a request.
+                    let _ = shared.core.retire_semaphore(now, name);
+                }
+            }
+        });
+    }
+
+    /// Up to `limit` peers for which `look` sees something, from a place in their table on. The walk is
+    /// bounded, so a page may be short of `limit` and not be the last one.
+    pub fn peer_page<R>(
+        &self,
+        from: usize,
+        limit: usize,
+        look: impl Fn(PeerView<'_>) -> Option<R>,
+    ) -> PeerPage<R> {
+        let mut page = PeerPage { items: Vec::new(), next: None };
+        let end = from.saturating_add(WALK);
+        let mut at = from;
+        while at < end {
+            let (is_full, places) = self.view(|core| {
+                for (place, peer) in core.peers_at(at..at.saturating_add(STEP)) {
+                    let Some(seen) = look(peer) else { continue };
+                    if page.items.len() == limit {
+                        page.next = Some(place);
+                        return (true, 0);
+                    }
+                    page.items.push(seen);
+                }
+                (false, core.peer_places())
+            });
+            at = at.saturating_add(STEP);
+            if is_full || at >= places {
+                return page;
+            }
+        }
+        page.next = Some(at);
+        page
+    }
+
+    /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.
+    pub fn set_semaphore<R>(
+        &self,
+        name: &str,
+        spec: Spec,
+        look: impl FnOnce(SemaphoreView<'_>) -> R,
+    ) -> Result<(bool, R), SetRefusal> {
+        self.with(|shared, now| {
+            let is_new = shared.core.semaphore(name).is_err();
+            if is_new {
+                shared.core.check_room_for_semaphore().map_err(SetRefusal::Limit)?;
+            }
+            shared.core.set_semaphore(now, name, spec);
+            let seen = shared.core.semaphore(name).map_err(SetRefusal::Unknown)?;
+            Ok((is_new, look(seen)))
+        })
+    }
+
+    /// Changes what a semaphore is declared to be.
+    pub fn change_semaphore<R>(
+        &self,
+        name: &str,
+        change: impl FnOnce(Spec) -> Spec,
+        look: impl FnOnce(SemaphoreView<'_>) -> R,
+    ) -> Result<R, SetRefusal> {
+        self.with(|shared, now| {
+            // A member of a pattern may be changed before anybody uses it.
+            let spec = match (shared.core.semaphore(name), shared.core.pattern_of(name)) {
+                (Err(_), Some((_, spec))) => {
+                    shared.core.check_room_for_semaphore().map_err(SetRefusal::Limit)?;
+                    spec
+                }
+                (seen, _) => seen.map_err(SetRefusal::Unknown)?.spec(),
+            };
+            shared.core.set_semaphore(now, name, change(spec));
+            shared.core.semaphore(name).map(look).map_err(SetRefusal::Unknown)
+        })
+    }
+
+    /// Removes a semaphore; with `force` also from under those who use it.
+    pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+        self.with(|shared, now| shared.core.remove_semaphore(now, name, force))
+    }
+
+    /// A look at one semaphore.
+    pub fn semaphore<R>(
+        &self,
+        name: &str,
+        look: impl FnOnce(SemaphoreView<'_>) -> R,
+    ) -> Result<R, UnknownSemaphore> {
+        self.view(|core| core.semaphore(name).map(look))
+    }
+
+    /// A look at the holder whose grant has this token, if it is live.
+    pub fn holder<R>(
+        &self,
+        semaphore: &str,
+        token: Token,
+        look: impl FnOnce(HolderView<'_>) -> R,
+    ) -> Result<Option<R>, UnknownSemaphore> {
+        self.view(|core: &Core| Ok(core.semaphore(semaphore)?.holder(token).map(look)))
+    }
+}

@@ -1,0 +1,304 @@
+//! What happens, as server-sent events.
+
+use std::{collections::BTreeSet, convert::Infallible, io::Write as _, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue,
+        header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName},
+    },
+    response::IntoResponse as _,
+};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    code::Code,
+    documented,
+    problem::{Answer, Problem},
+    shapes::Event,
+};
+use crate::{
+    engine::{Beginning, Happening, Kind, Missed, News, Page, SubscribeError, Subscription},
+    http::{App, extract, refusal::Refusal},
+};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long a stream is silent at most: proxies and clients give up on silent connections.
+const SILENCE: Duration = Duration::from_secs(15);
+/// A frame of the body is sent when it has so many bytes. An event is never cut.
+const FRAME: usize = 16 * 1024;
+
+const EXAMPLE: &str = "?semaphore=A&semaphore=B&kind=granted,released, or nothing at all";
+
+/// Tells a reader of events that there are some it will not get.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Notice)]
+pub(super) struct Notice {
+    /// `too_old`: the events after `Last-Event-ID` are not all kept any more. `unknown_id`: it is of another run of
+    /// the server. `too_slow`: the reader did not keep up, and the stream ends.
+    #[schema(example = "too_old")]
+    reason: &'static str,
+    /// How many events, if that is known.
+    missed: Option<u64>,
+    /// The same for people.
+    detail: &'static str,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it only describes")]
+pub(super) struct EventsParams {
+    /// Only events of these semaphores. May be there many times.
+    #[param(example = json!(["A"]))]
+    semaphore: Option<Vec<String>>,
+    /// Only events of these kinds. May be there many times, and each may be a list with commas.
+    #[param(example = json!(["granted"]))]
+    kind: Option<Vec<String>>,
+}
+
+/// Tells what happens, as it happens, by server-sent events.
+///
+/// The field `event` is the kind, `data` an Event, and `id` what `Last-Event-ID` takes to go on after it. Two
+/// notices may come too, whose data is a Notice: `missed` first, if events after `Last-Event-ID` are not to be had
+/// any more, and `dropped` last, if the reader is too slow.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "read_events",
+    tag = documented::SERVER,
+    params(
+        EventsParams,
+        ("Last-Event-ID" = Option<String>, Header, description = "Goes on after the event of this id.")
+    ),
+    responses(
+        (status = 200, body = Event<'static>, content_type = "text/event-stream", description = "A stream without an end."),
+        documented::ReadEvents
+    )
+)]
+pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;
+    let (beginning, is_foreign) = beginning(&app, &parts.headers);
+    let (subscription, missed) = app.engine.subscribe(beginning).map_err(|error| match error {
+        SubscribeError::TooMany { .. } => Refusal::Limit(error.to_string()).into(),
+        SubscribeError::Draining => {
+            Problem::new(Code::Unavailable, "The server is about to stop. Connect again in a second.")
+        }
+    })?;
+    let missed = missed.or(is_foreign.then_some(Missed::Unknown));
+    let reader = Reader::new(app, subscription, filter, missed);
+    let frames = stream::unfold(reader, async |mut reader| {
+        let frame = reader.frame().await?;
+        Some((Ok::<_, Infallible>(frame), reader))
+    });
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // A client takes the end of the stream for what it is only when the connection ends with it.
+        (CONNECTION, HeaderValue::from_static("close")),
+        // Else nginx holds events back until it has many.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// Where the client left off, and whether that is no place in this run of the server.
+fn beginning(app: &App, headers: &HeaderMap) -> (Beginning, bool) {
+    let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else {
+        return (Beginning::Now, false);
+    };
+    let number = id.to_str().ok().zip(app.instance.to_str().ok()).and_then(|(id, instance)| {
+        let digits = id.strip_prefix(instance)?.strip_prefix('-')?;
+        digits.parse().ok()
+    });
+    number.map_or((Beginning::Oldest, true), |number| (Beginning::After(number), false))
+}
+
+/// Which events a client wants; all, where it names none.
+struct Filter {
+    kinds: Vec<Kind>,
+    semaphores: BTreeSet<String>,
+}
+
+impl Filter {
+    fn of(query: Vec<(String, String)>) -> Result<Self, Refusal> {
+        let mut filter = Self { kinds: Vec::new(), semaphores: BTreeSet::new() };
+        for (name, value) in query {
+            match &*name {
+                // Not a list with commas: those may be part of a name.
+                "semaphore" => {
+                    filter.semaphores.insert(value);
+                }
+                "kind" => {
+                    for kind in value.split(',') {
+                        filter.kinds.push(kind_of(kind)?);
+                    }
+                }
+                _ => {
+                    let sentence = format!("There is no query parameter {name:?} here. Expected: {EXAMPLE}");
+                    return Err(Refusal::Invalid(sentence));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    /// The event as the client gets it, if it wants it.
+    fn pass<'a>(&self, happening: &'a Happening) -> Option<Event<'a>> {
+        if !self.kinds.is_empty() && !self.kinds.contains(&happening.kind) {
+            return None;
+        }
+        let event = Event::of(happening);
+        let is_wanted = self.semaphores.is_empty()
+            || event.semaphore().is_some_and(|semaphore| self.semaphores.contains(semaphore));
+        is_wanted.then_some(event)
+    }
+}
+
+fn kind_of(name: &str) -> Result<Kind, Refusal> {
+    Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        let known = Kind::ALL.map(Kind::name).join(", ");
+        Refusal::Invalid(format!("{name:?} is no kind of event. Known kinds: {known}."))
+    })
+}
+
+/// The body of an answer.
+struct Reader {
+    app: Arc<App>,
+    subscription: Subscription,
+    filter: Filter,
+    /// What is sent before any event.
+    greeting: Option<Vec<u8>>,
+    /// What is taken from the subscription and not yet written: these events, from this number on.
+    unwritten: Option<(Page, u64)>,
+    /// When something is to be sent even if nothing happens.
+    due: Instant,
+    /// Whether the last word is said.
+    is_over: bool,
+}
+
+impl Reader {
+    fn new(app: Arc<App>, subscription: Subscription, filter: Filter, missed: Option<Missed>) -> Self {
+        let mut greeting = b"retry: 1000\n".to_vec();
+        id(&mut greeting, &app, subscription.position().wrapping_sub(1));
+        if let Some(missed) = missed {
+            block(&mut greeting, "missed", &Notice::of(missed));
+        } else {
+            greeting.push(b'\n');
+        }
+        Self {
+            app,
+            subscription,
+            filter,
+            greeting: Some(greeting),
+            unwritten: None,
+            due: Instant::now() + SILENCE,
+            is_over: false,
+        }
+    }
+
+    /// The next part of the body. Serialises outside the engine's lock, and only what the connection has room for.
+    async fn frame(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        let mut frame = self.greeting.take().unwrap_or_default();
+        while frame.is_empty() {
+            if let Some((page, from)) = self.unwritten.take() {
+                self.write(&mut frame, page, from);
+                continue;
+            }
+            match timeout_at(self.due, self.subscription.next()).await {
+                Ok(Some(News::Events(page, from))) => self.unwritten = Some((page, from)),
+                Ok(Some(News::Dropped(missed))) => {
+                    self.is_over = true;
+                    self.app.metrics.event_streams_dropped.inc();
+                    block(&mut frame, "dropped", &Notice::too_slow(missed));
+                }
+                Ok(None) => return None,
+                Err(_) => {
+                    // With the place, so that a reader to whom nothing of interest happened can resume as well.
+                    frame.extend_from_slice(b": nothing new\n");
+                    id(&mut frame, &self.app, self.subscription.position().wrapping_sub(1));
+                    frame.push(b'\n');
+                }
+            }
+        }
+        self.due = Instant::now() + SILENCE;
+        Some(frame.into())
+    }
+
+    /// Writes as many events as make a frame.
+    fn write(&mut self, frame: &mut Vec<u8>, page: Page, from: u64) {
+        let mut next = None;
+        for (number, happening) in page.from(from) {
+            if frame.len() >= FRAME {
+                next = Some(number);
+                break;
+            }
+            if let Some(event) = self.filter.pass(happening) {
+                id(frame, &self.app, number);
+                block(frame, happening.kind.name(), &event);
+            }
+        }
+        self.unwritten = next.map(|next| (page, next));
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Some clients stop to read for good, so that no notice reaches them.
+        if !self.is_over && self.subscription.is_behind() {
+            self.app.metrics.event_streams_dropped.inc();
+        }
+    }
+}
+
+impl Notice {
+    fn of(missed: Missed) -> Self {
+        match missed {
+            Missed::Events(missed) => Self {
+                reason: "too_old",
+                missed: Some(missed),
+                detail: "Events after Last-Event-ID are no longer kept; what follows begins with the oldest that is. \
+                         Read the state anew.",
+            },
+            Missed::Unknown => Self {
+                reason: "unknown_id",
+                missed: None,
+                detail: "Last-Event-ID is of another run of the server; what follows begins with the oldest event of \
+                         this one that is kept. Read the state anew.",
+            },
+        }
+    }
+
+    fn too_slow(missed: u64) -> Self {
+        Self {
+            reason: "too_slow",
+            missed: Some(missed),
+            detail: "Events came faster than they were read, and some are no longer kept. Connect again to go on, \
+                     with fewer kinds or semaphores if this happens often.",
+        }
+    }
+}
+
+/// By its instance an id of one server never means an event of another.
+fn id(out: &mut Vec<u8>, app: &App, number: u64) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(app.instance.as_bytes());
+    // Writing to a vector cannot fail.
+    let _ = writeln!(out, "-{number}");
+}
+
+/// The kind and the data. JSON of this kind has no line breaks.
+fn block(out: &mut Vec<u8>, kind: &str, data: &impl Serialize) {
+    let _ = write!(out, "event: {kind}\ndata: ");
+    let _ = serde_json::to_writer(&mut *out, data);
+    out.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,192 @@
+//! Locks: asked for, waited for, released; and a peer with its locks in one request.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+    response::IntoResponse as _,
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    code::Code,
+    documented::{self, DurationText},
+    peers::{created, of_session},
+    problem::{Answer, Problem},
+    read::{self, Entries, Whole},
+    shapes::Peer,
+};
+use crate::{
+    engine::{Ask, NewPeer, Outcome},
+    http::{
+        App,
+        extract::{self, PathOf},
+    },
+};
+
+const LOCKS: &str = r#"{"locks": {"A": 1}, "wait": "10s", "priority": 0, "expires_in": "5m"}"#;
+const SESSION: &str = r#"{"locks": {"A": 1}, "expires_in": "5m", "wait": "10s", "on_timeout": "leave"}"#;
+
+/// Locks to be asked for, all or nothing.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = AskForLocks)]
+pub(super) struct LocksBody {
+    #[schema(schema_with = documented::locks)]
+    locks: Entries<Whole<i64>>,
+    /// How long to wait for a grant, with the connection open. Without it the answer comes at once.
+    #[schema(value_type = Option<DurationText>)]
+    wait: Option<String>,
+    /// Higher is served first. Waiting outranks it with time.
+    #[serde(default)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
+    priority: Whole<i32>,
+    /// A new length for the lease of the peer, which starts anew.
+    #[schema(value_type = Option<DurationText>)]
+    expires_in: Option<String>,
+}
+
+/// Asks for locks. What is held stays; the rest is one request, granted in a single step or not at all.
+///
+/// Asking again for the same is a question about its state, a smaller count shrinks a lock at once.
+#[utoipa::path(
+    put,
+    path = "/v1/peers/{peer}/locks",
+    operation_id = "acquire_locks",
+    tag = documented::LOCKS,
+    params(documented::PeerPath),
+    request_body = LocksBody,
+    responses(
+        (status = 200, body = Peer, description = "All are held."),
+        (status = 202, body = Peer, description = "The request stands in the queue; `pending` says why."),
+        documented::AcquireLocks
+    )
+)]
+pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    // The body is read first, so that a client that still sends it can read the refusal.
+    let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
+    let peer = read::peer_id(&extract::path(path)?)?;
+    let ask = Ask {
+        locks: &body.locks.locks(LOCKS)?,
+        priority: body.priority.0,
+        wait: read::duration(&app, "wait", body.wait.as_deref())?.unwrap_or_default(),
+    };
+    let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
+    let outcome = app.engine.acquire_and_look(peer, &ask, expires_in, Peer::of).await;
+    match outcome.map_err(|refusal| Problem::explained(&app.engine, Some(peer), refusal))? {
+        Outcome::Acquired(peer) => Ok(Json(peer).into_response()),
+        Outcome::Pending(peer) => Ok((StatusCode::ACCEPTED, Json(peer)).into_response()),
+        Outcome::NotAcquired => Err(withdrawn()),
+    }
+}
+
+fn withdrawn() -> Problem {
+    let detail =
+        "The request was withdrawn while it waited: somebody released it. Ask again if it was not you.";
+    Problem::new(Code::NotAcquired, detail)
+}
+
+/// Releases a lock, or withdraws the whole request that asks for it. Succeeds also if it is not held.
+#[utoipa::path(
+    delete,
+    path = "/v1/peers/{peer}/locks/{semaphore}",
+    operation_id = "release_lock",
+    tag = documented::LOCKS,
+    params(documented::PeerPath, documented::SemaphorePath),
+    responses((status = 204, description = "It is not held any more."), documented::ReleaseLock)
+)]
+pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+    let (peer, semaphore) = extract::path(path)?;
+    let peer = read::peer_id(&peer)?;
+    let released = app.engine.release_lock(peer, &semaphore);
+    released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// What becomes of a peer whose wait ends without a grant.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnTimeout {
+    /// It goes on waiting in the queue.
+    #[default]
+    Stay,
+    /// It is removed.
+    Leave,
+}
+
+/// A peer to be made together with its locks.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewSession)]
+pub(super) struct SessionBody {
+    #[schema(schema_with = documented::locks)]
+    locks: Entries<Whole<i64>>,
+    /// The length of its lease. A heartbeat starts it anew.
+    #[schema(value_type = DurationText)]
+    expires_in: String,
+    /// How long to wait for a grant, with the connection open. Without it the answer comes at once.
+    #[schema(value_type = Option<DurationText>)]
+    wait: Option<String>,
+    #[serde(default)]
+    #[schema(schema_with = documented::labels)]
+    labels: Entries<String>,
+    /// Higher is served first. Waiting outranks it with time.
+    #[serde(default)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
+    priority: Whole<i32>,
+    #[serde(default)]
+    on_timeout: OnTimeout,
+}
+
+/// Makes a peer and asks for its locks in one request.
+#[utoipa::path(
+    post,
+    path = "/v1/locks",
+    operation_id = "acquire_with_new_peer",
+    tag = documented::LOCKS,
+    params(documented::IdempotencyKey),
+    request_body = SessionBody,
+    responses(
+        (
+            status = 201,
+            body = Peer,
+            description = "The peer is made and holds all of them.",
+            headers(("Location" = String, description = "The path of the peer."))
+        ),
+        (
+            status = 202,
+            body = Peer,
+            description = "The peer is made and stands in the queue; `pending` says why."
+        ),
+        documented::NewSession
+    )
+)]
+pub(super) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
+    let ask = Ask {
+        locks: &body.locks.locks(SESSION)?,
+        priority: body.priority.0,
+        wait: read::duration(&app, "wait", body.wait.as_deref())?.unwrap_or_default(),
+    };
+    let new = NewPeer {
+        expires_in: extract::duration("expires_in", &body.expires_in, app.expires_in_max)?,
+        labels: body.labels.labels(&app)?,
+        key: read::key(&parts.headers, "POST /v1/locks", &bytes)?,
+    };
+    let leaves = body.on_timeout == OnTimeout::Leave;
+    let outcome = app.engine.session(&new, &ask, leaves, Peer::of).await;
+    match outcome.map_err(|refusal| of_session(&app, refusal))? {
+        Outcome::Acquired(peer) => Ok(created(&peer)),
+        Outcome::Pending(peer) => Ok((StatusCode::ACCEPTED, Json(peer)).into_response()),
+        Outcome::NotAcquired if leaves => Err(Problem::new(
+            Code::NotAcquired,
+            "The locks were not to be had in time, and the peer is removed. Wait longer, or try again later.",
+        )),
+        Outcome::NotAcquired => Err(withdrawn()),
+    }
+}

@@ -1,0 +1,28 @@
+//! The dialect for new clients: JSON both ways, errors as `application/problem+json` with a stable code, and
+//! a description of itself at `/openapi.json`.
+//!
+//! - `shapes`: what answers look like; one representation of each thing, used wherever it appears.
+//! - `problem`: what refusals look like, and `code`: which there are.
+//! - `read`: what requests look like.
+//! - `documented`: what the description says beside the shapes; `openapi` puts it together.
+//! - the rest: a module for each kind of route.
+
+#![expect(unused_qualifications, reason = "the macros of utoipa write every path in full")]
+
+mod code;
+mod documented;
+mod events;
+mod heartbeats;
+mod locks;
+mod openapi;
+mod peers;
+mod probes;
+mod problem;
+mod read;
+mod reload;
+mod routes;
+mod semaphores;
+mod shapes;
+
+pub(super) use problem::{method_not_allowed, not_found};
+pub(super) use routes::routes;

@@ -1,0 +1,230 @@
+//! Peers: made, looked at, kept, released.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header::LOCATION},
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
+use throttle_core::{EndCause, PeerId};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    documented::{self, DurationText},
+    problem::{Answer, Problem},
+    read::{self, Entries},
+    shapes::{Page, Peer, no_cursor, page_length},
+};
+use crate::{
+    engine::{NewPeer, SessionRefusal},
+    http::{
+        App,
+        extract::{self, PathOf},
+        refusal::Refusal,
+    },
+};
+
+/// The longest reason that an operator may give, in characters.
+const REASON_LENGTH: usize = 1024;
+
+const NEW_PEER: &str = r#"{"expires_in": "5m", "labels": {"host": "w1"}}"#;
+const HEARTBEAT: &str = r#"{"expires_in": "5m"}, or no body at all"#;
+
+/// A peer to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewPeer)]
+pub(super) struct NewPeerBody {
+    /// The length of its lease. A heartbeat starts it anew.
+    #[schema(value_type = DurationText)]
+    expires_in: String,
+    #[serde(default)]
+    #[schema(schema_with = documented::labels)]
+    labels: Entries<String>,
+}
+
+/// Makes a peer that holds nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/peers",
+    operation_id = "create_peer",
+    tag = documented::PEERS,
+    params(documented::IdempotencyKey),
+    request_body = NewPeerBody,
+    responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The path of the peer."))), documented::CreatePeer)
+)]
+pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
+    let new = NewPeer {
+        expires_in: extract::duration("expires_in", &new.expires_in, app.expires_in_max)?,
+        labels: new.labels.labels(&app)?,
+        key: read::key(&parts.headers, "POST /v1/peers", &bytes)?,
+    };
+    let made = app.engine.new_peer_once(&new, Peer::of);
+    Ok(created(&made.map_err(|refusal| of_session(&app, refusal))?))
+}
+
+/// The answer of a request that made a peer.
+pub(super) fn created(peer: &Peer) -> Response {
+    let location = HeaderValue::try_from(format!("/v1/peers/{}", peer.id.0));
+    let mut response = (StatusCode::CREATED, Json(peer)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// Why a request that makes a peer is refused.
+pub(super) fn of_session(app: &App, refusal: SessionRefusal) -> Problem {
+    let peer = if let SessionRefusal::Gone(peer) = refusal { Some(peer) } else { None };
+    Problem::explained(&app.engine, peer, refusal)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only peers with this label: its key, a colon, its value.
+    #[param(pattern = "^[^:]+:", example = "host:w1")]
+    label: Option<String>,
+    /// Only peers that hold this semaphore, or wait for it.
+    #[param(example = "A")]
+    semaphore: Option<String>,
+    /// How many peers the page may have; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9a-f]{1,16}$")]
+    cursor: Option<String>,
+}
+
+/// Lists peers, page by page. A peer that lives all the while is in the list once.
+#[utoipa::path(
+    get,
+    path = "/v1/peers",
+    operation_id = "list_peers",
+    tag = documented::PEERS,
+    params(ListQuery),
+    responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
+)]
+pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let query: ListQuery =
+        extract::query(&mut parts, "?label=host:w1&semaphore=A&limit=100&cursor=64").await?;
+    let limit = page_length(query.limit)?;
+    let from = query
+        .cursor
+        .as_deref()
+        .map_or(Ok(0), |cursor| usize::from_str_radix(cursor, 16).map_err(|_| no_cursor(cursor)))?;
+    let label = query.label.as_deref().map(|label| {
+        label.split_once(':').ok_or_else(|| {
+            Refusal::Invalid(format!("label is {label:?}. Expected the key and the value, such as host:w1."))
+        })
+    });
+    let label = label.transpose()?;
+    if let Some(semaphore) = &query.semaphore {
+        let known = app.engine.semaphore(semaphore, |_| ());
+        known.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    }
+    let page = app.engine.peer_page(from, limit, |peer| {
+        let has_label = label.is_none_or(|(key, value)| {
+            peer.labels().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
+        });
+        let uses = |semaphore: &str| {
+            let waits = || peer.pending().is_some_and(|p| p.locks().any(|(name, _)| **name == *semaphore));
+            peer.lock(semaphore).is_some() || waits()
+        };
+        (has_label && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer))
+    });
+    let next = page.next.map(|place| format!("{place:x}"));
+    Ok(Json(Page { items: page.items, next }).into_response())
+}
+
+/// Shows a peer: what it holds, and what it waits for and why.
+#[utoipa::path(
+    get,
+    path = "/v1/peers/{peer}",
+    operation_id = "get_peer",
+    tag = documented::PEERS,
+    params(documented::PeerPath),
+    responses((status = 200, body = Peer, description = "The peer."), documented::GetPeer)
+)]
+pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+    let peer = read::peer_id(&extract::path(path)?)?;
+    let seen = app.engine.view(|core| core.peer(peer).map(Peer::of));
+    Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
+}
+
+/// How long a lease is to be from now on.
+#[derive(Deserialize, Default, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Heartbeat)]
+pub(super) struct HeartbeatBody {
+    /// The new length; without it the lease keeps the one that it has.
+    #[schema(value_type = Option<DurationText>)]
+    expires_in: Option<String>,
+}
+
+/// Starts the lease of a peer anew. A loss is never hidden: a peer that is gone is answered 410.
+#[utoipa::path(
+    post,
+    path = "/v1/peers/{peer}/heartbeat",
+    operation_id = "heartbeat",
+    tag = documented::PEERS,
+    params(documented::PeerPath),
+    request_body(content = Option<HeartbeatBody>, description = "May be left out."),
+    responses((status = 200, body = Peer, description = "The lease starts anew."), documented::Heartbeat)
+)]
+pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
+    let peer = read::peer_id(&extract::path(path)?)?;
+    let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
+    let kept = app.engine.heartbeat_and_look(peer, expires_in, Peer::of);
+    Ok(Json(kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReleaseQuery {
+    /// Why an operator releases it. Whoever asks for the peer after that is told.
+    #[param(max_length = 1024, example = "stuck since noon")]
+    reason: Option<String>,
+}
+
+/// Releases a peer: all its locks are free, its request leaves the queue. Succeeds also if it is gone.
+#[utoipa::path(
+    delete,
+    path = "/v1/peers/{peer}",
+    operation_id = "release_peer",
+    tag = documented::PEERS,
+    params(documented::PeerPath, ReleaseQuery),
+    responses((status = 204, description = "It is gone."), documented::ReleasePeer)
+)]
+pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let number = read::digits(&extract::path(path)?, "the id of a peer")?;
+    let ReleaseQuery { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;
+    if let Some(length) = reason.as_ref().map(|reason| reason.chars().count())
+        && length > REASON_LENGTH
+    {
+        let sentence = format!("The reason has {length} characters; at most {REASON_LENGTH} are kept.");
+        return Err(Refusal::Invalid(sentence).into());
+    }
+    // A number beyond 64 bits is that of no peer.
+    if let Some(peer) = number.map(PeerId) {
+        match reason {
+            None => drop(app.engine.end_peer(peer, EndCause::Released)),
+            Some(reason) if app.engine.release_with_reason(peer, reason.as_str().into()) => {
+                tracing::info!("Peer {peer} was released by an operator: {reason:?}");
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

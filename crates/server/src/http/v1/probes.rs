@@ -1,0 +1,78 @@
+//! Whether the server lives, and whether it is ready for requests.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use super::{
+    code::Code,
+    documented,
+    problem::{Answer, Problem},
+};
+use crate::http::{App, classic::text};
+
+/// Tells that the process lives.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = documented::SERVER,
+    responses((status = 200, body = String, content_type = "text/plain", description = "It lives."))
+)]
+pub(super) async fn livez() -> Response {
+    text(StatusCode::OK, "Ok")
+}
+
+/// Tells whether requests are welcome: not while the server is about to stop.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = documented::SERVER,
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "They are."),
+        documented::Ready
+    )
+)]
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
+    if app.engine.is_draining() {
+        return Err(Problem::new(
+            Code::Unavailable,
+            "The server is about to stop. Ask another one, or try again.",
+        ));
+    }
+    Ok(text(StatusCode::OK, "Ok"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use throttle_core::Settings;
+
+    use super::*;
+    use crate::{
+        cli::Serve,
+        config::{Config, Limits},
+        engine::{Bounds, Engine},
+        metrics::Metrics,
+        reload::Reloader,
+    };
+
+    #[tokio::test]
+    async fn a_server_that_stops_is_not_ready() {
+        let metrics = Metrics::new().unwrap();
+        let limits = Limits::default();
+        let bounds = Bounds {
+            blocked_requests: 1,
+            remembered_peers: 1,
+            idempotency_keys: 1,
+            events: limits.events,
+            event_streams: 1,
+        };
+        let engine = Engine::new(Settings::default(), bounds, metrics.recorder()).unwrap();
+        let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
+        let app = App::new(engine, metrics, &limits, reloader).unwrap();
+        assert!(readyz(State(app.clone())).await.is_ok());
+        app.engine.drain();
+        let problem = readyz(State(app)).await.unwrap_err();
+        assert_eq!(problem.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

@@ -1,0 +1,199 @@
+//! Refusals as RFC 9457 describes them.
+
+use axum::{
+    http::{
+        HeaderValue, Method,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use throttle_core::{EndCause, PeerId};
+use utoipa::ToSchema;
+
+use super::{code::Code, shapes::Stamp};
+use crate::{
+    engine::{Ending, Engine},
+    http::refusal::Refusal,
+};
+
+/// An answer of this dialect, or a refusal that turns into one.
+pub(in crate::http) type Answer = Result<Response, Problem>;
+
+/// How long a client that met a limit is asked to wait before it tries again, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Problem {
+    code: Code,
+    detail: String,
+}
+
+/// What a refusal looks like, by RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(in crate::http) struct ProblemBody<'a> {
+    /// Always `about:blank`: `code` tells problems apart.
+    #[schema(example = "about:blank")]
+    r#type: &'a str,
+    /// The code, for people.
+    #[schema(example = "Unknown semaphore")]
+    title: &'a str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599, example = 404)]
+    status: u16,
+    code: Code,
+    /// What was wrong, with which value, and what would be right.
+    #[schema(example = "No semaphore is called \"B\". Known names that are near: \"A\".")]
+    detail: &'a str,
+}
+
+impl Problem {
+    pub(in crate::http) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    pub(super) fn body(&self) -> ProblemBody<'_> {
+        ProblemBody {
+            r#type: "about:blank",
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code,
+            detail: &self.detail,
+        }
+    }
+
+    /// The same refusal, with what the engine knows about what the request named.
+    pub(in crate::http) fn explained(
+        engine: &Engine,
+        peer: Option<PeerId>,
+        refusal: impl Into<Refusal>,
+    ) -> Self {
+        match (refusal.into(), peer) {
+            (Refusal::UnknownPeer, Some(peer)) => Self::peer_gone(peer, engine.ending(peer).as_ref()),
+            (Refusal::UnknownSemaphore(name), _) => Self::unknown_semaphore(&name, &engine.names_near(&name)),
+            (refusal, _) => refusal.into(),
+        }
+    }
+
+    fn unknown_semaphore(name: &str, near: &[String]) -> Self {
+        let advice = if near.is_empty() {
+            "GET /v1/semaphores lists those that there are.".to_owned()
+        } else {
+            format!("Known names that are near: {}.", near.join(", "))
+        };
+        Self::new(Code::UnknownSemaphore, format!("No semaphore is called {name:?}. {advice}"))
+    }
+
+    fn peer_gone(peer: PeerId, ending: Option<&Ending>) -> Self {
+        let how = match ending {
+            None => return Self::peer_unknown(&peer.to_string()),
+            Some(Ending { cause: EndCause::Expired, at, .. }) => {
+                format!("expired at {}: no heartbeat came in time", Stamp(*at))
+            }
+            Some(Ending { cause: EndCause::Released, at, .. }) => format!("was released at {}", Stamp(*at)),
+            Some(Ending { reason, at, .. }) => {
+                let reason = reason.as_deref().unwrap_or("no reason was given");
+                format!("was released by an operator at {}: {reason}", Stamp(*at))
+            }
+        };
+        let detail =
+            format!("Peer {peer} {how}. It holds nothing any more. Make a new one with POST /v1/peers.");
+        Self::new(Code::PeerGone, detail)
+    }
+
+    /// About a peer of which nothing is known.
+    pub(super) fn peer_unknown(id: &str) -> Self {
+        let detail = format!(
+            "Peer {id} is unknown: it expired or was released some time ago, or it never existed on this server. \
+             Make a new one with POST /v1/peers."
+        );
+        Self::new(Code::PeerGone, detail)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(sentence) => Self::new(Code::InvalidRequest, sentence),
+            Refusal::NotJson => Self::new(
+                Code::UnsupportedMediaType,
+                "The body must be JSON and say so: set the header Content-Type to application/json.",
+            ),
+            Refusal::TooLarge(max) => {
+                let detail = format!("The body is too large: at most {max} bytes are read here.");
+                Self::new(Code::TooLarge, detail)
+            }
+            Refusal::TooSlow => {
+                Self::new(Code::RequestTimeout, "The body of the request did not arrive in time.")
+            }
+            Refusal::UnknownPeer => {
+                Self::new(Code::PeerGone, "The peer is gone. Make a new one with POST /v1/peers.")
+            }
+            Refusal::UnknownSemaphore(name) => Self::unknown_semaphore(&name, &[]),
+            Refusal::ExceedsMax { semaphore, count, max } => Self::new(
+                Code::CountExceedsMax,
+                format!(
+                    "A count of {count} on semaphore {semaphore:?} can never be granted, as its max is {max}. Ask \
+                     for at most {max}, or raise its max first."
+                ),
+            ),
+            Refusal::Hierarchy { semaphore, level, held } => Self::new(
+                Code::HierarchyViolation,
+                format!(
+                    "A lock of level {held} is held, so only lower levels can be asked for (or the same lock with \
+                     the same or a smaller count), but semaphore {semaphore:?} has level {level}. Release first \
+                     what is held, or ask for all of it in one request."
+                ),
+            ),
+            Refusal::AlreadyPending => Self::new(
+                Code::AlreadyPending,
+                "The peer already waits for other locks. Ask for just those again, or release them first.",
+            ),
+            Refusal::Deadlock(circle) => Self::new(
+                Code::Deadlock,
+                format!(
+                    "The request would wait for ever: {circle}. Release what is held, and ask for all of it in one \
+                     request."
+                ),
+            ),
+            Refusal::RestoreConflict => Self::new(
+                Code::RestoreConflict,
+                "The peer is known to the server and holds other locks than these.",
+            ),
+            Refusal::Limit(sentence) => Self::new(
+                Code::LimitReached,
+                format!("The server is at a limit: {sentence}. Try again later."),
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // A body of strings and numbers can always be written.
+        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
+        let mut response = Response::new(body.into());
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.code.asks_to_retry() {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}
+
+/// The answer on a path below `/v1` that is no route.
+pub(in crate::http) fn not_found(path: &str) -> Response {
+    let detail = format!("There is no route {path:?}. GET /openapi.json describes those that there are.");
+    Problem::new(Code::NotFound, detail).into_response()
+}
+
+/// The answer on a route of `/v1` to a method that it does not have. The router adds `Allow`.
+pub(in crate::http) fn method_not_allowed(method: &Method, path: &str) -> Response {
+    let detail =
+        format!("The method {method} is not allowed on {path:?}. The header Allow lists those that are.");
+    Problem::new(Code::MethodNotAllowed, detail).into_response()
+}

@@ -1,0 +1,213 @@
+//! What requests of this dialect carry: bodies, queries, keys.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderName},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor},
+};
+use throttle_core::{Labels, PeerId};
+
+use super::problem::Problem;
+use crate::{
+    engine::Key,
+    http::{
+        App,
+        extract::{self, check_json},
+        refusal::Refusal,
+    },
+};
+
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The longest `Idempotency-Key`, in bytes.
+const KEY_BYTES: usize = 255;
+/// The longest key of a label, in characters.
+const LABEL_KEY_LENGTH: usize = 63;
+
+/// The entries of a JSON object in their order. A name that comes twice is refused by whoever reads them.
+#[derive(Debug)]
+pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
+
+impl<V> Default for Entries<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Entries<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<V>, A::Error> {
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(64));
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
+
+/// A whole number, also if it is written like `1.0`: to JSON that is the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Whole<T>(pub(super) T);
+
+impl<'de, T: TryFrom<i64>> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<T: TryFrom<i64>> Visitor<'_> for Reader<T> {
+            type Value = Whole<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number of {} bits", 8 * size_of::<T>())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole<T>, E> {
+                let fitting = T::try_from(number).map(Whole);
+                fitting.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole<T>, E> {
+                match i64::try_from(number) {
+                    Ok(number) => self.visit_i64(number),
+                    Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole<T>, E> {
+                const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+                if number.fract() == 0.0 && (-BEYOND..BEYOND).contains(&number) {
+                    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
+                    return self.visit_i64(number as i64);
+                }
+                Err(E::invalid_value(Unexpected::Float(number), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
+}
+
+impl Entries<Whole<i64>> {
+    /// The locks that these name. At least one.
+    pub(super) fn locks(&self, example: &str) -> Result<Vec<(&str, i64)>, Refusal> {
+        if self.0.is_empty() {
+            let sentence = format!("There is nothing to acquire: locks is empty. Expected: {example}");
+            return Err(Refusal::Invalid(sentence));
+        }
+        Ok(self.0.iter().map(|(semaphore, count)| (semaphore.as_str(), count.0)).collect())
+    }
+}
+
+impl Entries<String> {
+    /// The labels that these are, within their bounds.
+    pub(super) fn labels(self, app: &App) -> Result<Option<Labels>, Refusal> {
+        let (most, longest) = (app.labels_max, app.label_length_max);
+        if self.0.len() > most {
+            let sentence = format!("There are {} labels; a peer has at most {most}.", self.0.len());
+            return Err(Refusal::Invalid(sentence));
+        }
+        let mut labels = BTreeMap::new();
+        for (key, value) in self.0 {
+            if !(1..=LABEL_KEY_LENGTH).contains(&key.chars().count()) || key.contains(':') {
+                return Err(Refusal::Invalid(format!(
+                    "The label {key:?} is named wrongly: the key of a label has 1 to {LABEL_KEY_LENGTH} \
+                     characters and no colon."
+                )));
+            }
+            let length = value.chars().count();
+            if length > longest {
+                return Err(Refusal::Invalid(format!(
+                    "The label {key:?} is too long: its value has {length} characters; at most {longest} are kept."
+                )));
+            }
+            if let Some(first) = labels.insert(key.clone(), value) {
+                return Err(Refusal::Invalid(format!(
+                    "The label {key:?} comes twice; first it is {first:?}."
+                )));
+            }
+        }
+        Ok((!labels.is_empty()).then(|| Arc::new(labels)))
+    }
+}
+
+/// A JSON body, as it came too.
+pub(super) async fn body<T: DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    example: &str,
+) -> Result<(T, Bytes), Refusal> {
+    let bytes = extract::bytes_of(app, body).await?;
+    check_json(headers)?;
+    Ok((extract::parse(&bytes, example)?, bytes))
+}
+
+/// A JSON body that may be left out, or null.
+pub(super) async fn optional_body<T: DeserializeOwned + Default>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    example: &str,
+) -> Result<T, Refusal> {
+    let bytes = extract::bytes_of(app, body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    check_json(headers)?;
+    Ok(extract::parse::<Option<T>>(&bytes, example)?.unwrap_or_default())
+}
+
+/// The `Idempotency-Key` of a request to `route` with this body.
+pub(super) fn key<'a>(headers: &'a HeaderMap, route: &str, body: &[u8]) -> Result<Option<Key<'a>>, Refusal> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (first, second) = (keys.next(), keys.next());
+    let Some(first) = first else { return Ok(None) };
+    let is_right = |text: &&str| {
+        (1..=KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match first.to_str().ok().filter(is_right).filter(|_| second.is_none()) {
+        Some(text) => Ok(Some(Key::new(text, route, body))),
+        None => Err(Refusal::Invalid(format!(
+            "The header Idempotency-Key is {first:?}{}. Expected one, of 1 to {KEY_BYTES} visible ASCII \
+             characters, such as a UUID.",
+            if second.is_some() { " and comes more than once" } else { "" }
+        ))),
+    }
+}
+
+/// A duration of the body, if it is there.
+pub(super) fn duration(app: &App, name: &str, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
+    text.map(|text| extract::duration(name, text, app.expires_in_max)).transpose()
+}
+
+/// A number as answers write it: `None` if it is beyond 64 bits.
+pub(super) fn digits(text: &str, what: &str) -> Result<Option<u64>, Refusal> {
+    if (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.parse().ok());
+    }
+    Err(Refusal::Invalid(format!("{text:?} is not {what}: a string of digits, as the server gave it.")))
+}
+
+/// The peer that a path names.
+pub(super) fn peer_id(text: &str) -> Result<PeerId, Problem> {
+    let number = digits(text, "the id of a peer")?;
+    // A number beyond 64 bits was never given, as is true of others.
+    number.map(PeerId).ok_or_else(|| Problem::peer_unknown(text))
+}

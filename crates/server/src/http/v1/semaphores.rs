@@ -1,0 +1,319 @@
+//! Semaphores: looked at, made, changed, removed; and whether a token is live.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+    response::IntoResponse as _,
+};
+use serde::{Deserialize, Deserializer};
+use throttle_core::{Origin, RemoveError, Spec, Token, UnknownSemaphore};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    code::Code,
+    documented::{self, RateText},
+    problem::{Answer, Problem},
+    read::{self, Whole},
+    shapes::{
+        Deadlock, Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length,
+    },
+};
+use crate::http::{
+    App,
+    extract::{self, PathOf},
+    refusal::Refusal,
+};
+
+/// The longest name of a semaphore that a request makes, in characters.
+const NAME_LENGTH: usize = 255;
+/// The longest rate.
+const PER_MAX: Duration = Duration::from_hours(24 * 365);
+
+const PUT: &str = r#"{"max": 42, "level": 0, "per": "1s", "deadlock": "hierarchy"}"#;
+const PATCH: &str = r#"{"max": 42}"#;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// How many semaphores the page may have; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
+    cursor: Option<String>,
+}
+
+/// Lists semaphores by name, page by page.
+#[utoipa::path(
+    get,
+    path = "/v1/semaphores",
+    operation_id = "list_semaphores",
+    tag = documented::SEMAPHORES,
+    params(ListQuery),
+    responses(
+        (status = 200, body = Page<Semaphore>, description = "A page of semaphores."),
+        documented::ListSemaphores
+    )
+)]
+pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let query: ListQuery = extract::query(&mut parts, "?limit=100&cursor=41").await?;
+    let limit = page_length(query.limit)?;
+    let after = query.cursor.as_deref().map(name_before).transpose()?;
+    let mut items: Vec<Semaphore> = app
+        .engine
+        .view(|core| core.semaphores(after.as_deref()).take(limit + 1).map(Semaphore::of).collect());
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| has_more).map(|last| cursor_after(last.name()));
+    Ok(Json(Page { items, next }).into_response())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GetQuery {
+    /// How many holders and how many waiters are listed; 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// Shows a semaphore, who holds it, and who waits for it in their order.
+#[utoipa::path(
+    get,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "get_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath, GetQuery),
+    responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
+)]
+pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let name = extract::path(path)?;
+    let GetQuery { limit } = extract::query(&mut parts, "?limit=100").await?;
+    let limit = page_length(limit)?;
+    let seen = app.engine.semaphore(&name, |semaphore| SemaphoreDetail::of(semaphore, limit));
+    Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
+}
+
+/// What a semaphore is declared to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DeclareSemaphore)]
+pub(super) struct SemaphoreBody {
+    /// The full count; 0 pauses it.
+    #[schema(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
+    max: Whole<i64>,
+    /// Its place in the lock hierarchy: a peer asks only for levels below those that it holds.
+    #[serde(default)]
+    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
+    level: Whole<i32>,
+    /// The rate: a grant's count comes back no sooner than this after it was given, at most 365 days.
+    #[schema(value_type = Option<RateText>)]
+    per: Option<String>,
+    #[serde(default)]
+    deadlock: Deadlock,
+}
+
+/// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
+///
+/// Growing wakes those who wait; after shrinking, those who hold it finish. The later word wins: a reload of
+/// the configuration file changes only what differs from the file as last read.
+#[utoipa::path(
+    put,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "set_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::NewSemaphorePath),
+    request_body = SemaphoreBody,
+    responses(
+        (status = 200, body = SemaphoreDetail, description = "It is replaced."),
+        (status = 201, body = SemaphoreDetail, description = "It is made."),
+        documented::SetSemaphore
+    )
+)]
+pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (body, _): (SemaphoreBody, _) = read::body(&app, &parts.headers, body, PUT).await?;
+    let name = extract::path(path)?;
+    let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock } = body;
+    let spec = Spec {
+        max: checked_max(max)?,
+        level,
+        per: per.map(|per| rate(&per)).transpose()?,
+        deadlock: deadlock.into(),
+        origin: Origin::Runtime,
+    };
+    check_name(&name)?;
+    let set = app.engine.set_semaphore(&name, spec, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
+    let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
+    tracing::info!("Semaphore {name:?} was {verb} by a request: max {max}, level {level}.");
+    Ok((status, Json(seen)).into_response())
+}
+
+/// What is to be changed of a semaphore; the rest stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ChangeSemaphore)]
+pub(super) struct ChangeBody {
+    /// The full count; 0 pauses it.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
+    max: Option<Whole<i64>>,
+    /// Its place in the lock hierarchy.
+    #[schema(value_type = Option<i32>, minimum = -2_147_483_648, maximum = 2_147_483_647)]
+    level: Option<Whole<i32>>,
+    /// The rate; null takes it away.
+    #[schema(value_type = Option<RateText>)]
+    #[serde(default, deserialize_with = "named")]
+    per: Option<NewRate>,
+    deadlock: Option<Deadlock>,
+}
+
+/// Changes a semaphore: resizes it, pauses it with `max` 0, gives it a rate.
+#[utoipa::path(
+    patch,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "change_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath),
+    request_body = ChangeBody,
+    responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
+)]
+pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (body, _): (ChangeBody, _) = read::body(&app, &parts.headers, body, PATCH).await?;
+    let name = extract::path(path)?;
+    let ChangeBody { max, level, per, deadlock } = body;
+    let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
+    let per = per.map(|NewRate(per)| per.map(|per| rate(&per)).transpose()).transpose()?;
+    let is_change = max.is_some() || level.is_some() || per.is_some() || deadlock.is_some();
+    let change = |spec: Spec| Spec {
+        max: max.unwrap_or(spec.max),
+        level: level.map_or(spec.level, |Whole(level)| level),
+        per: per.unwrap_or(spec.per),
+        deadlock: deadlock.map_or(spec.deadlock, Into::into),
+        origin: if is_change { Origin::Runtime } else { spec.origin },
+    };
+    let changed =
+        app.engine.change_semaphore(&name, change, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
+    let seen = changed.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    if is_change {
+        tracing::info!("Semaphore {name:?} was changed by a request.");
+    }
+    Ok(Json(seen).into_response())
+}
+
+/// A rate, or null for none.
+struct NewRate(Option<String>);
+
+/// What the body names, be it null.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NewRate>, D::Error> {
+    Ok(Some(NewRate(Option::deserialize(deserializer)?)))
+}
+
+fn checked_max(max: i64) -> Result<i64, Refusal> {
+    if max >= 0 {
+        return Ok(max);
+    }
+    let sentence =
+        format!("max is {max}. Expected a full count from 0, which pauses the semaphore, to {}.", i64::MAX);
+    Err(Refusal::Invalid(sentence))
+}
+
+fn rate(text: &str) -> Result<Duration, Refusal> {
+    let per = extract::duration("per", text, PER_MAX)?;
+    if per < Duration::from_millis(1) {
+        let sentence =
+            format!("per is {text:?}. Expected a duration from 1ms to 365days, or null for no rate.");
+        return Err(Refusal::Invalid(sentence));
+    }
+    Ok(per)
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    if name.contains('*') {
+        return Err(Refusal::Invalid(format!(
+            "{name:?} is a pattern, as it contains \"*\". Patterns are declared in the configuration file."
+        )));
+    }
+    let length = name.chars().count();
+    if length > NAME_LENGTH {
+        let sentence = format!("The name has {length} characters; a semaphore's has at most {NAME_LENGTH}.");
+        return Err(Refusal::Invalid(sentence));
+    }
+    Ok(())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RemoveQuery {
+    /// Also if it is in use: its locks are released, and requests for it withdrawn.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Removes a semaphore.
+#[utoipa::path(
+    delete,
+    path = "/v1/semaphores/{semaphore}",
+    operation_id = "remove_semaphore",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath, RemoveQuery),
+    responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
+)]
+pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let name = extract::path(path)?;
+    let RemoveQuery { force } = extract::query(&mut parts, "?force=true").await?;
+    match app.engine.remove_semaphore(&name, force) {
+        Ok(()) => {
+            tracing::info!("Semaphore {name:?} was removed by a request.");
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(RemoveError::UnknownSemaphore(name)) => {
+            Err(Problem::explained(&app.engine, None, UnknownSemaphore(name)))
+        }
+        Err(RemoveError::InUse(in_use)) => Err(Problem::new(
+            Code::InUse,
+            format!(
+                "Semaphore {name:?} is {in_use}. Wait until they are gone, or add ?force=true to release those \
+                 locks and withdraw those requests."
+            ),
+        )),
+    }
+}
+
+/// Tells whether a fencing token is live: 200 while its grant is, 410 after that.
+///
+/// Where `max` is 1, a resource protects itself by the highest token that it has seen. Where it is above 1, it
+/// asks here.
+#[utoipa::path(
+    get,
+    path = "/v1/semaphores/{semaphore}/tokens/{token}",
+    operation_id = "check_token",
+    tag = documented::SEMAPHORES,
+    params(documented::SemaphorePath, documented::TokenPath),
+    responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
+)]
+pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+    let (name, token) = extract::path(path)?;
+    // A number beyond 64 bits was never given, as is true of others.
+    let number = read::digits(&token, "a fencing token")?;
+    let live = app.engine.holder(&name, Token(number.unwrap_or(u64::MAX)), Holder::of);
+    match live.map_err(|error| Problem::explained(&app.engine, None, error))? {
+        Some(holder) => Ok(Json(holder).into_response()),
+        None => Err(Problem::new(
+            Code::TokenGone,
+            format!(
+                "No live lock on semaphore {name:?} has the token {token}: it was released, it expired, or it was \
+                 never given. Refuse what comes with it."
+            ),
+        )),
+    }
+}

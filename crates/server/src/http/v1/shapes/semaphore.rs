@@ -1,0 +1,199 @@
+//! A semaphore, who holds it, and who waits for it.
+
+use serde::{Deserialize, Serialize};
+use throttle_core::{HolderView, Name, Origin, SemaphoreView, WaiterView};
+use utoipa::ToSchema;
+
+use super::scalar::{Digits, LabelsOf, Span, Stamp};
+
+/// A semaphore and its figures.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http::v1) struct Semaphore {
+    #[schema(value_type = String, example = "A")]
+    name: Name,
+    /// The full count; 0 pauses it.
+    #[schema(minimum = 0, example = 42)]
+    max: i64,
+    /// Its place in the lock hierarchy.
+    #[schema(example = 0)]
+    level: i32,
+    /// The count that is held.
+    #[schema(minimum = 0, example = 1)]
+    acquired: i64,
+    /// The count that waits.
+    #[schema(minimum = 0, example = 0)]
+    pending: i64,
+    /// `max` minus `acquired`; negative when overcommitted.
+    #[schema(example = 41)]
+    remainder: i64,
+    /// How many requests wait.
+    #[schema(minimum = 0, example = 0)]
+    waiting: usize,
+    /// The count that was released, but is not yet due back by the rate.
+    #[schema(minimum = 0, example = 0)]
+    cooling: i64,
+    /// How long the request has waited that waits longest.
+    longest_wait: Span,
+    origin: DeclaredBy,
+    /// The rate: a grant's count comes back no sooner than this after it was given.
+    #[schema(required)]
+    per: Option<Span>,
+    deadlock: Deadlock,
+}
+
+/// Where the declaration of a semaphore came from: the configuration file, a request, or the first use of a
+/// name that matches a pattern.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Origin)]
+pub(in crate::http::v1) enum DeclaredBy {
+    File,
+    Runtime,
+    Pattern,
+}
+
+/// What protects against deadlocks: levels, or a search that refuses a request that would wait for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http::v1) enum Deadlock {
+    #[default]
+    Hierarchy,
+    Detect,
+}
+
+impl From<Deadlock> for throttle_core::Deadlock {
+    fn from(deadlock: Deadlock) -> Self {
+        match deadlock {
+            Deadlock::Hierarchy => Self::Hierarchy,
+            Deadlock::Detect => Self::Detect,
+        }
+    }
+}
+
+impl From<throttle_core::Deadlock> for Deadlock {
+    fn from(deadlock: throttle_core::Deadlock) -> Self {
+        match deadlock {
+            throttle_core::Deadlock::Hierarchy => Self::Hierarchy,
+            throttle_core::Deadlock::Detect => Self::Detect,
+        }
+    }
+}
+
+/// A semaphore with those who hold it and those who wait for it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http::v1) struct SemaphoreDetail {
+    #[serde(flatten)]
+    semaphore: Semaphore,
+    /// Those who hold it, in order of grant: the first `limit` of them.
+    holders: Vec<Holder>,
+    /// How many locks are held.
+    #[schema(minimum = 0, example = 1)]
+    holders_total: usize,
+    /// Those who wait for it, in their order: the first `limit` of them.
+    queue: Vec<Waiter>,
+    /// How many wait.
+    #[schema(minimum = 0, example = 1)]
+    queue_total: usize,
+}
+
+/// A peer that holds a semaphore.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http::v1) struct Holder {
+    peer: Digits,
+    #[schema(minimum = 1, example = 1)]
+    count: i64,
+    /// The fencing token of the grant; null for a restored lock without one.
+    #[schema(required)]
+    token: Option<Digits>,
+    since: Stamp,
+    expires_at: Stamp,
+    labels: LabelsOf,
+}
+
+/// A peer that waits for a semaphore.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http::v1) struct Waiter {
+    peer: Digits,
+    #[schema(minimum = 1, example = 1)]
+    count: i64,
+    #[schema(example = 0)]
+    priority: i32,
+    /// Its place in this queue, counted from 1.
+    #[schema(minimum = 1, example = 1)]
+    position: usize,
+    since: Stamp,
+    /// How much longer it may take, judged by how long locks were held lately. Null if there is nothing to
+    /// judge by.
+    #[schema(required)]
+    estimated_wait: Option<Span>,
+    labels: LabelsOf,
+}
+
+impl Semaphore {
+    pub(in crate::http::v1) fn of(semaphore: SemaphoreView<'_>) -> Self {
+        let spec = semaphore.spec();
+        Self {
+            name: semaphore.name().clone(),
+            max: spec.max,
+            level: spec.level,
+            acquired: semaphore.acquired(),
+            pending: semaphore.pending(),
+            remainder: semaphore.remainder(),
+            waiting: semaphore.waiting(),
+            cooling: semaphore.cooling(),
+            longest_wait: Span(semaphore.longest_wait()),
+            origin: match spec.origin {
+                Origin::File => DeclaredBy::File,
+                Origin::Runtime => DeclaredBy::Runtime,
+                Origin::Pattern => DeclaredBy::Pattern,
+            },
+            per: spec.per.map(Span),
+            deadlock: spec.deadlock.into(),
+        }
+    }
+
+    pub(in crate::http::v1) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl SemaphoreDetail {
+    /// With the first `limit` holders and waiters.
+    pub(in crate::http::v1) fn of(semaphore: SemaphoreView<'_>, limit: usize) -> Self {
+        let places = 1..=limit;
+        Self {
+            semaphore: Semaphore::of(semaphore),
+            holders: semaphore.holders().take(limit).map(Holder::of).collect(),
+            holders_total: semaphore.holder_count(),
+            queue: places.zip(semaphore.queue(0)).map(|(place, waiter)| Waiter::of(place, waiter)).collect(),
+            queue_total: semaphore.waiting(),
+        }
+    }
+}
+
+impl Holder {
+    pub(in crate::http::v1) fn of(holder: HolderView<'_>) -> Self {
+        Self {
+            peer: Digits(holder.peer.id().0),
+            count: holder.lock.count(),
+            token: holder.lock.token().map(|token| Digits(token.0)),
+            since: Stamp(holder.lock.since()),
+            expires_at: Stamp(holder.peer.expires_at()),
+            labels: LabelsOf(holder.peer.labels().cloned()),
+        }
+    }
+}
+
+impl Waiter {
+    fn of(position: usize, waiter: WaiterView<'_>) -> Self {
+        Self {
+            peer: Digits(waiter.peer.id().0),
+            count: waiter.count(),
+            priority: waiter.peer.pending().map_or(0, |pending| pending.priority()),
+            position,
+            since: Stamp(waiter.since()),
+            estimated_wait: waiter.estimated_wait().map(Span),
+            labels: LabelsOf(waiter.peer.labels().cloned()),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The `/v1` dialect, a module for each kind of route.
+
+mod deadlocks;
+mod events;
+mod fencing;
+mod heartbeats;
+mod keys;
+mod locks;
+mod openapi;
+mod patterns;
+mod peers;
+mod reload;
+mod routing;
+mod semaphores;
+mod sessions;
+mod tokens;

@@ -9,6 +9,8 @@ use std::{
 
 use serde::Deserialize;
 
+use serde_json::Value;
+
 use crate::{ClientBuilder, Error, LockRequest, protocol, settings::Settings, tls, transport::Link};
 
 /// A client of one server.
@@ -115,6 +117,18 @@ impl Client {
         protocol::check_name(semaphore)?;
         let request = protocol::acquire(peer_id, semaphore, count.into(), expires_in, block_for);
         Ok(self.link.call(&request).await?.is_granted())
+    }
+
+    /// Sends one request of `/v1` as it is, and returns the JSON of its answer, null if there is none. `path` begins
+    /// with `/v1/`, and its parts are percent-encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated.
+    pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Error> {
+        let request = protocol::raw(method, path, body)?;
+        let answer = self.link.attempt(&request, self.link.settings.timeout).await?;
+        answer.json(&request)
     }
 
     /// Whether the peer waits for nothing.

@@ -54,6 +54,16 @@ pub enum Error {
         /// What the server says.
         message: String,
     },
+    /// The server refused a request of `/v1`.
+    #[error("{detail}")]
+    Problem {
+        /// The status code.
+        status: u16,
+        /// Why, for programs, such as `unknown_semaphore`.
+        code: String,
+        /// Why, and what would be right.
+        detail: String,
+    },
     /// The server, or something between, answered in a way that says nothing about the lock.
     #[error("{what} was answered with status {status}: {message}")]
     Server {

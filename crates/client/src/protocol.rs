@@ -45,6 +45,41 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
+/// What `application/problem+json` says.
+#[derive(serde::Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+/// A request of `/v1` as its caller writes it.
+pub(crate) fn raw(method: &str, path: &str, json: Option<Value>) -> Result<Request, Error> {
+    let method = method.parse().map_err(|_| Error::Configuration(format!("{method:?} is no HTTP method")))?;
+    Ok(Request { json, repeatable: false, ..Request::new(method, path) })
+}
+
+impl Answer {
+    /// What an answer of `/v1` says.
+    pub(crate) fn json(self, request: &Request) -> Result<Value, Error> {
+        if self.status.is_success() {
+            let text = if self.text.is_empty() { "null" } else { &self.text };
+            return serde_json::from_str(text).map_err(|_| self.unexpected(request));
+        }
+        match serde_json::from_str(&self.text) {
+            Ok(Problem { code, detail }) => {
+                Err(Error::Problem { status: self.status.as_u16(), code, detail })
+            }
+            Err(_) => Err(self.unexpected(request)),
+        }
+    }
+
+    fn unexpected(&self, request: &Request) -> Error {
+        let what = format!("{} {}", request.method, request.path);
+        let message = self.text.chars().take(LONGEST_QUOTE).collect();
+        Error::Server { what, status: self.status.as_u16(), message }
+    }
+}
+
 impl Request {
     fn new(method: Method, path: impl Into<String>) -> Self {
         Self {

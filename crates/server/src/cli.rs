@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{self, Check, Completions, run::Run},
+    command::{self, Check, Completions, operator::Operate, run::Run},
     config::Config,
 };
 
@@ -45,8 +45,10 @@ TRACE, OFF), or levels for parts, such as \"warn,throttle=debug\"
 
 Exit codes (throttle run has its own):
   0  The server was asked to stop, and did
-  1  It could not start: a wrong configuration file, or an address that cannot be listened on
-  2  A wrong command line";
+  1  It could not start: a wrong configuration file, or an address that cannot be listened on; or the server that was \
+asked refused
+  2  A wrong command line
+  69 The server is out of reach (the subcommands that ask one)";
 
 /// The arguments of `throttle`.
 #[derive(Debug, Clone, Parser)]
@@ -73,6 +75,9 @@ pub enum Command {
     /// Runs a command while locks are held
     #[command(long_about = command::run::LONG_ABOUT)]
     Run(Box<Run>),
+    /// What an operator does over `/v1`.
+    #[command(flatten)]
+    Operate(Box<Operate>),
     /// Checks a configuration file and says what it would serve
     Check(Check),
     /// Writes what a shell needs to complete this command line

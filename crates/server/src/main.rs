@@ -13,6 +13,9 @@ use throttle_server::{
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// What `sysexits.h` calls a service that is not to be had.
+const UNAVAILABLE: u8 = 69;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
             Ok(code) => std::process::exit(code),
             Err(error) => Err(error.into()),
         },
+        Some(Command::Operate(arguments)) => arguments.run(&mut io::stdout()),
         Some(Command::Check(arguments)) => command::check(arguments, &mut io::stdout()),
         Some(Command::Completions(arguments)) => {
             command::completions(arguments, &mut io::stdout()).map_err(Into::into)
@@ -31,7 +35,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("throttle: {error}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(throttle_client::Error::Unreachable { .. }) => ExitCode::from(UNAVAILABLE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod connection;
+pub mod operator;
 pub mod run;
 
 pub use check::{Check, check};

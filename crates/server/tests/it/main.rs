@@ -19,6 +19,7 @@ mod limits;
 mod logging;
 mod metrics;
 #[cfg(unix)]
+mod operator;
 mod run;
 mod site;
 #[cfg(unix)]

@@ -1,0 +1,61 @@
+//! What an operator does from a shell, over `/v1`: look, release, resize.
+
+#![expect(clippy::indexing_slicing, reason = "a field that JSON lacks reads as null")]
+
+mod ask;
+mod peers;
+mod release;
+mod reload;
+mod semaphore;
+mod status;
+mod table;
+
+pub use ask::{Format, Operator};
+pub use peers::Peers;
+pub use release::Release;
+pub use reload::Reload;
+pub use semaphore::SemaphoreCommand;
+pub use status::Status;
+
+use std::{error::Error, io};
+
+/// One of the subcommands of this folder.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Operate {
+    /// Shows the semaphores: what is acquired of them, who waits and for how long
+    Status(Status),
+    /// Shows the peers: what they hold, and what they wait for
+    Peers(Peers),
+    /// Releases a peer and all it holds
+    Release(Release),
+    /// Makes, resizes, pauses or removes a semaphore
+    #[command(subcommand)]
+    Semaphore(SemaphoreCommand),
+    /// Has the server read its configuration file again
+    Reload(Reload),
+}
+
+impl Operate {
+    /// Does it. The error is one clear line.
+    pub fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            match self {
+                Self::Status(status) => status.run(out).await,
+                Self::Peers(peers) => peers.run(out).await,
+                Self::Release(release) => release.run(out).await,
+                Self::Semaphore(semaphore) => semaphore.run(out).await,
+                Self::Reload(reload) => reload.run(out).await,
+            }
+        });
+        match outcome {
+            // Whoever read the output has seen enough.
+            Err(error) if is_broken_pipe(&*error) => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

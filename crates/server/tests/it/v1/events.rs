@@ -340,3 +340,17 @@ fn a_reader_that_does_not_read_holds_up_no_shutdown() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     drop(slow);
 }
+
+#[test]
+fn semaphores_that_requests_change_are_told() {
+    let server = Server::start("");
+    let mut events = server.events("", None);
+    server.put("/v1/semaphores/A", r#"{"max": 2}"#).shape(201);
+    assert_eq!(said(&events.next()), json!({"kind": "resized", "semaphore": "A", "max": 2}));
+    server.v1_holder(&json!({"A": 1}));
+    assert_eq!(events.next().event, "granted");
+    server.delete("/v1/semaphores/A?force=true").is_empty();
+    let released = said(&events.next());
+    assert_eq!((&released["kind"], &released["cause"]), (&json!("released"), &json!("removed")));
+    assert_eq!(said(&events.next()), json!({"kind": "removed", "semaphore": "A"}));
+}

@@ -30,6 +30,7 @@ class Site:
     def __init__(self) -> None:
         """Listens on a port of its own."""
         self.gate = threading.Event()
+        self.all_started = threading.Barrier(CRAWLERS)
         self.in_flight: Counter[str] = Counter()
         self.most_in_flight: Counter[str] = Counter()
         self.visits: Counter[str] = Counter()
@@ -48,6 +49,9 @@ class Site:
                     self._await_end()
                 elif "leaf" in self.path:
                     site.gate.wait(PATIENCE)
+                elif self.path.startswith("/start/"):
+                    # The leaves of the first crawler would keep the start page of the other out.
+                    site.all_started.wait(PATIENCE)
                 # Before the answer: whoever has it may give the slot back.
                 site._go(host)
                 if patient:

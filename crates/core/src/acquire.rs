@@ -167,6 +167,9 @@ impl Core {
 
     /// Whether a request that arrives now would be first in every queue and fit everywhere.
     fn fits_ahead_of_all(&self, now: Time, parts: &[Part], priority: i32) -> bool {
+        if self.is_holding {
+            return parts.is_empty();
+        }
         let rank = self.rank(now, priority);
         parts.iter().all(|part| {
             let on = &self.semaphores[part.semaphore];

@@ -123,6 +123,19 @@ pub enum RestoreError {
     NamedTwice(Name),
     /// The peer is known, and holds other locks than these.
     Conflict,
+    /// The peer is unknown, and locks of such a peer are never taken back here.
+    Denied,
+    /// The peer is unknown, and its lock does not fit beside what is acquired.
+    DoesNotFit {
+        /// The semaphore.
+        semaphore: Name,
+        /// The count to restore.
+        count: i64,
+        /// The count acquired by others.
+        acquired: i64,
+        /// The full count.
+        max: i64,
+    },
     /// A table is full.
     Limit(LimitReached),
 }
@@ -215,6 +228,10 @@ impl fmt::Display for RestoreError {
             Self::CountBelowOne { semaphore, count } => below_one(f, semaphore, *count),
             Self::NamedTwice(name) => named_twice(f, name),
             Self::Conflict => f.write_str("the peer is known and holds other locks"),
+            Self::Denied => f.write_str("the peer is unknown, and lost locks are not taken back"),
+            Self::DoesNotFit { semaphore, count, acquired, max } => {
+                write!(f, "{count} of {semaphore:?} does not fit beside {acquired} acquired of {max}")
+            }
             Self::Limit(limit) => limit.fmt(f),
         }
     }

@@ -31,6 +31,11 @@ pub enum Event {
         /// Its name.
         semaphore: Name,
     },
+    /// A semaphore takes no new requests, and goes once it is idle.
+    SemaphoreRetired {
+        /// Its name.
+        semaphore: Name,
+    },
     /// A peer was made.
     PeerCreated {
         /// The peer.

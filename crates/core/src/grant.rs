@@ -35,11 +35,31 @@ impl Core {
         }
     }
 
+    /// From now on nothing is granted, until [`Core::resume_grants`]: requests stand in line, and only restores
+    /// take locks. For the time in which peers that the server forgot may come back.
+    pub fn hold_grants(&mut self) {
+        self.is_holding = true;
+    }
+
+    /// Whether nothing is granted for now.
+    pub fn is_holding_grants(&self) -> bool {
+        self.is_holding
+    }
+
+    /// Ends a time in which nothing was granted: those who waited get what there is. Looks at every semaphore.
+    pub fn resume_grants(&mut self, now: Time) {
+        let now = self.advance(now);
+        if std::mem::take(&mut self.is_holding) {
+            self.touch_all();
+        }
+        self.finish(now);
+    }
+
     /// The peer whose request is next in line on this semaphore, if it can be granted now; and the lower
     /// semaphore, if any, that has to be looked at before.
     fn next_grant(&self, semaphore: usize) -> Option<(usize, Option<usize>)> {
         // It was removed by the same command that touched it: nobody is left to look at.
-        let on = self.semaphores.get(semaphore)?;
+        let on = self.semaphores.get(semaphore).filter(|_| !self.is_holding)?;
         let first = on.queue.first(on.spec.max)?;
         let request = self.peers[first.peer].pending.as_ref()?;
         let ready = request.parts.iter().all(|part| self.is_ready(request.rank, *part));

@@ -91,20 +91,34 @@ impl Core {
         expires_in: Duration,
         labels: Option<Labels>,
     ) -> usize {
+        let slot = self.place_peer(now, id, expires_in, labels.clone());
+        self.events.push(Event::PeerCreated { peer: id, at: now, expires_in, labels });
+        self.arm(now, slot);
+        let indexed_at = self.peers[slot].indexed_at;
+        self.leases.insert((indexed_at, slot));
+        slot
+    }
+
+    /// Enters a peer into the tables, but for the index of leases.
+    pub(crate) fn place_peer(
+        &mut self,
+        created_at: Time,
+        id: PeerId,
+        expires_in: Duration,
+        labels: Option<Labels>,
+    ) -> usize {
         let slot = self.peers.insert(Peer {
             id,
-            created_at: now,
+            created_at,
             expires_in,
-            expires_at: now,
-            ends_at: now,
-            indexed_at: now,
+            expires_at: created_at,
+            ends_at: created_at,
+            indexed_at: created_at,
             locks: Vec::new(),
             pending: None,
-            labels: labels.clone(),
+            labels,
         });
         self.peer_slots.insert(id, slot);
-        self.events.push(Event::PeerCreated { peer: id, at: now, expires_in, labels });
-        self.set_lease(now, slot, expires_in);
         slot
     }
 
@@ -130,15 +144,14 @@ impl Core {
         }
     }
 
-    /// Sets the lease of a peer that is not in the index.
-    pub(crate) fn set_lease(&mut self, now: Time, slot: usize, expires_in: Duration) {
+    /// Starts the lease of a peer that is not in the index.
+    pub(crate) fn arm(&mut self, now: Time, slot: usize) {
+        let expires_in = self.peers[slot].expires_in;
         let ends_at = now + expires_in + self.margin(expires_in);
         let peer = &mut self.peers[slot];
-        peer.expires_in = expires_in;
         peer.expires_at = now + expires_in;
         peer.ends_at = ends_at;
         peer.indexed_at = ends_at;
-        self.leases.insert((ends_at, slot));
     }
 
     pub(crate) fn margin(&self, expires_in: Duration) -> Duration {

@@ -63,6 +63,6 @@ pub use names::{Labels, Name, PeerId, Token};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};
 pub use semaphore::{Deadlock, Origin, Spec};
-pub use state::{Core, Limits, Settings};
+pub use state::{Core, Limits, RestorePolicy, Settings};
 pub use time::Time;
 pub use view::{HeldView, HolderView, PeerView, PendingView, SemaphoreView, WaiterView};

@@ -19,9 +19,12 @@ impl Core {
         let spec = Spec { max: spec.max.max(0), ..spec };
         if let Some(&slot) = self.semaphore_slots.get(name) {
             let semaphore = &mut self.semaphores[slot];
-            semaphore.is_leaving = false;
+            let was_leaving = std::mem::take(&mut semaphore.is_leaving);
             if spec.origin != Origin::Pattern {
                 semaphore.pattern = None;
+            }
+            if was_leaving && semaphore.spec == spec {
+                self.emit_set(slot);
             }
             self.change_spec(now, slot, spec);
         } else {
@@ -56,10 +59,17 @@ impl Core {
     pub fn retire_semaphore(&mut self, now: Time, name: &str) -> Result<(), UnknownSemaphore> {
         let now = self.advance(now);
         let slot = self.semaphore_slot(name)?;
-        self.semaphores[slot].is_leaving = true;
-        self.touch(slot);
+        self.retire(slot);
         self.finish(now);
         Ok(())
+    }
+
+    pub(crate) fn retire(&mut self, slot: usize) {
+        let semaphore = &mut self.semaphores[slot];
+        if !std::mem::replace(&mut semaphore.is_leaving, true) && semaphore.is_announced {
+            self.events.push(Event::SemaphoreRetired { semaphore: semaphore.name.clone() });
+        }
+        self.touch(slot);
     }
 
     /// Makes a semaphore what `spec` says, and looks again at everybody whom that concerns.

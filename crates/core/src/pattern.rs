@@ -102,8 +102,7 @@ impl Core {
         let Some(spec) = self.patterns.remove(pattern) else { return false };
         self.detecting -= usize::from(spec.deadlock == Deadlock::Detect);
         for member in self.members(pattern) {
-            self.semaphores[member].is_leaving = true;
-            self.touch(member);
+            self.retire(member);
         }
         self.finish(now);
         true

@@ -1,24 +1,21 @@
 //! The state as a list of events: written, and read again.
 
-use std::collections::BTreeMap;
-
 use crate::{
     event::Event,
     names::{Name, PeerId},
-    peer::{Held, Part, Request},
+    peer::{Held, Part, Peer, Request},
     semaphore::Spec,
     state::Core,
     time::Time,
 };
 
 impl Core {
-    /// Feeds back one event of an earlier run; events come in the order in which they were emitted.
+    /// Feeds back one event of an earlier run; events come in the order in which they were emitted. Nothing is
+    /// due, and no command may be sent, before [`Core::end_replay`].
     ///
-    /// Leases are armed anew: a peer's full lease, and its margin, begin at `now`. An event that does not
-    /// fit the state is an error that says so, and leaves the state unusable.
-    pub fn replay(&mut self, now: Time, event: &Event) -> Result<(), String> {
-        self.now = self.now.max(now);
-        let outcome = self.replay_one(self.now, event);
+    /// An event that does not fit the state is an error that says so, and leaves the state unusable.
+    pub fn replay(&mut self, event: &Event) -> Result<(), String> {
+        let outcome = self.replay_one(event);
         // What a replay would tell or grant was told and granted when the event was new.
         self.events.clear();
         self.touched.clear();
@@ -26,25 +23,50 @@ impl Core {
             .ok_or_else(|| format!("an event does not fit the state that those before it built: {event:?}"))
     }
 
-    fn replay_one(&mut self, now: Time, event: &Event) -> Option<()> {
+    /// Ends a replay: every lease begins anew in full, and what follows from the state as a whole is put in
+    /// order. Gives out nothing that the journal does not tell of, unless something is due at `now`.
+    ///
+    /// `now` is taken as the largest time in the events if that is larger: a clock may have been set back.
+    pub fn end_replay(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let peers: Vec<usize> = self.peers.iter().map(|(slot, _)| slot).collect();
+        for &slot in &peers {
+            self.arm(self.now, slot);
+        }
+        // Built at once, which is much faster than one by one.
+        self.leases = peers.into_iter().map(|slot| (self.peers[slot].indexed_at, slot)).collect();
+        self.touch_all();
+        self.finish(self.now);
+    }
+
+    fn replay_one(&mut self, event: &Event) -> Option<()> {
         match event {
             Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                self.saw(*at);
                 self.replay_set(*at, semaphore, *spec, pattern.clone());
+            }
+            Event::SemaphoreRetired { semaphore } => {
+                let slot = self.semaphore_slot(semaphore).ok()?;
+                self.retire(slot);
             }
             Event::SemaphoreRemoved { semaphore } => {
                 let slot = self.semaphore_slot(semaphore).ok()?;
+                unless(self.semaphores[slot].is_in_use())?;
                 self.drop_semaphore(slot);
             }
             Event::PeerCreated { peer, at, expires_in, labels } => {
-                let slot = self.insert_peer(now, *peer, *expires_in, labels.clone());
-                self.peers[slot].created_at = *at;
+                unless(self.peer_slots.contains_key(peer))?;
+                self.saw(*at);
+                self.place_peer(*at, *peer, *expires_in, labels.clone());
             }
             Event::LeaseChanged { peer, expires_in } => {
                 let slot = self.slot_of(*peer).ok()?;
-                self.renew(now, slot, Some(*expires_in));
+                self.peers[slot].expires_in = *expires_in;
             }
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
+                unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
+                self.saw(*since);
                 let mut request = self.peers[slot].pending.take().map_or_else(
                     || Request { rank: *rank, priority: *priority, since: *since, parts: Vec::new() },
                     |request| *request,
@@ -52,29 +74,32 @@ impl Core {
                 self.leave_queues(slot, &request);
                 request.parts.push(Part { semaphore, count: *count });
                 self.enter_queues(slot, request);
-                self.next_sequence = self.next_sequence.max(rank.sequence + 1);
+                self.next_sequence = self.next_sequence.max(rank.sequence.checked_add(1)?);
             }
             Event::Granted { peer, semaphore, count, token, at, .. } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 self.drop_part(slot, semaphore);
                 let (serial, token) = (token.0, Some(*token));
-                self.hold(slot, Held { semaphore, count: *count, serial, token, since: *at });
-                self.next_token = self.next_token.max(serial + 1);
+                self.replay_hold(slot, Held { semaphore, count: *count, serial, token, since: *at })?;
             }
             Event::Restored { peer, semaphore, count, token, serial, at } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 let held = Held { semaphore, count: *count, serial: *serial, token: *token, since: *at };
-                self.hold(slot, held);
-                self.next_token = self.next_token.max(serial + 1);
+                self.replay_hold(slot, held)?;
             }
             Event::Shrunk { peer, semaphore, count, at } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
-                let held = self.peers[slot].held(semaphore).map_or(*count, |held| held.count);
-                self.set_count(*at, slot, semaphore, *count, held - count);
+                self.saw(*at);
+                let less = match self.peers[slot].held(semaphore) {
+                    Some(held) => held.count.checked_sub(*count)?,
+                    None => self.peers[slot].asked(semaphore).map(|_| 0)?,
+                };
+                self.set_count(*at, slot, semaphore, *count, less);
             }
             Event::Released { peer, semaphore, at, cause, .. } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 self.peers[slot].held(semaphore)?;
+                self.saw(*at);
                 self.release_slot(*at, slot, semaphore, *cause);
             }
             Event::Withdrawn { peer, semaphore, .. } => {
@@ -83,7 +108,9 @@ impl Core {
             }
             Event::PeerEnded { peer, cause } => {
                 let slot = self.slot_of(*peer).ok()?;
-                self.remove_peer(now, slot, *cause);
+                let Peer { locks, pending, .. } = &self.peers[slot];
+                unless(!locks.is_empty() || pending.is_some())?;
+                self.remove_peer(self.now, slot, *cause);
             }
             Event::Cooling { semaphore, count, until } => {
                 let slot = self.semaphore_slot(semaphore).ok()?;
@@ -98,8 +125,27 @@ impl Core {
         Some(())
     }
 
+    /// No later command is taken for one from before this event.
+    fn saw(&mut self, at: Time) {
+        self.now = self.now.max(at);
+    }
+
     fn slots(&self, peer: PeerId, semaphore: &str) -> Option<(usize, usize)> {
         Some((self.slot_of(peer).ok()?, self.semaphore_slot(semaphore).ok()?))
+    }
+
+    /// Whether the peer holds or asks for something on a semaphore.
+    fn has(&self, slot: usize, semaphore: usize) -> bool {
+        let peer = &self.peers[slot];
+        peer.held(semaphore).is_some() || peer.asked(semaphore).is_some()
+    }
+
+    fn replay_hold(&mut self, slot: usize, held: Held) -> Option<()> {
+        unless(self.has(slot, held.semaphore) || self.serials.contains(&held.serial))?;
+        self.saw(held.since);
+        self.next_token = self.next_token.max(held.serial.checked_add(1)?);
+        self.hold(slot, held);
+        Some(())
     }
 
     fn replay_set(&mut self, at: Time, name: &Name, spec: Spec, pattern: Option<Name>) {
@@ -110,17 +156,7 @@ impl Core {
             self.insert_semaphore(name.clone(), spec)
         };
         self.semaphores[slot].pattern = pattern;
-    }
-
-    /// Ends a replay: puts in order what follows from the state as a whole. Gives out nothing that the journal
-    /// does not tell of, unless something is due at `now`.
-    pub fn end_replay(&mut self, now: Time) {
-        self.now = self.now.max(now);
-        let all: Vec<usize> = self.semaphores.iter().map(|(slot, _)| slot).collect();
-        for slot in all {
-            self.touch(slot);
-        }
-        self.finish(self.now);
+        self.semaphores[slot].is_leaving = false;
     }
 
     /// Takes one part out of the pending request of a peer.
@@ -135,6 +171,29 @@ impl Core {
 
     /// A short list of events that builds this state. Two equal states have equal lists.
     pub fn snapshot(&self) -> Vec<Event> {
+        let mut events = self.snapshot_of_semaphores();
+        for peer in self.peers_in_order() {
+            self.snapshot_peer(peer, &mut events);
+        }
+        events
+    }
+
+    /// [`Core::snapshot`] in pieces, of which each but the last has at least `size` events.
+    pub fn snapshot_in_pieces(&self, size: usize) -> impl Iterator<Item = Vec<Event>> {
+        let mut piece = self.snapshot_of_semaphores();
+        let mut peers = self.peers_in_order().into_iter();
+        std::iter::from_fn(move || {
+            let mut piece = std::mem::take(&mut piece);
+            while piece.len() < size
+                && let Some(peer) = peers.next()
+            {
+                self.snapshot_peer(peer, &mut piece);
+            }
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+
+    fn snapshot_of_semaphores(&self) -> Vec<Event> {
         let mut events = vec![Event::Counters { token: self.next_token, sequence: self.next_sequence }];
         for (name, &slot) in &self.semaphore_slots {
             let semaphore = &self.semaphores[slot];
@@ -144,21 +203,23 @@ impl Core {
                 pattern: semaphore.pattern.clone(),
                 at: Time::default(),
             });
+            if semaphore.is_leaving {
+                events.push(Event::SemaphoreRetired { semaphore: name.clone() });
+            }
             events.extend(semaphore.cooling.iter().map(|(&until, &count)| Event::Cooling {
                 semaphore: name.clone(),
                 count: i64::try_from(count).unwrap_or(i64::MAX),
                 until,
             }));
         }
-        let by_id: BTreeMap<PeerId, usize> = self.peer_slots_in_order();
-        for &slot in by_id.values() {
-            self.snapshot_peer(slot, &mut events);
-        }
         events
     }
 
-    fn peer_slots_in_order(&self) -> BTreeMap<PeerId, usize> {
-        self.peers.iter().map(|(slot, peer)| (peer.id, slot)).collect()
+    /// The slots of all peers, in the order of their ids.
+    fn peers_in_order(&self) -> Vec<usize> {
+        let mut slots: Vec<usize> = self.peers.iter().map(|(slot, _)| slot).collect();
+        slots.sort_unstable_by_key(|&slot| self.peers[slot].id);
+        slots
     }
 
     fn snapshot_peer(&self, slot: usize, events: &mut Vec<Event>) {
@@ -192,4 +253,9 @@ impl Core {
             rank: request.rank,
         }));
     }
+}
+
+/// `None` if something is that must not be.
+fn unless(wrong: bool) -> Option<()> {
+    (!wrong).then_some(())
 }

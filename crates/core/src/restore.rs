@@ -7,7 +7,7 @@ use crate::{
     event::Event,
     names::{PeerId, Token},
     peer::{Held, Part},
-    state::Core,
+    state::{Core, RestorePolicy},
     time::Time,
 };
 
@@ -61,6 +61,7 @@ impl Core {
                 self.renew(now, slot, Some(restore.expires_in));
             }
         } else {
+            self.check_policy(&parts)?;
             self.check_room(Resource::Peers, self.peers.len() + 1)?;
             self.check_room(Resource::Locks, parts.len())?;
             let slot = self.insert_peer(now, restore.peer, restore.expires_in, None);
@@ -69,6 +70,26 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Whether a peer that is not known may bring these back.
+    fn check_policy(&self, parts: &[Part]) -> Result<(), RestoreError> {
+        match self.settings.restore {
+            RestorePolicy::Deny if !parts.is_empty() => Err(RestoreError::Denied),
+            RestorePolicy::IfFree => parts.iter().try_for_each(|part| {
+                let on = &self.semaphores[part.semaphore];
+                if on.acquired + i128::from(part.count) <= i128::from(on.spec.max) {
+                    return Ok(());
+                }
+                Err(RestoreError::DoesNotFit {
+                    semaphore: on.name.clone(),
+                    count: part.count,
+                    acquired: i64::try_from(on.acquired).unwrap_or(i64::MAX),
+                    max: on.spec.max,
+                })
+            }),
+            RestorePolicy::Allow | RestorePolicy::Deny => Ok(()),
+        }
     }
 
     fn holds_just(&self, slot: usize, parts: &[Part]) -> bool {

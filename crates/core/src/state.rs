@@ -26,8 +26,22 @@ pub struct Settings {
     pub margin_max: Duration,
     /// How long a request has to wait to outrank a later one whose priority is higher by one.
     pub ageing_step: Duration,
+    /// Whether a peer that is not known may bring locks back.
+    pub restore: RestorePolicy,
     /// How large the tables may grow.
     pub limits: Limits,
+}
+
+/// Whether a peer that is not known may bring locks back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestorePolicy {
+    /// Always, even beyond `max`: for a server that may have forgotten it.
+    #[default]
+    Allow,
+    /// If they fit beside what is acquired; waiters do not count.
+    IfFree,
+    /// Never.
+    Deny,
 }
 
 /// How large the tables may grow.
@@ -50,6 +64,7 @@ impl Default for Settings {
         Self {
             margin_max: Duration::from_secs(30),
             ageing_step: Duration::from_hours(1),
+            restore: RestorePolicy::default(),
             limits: Limits {
                 peers: 10_000_000,
                 waiters_per_semaphore: 1_000_000,
@@ -71,6 +86,8 @@ pub struct Core {
     pub(crate) semaphores: Slab<Semaphore>,
     pub(crate) semaphore_slots: BTreeMap<Name, usize>,
     pub(crate) patterns: Patterns,
+    /// Whether nothing is granted for now.
+    pub(crate) is_holding: bool,
     /// How many semaphores and patterns have their deadlocks detected.
     pub(crate) detecting: usize,
     /// Every peer, by a time that is not after its end.
@@ -104,6 +121,7 @@ impl Core {
             semaphores: Slab::new(),
             semaphore_slots: BTreeMap::new(),
             patterns: Patterns::default(),
+            is_holding: false,
             detecting: 0,
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
@@ -124,6 +142,11 @@ impl Core {
     /// Whether the last command left events to take.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// The largest `now` seen; no later command is taken for an earlier one.
+    pub fn now(&self) -> Time {
+        self.now
     }
 
     pub(crate) fn slot_of(&self, peer: PeerId) -> Result<usize, UnknownPeer> {
@@ -159,6 +182,13 @@ impl Core {
     pub(crate) fn touch(&mut self, semaphore: usize) {
         let Semaphore { name, spec, .. } = &self.semaphores[semaphore];
         self.touched.push((spec.level, Reverse(name.clone()), semaphore));
+    }
+
+    pub(crate) fn touch_all(&mut self) {
+        let all: Vec<usize> = self.semaphores.iter().map(|(slot, _)| slot).collect();
+        for slot in all {
+            self.touch(slot);
+        }
     }
 
     pub(crate) fn name_of(&self, semaphore: usize) -> Name {

@@ -3,7 +3,7 @@
 use std::{env, error::Error, sync::Arc, time::Duration};
 
 use hyper_util::service::TowerToHyperService;
-use throttle_core::{Limits, Settings};
+use throttle_core::{Limits, RestorePolicy, Settings};
 use tracing::{info, warn};
 
 use crate::{
@@ -53,6 +53,7 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     let settings = Settings {
         margin_max: config.expiry.margin,
         ageing_step: config.queue.ageing_step,
+        restore: RestorePolicy::Allow,
         limits: Limits {
             peers: limits.peers,
             waiters_per_semaphore: limits.waiters_per_semaphore,

@@ -203,7 +203,7 @@ impl Run {
             if let Event::Counters { sequence: next, .. } = event {
                 sequence = *next;
             }
-            copy.replay(now, event).expect("snapshots fit");
+            copy.replay(event).expect("snapshots fit");
         }
         let (held, asked): (Vec<_>, Vec<_>) = request
             .locks
@@ -215,12 +215,12 @@ impl Run {
             for (semaphore, count) in asked {
                 let (peer, semaphore, priority) = (request.peer, semaphore.into(), request.priority);
                 let queued = Event::Queued { peer, semaphore, count, priority, since: now, rank };
-                copy.replay(now, &queued).expect("fits");
+                copy.replay(&queued).expect("fits");
             }
             for (semaphore, count) in held {
                 let shrunk =
                     Event::Shrunk { peer: request.peer, semaphore: semaphore.into(), count, at: now };
-                copy.replay(now, &shrunk).expect("fits");
+                copy.replay(&shrunk).expect("fits");
             }
         }
         copy.end_replay(now);
@@ -327,7 +327,7 @@ impl Run {
         let now = Time::from_micros(self.now);
         let mut replayed = Core::new(settings(), 1, 8);
         for event in &self.journal {
-            replayed.replay(now, event).expect("events fit");
+            replayed.replay(event).expect("events fit");
         }
         replayed.end_replay(now);
         replayed.audit().expect("consistent after replay");
@@ -335,7 +335,7 @@ impl Run {
 
         let mut from_snapshot = Core::new(settings(), 1, 9);
         for event in self.core.snapshot() {
-            from_snapshot.replay(now, &event).expect("snapshots fit");
+            from_snapshot.replay(&event).expect("snapshots fit");
         }
         from_snapshot.end_replay(now);
         from_snapshot.audit().expect("consistent after a snapshot");

@@ -32,8 +32,8 @@ pub(super) enum Refusal {
     AlreadyPending,
     /// The peer would wait for ever; the sentence says who waits for whom.
     Deadlock(String),
-    /// The peer is known and holds other locks than it says.
-    RestoreConflict,
+    /// The peer cannot be brought back with these locks; the sentence says why.
+    RestoreConflict(String),
     /// A bound of the server is reached; the sentence names it.
     Limit(String),
 }
@@ -113,7 +113,17 @@ impl From<RestoreError> for Refusal {
     fn from(error: RestoreError) -> Self {
         match error {
             RestoreError::UnknownSemaphore(name) => UnknownSemaphore(name).into(),
-            RestoreError::Conflict => Self::RestoreConflict,
+            RestoreError::Conflict => Self::RestoreConflict(
+                "The peer is known to the server and holds other locks than these.".to_owned(),
+            ),
+            RestoreError::Denied => Self::RestoreConflict(
+                "The peer is unknown, and this server takes no locks back: they are lost. Ask for them anew."
+                    .to_owned(),
+            ),
+            RestoreError::DoesNotFit { semaphore, count, acquired, max } => Self::RestoreConflict(format!(
+                "The peer is unknown, and its lock of {count} on semaphore {semaphore:?} does not fit beside the \
+                 {acquired} of {max} that others have acquired: it is lost. Ask for it anew."
+            )),
             RestoreError::Limit(limit) => limit.into(),
             RestoreError::CountBelowOne { .. } | RestoreError::NamedTwice(_) => Self::sentence(&error),
         }

@@ -10,15 +10,16 @@ mod max;
 mod pattern;
 mod queue;
 mod rate;
+mod recovery;
 mod release;
 mod restore;
 
 use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
-    Acquire, AcquireError, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, NewPeerError,
-    Origin, PeerId, ReleaseError, RemoveError, Resource, Restore, RestoreError, RestoreLock, Settings, Spec,
-    Status, Time, Token, UnknownPeer,
+    Acquire, AcquireError, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, Name,
+    NewPeerError, Origin, PeerId, Rank, ReleaseError, RemoveError, Resource, Restore, RestoreError,
+    RestoreLock, RestorePolicy, Settings, Spec, Status, Time, Token, UnknownPeer,
 };
 
 const ANN: PeerId = PeerId(1);
@@ -231,6 +232,7 @@ impl World {
                 format!("{semaphore} has max {}{per}{level}", spec.max)
             }
             Event::SemaphoreRemoved { semaphore } => format!("{semaphore} is removed"),
+            Event::SemaphoreRetired { semaphore } => format!("{semaphore} takes no new requests"),
             Event::PeerCreated { peer, at, expires_in, labels } => {
                 assert_eq!((*at, labels), (now, &None));
                 format!("{} begins, {expires_in:?}", name(*peer))

@@ -72,10 +72,7 @@ impl IntoResponse for Refusal {
                 StatusCode::CONFLICT,
                 format!("Deadlock: the request would wait for ever. {circle}. Release first what is held."),
             ),
-            Self::RestoreConflict => text(
-                StatusCode::CONFLICT,
-                "The peer is known to the server and holds other locks than these.",
-            ),
+            Self::RestoreConflict(sentence) => text(StatusCode::CONFLICT, sentence),
             // The old clients try again after a 503; a 429 would be fatal to them.
             Self::Limit(sentence) => {
                 let mut response = text(

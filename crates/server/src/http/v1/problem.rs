@@ -158,10 +158,7 @@ impl From<Refusal> for Problem {
                      request."
                 ),
             ),
-            Refusal::RestoreConflict => Self::new(
-                Code::RestoreConflict,
-                "The peer is known to the server and holds other locks than these.",
-            ),
+            Refusal::RestoreConflict(sentence) => Self::new(Code::RestoreConflict, sentence),
             Refusal::Limit(sentence) => Self::new(
                 Code::LimitReached,
                 format!("The server is at a limit: {sentence}. Try again later."),

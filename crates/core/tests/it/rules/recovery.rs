@@ -1,0 +1,158 @@
+//! After a restart: replaying what happened, holding grants back, and whether locks may be brought back.
+
+use super::*;
+
+/// A core that was fed these events.
+fn replayed(events: &[Event], now: Time) -> Core {
+    let mut core = Core::new(Settings::default(), 1, 0);
+    for event in events {
+        core.replay(event).expect("it fits");
+    }
+    core.end_replay(now);
+    core.audit().expect("consistent");
+    core
+}
+
+fn created(peer: PeerId) -> Event {
+    Event::PeerCreated { peer, at: START, expires_in: secs(10), labels: None }
+}
+
+fn set(semaphore: &str) -> Event {
+    Event::SemaphoreSet { semaphore: semaphore.into(), spec: max(1), pattern: None, at: START }
+}
+
+fn granted(peer: PeerId, semaphore: &str, token: u64) -> Event {
+    let token = Token(token);
+    Event::Granted { peer, semaphore: semaphore.into(), count: 1, token, at: START, waited: None }
+}
+
+fn queued(peer: PeerId, sequence: u64) -> Event {
+    let rank = Rank { key: 0, sequence };
+    Event::Queued { peer, semaphore: "A".into(), count: 1, priority: 0, since: START, rank }
+}
+
+#[test]
+fn a_lease_begins_anew_in_full() {
+    let core = replayed(&[created(ANN)], START + HOUR);
+    assert_eq!(core.peer(ANN).expect("alive").expires_at(), START + HOUR + secs(10));
+    assert_eq!(core.next_deadline(), Some(START + HOUR + secs(10) + ms(500)));
+}
+
+#[test]
+fn a_clock_that_was_set_back_stays_where_the_events_were() {
+    let core = replayed(&[set("A"), created(ANN)], Time::default());
+    assert_eq!(core.now(), START);
+    assert_eq!(core.peer(ANN).expect("alive").expires_at(), START + secs(10));
+}
+
+#[test]
+fn tokens_go_on_above_the_largest() {
+    let mut core = replayed(&[set("A"), created(ANN), granted(ANN, "A", 99)], START);
+    core.end_peer(START, ANN, EndCause::Released);
+    let core = &mut replayed(&core.snapshot(), START);
+    core.new_peer(START, secs(1), BOB.0, None).expect("room");
+    let request = Acquire { peer: BOB, locks: &[("A", 1)], priority: 0, expires_in: None };
+    assert_eq!(core.acquire(START, &request), acquired(100));
+}
+
+#[test]
+fn a_waiter_keeps_its_place() {
+    let before = [set("A"), created(ANN), created(BOB), created(CAT), granted(ANN, "A", 9)];
+    let mut core = replayed(&[&before[..], &[queued(CAT, 1), queued(BOB, 2)]].concat(), START);
+    let request = Acquire { peer: CAT, locks: &[("A", 1)], priority: 0, expires_in: None };
+    assert_eq!(core.acquire(START, &request), PENDING);
+    core.end_peer(START, ANN, EndCause::Released);
+    assert_eq!(core.acquire(START, &request), acquired(10));
+}
+
+#[test]
+fn events_that_do_not_fit_are_refused() {
+    let base = [set("A"), set("B"), created(ANN), created(BOB), granted(ANN, "A", 9)];
+    let a = || Name::from("A");
+    for (wrong, what) in [
+        (created(ANN), "a peer that exists"),
+        (granted(ANN, "A", 10), "a lock that is held"),
+        (granted(BOB, "A", 9), "a token that was given"),
+        (granted(BOB, "A", u64::MAX), "a token beyond all numbers"),
+        (granted(BOB, "C", 10), "an unknown semaphore"),
+        (granted(CAT, "A", 10), "an unknown peer"),
+        (queued(BOB, u64::MAX), "a sequence beyond all numbers"),
+        (queued(ANN, 1), "a request for what is held"),
+        (Event::PeerEnded { peer: ANN, cause: EndCause::Expired }, "an end with locks"),
+        (Event::PeerEnded { peer: CAT, cause: EndCause::Expired }, "an end of nobody"),
+        (Event::SemaphoreRemoved { semaphore: a() }, "a removal of what is in use"),
+        (Event::SemaphoreRetired { semaphore: "C".into() }, "a retirement of nothing"),
+        (Event::Shrunk { peer: BOB, semaphore: a(), count: 1, at: START }, "less of nothing"),
+        (Event::Shrunk { peer: ANN, semaphore: a(), count: i64::MIN, at: START }, "less than any number"),
+    ] {
+        let mut core = Core::new(Settings::default(), 1, 0);
+        for event in &base {
+            core.replay(event).expect("it fits");
+        }
+        let error = core.replay(&wrong).expect_err(what);
+        assert!(error.contains("does not fit"), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_semaphore_that_is_to_go_is_still_to_go_after_a_restart() {
+    let mut w = World::new("A=1", [ANN, BOB]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.run(|core, now| core.retire_semaphore(now, "A")).is(Ok(()), ["A takes no new requests"]);
+    let mut core = replayed(&w.core.snapshot(), START);
+    let request = Acquire { peer: BOB, locks: &[("A", 1)], priority: 0, expires_in: None };
+    assert_eq!(core.acquire(START, &request), Err(AcquireError::UnknownSemaphore("A".into())));
+    core.end_peer(START, ANN, EndCause::Released);
+    assert!(core.semaphore("A").is_err(), "it goes when it is idle");
+    w.set("A", max(1)).is((), ["A has max 1"]);
+    let mut core = replayed(&w.core.snapshot(), START);
+    assert_eq!(core.acquire(START, &request), PENDING, "it was set again");
+}
+
+#[test]
+fn pieces_of_a_snapshot_are_the_whole() {
+    let mut w = World::new("A=5 B=1", [ANN, BOB, CAT]);
+    w.acquire(ANN, "A=1 B=1").is(acquired(1), ["ann gets A=1 #1", "ann gets B=1 #2"]);
+    let pieces: Vec<_> = w.core.snapshot_in_pieces(4).collect();
+    assert!(pieces.len() > 1 && pieces.iter().rev().skip(1).all(|piece| piece.len() >= 4));
+    assert_eq!(pieces.concat(), w.core.snapshot());
+}
+
+#[test]
+fn while_grants_are_held_back_only_restores_take_locks() {
+    let mut w = World::new("A=2 B=1", [ANN, BOB]);
+    w.core.hold_grants();
+    w.acquire(ANN, "A=1").is(PENDING, ["ann waits for A=1"]);
+    w.acquire(BOB, "A=1 B=1").is(PENDING, ["bob waits for A=1", "bob waits for B=1"]);
+    w.restore(CAT, DAY, "A=1").is(Ok(()), ["cat begins, 86400s", "cat restores A=1 without token"]);
+    w.at(ms(1)).set("A", max(3)).is((), ["A has max 3"]);
+    assert!(w.core.is_holding_grants());
+    w.at(ms(2))
+        .run(Core::resume_grants)
+        .is((), ["ann gets A=1 #2 after 2ms", "bob gets A=1 #3 after 2ms", "bob gets B=1 #4 after 2ms"]);
+    assert!(!w.core.is_holding_grants());
+    w.core.audit().expect("consistent");
+}
+
+#[test]
+fn a_server_that_forgets_nothing_takes_back_only_what_is_free() {
+    let mut w = World::with_settings(Settings { restore: RestorePolicy::IfFree, ..Settings::default() });
+    w = w.with_semaphore("A", max(2));
+    w.restore(ANN, DAY, "A=1").is(Ok(()), ["ann begins, 86400s", "ann restores A=1 without token"]);
+    let refusal = RestoreError::DoesNotFit { semaphore: "A".into(), count: 2, acquired: 1, max: 2 };
+    w.restore(BOB, DAY, "A=2").is(Err(refusal), []);
+    w.restore(BOB, DAY, "").is(Ok(()), ["bob begins, 86400s"]);
+    w.acquire(BOB, "A=2").is(PENDING, ["bob waits for A=2"]);
+    let outcome = w.restore(CAT, DAY, "A=1");
+    outcome.is(Ok(()), ["cat begins, 86400s", "cat restores A=1 without token"]);
+}
+
+#[test]
+fn a_server_may_take_nothing_back() {
+    let mut w = World::with_settings(Settings { restore: RestorePolicy::Deny, ..Settings::default() });
+    w = w.with_semaphore("A", max(2));
+    w.restore(ANN, DAY, "A=1").is(Err(RestoreError::Denied), []);
+    w.restore(ANN, DAY, "").is(Ok(()), ["ann begins, 86400s"]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.restore(ANN, DAY, "A=1").is(Ok(()), []);
+}

@@ -24,5 +24,5 @@ mod routes;
 mod semaphores;
 mod shapes;
 
-pub(super) use problem::{method_not_allowed, not_found};
+pub(super) use problem::{method_not_allowed, not_found, unavailable};
 pub(super) use routes::routes;

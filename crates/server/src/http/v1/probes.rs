@@ -44,14 +44,15 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use axum::response::IntoResponse as _;
-    use throttle_core::Settings;
+    use axum::{http::HeaderValue, response::IntoResponse as _};
+    use throttle_core::{Core, Settings};
 
     use super::*;
     use crate::{
         cli::Serve,
         config::{Config, Limits},
-        engine::{Bounds, Engine},
+        engine::{Bounds, Engine, Parts},
+        journal::State,
         metrics::Metrics,
         reload::Reloader,
     };
@@ -67,9 +68,11 @@ mod tests {
             events: limits.events,
             event_streams: 1,
         };
-        let engine = Engine::new(Settings::default(), bounds, metrics.recorder()).unwrap();
+        let state = State::new(Core::new(Settings::default(), 1, 0));
+        let engine =
+            Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox: None }).unwrap();
         let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
-        let app = App::new(engine, metrics, &limits, reloader).unwrap();
+        let app = App::new(engine, metrics, &limits, HeaderValue::from_static("0"), reloader);
         assert!(readyz(State(app.clone())).await.is_ok());
         app.engine.drain();
         let problem = readyz(State(app)).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{self, Check, Completions, operator::Operate, run::Run},
+    command::{self, Backup, Check, Completions, JournalCommand, operator::Operate, run::Run},
     config::Config,
 };
 
@@ -78,6 +78,11 @@ pub enum Command {
     /// What an operator does over `/v1`.
     #[command(flatten)]
     Operate(Box<Operate>),
+    /// Copies a data directory, also while a server uses it
+    Backup(Backup),
+    /// Looks into a data directory
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Checks a configuration file and says what it would serve
     Check(Check),
     /// Writes what a shell needs to complete this command line

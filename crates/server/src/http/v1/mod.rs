@@ -20,6 +20,7 @@ mod probes;
 mod problem;
 mod read;
 mod reload;
+mod resume;
 mod routes;
 mod semaphores;
 mod shapes;

@@ -8,8 +8,12 @@ use super::{
     code::Code,
     documented,
     problem::{Answer, Problem},
+    shapes::Stamp,
 };
-use crate::http::{App, classic::text};
+use crate::{
+    engine::Holding,
+    http::{App, classic::text, gate},
+};
 
 /// Tells that the process lives.
 #[utoipa::path(
@@ -19,10 +23,12 @@ use crate::http::{App, classic::text};
     responses((status = 200, body = String, content_type = "text/plain", description = "It lives."))
 )]
 pub(super) async fn livez() -> Response {
-    text(StatusCode::OK, "Ok")
+    gate::open(text(StatusCode::OK, "Ok"))
 }
 
-/// Tells whether requests are welcome: not while the server is about to stop.
+/// Tells whether requests are welcome: not while the server reads its journal or is about to stop.
+///
+/// While nothing is granted anew so that peers can come back first, they are, and the answer says so.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -39,7 +45,14 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
             "The server is about to stop. Ask another one, or try again.",
         ));
     }
-    Ok(text(StatusCode::OK, "Ok"))
+    let Some(Holding { until, .. }) = app.engine.holding() else {
+        return Ok(gate::open(text(StatusCode::OK, "Ok")));
+    };
+    let sentence = format!(
+        "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
+        Stamp(until)
+    );
+    Ok(gate::open(text(StatusCode::OK, sentence)))
 }
 
 #[cfg(test)]

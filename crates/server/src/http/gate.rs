@@ -60,7 +60,7 @@ pub(super) async fn answer(
 pub(super) fn not_ready(path: &str) -> Response {
     const SENTENCE: &str = "The server is not ready yet: it reads its journal. Try again soon.";
     match path {
-        "/livez" | "/health" => text(StatusCode::OK, "Ok"),
+        "/livez" => text(StatusCode::OK, "Ok"),
         path => refusal(is_v1(path) || path == "/readyz", SENTENCE),
     }
 }

@@ -131,6 +131,8 @@ pub struct Limits {
     pub events: usize,
     /// Event streams open at the same time.
     pub event_streams: usize,
+    /// How long an event stream is silent at most: proxies and clients give up on silent connections.
+    pub event_keep_alive: Duration,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -161,6 +163,7 @@ impl Default for Limits {
             idempotency_keys: 100_000,
             events: 10_000,
             event_streams: 1000,
+            event_keep_alive: Duration::from_secs(15),
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

@@ -135,13 +135,18 @@ impl Engine {
         self.with(|shared, now| shared.core.remove_semaphore(now, name, force))
     }
 
-    /// A look at one semaphore.
+    /// A look at one semaphore; or at what a member of a pattern is declared to be that nobody uses now. That one
+    /// is not made by being looked at.
     pub fn semaphore<R>(
         &self,
         name: &str,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look_at_unused: impl FnOnce(Spec) -> R,
     ) -> Result<R, UnknownSemaphore> {
-        self.view(|core| core.semaphore(name).map(look))
+        self.view(|core| match (core.semaphore(name), core.pattern_of(name)) {
+            (Err(_), Some((_, spec))) => Ok(look_at_unused(spec)),
+            (seen, _) => seen.map(look),
+        })
     }
 
     /// A look at the holder whose grant has this token, if it is live.
@@ -151,6 +156,9 @@ impl Engine {
         token: Token,
         look: impl FnOnce(HolderView<'_>) -> R,
     ) -> Result<Option<R>, UnknownSemaphore> {
-        self.view(|core: &Core| Ok(core.semaphore(semaphore)?.holder(token).map(look)))
+        self.view(|core: &Core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
+            (Err(_), Some(_)) => Ok(None),
+            (seen, _) => Ok(seen?.holder(token).map(look)),
+        })
     }
 }

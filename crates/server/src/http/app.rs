@@ -18,6 +18,8 @@ pub struct App {
     pub body_timeout: Duration,
     /// The longest lease that a client may ask for.
     pub expires_in_max: Duration,
+    /// How long an event stream is silent at most.
+    pub event_keep_alive: Duration,
     /// How many labels a peer may have.
     pub labels_max: usize,
     /// The longest value of a label, in characters.
@@ -43,6 +45,7 @@ impl App {
             body_bytes_max: limits.body_bytes,
             body_timeout: limits.body_timeout,
             expires_in_max: limits.expires_in_max,
+            event_keep_alive: limits.event_keep_alive,
             labels_max: limits.labels_per_peer,
             label_length_max: limits.label_length,
             instance,

@@ -128,7 +128,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
     });
     let label = label.transpose()?;
     if let Some(semaphore) = &query.semaphore {
-        let known = app.engine.semaphore(semaphore, |_| ());
+        let known = app.engine.semaphore(semaphore, |_| (), |_| ());
         known.map_err(|error| Problem::explained(&app.engine, None, error))?;
     }
     let page = app.engine.peer_page(from, limit, |peer| {

@@ -12,9 +12,12 @@ use super::{
     source::SqliteSource,
     store::SqliteStore,
 };
-use crate::journal::{
-    batch::{Batch, Chain},
-    store::{End, Entry, Snapshot, Source as _, Store, StoreError, Visit},
+use crate::{
+    journal::{
+        batch::{Batch, Chain},
+        store::{End, Entry, Snapshot, Source as _, Store, StoreError, Visit},
+    },
+    platform,
 };
 
 const JOURNAL: &str = "journal.db";
@@ -43,7 +46,7 @@ pub struct Found {
 impl Directory {
     /// Locks a directory and finds the journal in it. An empty one, and one that is not there, gets a new journal.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(path)?;
+        platform::create_private_directory(path)?;
         let lock = lock(path)?;
         if !path.join(JOURNAL).try_exists()? {
             create(path, getrandom::u64().map_err(|error| StoreError::Io(error.to_string()))?)?;
@@ -90,7 +93,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, StoreError> {
     }
     let (mut source, mark) = look(from)?;
     source.check()?;
-    fs::create_dir_all(to)?;
+    platform::create_private_directory(to)?;
     create(to, mark.journal)?;
     let mut store = SqliteStore::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
     // A snapshot can only be told to be complete once its pieces are there.
@@ -162,15 +165,7 @@ fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
     let chain = Chain::start(journal);
     MarkFile::open(&path.join(MARK))?.write(Mark { journal, number: 0, chain })?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
-    sync_directory(path)
-}
-
-/// Makes names outlive a power cut. Only Unix can; elsewhere file systems see to it.
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    if cfg!(unix) {
-        File::open(path)?.sync_all()?;
-    }
-    Ok(())
+    Ok(platform::sync_directory(path)?)
 }
 
 /// The journal may go on for longer than its mark, by what was never acknowledged, but must not end before it.

@@ -36,7 +36,8 @@ def answer(status: int, text: str = "", **headers: str) -> Answer:
 
 
 def test_acquire_names_the_semaphore_in_one_segment_of_the_path() -> None:
-    request = _protocol.acquire(7, "/&", 2, expires_in=1.5, block_for=0.25)
+    request = _protocol.acquire_one(7, "/&", 2, expires_in=1.5, block_for=0.25)
+    assert _protocol.acquire(7, {"/&": 2}, expires_in=1.5, block_for=0.25).classic == request
     assert request.method == "PUT"
     assert request.path == "/peers/7/%2F%26"
     assert request.query == (("expires_in", "1500ms"), ("block_for", "250ms"))
@@ -58,9 +59,13 @@ def test_restore_carries_tokens_as_strings() -> None:
     }
 
 
-def test_only_creating_a_peer_is_not_repeatable() -> None:
-    assert not _protocol.new_peer(1.0).repeatable
-    assert _protocol.acquire(1, "A", 1).repeatable
+def test_only_creating_a_peer_without_a_key_is_not_repeatable() -> None:
+    request = _protocol.new_peer(1.0, "key")
+    assert request.repeatable
+    assert request.classic is not None
+    assert request.classic.key is None
+    assert not request.classic.repeatable
+    assert _protocol.acquire(1, {"A": 1}).repeatable
     assert _protocol.restore(1, {}, 1.0).repeatable
     assert _protocol.release_peer(1).repeatable
 
@@ -184,7 +189,9 @@ def test_delays_grow_up_to_a_limit() -> None:
 
 
 def test_only_what_was_never_sent_is_repeated_for_a_new_peer() -> None:
-    retry = Retry(_protocol.new_peer(1.0), give_up_at=100.0)
+    classic = _protocol.new_peer(1.0, "key").classic
+    assert classic is not None
+    retry = Retry(classic, give_up_at=100.0)
     assert retry.after_failure(ServerUnreachable("x", sent=False), now=0.0) is not None
     assert retry.after_failure(ServerUnreachable("x", sent=True), now=0.0) is None
     assert retry.after_answer(answer(502), now=0.0) is None

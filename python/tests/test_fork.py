@@ -58,8 +58,17 @@ def test_a_child_neither_holds_nor_releases_what_its_parent_holds(server: Server
         except Timeout:
             taken = False
         with lock(server.url, "C", ttl=0.6) as own:
+            pid = server.labels(own.id).get("pid") if server.has_v1 else str(os.getpid())
             lost = own.lost.wait(1.2)
-            return {"reason": reason, "held": held, "taken": taken, "own": own.id, "lost": lost}
+        labelled = pid == str(os.getpid())
+        return {
+            "reason": reason,
+            "held": held,
+            "taken": taken,
+            "own": own.id,
+            "labelled": labelled,
+            "lost": lost,
+        }
 
     try:
         found = in_child(child)
@@ -67,6 +76,7 @@ def test_a_child_neither_holds_nor_releases_what_its_parent_holds(server: Server
         assert not found["held"]
         assert not found["taken"]
         assert found["own"] != handle.id
+        assert found["labelled"]
         assert not found["lost"], "the renewal did not start again in the child"
         assert handle.is_held
         assert server.client.remainder("A") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Optional
@@ -64,7 +65,7 @@ class _Attempt:
         give_up_at: Optional[float],
         priority: int,
     ) -> None:
-        self.touched: list[str] = []
+        self.touched: dict[str, int] = {}
         self.creation: Optional[asyncio.Future[None]] = None
         self._background = background
         self._lease = lease
@@ -106,18 +107,15 @@ class _Attempt:
         # What an outer lock holds is shared with it, and renewed and released by it.
         rest = {name: count for name, count in wanted.items() if name not in self._lease.acquired}
         if len(rest) > 1 and not self._link.dialect.lacks_v1:
-            try:
+            with contextlib.suppress(NoSuchRoute):
                 await self._acquire(rest)
-            except NoSuchRoute:
-                _log.info("%s cannot grant several semaphores at once", self._lease.settings.url)
-            else:
                 return
         for semaphore, count in rest.items():
             await self._acquire({semaphore: count})
 
     async def _acquire(self, locks: Mapping[str, int]) -> None:
         lease = self._lease
-        self.touched.extend(locks)
+        self.touched.update(locks)
         while True:
             if lease.loss is not None:
                 raise lease.loss

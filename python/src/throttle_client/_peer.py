@@ -200,8 +200,9 @@ class Peer:
 
     def release(self, semaphore: str) -> None:
         """Release one lock on the server."""
-        self.client.release_lock(self.id, semaphore)
+        # First, else a renewal in between would find it gone and take it for lost.
         self._lease.drop(semaphore)
+        self.client.release_lock(self.id, semaphore)
 
     def heartbeat(self) -> None:
         """Renew the peer, once."""

@@ -33,6 +33,9 @@ from throttle_client import (
     default_labels,
     lock,
 )
+from throttle_client._client import PeerRef
+from throttle_client._lease import Lease
+from throttle_client._settings import Settings
 
 pytestmark = pytest.mark.usefixtures("v1")
 either_dialect = pytest.mark.either_dialect
@@ -299,6 +302,35 @@ def test_a_lock_that_was_taken_from_a_living_peer_is_lost(server: Server) -> Non
             assert not handle.is_held
     assert caught.value.reason == "released"
     eventually(lambda: server.peers() == 0)
+
+
+def test_a_lock_that_was_released_by_hand_is_not_lost(server: Server) -> None:
+    class Watching(Client):
+        def release_lock(self, peer_id: PeerRef, semaphore: str) -> None:
+            # From here on a renewal may be told that it is not held.
+            assert semaphore not in peer.acquired
+            super().release_lock(peer_id, semaphore)
+
+    peer = Peer(Watching(server.url))
+    assert peer.acquire("A")
+    peer.release("A")
+    assert server.client.remainder("A") == 1
+
+
+def test_what_was_granted_while_the_server_was_asked_is_not_lost() -> None:
+    lease = Lease(Settings("http://localhost"), 60.0, 1)
+    lease.grant("A", 1, 7)
+    before = dict(lease.tokens)
+    lease.drop("A")
+    lease.grant("A", 1, 8)
+    lease.grant("C", 1, 9)
+    lease.compare(before, {})
+    assert lease.loss is None
+    lease.compare(dict(lease.tokens), {"A": 8, "C": 9})
+    lease.compare(dict(lease.tokens), None)
+    assert lease.loss is None
+    lease.compare(dict(lease.tokens), {"A": 8})
+    assert lease.loss is not None
 
 
 # Keys

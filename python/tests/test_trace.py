@@ -36,6 +36,7 @@ def parents(gateway: Gateway) -> list[tuple[str, object]]:
     return [(path, headers["traceparent"]) for _, path, headers in gateway.requests]
 
 
+@pytest.mark.usefixtures("v1")
 def test_a_lock_belongs_to_the_span_in_which_it_is_taken(gateway: Gateway) -> None:
     with span():
         manager = lock(gateway.url, "A", ttl=0.9)

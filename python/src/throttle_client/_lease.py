@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from ._clock import now
 from ._errors import LockLost
-from ._labels import Labels
+from ._labels import Labels, or_default
 from ._settings import Settings
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class Lease:
         self._listeners: list[Callable[[LockLost], None]] = []
 
     @property
+    def labels_to_restore(self) -> Optional[Labels]:
+        """What a server that forgot the peer is told of it; nothing if it is one of those that take no labels."""
+        return None if self.instance is None else or_default(self.labels)
+
     def interval(self) -> float:
         """Seconds between renewals: a third of the expiry, or less if the caller wishes so."""
         third = self.ttl / 3

@@ -26,4 +26,5 @@ mod semaphores;
 mod shapes;
 
 pub(super) use problem::{method_not_allowed, not_found, unavailable};
+pub(super) use read::Entries;
 pub(super) use routes::routes;

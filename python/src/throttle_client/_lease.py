@@ -64,11 +64,11 @@ class Lease:
         self._mutex = threading.Lock()
         self._listeners: list[Callable[[LockLost], None]] = []
 
-    @property
     def labels_to_restore(self) -> Optional[Labels]:
-        """What a server that forgot the peer is told of it; nothing if it is one of those that take no labels."""
+        """What a server that forgot the peer is told of it; nothing if it takes no labels."""
         return None if self.instance is None else or_default(self.labels)
 
+    @property
     def interval(self) -> float:
         """Seconds between renewals: a third of the expiry, or less if the caller wishes so."""
         third = self.ttl / 3

@@ -148,11 +148,12 @@ def test_a_server_that_forgot_a_peer_learns_anew_who_it_is(server: Server) -> No
         server.start()
         eventually(lambda: server.client.remainder("A") == 0)
         assert server.labels(handle.id) == mine
-    with Peer(Client(server.url), labels=mine) as peer:
-        server.stop()
-        server.start()
-        peer.restore()
-        assert server.labels(peer.id) == mine
+    peer = Peer(Client(server.url), labels=mine)
+    assert server.labels(peer.id) == mine
+    server.stop()
+    server.start()
+    peer.restore()
+    assert server.labels(peer.id) == mine
 
 
 @pytest.mark.either_dialect

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod engine;
+pub mod history;
 pub mod http;
 pub mod metrics;
 pub mod net;

@@ -10,6 +10,7 @@ use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{self, Config},
     engine::{Bounds, Engine},
+    history::History,
     http::{self, App, INSTANCE},
     metrics::Metrics,
     net, platform,
@@ -72,7 +73,8 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     let engine = Engine::new(settings, bounds, metrics.recorder())?;
     engine.declare(&Difference { added: reload::declared(config), ..Difference::default() });
     let reloader = Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone()));
-    let app = App::new(engine.clone(), metrics, limits, reloader.clone())?;
+    let history = Arc::new(History::new(limits.histories, limits.history_step));
+    let app = App::new(engine.clone(), metrics, config, history.clone(), reloader.clone())?;
 
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
@@ -98,6 +100,10 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
         let engine = engine.clone();
         async move { engine.run_event_feed().await }
     });
+    let samples = tokio::spawn({
+        let engine = engine.clone();
+        async move { history.run(&engine).await }
+    });
     let reloads = tokio::spawn(reload_signal);
     let shutdown = async {
         asked_to_stop.await;
@@ -107,6 +113,7 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
     deadlines.abort();
     feed.abort();
+    samples.abort();
     reloads.abort();
     Ok(())
 }

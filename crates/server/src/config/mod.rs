@@ -12,4 +12,4 @@ mod tests;
 
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse};
-pub use model::{Config, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr};
+pub use model::{Config, Expiry, Gelf, Http, Limits, Logging, Queue, SemaphoreConfig, Stderr};

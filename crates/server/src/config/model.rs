@@ -22,6 +22,8 @@ pub struct Config {
     pub expiry: Expiry,
     /// `[queue]`.
     pub queue: Queue,
+    /// `[http]`.
+    pub http: Http,
 }
 
 impl Config {
@@ -125,8 +127,12 @@ pub struct Limits {
     pub idempotency_keys: usize,
     /// Events kept for readers that resume.
     pub events: usize,
-    /// Event streams open at the same time.
+    /// Event streams open at the same time; as many readers of `/v1/updates` beside them.
     pub event_streams: usize,
+    /// Semaphores of which a history is kept.
+    pub histories: usize,
+    /// The time between two samples of a history, which has sixty.
+    pub history_step: Duration,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -157,6 +163,8 @@ impl Default for Limits {
             idempotency_keys: 100_000,
             events: 10_000,
             event_streams: 1000,
+            histories: 20_000,
+            history_step: Duration::from_mins(1),
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
@@ -190,4 +198,11 @@ impl Default for Queue {
     fn default() -> Self {
         Self { ageing_step: Duration::from_hours(1) }
     }
+}
+
+/// `[http]`: how the server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Http {
+    /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
+    pub hosts: Vec<String>,
 }

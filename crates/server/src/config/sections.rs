@@ -8,7 +8,7 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr,
+    Config, ConfigError, Expiry, Gelf, Http, Limits, Logging, Queue, SemaphoreConfig, Stderr,
     model::TEN_YEARS,
     table::{Table, integer, integers},
 };
@@ -41,6 +41,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "limits",
         "expiry",
         "queue",
+        "http",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -52,6 +53,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         limits: top.table("limits")?.map_or(Ok(Limits::default()), |table| limits(&table))?,
         expiry: top.table("expiry")?.map_or(Ok(Expiry::default()), |table| expiry(&table))?,
         queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
+        http: top.table("http")?.map_or(Ok(Http::default()), |table| http(&table))?,
     })
 }
 
@@ -150,6 +152,8 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "idempotency_keys",
         "events",
         "event_streams",
+        "histories",
+        "history_step",
         "expires_in_max",
         "head_timeout",
         "body_timeout",
@@ -181,6 +185,8 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         idempotency_keys: count("idempotency_keys", 1..=100_000_000, default.idempotency_keys)?,
         events: count("events", 1..=10_000_000, default.events)?,
         event_streams: count("event_streams", 0..=1_000_000, default.event_streams)?,
+        histories: count("histories", 0..=10_000_000, default.histories)?,
+        history_step: time("history_step", SECOND..=DAY, default.history_step)?,
         expires_in_max: time("expires_in_max", SECOND..=TEN_YEARS, default.expires_in_max)?,
         head_timeout: time("head_timeout", 100 * MILLISECOND..=HOUR, default.head_timeout)?,
         body_timeout: time("body_timeout", 100 * MILLISECOND..=HOUR, default.body_timeout)?,
@@ -198,4 +204,11 @@ fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
     table.only(&["ageing_step"])?;
     let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
     Ok(step.map_or_else(Queue::default, |ageing_step| Queue { ageing_step }))
+}
+
+fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
+    const HOSTS: &str = "a list of host names without a scheme or port, such as [\"throttle.example.com\"]";
+    table.only(&["hosts"])?;
+    let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
+    Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
 }

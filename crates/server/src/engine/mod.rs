@@ -27,5 +27,5 @@ pub use feed::{Happening, Page};
 pub use handle::{Bounds, Engine};
 pub use keys::{Key, KeyReused};
 pub use kind::Kind;
-pub use manage::{PeerPage, SetRefusal};
+pub use manage::{PeerPage, SemaphorePage, SetRefusal};
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
 
-use crate::{config::Limits, engine::Engine, metrics::Metrics, reload::Reloader};
+use super::{origin::Hosts, v1::Updates};
+use crate::{config::Config, engine::Engine, history::History, metrics::Metrics, reload::Reloader};
 
 /// Shared by all handlers.
 pub struct App {
@@ -26,6 +27,12 @@ pub struct App {
     pub reloader: Arc<Reloader>,
     /// Identifies this server since it started with empty state; part of every answer.
     pub instance: HeaderValue,
+    /// How busy semaphores were lately.
+    pub history: Arc<History>,
+    /// Tells what changed to those who look on.
+    pub(super) updates: Updates,
+    /// The names under which this server is reached.
+    pub(super) hosts: Hosts,
 }
 
 impl App {
@@ -33,9 +40,11 @@ impl App {
     pub fn new(
         engine: Arc<Engine>,
         metrics: Metrics,
-        limits: &Limits,
+        config: &Config,
+        history: Arc<History>,
         reloader: Arc<Reloader>,
     ) -> Result<Arc<Self>, getrandom::Error> {
+        let limits = &config.limits;
         let instance = format!("{:016x}", getrandom::u64()?);
         Ok(Arc::new(Self {
             engine,
@@ -47,6 +56,9 @@ impl App {
             label_length_max: limits.label_length,
             reloader,
             instance: HeaderValue::try_from(instance).unwrap_or(HeaderValue::from_static("0")),
+            history,
+            updates: Updates::new(limits.event_streams),
+            hosts: Hosts::new(&config.http.hosts),
         }))
     }
 }

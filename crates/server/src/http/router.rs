@@ -11,19 +11,21 @@ use axum::{
 };
 use tower::util::MapResponse;
 
-use super::{app::App, classic, first, site, v1};
+use super::{app::App, classic, dashboard, first, origin::Guard, site, v1};
 
 /// The header of every answer by which clients see that the server started with empty state.
 pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
 
-/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
+/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state, and
+/// none for pages of other origins.
 ///
-/// The mark is put on from outside the router: a layer would cost two allocations a request.
+/// Both are done from outside the router: a layer would cost two allocations a request.
 pub fn service(
     app: Arc<App>,
-) -> MapResponse<Router, impl FnOnce(Response) -> Response + Clone + Send + 'static> {
+) -> MapResponse<Guard<Router>, impl FnOnce(Response) -> Response + Clone + Send + 'static> {
     let instance = app.instance.clone();
-    MapResponse::new(router(app), move |mut response: Response| {
+    let hosts = app.hosts.clone();
+    MapResponse::new(Guard::new(router(app), hosts), move |mut response: Response| {
         response.headers_mut().insert(INSTANCE, instance);
         response
     })
@@ -32,7 +34,8 @@ pub fn service(
 /// All routes.
 fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(site::greeting))
+        .route("/", get(dashboard::front))
+        .route(dashboard::FILES, get(dashboard::file))
         .route("/health", get(site::health))
         .route("/version", get(site::version))
         .route("/favicon.ico", get(site::favicon))

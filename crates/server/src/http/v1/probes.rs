@@ -52,6 +52,7 @@ mod tests {
         cli::Serve,
         config::{Config, Limits},
         engine::{Bounds, Engine},
+        history::History,
         metrics::Metrics,
         reload::Reloader,
     };
@@ -69,7 +70,8 @@ mod tests {
         };
         let engine = Engine::new(Settings::default(), bounds, metrics.recorder()).unwrap();
         let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
-        let app = App::new(engine, metrics, &limits, reloader).unwrap();
+        let history = Arc::new(History::new(1, limits.history_step));
+        let app = App::new(engine, metrics, &Config::default(), history, reloader).unwrap();
         assert!(readyz(State(app.clone())).await.is_ok());
         app.engine.drain();
         let problem = readyz(State(app)).await.unwrap_err();

@@ -1,0 +1,16 @@
+// A peer in a cell: its labels first, since people know those.
+
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { labelled, peerLink, short } from '../format.js';
+import { may } from '../may.js';
+import { askToRelease } from './dialog.js';
+
+export const chips = (labels) =>
+  html`<span class="chips">${Object.entries(labels).map(([key, value]) => html`<span class="chip"><span class="key">${key}</span> ${value}</span>`)}</span>`;
+
+export const peerName = (id, labels) => html`<a class="peer" data-row href=${peerLink(id)} title=${id}>
+  ${Object.keys(labels).length ? chips(labels) : html`<span class="unnamed">no labels</span>`}<code class="id">${short(id)}</code></a>`;
+
+export const releaseButton = (id, labels = {}) => may('release_peer', id)
+  ? html`<button type="button" class="button small" @click=${() => askToRelease(id)} aria-label=${`Release ${labelled(labels) || id}…`}>Release…</button>`
+  : nothing;

@@ -63,7 +63,7 @@ export const count = (number) => COUNT.format(number);
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
 /** An id of many digits, short enough for a table. */
-export const short = (id) => (id.length > 11 ? `${id.slice(0, 5)}…${id.slice(-5)}` : id);
+export const short = (id) => (id.length > 10 ? `${id.slice(0, 4)}…${id.slice(-4)}` : id);
 
 /** Where the page of a semaphore is, or of a peer. */
 export const semaphoreLink = (name) => `#/semaphores/${encodeURIComponent(name)}`;

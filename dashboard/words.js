@@ -44,6 +44,9 @@ export function why(semaphore, first) {
     return `More is held than there is: ${count(acquired)} of ${count(max)}. ${count(acquired - max)} must be given ` +
       `back before anybody gets anything.${passed}`;
   }
+  if (max === 1 && acquired === 1) {
+    return `It is held, and there is one of it. ${queue.length === 1 ? 'The one in line gets it' : 'Those in line get it one after another,'} as soon as it is given back or its lease runs out.${passed}`;
+  }
   const parts = [`${acquired === max ? 'All' : count(acquired)} of ${count(max)} ${acquired === 1 ? 'is' : 'are'} held`];
   if (cooling > 0) parts.push(`${count(cooling)} ${cooling === 1 ? 'comes' : 'come'} back by the rate of ${count(max)} per ${length(span(per ?? '0s'))}`);
   const wish = `the first in line asks for ${count(head.count)}, and ${count(lacking)} more must come free`;

@@ -3,7 +3,6 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { getPeer, getSemaphore } from '../api.js';
-import { connection } from '../live.js';
 import { schedule } from '../draw.js';
 import { age, count, full, length, many, now, span, until } from '../format.js';
 import { may } from '../may.js';
@@ -24,7 +23,7 @@ const MOST = 1000;
 
 const fact = (name, value) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
 
-const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 84 : 40);
+const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 84 : 52);
 
 /** A table of peers, of which only the rows in sight are there. */
 function rowsOf(id, items, columns, row) {
@@ -34,11 +33,10 @@ function rowsOf(id, items, columns, row) {
 }
 
 const holder = (item) => html`<tr role="row">
-  <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
+  <td role="cell" class="cell-peer">${peerName(item.peer, item.labels, `token ${item.token ?? 'none'}`)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
   <td role="cell" class="number" data-name="Since" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
-  <td role="cell" class="token" data-name="Token"><code>${item.token ?? 'none'}</code></td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
 
 const waiter = (max) => (item) => html`<tr role="row" class=${item.count > max && max > 0 ? 'passed' : ''}>
@@ -47,7 +45,7 @@ const waiter = (max) => (item) => html`<tr role="row" class=${item.count > max &
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
   <td role="cell" class="number" data-name="Priority">${item.priority}</td>
   <td role="cell" class="number wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
-  <td role="cell" class="number" data-name="Estimate">${item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
+  <td role="cell" class="number estimate" data-name="Estimate">${item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
 
 const head = (...names) => html`<thead role="rowgroup"><tr role="row">${names.map(([name, kind]) => html`<th scope="col" role="columnheader" class=${kind ?? ''}>${name}</th>`)}</tr></thead>`;
@@ -113,18 +111,21 @@ export function page([name]) {
         <p class="legend" aria-hidden="true"><span class="key held">held</span>${seen.cooling ? html`<span class="key cooling">cooling</span>` : nothing}${seen.acquired > seen.max && seen.max > 0 ? html`<span class="key over">above max</span>` : nothing}<span class="key pending">asked for</span></p></div>
       ${facts()}
       ${reason ? html`<p class="why"><strong>Why they wait.</strong> ${reason}</p>` : nothing}
-      <div class="halves">
+      <div class="halves"><div>
         <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>
           ${seen.holders.length ? html`<table class="rows compact" id="holders" role="table" aria-labelledby="holders-title" aria-rowcount=${seen.holders_total + 1}>
-            ${head(['Peer', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number'], ['Token', 'token'], [html`<span class="unseen">Act</span>`, 'acts'])}
-            ${rowsOf('holders', seen.holders, 6, holder)}</table>` : html`<p class="empty">Nobody holds it.</p>`}
+            ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${rowsOf('holders', seen.holders, 5, holder)}</table>` : html`<p class="empty">Nobody holds it.</p>`}
           ${cut(seen.holders.length, seen.holders_total, 'holders')}</section>
+        <section aria-labelledby="hour"><h2 id="hour">Last hour</h2><div id="chart" role="img" aria-label=${`Held and asked for in the last hour: ${hour(name)}`}></div></section>
+        </div><div>
         <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>
           ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>
-            ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number'], ['Waits', 'number'], ['Estimate', 'number'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number'], ['Waits', 'number'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
             ${rowsOf('queue', seen.queue, 7, waiter(seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}
           ${cut(seen.queue.length, seen.queue_total, 'requests')}</section>
-      </div>`;
+        <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60)}</div></section>
+      </div></div>`;
   }
 
   return {
@@ -144,17 +145,12 @@ export function page([name]) {
       const place = document.getElementById('chart');
       if (!place || !seen) return;
       chart ??= chartIn(place);
-      chart.show(seen, history(name), store.historyStep, connection.state === 'live' ? now() : Date.parse(seen.at ?? 0) || now());
+      chart.show(seen, history(name), store.historyStep, now());
     },
     view() {
-      const events = store.events.filter((event) => event.semaphore === name);
       return html`<p class="crumbs"><a href="#/">Semaphores</a></p>
         ${error ? html`<p class="error" role="alert">${error.message}</p>` : nothing}
-        ${seen && error?.code !== 'unknown_semaphore' ? body() : error ? nothing : html`<h1 tabindex="-1"><span class="name">${name}</span></h1><p class="empty">Reading…</p>`}
-        <div class="halves" ?hidden=${!seen || error?.code === 'unknown_semaphore'}>
-          <section aria-labelledby="hour"><h2 id="hour">Last hour</h2><div id="chart" role="img" aria-label=${`Held and asked for in the last hour: ${hour(name)}`}></div></section>
-          <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="region" aria-labelledby="its-events">${eventList(events, 60)}</div></section>
-        </div>`;
+        ${seen && error?.code !== 'unknown_semaphore' ? body() : error ? nothing : html`<h1 tabindex="-1"><span class="name">${name}</span></h1><p class="empty">Reading…</p>`}`;
     },
   };
 }

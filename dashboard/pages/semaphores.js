@@ -128,12 +128,20 @@ function spotlight(s) {
   const detail = spotlights.get(s.name);
   const holder = detail?.holders[0];
   return html`<li class="spotlight">
-    <a class="name" href=${semaphoreLink(s.name)}>${s.name}</a>
-    <p class="spot-wait"><strong>${length(now() - s.waitingSince)}</strong> ${s.waiting === 1 ? 'one request waits' : `longest of ${count(s.waiting)} waiting`}</p>
-    <div class="spot-held">${s.max === 0 ? html`<p>Paused: nobody gets anything until it is resumed.</p>` : nothing}
-    ${holder ? html`<p>${s.acquired === 1 || detail.holders_total === 1 ? 'Held' : `${count(s.acquired)} of ${count(s.max)} held, longest`} by</p>${peerName(holder.peer, holder.labels)}
-      <p class="quiet">since ${age(holder.since)}, expires in ${until(holder.expires_at)}</p>` : nothing}</div>
+    <a class="name" href=${semaphoreLink(s.name)} title=${s.name}>${s.name}</a>
+    <p class="spot-wait"><strong>${length(now() - s.waitingSince)}</strong></p>
+    <p class="quiet">${held(s, detail)}</p>
+    <p class="quiet number">${s.waiting === 1 ? 'one waits' : `${count(s.waiting)} wait`}</p>
+    ${holder ? html`<div class="spot-held">${peerName(holder.peer, holder.labels)}
+      <p class="quiet">since ${age(holder.since)}, expires in ${until(holder.expires_at)}</p></div>` : nothing}
   </li>`;
+}
+
+function held(s, detail) {
+  if (s.max === 0) return s.acquired ? `paused; ${count(s.acquired)} still held, longest by` : 'paused; nobody holds it';
+  if (!s.acquired) return s.cooling ? `nobody holds it; ${count(s.cooling)} cooling` : 'nobody holds it';
+  if (s.acquired === 1 || detail?.holders_total === 1) return `${count(s.acquired)} of ${count(s.max)} held by`;
+  return `${count(s.acquired)} of ${count(s.max)} held, longest by`;
 }
 
 const foundPeers = () => view.search.length > 1 && view.peers.length

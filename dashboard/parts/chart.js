@@ -30,7 +30,7 @@ export function chartIn(place) {
         cursor: { y: false, drag: { x: false, y: false } },
         scales: { y: { range: (_, _low, high) => [0, Math.max(1, high * 1.08)] } },
         axes: [
-          { ...axis, values: (_, ticks) => ticks.map((tick) => time(tick * 1000).slice(0, 5)) },
+          { ...axis, values: (_, ticks, _axis, _space, gap) => ticks.map((tick) => time(tick * 1000).slice(0, gap < 60 ? 8 : 5)) },
           { ...axis, size: 48, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : '')) },
         ],
         series: [
@@ -71,6 +71,7 @@ export function chartIn(place) {
       plot.setScale('x', { min: Math.min(first, times[0]), max: last });
       plot.setScale('y', { min: 0, max: Math.max(semaphore.max, ...acquired, ...found.pending, semaphore.pending, 1) });
     });
+    if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: times.length - 1 });
   }
 
   return { show, end };

@@ -8,8 +8,9 @@ import { askToRelease } from './dialog.js';
 export const chips = (labels) =>
   html`<span class="chips">${Object.entries(labels).map(([key, value]) => html`<span class="chip"><span class="key">${key}</span> ${value}</span>`)}</span>`;
 
-export const peerName = (id, labels) => html`<a class="peer" data-row href=${peerLink(id)} title=${id}>
-  ${Object.keys(labels).length ? chips(labels) : html`<span class="unnamed">no labels</span>`}<code class="id">${short(id)}</code></a>`;
+/** `also` is said behind the id. */
+export const peerName = (id, labels, also) => html`<a class="peer" data-row href=${peerLink(id)} title=${[labelled(labels), id].filter(Boolean).join(' · ')}>
+  ${Object.keys(labels).length ? chips(labels) : html`<span class="unnamed">no labels</span>`}<code class="id">${short(id)}${also ? html` · ${also}` : nothing}</code></a>`;
 
 export const releaseButton = (id, labels = {}) => may('release_peer', id)
   ? html`<button type="button" class="button small" @click=${() => askToRelease(id)} aria-label=${`Release ${labelled(labels) || id}…`}>Release…</button>`

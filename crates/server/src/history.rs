@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn samples_stand_at_their_time_with_zeros_between() {
         let history = History::new(10, Duration::from_secs(1));
-        assert_eq!(of(&history, "A"), []);
+        assert_eq!(of(&history, "A"), Vec::<i64>::new());
         take(&history, &[("B", 1)]);
         take(&history, &[("A", 2)]);
         take(&history, &[]);

@@ -199,7 +199,7 @@ mod tests {
             let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
             if entry.file_type().unwrap().is_dir() {
                 names_below(&entry.path(), &format!("{name}/"), names);
-            } else if !name.ends_with(".md") {
+            } else if entry.path().extension().is_none_or(|extension| extension != "md") {
                 names.push(name);
             }
         }

@@ -82,7 +82,7 @@ export function releasing(peer) {
   const said = [];
   const held = peer.locks.map((lock) => `${lock.semaphore} (${count(lock.count)})`);
   if (held.length) {
-    said.push(`It loses what it holds: ${held.join(', ')}. Those who wait for that get it at once.`);
+    said.push(`It loses what it holds: ${held.join(', ')}. Those who wait for that get it at once, as far as it fits.`);
     said.push('Its program is not stopped. It learns of the loss when it next asks the server, and may go on working until then: only a check of the fencing token keeps its late writes out.');
   } else {
     said.push('It holds nothing.');

@@ -43,8 +43,8 @@ const waiter = (max) => (item) => html`<tr role="row" class=${item.count > max &
   <td role="cell" class="number place">${count(item.position)}</td>
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
-  <td role="cell" class="number" data-name="Priority">${item.priority}</td>
-  <td role="cell" class="number wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
+  <td role="cell" class="number priority" data-name="Priority">${item.priority}</td>
+  <td role="cell" class="number waits wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number estimate" data-name="Estimate">${item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
 
@@ -121,10 +121,10 @@ export function page([name]) {
         </div><div>
         <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>
           ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>
-            ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number'], ['Waits', 'number'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number priority'], ['Waits', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
             ${rowsOf('queue', seen.queue, 7, waiter(seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}
           ${cut(seen.queue.length, seen.queue_total, 'requests')}</section>
-        <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60)}</div></section>
+        <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60, 'None of the events that are at hand is about this semaphore.')}</div></section>
       </div></div>`;
   }
 

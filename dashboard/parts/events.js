@@ -5,12 +5,12 @@ import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { count, full, length, peerLink, semaphoreLink, short, span, time } from '../format.js';
 
 const times = (number) => (number > 1 ? html` ×${count(number)}` : nothing);
-const brief = (text) => length(span(text));
+const brief = (text) => (span(text) < 1000 ? `${count(span(text))} ms` : length(span(text)));
 
 const ENDS = { released: 'it was released', expired: 'its lease ran out', operator: 'an operator released it', removed: 'the semaphore was removed', exceeds_max: 'it asks for more than the max' };
 
 const SAID = {
-  granted: (e) => html`${semaphore(e)}${times(e.count)} granted to ${peer(e)}${span(e.waited) >= 1 ? html` after ${waited(e)}` : nothing}`,
+  granted: (e) => html`${semaphore(e)}${times(e.count)} granted to ${peer(e)}${span(e.waited) >= 1 ? html` after ${brief(e.waited)}` : nothing}`,
   queued: (e) => html`${peer(e)} waits for ${semaphore(e)}${times(e.count)}`,
   released: (e) => html`${semaphore(e)}${times(e.count)} ${e.cause === 'operator' ? 'taken by an operator from' : 'given back by'} ${peer(e)} after ${brief(e.held)}`,
   expired: (e) => html`${semaphore(e)}${times(e.count)} expired: the lease of ${peer(e)} ran out`,
@@ -23,7 +23,6 @@ const SAID = {
   peer_ended: (e) => html`${peer(e)} is gone: ${ENDS[e.cause] ?? e.cause}`,
 };
 
-const waited = (e) => (span(e.waited) < 1000 ? `${span(e.waited)} ms` : brief(e.waited));
 const semaphore = (e) => html`<a class="name" href=${semaphoreLink(e.semaphore)}>${e.semaphore}</a>`;
 const peer = (e) => html`<a class="id" href=${peerLink(e.peer)} title=${e.peer}>${short(e.peer)}</a>`;
 
@@ -32,8 +31,8 @@ const line = (e) => e.gap
   : html`<li class="event" data-kind=${e.kind}><time datetime=${e.at} title=${full(e.at)}>${time(e.at)}</time>
       <span>${(SAID[e.kind] ?? (() => e.kind))(e)}${e.reason ? html` <q>${e.reason}</q>` : nothing}</span></li>`;
 
-/** The newest first. */
-export function eventList(events, most) {
-  if (!events.length) return html`<p class="empty">Nothing has happened yet.</p>`;
+/** The newest first; `none` is said if there are none. */
+export function eventList(events, most, none = 'Nothing has happened yet.') {
+  if (!events.length) return html`<p class="empty">${none}</p>`;
   return html`<ol class="events">${repeat(events.slice(0, most), (e) => e.number, line)}</ol>`;
 }

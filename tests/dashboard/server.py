@@ -26,7 +26,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [SERVER, "--port", str(self.port)]
+        command: list[str | Path] = [SERVER, "--port", str(self.port)]
         environment = os.environ | {"THROTTLE_LOG": "info"}
         self.process = subprocess.Popen(
             command, cwd=self.directory, env=environment, stderr=subprocess.PIPE, text=True

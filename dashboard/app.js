@@ -80,9 +80,7 @@ function draw() {
   if (!page) return;
   render(page.view(), content);
   page.drawn?.();
-  let waiting = 0;
-  for (const one of store.semaphores.values()) waiting += one.waiting;
-  document.title = `${waiting ? `(${waiting}) ` : ''}${page.title} · Throttle`;
+  document.title = `${store.waiting ? `(${store.waiting}) ` : ''}${page.title} · Throttle`;
 }
 
 function onKey(event) {

@@ -3,13 +3,15 @@
 /** The least time between two readings, and the longest: leases move without an event. */
 const LEAST = 300;
 const LONGEST = 4_000;
+/** How much longer than its answer took the server is left in peace. */
+const REST = 5;
 
 /** Calls `read` when told to, one at a time. */
 export function repeating(read) {
   let isActive = false;
   let isReading = false;
   let isWanted = false;
-  let last = 0;
+  let next = 0;
   let timer = 0;
 
   async function run() {
@@ -22,11 +24,11 @@ export function repeating(read) {
     [isReading, isWanted] = [true, false];
     const begin = performance.now();
     await read();
-    last = performance.now();
+    const end = performance.now();
     isReading = false;
-    // A slow answer is a sign to ask less.
-    const pause = isWanted ? Math.max(LEAST, 2 * (last - begin)) : LONGEST;
-    timer = setTimeout(run, pause);
+    const pause = Math.max(LEAST, REST * (end - begin));
+    next = end + pause;
+    timer = setTimeout(run, isWanted ? pause : Math.max(LONGEST, pause));
   }
 
   return {
@@ -47,7 +49,7 @@ export function repeating(read) {
         return;
       }
       clearTimeout(timer);
-      timer = setTimeout(run, Math.max(0, LEAST - (performance.now() - last)));
+      timer = setTimeout(run, Math.max(0, next - performance.now()));
     },
   };
 }

@@ -21,6 +21,8 @@ export const store = {
   error: null,
   /** As the server says. */
   totals: { semaphores: 0, peers: 0 },
+  /** How many requests wait, in all. */
+  waiting: 0,
   /** The newest first; `{ gap }` stands for events that were not told. */
   events: [],
   /** By name: samples of acquired and pending. */
@@ -70,6 +72,8 @@ async function loadOnce() {
 function change(how) {
   how();
   store.version += 1;
+  store.waiting = 0;
+  for (const { waiting } of store.semaphores.values()) store.waiting += waiting;
   schedule();
 }
 

@@ -62,9 +62,9 @@ export function page([id]) {
     title: `Peer ${id}`,
     enter: () => fetching.start(),
     leave: () => fetching.stop(),
-    update({ changed, changed_peers: peers, is_partial: isPartial }) {
+    update({ changed, changed_peers: peers }) {
       const own = names();
-      if (isPartial || peers.includes(id) || changed.some((s) => own.includes(s.name))) fetching.soon();
+      if (peers.includes(id) || changed.some((s) => own.includes(s.name))) fetching.soon();
     },
     again: () => fetching.now(),
     view() {

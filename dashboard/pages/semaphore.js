@@ -137,8 +137,9 @@ export function page([name]) {
       fetching.stop();
       chart?.end();
     },
-    update({ changed, removed, is_partial: isPartial }) {
-      if (isPartial || changed.some((s) => s.name === name) || removed.includes(name)) fetching.soon();
+    update({ changed, removed }) {
+      // Where more changed than is told, the next reading is never far.
+      if (changed.some((s) => s.name === name) || removed.includes(name)) fetching.soon();
     },
     again: () => fetching.now(),
     drawn() {

@@ -99,10 +99,15 @@ function table() {
   </table>`;
 }
 
-/** Those where somebody waits longest, each with who is in the way. */
+let tops = { version: -1, list: [] };
+
+/** Those where somebody waits longest. */
 function longest() {
-  const waiting = [...store.semaphores.values()].filter((s) => s.waitingSince !== null);
-  return waiting.sort(SORTS.longest).slice(0, 3);
+  if (tops.version !== store.version) {
+    const waiting = [...store.semaphores.values()].filter((s) => s.waitingSince !== null);
+    tops = { version: store.version, list: waiting.sort(SORTS.longest).slice(0, 3) };
+  }
+  return tops.list;
 }
 
 let isLooking = false;
@@ -203,16 +208,16 @@ export function page(_parameters, query) {
     },
     view() {
       arrange();
-      const tops = view.search ? [] : longest();
+      const spots = view.search ? [] : longest();
       const all = store.semaphores.size;
       return html`<div class="front">
         <div class="main">
           <h1 class="unseen" tabindex="-1">Semaphores</h1>
-          ${tops.length ? html`<section aria-labelledby="longest"><h2 id="longest">Waiting longest</h2><ul class="spotlights">${tops.map(spotlight)}</ul></section>` : nothing}
+          ${spots.length ? html`<section aria-labelledby="longest"><h2 id="longest">Waiting longest</h2><ul class="spotlights">${spots.map(spotlight)}</ul></section>` : nothing}
           <div class="filters" role="group" aria-label="Show">
             ${Object.entries(FILTERS).map(([id, { word }]) => html`<button type="button" class="filter ${id}" aria-pressed=${view.filter === id} ?disabled=${id !== 'all' && !counts[id] && view.filter !== id} @click=${() => { view.filter = id; schedule(); }}>${word} <span class="figure">${count(counts[id] ?? 0)}</span></button>`)}
             ${view.sort === 'trouble' ? nothing : html`<button type="button" class="link" @click=${() => { Object.assign(view, { sort: 'trouble', reversed: false }); schedule(); }}>Trouble first</button>`}
-            <span class="quiet end">${all && !tops.length && store.isLoaded && !view.search ? 'Nobody waits.' : ''} ${many(store.totals.peers, 'peer')}</span>
+            <span class="quiet end">${all && !spots.length && store.isLoaded && !view.search ? 'Nobody waits.' : ''} ${many(store.totals.peers, 'peer')}</span>
           </div>
           ${store.isCut ? html`<p class="note">There are ${count(store.totals.semaphores)} semaphores; the first ${count(all)} by name are shown. Search finds the others.</p>` : nothing}
           ${order.length ? table() : nothingHere()}

@@ -275,13 +275,13 @@ def test_peers_are_read_as_one_scrolls(page: Page, server: Server) -> None:
     expect(rows.first).to_contain_text("h0000")
     assert rows.count() < 80
     expect(page.get_by_text("500 peers read so far")).to_be_attached()
-    for _ in range(3):
-        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-        page.wait_for_function("!document.querySelector('.note') || scrollY > 0")
-    page.wait_for_function(
-        "() => { scrollTo(0, document.documentElement.scrollHeight);"
-        " return document.body.innerText.includes('h1199'); }"
-    )
+    down = "scrollTo(0, document.documentElement.scrollHeight)"
+    page.evaluate(down)
+    expect(page.get_by_text("1,000 peers read so far")).to_be_attached()
+    page.evaluate(down)
+    expect(page.locator(".note")).to_have_count(0)
+    page.evaluate(down)
+    expect(rows.last).to_contain_text("h1199")
     assert rows.count() < 80
 
 

@@ -4,7 +4,7 @@ import { html, nothing, render } from './vendor/lit-html/lit-html.js';
 import { drawBy, schedule } from './draw.js';
 import { length } from './format.js';
 import { connection, follow } from './live.js';
-import { learn } from './may.js';
+import { learn, restriction } from './may.js';
 import * as events from './pages/events.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
@@ -69,6 +69,9 @@ function drawAround() {
   const isLost = connection.state === 'lost';
   document.getElementById('lost').hidden = !isLost;
   document.body.classList.toggle('is-lost', isLost);
+  const restricted = document.getElementById('restricted');
+  restricted.hidden = !restriction();
+  if (restriction()) restricted.textContent = `You can look, but not act. ${restriction()}`;
   for (const link of document.querySelectorAll('nav a')) {
     if (link.getAttribute('href') === section) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');

@@ -3,11 +3,17 @@
 import { getPermissions } from './api.js';
 
 let actions = new Set();
+let reason = null;
 
 /** Asks the server anew. */
 export async function learn() {
-  actions = new Set((await getPermissions()).actions);
+  const answer = await getPermissions();
+  actions = new Set(answer.actions);
+  reason = answer.reason;
 }
+
+/** Why the caller may not do everything, in a sentence; null if it may. */
+export const restriction = () => reason;
 
 /** Whether the caller may do this: `release_peer`, `change_semaphore`. What it would be done to may matter one day. */
 export function may(action, _subject) {

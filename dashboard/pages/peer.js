@@ -47,9 +47,7 @@ export function page([id]) {
 
   function body() {
     const isLate = Date.parse(seen.expires_at) < now();
-    return html`<div class="headline"><h1 tabindex="-1">Peer <code class="id whole">${id}</code></h1>
-        ${may('release_peer', id) ? html`<div class="acts"><button type="button" class="button dangerous" @click=${() => askToRelease(id)}>Release…</button></div>` : nothing}</div>
-      <div class="labels">${Object.keys(seen.labels).length ? chips(seen.labels) : html`<span class="unnamed">It has no labels: its client tells nothing of itself.</span>`}</div>
+    return html`<div class="labels">${Object.keys(seen.labels).length ? chips(seen.labels) : html`<span class="unnamed">It has no labels: its client tells nothing of itself.</span>`}</div>
       <dl class="facts">${fact('Lives since', html`<span title=${full(seen.created_at)}>${age(seen.created_at)}</span>`)}
         ${fact('Expires in', html`<span class=${isLate ? 'late' : ''} title=${full(seen.expires_at)}>${isLate ? 'any moment: no heartbeat came' : until(seen.expires_at)}</span>`)}</dl>
       <div class="halves">
@@ -71,10 +69,11 @@ export function page([id]) {
       const isGone = error?.code === 'peer_gone';
       const events = store.events.filter((event) => event.peer === id);
       return html`<p class="crumbs"><a href="#/peers">Peers</a></p>
-        ${isGone ? html`<h1 tabindex="-1">Peer <code class="id whole">${id}</code> <span class="badge paused">gone</span></h1>
-          <p class="why">${error.message.replace(/ It holds nothing any more\..*$| Make a new one with.*$/, '')} It holds nothing any more.</p>` : nothing}
+        <div class="headline"><h1 tabindex="-1">Peer <code class="id whole">${id}</code>${isGone ? html` <span class="badge paused">gone</span>` : nothing}</h1>
+          ${seen && !isGone && may('release_peer', id) ? html`<div class="acts"><button type="button" class="button dangerous" @click=${() => askToRelease(id)}>Release…</button></div>` : nothing}</div>
+        ${isGone ? html`<p class="why">${error.message.replace(/ It holds nothing any more\..*$| Make a new one with.*$/, '')} It holds nothing any more.</p>` : nothing}
         ${error && !isGone ? html`<p class="error" role="alert">${error.message}</p>` : nothing}
-        ${seen && !isGone ? body() : error ? nothing : html`<h1 tabindex="-1">Peer <code class="id whole">${id}</code></h1><p class="empty">Reading…</p>`}
+        ${seen && !isGone ? body() : error ? nothing : html`<p class="empty">Reading…</p>`}
         ${events.length ? html`<section aria-labelledby="its-events"><h2 id="its-events">Latest events of it</h2>${eventList(events, 60)}</section>` : nothing}`;
     },
   };

@@ -105,9 +105,7 @@ export function page([name]) {
 
   function body() {
     const reason = why(seen, first);
-    return html`<div class="headline"><h1 tabindex="-1"><span class="name">${name}</span>
-        ${states(seen).map(({ word, kind }) => html`<span class="badge ${kind}">${word}</span>`)}</h1>${acts()}</div>
-      <div class="big-bar">${bar(seen, 16)}
+    return html`<div class="big-bar">${bar(seen, 16)}
         <p class="legend" aria-hidden="true"><span class="key held">held</span>${seen.cooling ? html`<span class="key cooling">cooling</span>` : nothing}${seen.acquired > seen.max && seen.max > 0 ? html`<span class="key over">above max</span>` : nothing}<span class="key pending">asked for</span></p></div>
       ${facts()}
       ${reason ? html`<p class="why"><strong>Why they wait.</strong> ${reason}</p>` : nothing}
@@ -149,9 +147,13 @@ export function page([name]) {
       chart.show(seen, history(name), store.historyStep, now());
     },
     view() {
+      const isThere = seen && error?.code !== 'unknown_semaphore';
+      // The heading stays while the rest comes: it has the focus.
       return html`<p class="crumbs"><a href="#/">Semaphores</a></p>
+        <div class="headline"><h1 tabindex="-1"><span class="name">${name}</span>
+          ${isThere ? states(seen).map(({ word, kind }) => html`<span class="badge ${kind}">${word}</span>`) : nothing}</h1>${isThere ? acts() : nothing}</div>
         ${error ? html`<p class="error" role="alert">${error.message}</p>` : nothing}
-        ${seen && error?.code !== 'unknown_semaphore' ? body() : error ? nothing : html`<h1 tabindex="-1"><span class="name">${name}</span></h1><p class="empty">Reading…</p>`}`;
+        ${isThere ? body() : error ? nothing : html`<p class="empty">Reading…</p>`}`;
     },
   };
 }

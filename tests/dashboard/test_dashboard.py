@@ -124,8 +124,10 @@ def test_a_refusal_is_told_in_the_dialog(page: Page, server: Server, watched: Wa
 
 def test_buttons_are_there_only_for_what_the_caller_may_do(page: Page, server: Server) -> None:
     server.session({"mutex": 1})
-    page.route("**/v1/permissions", lambda route: route.fulfill(json={"actions": []}))
+    answer = {"actions": [], "reason": "Ask somebody with a key."}
+    page.route("**/v1/permissions", lambda route: route.fulfill(json=answer))
     semaphore_page(page, server, "mutex")
+    expect(page.get_by_text("You can look, but not act. Ask somebody with a key.")).to_be_visible()
     expect(page.locator("#holders tbody .cell-peer")).to_have_count(1)
     expect(page.get_by_role("button", name=re.compile("Release|Pause|Resize"))).to_have_count(0)
 

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, State},
+    extract::State,
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
         header::{
@@ -22,7 +22,13 @@ use axum::{
     response::{Html, IntoResponse as _, Response},
 };
 
-use super::{app::App, classic::text, site, v1::Problem};
+use super::{
+    app::App,
+    classic::text,
+    extract::{self, PathOf},
+    site,
+    v1::Problem,
+};
 
 /// The path below which the files are.
 pub(super) const FILES: &str = "/dashboard/{fingerprint}/{*file}";
@@ -100,14 +106,11 @@ pub(super) fn is_wanted(accept: Option<&HeaderValue>) -> bool {
 }
 
 /// `/`: the dashboard for browsers, a greeting for others.
-pub(super) async fn front(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let mut response = if !is_wanted(headers.get(ACCEPT)) {
-        text(StatusCode::OK, "Hello from Throttle!")
-    } else if let Err(problem) = app.hosts.check(&headers) {
-        // Its page would open, but could do nothing.
-        refusal(&problem)
-    } else {
+pub(super) async fn front(headers: HeaderMap) -> Response {
+    let mut response = if is_wanted(headers.get(ACCEPT)) {
         page(&headers)
+    } else {
+        text(StatusCode::OK, "Hello from Throttle!")
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     response
@@ -138,8 +141,9 @@ fn page(headers: &HeaderMap) -> Response {
 pub(super) async fn file(
     State(app): State<Arc<App>>,
     method: Method,
-    Path((fingerprint, name)): Path<(String, String)>,
+    path: PathOf<(String, String)>,
 ) -> Response {
+    let (fingerprint, name) = extract::path(path).unwrap_or_default();
     let found = DASHBOARD.files.get(&*name).filter(|_| fingerprint == DASHBOARD.fingerprint);
     let Some(&bytes) = found else { return site::not_found(&app, &method) };
     let mut response = Response::new(Body::from(Bytes::from_static(bytes)));

@@ -86,7 +86,7 @@ fn files_are_kept_for_ever_and_the_page_is_asked_for_anew() {
         server.get(&path.replace(tag.trim_matches('"'), "0123456789abcdef")).says(404, "<h1>");
     }
     let folder = format!("/dashboard/{}", tag.trim_matches('"'));
-    for path in ["/", "/nope.js", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/vendor", "/README.md"] {
+    for path in ["/", "/nope.js", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/vendor", "/README.md", "/%ff"] {
         server.get(&format!("{folder}{path}")).says(404, "<h1>");
     }
 }
@@ -179,10 +179,14 @@ fn a_name_that_is_not_its_own_is_refused_to_browsers_only() {
                 assert!(detail.contains(&format!("{host:?}")) && detail.contains("[http]"), "{detail}");
             }
         }
-        // A browser that says nothing of itself, as over plain HTTP.
-        let page = ask(&server, "GET", "/", &format!("host: {host}\r\n{BROWSER}"));
+        let page = ask(&server, "GET", "/", &format!("host: {host}\r\n{BROWSER}sec-fetch-site: none\r\n"));
         page.says(403, "hosts in the section [http]");
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+        // A browser that says nothing of itself, as over plain HTTP: its page says that it can only show.
+        ask(&server, "GET", "/", &format!("host: {host}\r\n{BROWSER}")).says(200, "<!doctype html>");
+        let may = ask(&server, "GET", "/v1/permissions", &format!("host: {host}\r\n")).shape(200);
+        assert_eq!(may["actions"], serde_json::json!([]));
+        assert!(may["reason"].as_str().is_some_and(|reason| reason.contains("[http]")), "{may}");
         // No browser.
         let answer = ask(&server, "DELETE", "/v1/peers/7", &format!("host: {host}\r\n"));
         assert_eq!(answer.status, 204);

@@ -1,13 +1,18 @@
 //! What the caller may do.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
+    extract::State,
+    http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::documented;
+use crate::http::App;
 
 /// Something that changes what others have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -26,9 +31,18 @@ pub(super) struct Permissions {
     /// them.
     #[schema(example = json!(["release_peer", "change_semaphore"]))]
     actions: &'static [Action],
+    /// Why the caller may not do more, for people. Null if it may do everything.
+    #[schema(required)]
+    reason: Option<String>,
 }
 
+const ALL: &[Action] =
+    &[Action::ReleasePeer, Action::SetSemaphore, Action::ChangeSemaphore, Action::RemoveSemaphore];
+
 /// Tells what the caller may do, so that a user interface offers just that.
+///
+/// A page that was opened under a name that is not the server's own may do nothing: browsers mark its requests that
+/// change something, and those are refused.
 #[utoipa::path(
     get,
     path = "/v1/permissions",
@@ -36,8 +50,10 @@ pub(super) struct Permissions {
     tag = documented::SERVER,
     responses((status = 200, body = Permissions, description = "What the caller may do."))
 )]
-pub(super) async fn permissions() -> Response {
-    let actions =
-        &[Action::ReleasePeer, Action::SetSemaphore, Action::ChangeSemaphore, Action::RemoveSemaphore];
-    Json(Permissions { actions }).into_response()
+pub(super) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let permissions = match app.hosts.check(&headers) {
+        Ok(()) => Permissions { actions: ALL, reason: None },
+        Err(problem) => Permissions { actions: &[], reason: Some(problem.detail().to_owned()) },
+    };
+    Json(permissions).into_response()
 }

@@ -36,7 +36,7 @@ const holder = (item) => html`<tr role="row">
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels, `token ${item.token ?? 'none'}`)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
   <td role="cell" class="number" data-name="Since" title=${full(item.since)}>${age(item.since)}</td>
-  <td role="cell" class="number ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
+  <td role="cell" class="number expires ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
 
 const waiter = (max) => (item) => html`<tr role="row" class=${item.count > max && max > 0 ? 'passed' : ''}>
@@ -112,7 +112,7 @@ export function page([name]) {
       <div class="halves"><div>
         <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>
           ${seen.holders.length ? html`<table class="rows compact" id="holders" role="table" aria-labelledby="holders-title" aria-rowcount=${seen.holders_total + 1}>
-            ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number expires'], [html`<span class="unseen">Act</span>`, 'acts'])}
             ${rowsOf('holders', seen.holders, 5, holder)}</table>` : html`<p class="empty">Nobody holds it.</p>`}
           ${cut(seen.holders.length, seen.holders_total, 'holders')}</section>
         <section aria-labelledby="hour"><h2 id="hour">Last hour</h2><div id="chart" role="img" aria-label=${`Held and asked for in the last hour: ${hour(name)}`}></div></section>

@@ -121,7 +121,8 @@ async function look() {
     try {
       found.set(name, await getSemaphore(name, 1));
     } catch {
-      // It is gone, or the server is; both are told elsewhere.
+      // It is gone, or the server is: both are told elsewhere, and what was last known stays.
+      found.set(name, spotlights.get(name));
     }
   }
   spotlights = found;

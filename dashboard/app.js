@@ -54,19 +54,16 @@ function go() {
   if (document.activeElement !== searchBox) content.querySelector('h1')?.focus({ preventScroll: true });
 }
 
-const STATES = {
-  live: () => 'Live',
-  connecting: () => 'Connecting…',
-  paused: () => 'Resting',
-  lost: () => `Connection lost ${length(Date.now() - connection.since)} ago`,
-};
+const STATES = { live: 'Live', connecting: 'Connecting…', paused: 'Resting', lost: 'Connection lost' };
 
 function drawAround() {
   const state = document.getElementById('state');
   state.dataset.state = connection.state;
-  const text = STATES[connection.state]();
+  const text = STATES[connection.state];
   if (state.textContent !== text) state.textContent = text;
   const isLost = connection.state === 'lost';
+  // Not part of what is read aloud, which would begin anew each second.
+  document.getElementById('since').textContent = isLost ? `${length(Date.now() - connection.since)} ago` : '';
   document.getElementById('lost').hidden = !isLost;
   document.body.classList.toggle('is-lost', isLost);
   const restricted = document.getElementById('restricted');

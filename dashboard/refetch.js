@@ -17,6 +17,10 @@ export function repeating(read) {
   async function run() {
     clearTimeout(timer);
     if (!isActive) return;
+    if (document.hidden) {
+      timer = setTimeout(run, LONGEST);
+      return;
+    }
     if (isReading) {
       isWanted = true;
       return;

@@ -1,7 +1,7 @@
 // What is known of the semaphores, and the latest events. Filled page by page, kept right by updates.
 
 import { getHistory, getSemaphore, getSemaphores } from './api.js';
-import { now, span } from './format.js';
+import { length, now, span } from './format.js';
 import { schedule } from './draw.js';
 
 /** How many semaphores a browser keeps; beyond that, searching asks the server. */
@@ -80,7 +80,7 @@ function change(how) {
 let reload = 0;
 
 /** Reads all anew before long: more changed than was told. */
-export function loadSoon() {
+function loadSoon() {
   const pause = store.semaphores.size > 2000 ? 15_000 : 3_000;
   reload ||= setTimeout(() => {
     reload = 0;
@@ -125,6 +125,12 @@ export async function refresh(names) {
       // The next update says what became of it.
     }
   }
+}
+
+/** How far histories go back, in words. */
+export function period() {
+  const all = 60 * store.historyStep;
+  return { 3_600_000: 'Last hour', 60_000: 'Last minute' }[all] ?? `Last ${length(all)}`;
 }
 
 let wanted = new Set();

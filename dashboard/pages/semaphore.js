@@ -13,7 +13,7 @@ import { eventList } from '../parts/events.js';
 import { peerName, releaseButton } from '../parts/peer.js';
 import { inSight, space } from '../parts/rows.js';
 import { repeating } from '../refetch.js';
-import { history, store } from '../store.js';
+import { history, period, store } from '../store.js';
 import { states, why } from '../words.js';
 
 const ORIGINS = { file: 'configuration file', runtime: 'request', pattern: 'pattern' };
@@ -115,7 +115,7 @@ export function page([name]) {
             ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number expires'], [html`<span class="unseen">Act</span>`, 'acts'])}
             ${rowsOf('holders', seen.holders, 5, holder)}</table>` : html`<p class="empty">Nobody holds it.</p>`}
           ${cut(seen.holders.length, seen.holders_total, 'holders')}</section>
-        <section aria-labelledby="hour"><h2 id="hour">Last hour</h2><div id="chart" role="img" aria-label=${`Held and asked for in the last hour: ${hour(name)}`}></div></section>
+        <section aria-labelledby="hour"><h2 id="hour">${period()}</h2><div id="chart" role="img" aria-label=${`${period()}: ${hour(name)}`}></div></section>
         </div><div>
         <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>
           ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>

@@ -4,13 +4,14 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { getPeers, getSemaphore } from '../api.js';
 import { schedule } from '../draw.js';
+import { connection } from '../live.js';
 import { age, count, length, many, now, semaphoreLink, until } from '../format.js';
 import { bar } from '../parts/bar.js';
 import { eventList } from '../parts/events.js';
 import { peerName } from '../parts/peer.js';
 import { arrows, inSight, space } from '../parts/rows.js';
 import { sparkline } from '../parts/sparkline.js';
-import { history, refresh, search, store } from '../store.js';
+import { history, period, refresh, search, store } from '../store.js';
 import { isFull, states } from '../words.js';
 
 const FILTERS = {
@@ -72,7 +73,7 @@ function row(name, index) {
     <td class="cell-held number" role="cell">${count(s.acquired)}<span class="of"> of ${count(s.max)}</span></td>
     <td class="cell-waiting number" role="cell">${s.waiting ? html`<strong>${count(s.waiting)}</strong>` : html`<span class="none">–</span>`}</td>
     <td class="cell-longest number" role="cell">${s.waitingSince === null ? html`<span class="none">–</span>` : html`<span class="wait">${length(now() - s.waitingSince)}</span>`}</td>
-    <td class="cell-hour" role="cell">${sparkline(s, history(name))}</td>
+    <td class="cell-hour" role="cell">${sparkline(s, history(name), period())}</td>
   </tr>`;
 }
 
@@ -94,7 +95,7 @@ function table() {
     <thead role="rowgroup"><tr role="row" aria-rowindex="1">
       ${heading('name', 'Semaphore', 'cell-name')}${heading('use', 'Use', 'cell-use')}${heading('held', 'Held', 'number cell-held')}
       ${heading('waiting', 'Waiting', 'number cell-waiting')}${heading('longest', 'Longest wait', 'number cell-longest')}
-      <th scope="col" role="columnheader" class="cell-hour">Last hour</th></tr></thead>
+      <th scope="col" role="columnheader" class="cell-hour">${period()}</th></tr></thead>
     <tbody role="rowgroup">${space(first, height, 6)}${repeat(rows, ({ name }) => name, ({ name, index }) => row(name, index))}${space(order.length - last, height, 6)}</tbody>
   </table>`;
 }
@@ -114,7 +115,7 @@ let isLooking = false;
 
 /** Asks who holds those. At most once a second. */
 async function look() {
-  if (isLooking) return;
+  if (isLooking || document.hidden || connection.state !== 'live') return;
   isLooking = true;
   const found = new Map();
   for (const { name } of longest()) {
@@ -200,7 +201,7 @@ export function page(_parameters, query) {
         look();
         const { first, last } = inSight(document.querySelector('.semaphores tbody'), order.length, rowHeight());
         const cooling = order.slice(first, last).filter((name) => store.semaphores.get(name)?.cooling > 0);
-        refresh(cooling.slice(0, 10));
+        if (!document.hidden && connection.state === 'live') refresh(cooling.slice(0, 10));
       }, 1_500);
     },
     leave() {

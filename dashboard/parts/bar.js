@@ -14,7 +14,7 @@ const part = (kind, from, to, whole, y, height) => {
 };
 
 /** The bar in words, for those who do not see it. */
-export function inWords({ max, acquired, pending, cooling }) {
+function inWords({ max, acquired, pending, cooling }) {
   const said = [max === 0 ? `${count(acquired)} held, paused` : `${count(acquired)} of ${count(max)} held`];
   if (cooling) said.push(`${count(cooling)} cooling`);
   if (pending) said.push(`${count(pending)} asked for`);

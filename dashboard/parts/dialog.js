@@ -9,7 +9,7 @@ const place = document.getElementById('dialog');
 let state = null;
 
 /** Says what was done, also to screen readers. */
-export function tell(text) {
+function tell(text) {
   const status = document.getElementById('status');
   status.textContent = text;
   status.dataset.shown = 'yes';

@@ -1,4 +1,4 @@
-// The last hour in a cell.
+// The last hour, or as long as samples go back, in a cell.
 
 import { html, nothing, svg } from '../vendor/lit-html/lit-html.js';
 import { count } from '../format.js';
@@ -16,7 +16,7 @@ function steps(values, top) {
 }
 
 /** `found` are the samples; what is true now comes at the end. */
-export function sparkline(semaphore, found) {
+export function sparkline(semaphore, found, period) {
   if (!found) return html`<svg class="spark" width=${WIDTH} height=${HEIGHT} aria-hidden="true"></svg>`;
   const acquired = [...found.acquired, semaphore.acquired].slice(-SAMPLES);
   const pending = [...found.pending, semaphore.pending].slice(-SAMPLES);
@@ -26,7 +26,7 @@ export function sparkline(semaphore, found) {
   const top = Math.max(semaphore.max, most, Math.min(waited, 2 * Math.max(semaphore.max, most)), 1);
   const line = steps(acquired, top);
   const left = WIDTH - (acquired.length * WIDTH) / SAMPLES;
-  const label = `Last hour: up to ${count(most)} held, ${waited ? `up to ${count(waited)} asked for` : 'nobody waited'}`;
+  const label = `${period}: up to ${count(most)} held, ${waited ? `up to ${count(waited)} asked for` : 'nobody waited'}`;
   return html`<svg class="spark" role="img" aria-label=${label} width=${WIDTH} height=${HEIGHT}>
     <path class="spark-area" d=${`${line}V${HEIGHT}H${left}Z`}></path>
     <path class="spark-held" d=${line}></path>

@@ -34,8 +34,8 @@ use super::{
 pub(super) const FILES: &str = "/dashboard/{fingerprint}/{*file}";
 
 /// Nothing but what this server gives, no inline code or style, and no page around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src \
-                      'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types lit-html";
 
 macro_rules! files {

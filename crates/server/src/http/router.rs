@@ -15,27 +15,28 @@ use axum::{
 };
 use hyper::service::{Service, service_fn};
 
-use super::{app::App, classic, first, gate, site, v1};
+use super::{app::App, classic, dashboard, first, gate, origin::Guard, site, v1};
 
 /// The header of every answer by which clients see that the server started with empty state.
 pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
 
 /// What is served: at first only the word that the server is not ready yet, then everything.
 #[derive(Clone, Default)]
-pub struct Stage(Arc<OnceLock<(Arc<App>, Router)>>);
+pub struct Stage(Arc<OnceLock<(Arc<App>, Guard<Router>)>>);
 
 impl Stage {
     /// From now on everything is served.
     pub fn open(&self, app: Arc<App>) {
-        let router = router(app.clone());
+        let guard = Guard::new(router(app.clone()), app.hosts.clone());
         // It opens once.
-        let _ = self.0.set((app, router));
+        let _ = self.0.set((app, guard));
     }
 }
 
-/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
+/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state, and
+/// none for pages of other origins.
 ///
-/// The mark is put on from outside the router: a layer would cost two allocations a request.
+/// Both are done from outside the router: a layer would cost two allocations a request.
 pub fn service<B>(
     stage: Stage,
     instance: HeaderValue,
@@ -47,7 +48,7 @@ where
         let (stage, instance) = (stage.clone(), instance.clone());
         async move {
             let mut response = match stage.0.get() {
-                Some((app, router)) => gate::answer(app, router.clone(), request.map(Body::new)).await?,
+                Some((app, guard)) => gate::answer(app, guard.clone(), request.map(Body::new)).await?,
                 None => gate::not_ready(request.uri().path()),
             };
             response.headers_mut().insert(INSTANCE, instance);
@@ -59,7 +60,8 @@ where
 /// All routes.
 fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(site::greeting))
+        .route("/", get(dashboard::front))
+        .route(dashboard::FILES, get(dashboard::file))
         .route("/health", get(site::health))
         .route("/version", get(site::version))
         .route("/favicon.ico", get(site::favicon))

@@ -29,6 +29,12 @@ const KEY_BYTES: usize = 255;
 /// The longest key of a label, in characters.
 const LABEL_KEY_LENGTH: usize = 63;
 
+/// Whether `text` contains what somebody searches for, upper and lower case of ASCII alike.
+pub(super) fn contains(text: &str, searched: &str) -> bool {
+    let mut parts = text.as_bytes().windows(searched.len().max(1));
+    searched.is_empty() || parts.any(|part| part.eq_ignore_ascii_case(searched.as_bytes()))
+}
+
 /// The entries of a JSON object in their order. A name that comes twice is refused by whoever reads them.
 #[derive(Debug)]
 pub(in crate::http) struct Entries<V>(pub(super) Vec<(String, V)>);

@@ -221,6 +221,24 @@ async fn a_token_is_live_as_long_as_its_grant() {
 }
 
 #[tokio::test]
+async fn what_happens_is_told() {
+    let server = Server::start();
+    let client = server.client();
+    let mut events = client.events("/v1/events?semaphore=A").await.unwrap();
+    let guard = client.lock("A").and("C", 1).acquire().await.unwrap();
+    let event = soon("an event", events.next()).await.unwrap().unwrap();
+    assert_eq!((&*event.kind, &event.data["peer"]), ("granted", &Value::from(guard.peer_id().to_string())));
+    assert!(event.id.is_some());
+    guard.release().await.unwrap();
+    assert_eq!(soon("an event", events.next()).await.unwrap().unwrap().kind, "released");
+    let error = client.events("/v1/events?kind=x").await.unwrap_err();
+    assert!(matches!(&error, Error::Problem { code, .. } if code == "invalid_request"), "{error}");
+    drop(server);
+    let end = soon("the end", events.next()).await;
+    assert!(matches!(end, Ok(None) | Err(Error::Unreachable { .. })), "{end:?}");
+}
+
+#[tokio::test]
 async fn refusals_of_one_request_for_several() {
     let server = Server::start();
     let error = server.client().lock("A").and("a", 1).acquire().await.unwrap_err();

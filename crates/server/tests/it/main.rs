@@ -28,3 +28,5 @@ mod start;
 mod support;
 mod v1;
 mod waiting;
+#[cfg(unix)]
+mod watch;

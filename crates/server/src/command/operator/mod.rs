@@ -9,6 +9,7 @@ mod reload;
 mod semaphore;
 mod status;
 mod table;
+mod watch;
 
 pub use ask::{Format, Operator};
 pub use peers::Peers;

@@ -97,7 +97,7 @@ fn release(peer: &Peer) -> String {
     if let Some(pending) = &peer.pending {
         let names: Vec<_> = pending.locks.keys().map(|name| format!("{name:?}")).collect();
         sentences.push(format!(
-            "It leaves the queue for {}, where it stands at {}.",
+            "It leaves the queue for {}, where it stands at {}; its client may ask again.",
             names.join(", "),
             pending.position
         ));

@@ -8,12 +8,12 @@ use std::{
 };
 
 use prometheus::{
-    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 use throttle_core::{EndCause, Event, Name, SemaphoreView};
 
-use crate::engine::Engine;
+use crate::{engine::Engine, journal::Figures};
 
 const SEMAPHORE: &[&str] = &["semaphore"];
 
@@ -80,7 +80,7 @@ impl Recorder {
     }
 
     /// The members of a pattern share its series.
-    fn adopt(&mut self, semaphore: &Name, pattern: Option<&Name>) {
+    pub fn adopt(&mut self, semaphore: &Name, pattern: Option<&Name>) {
         let shown = pattern.unwrap_or(semaphore);
         if self.by_semaphore.get(semaphore).is_none_or(|series| series.name != *shown) {
             self.forget(semaphore);
@@ -137,6 +137,7 @@ pub struct Metrics {
     peers: IntGauge,
     blocked_requests: IntGauge,
     event_streams: IntGauge,
+    holding_grants: IntGauge,
     /// Event streams whose reader was too slow.
     pub event_streams_dropped: IntCounter,
     /// Made anew for every page, hence by one page at a time.
@@ -191,6 +192,10 @@ impl Metrics {
             "Requests that wait for a grant with their connection open.",
         )?;
         let event_streams = figure("throttle_event_streams", "Event streams that are open.")?;
+        let holding_grants = figure(
+            "throttle_holding_grants",
+            "1 while nothing is granted anew so that peers can come back first, else 0.",
+        )?;
         let event_streams_dropped = plain(
             "throttle_event_streams_dropped_total",
             "Event streams that ended because their reader was too slow.",
@@ -208,6 +213,7 @@ impl Metrics {
             peers,
             blocked_requests,
             event_streams,
+            holding_grants,
             event_streams_dropped,
             gauges: Mutex::new(gauges),
         })
@@ -216,6 +222,19 @@ impl Metrics {
     /// What counts the events of the core.
     pub fn recorder(&self) -> Recorder {
         Recorder { families: self.families.clone(), by_semaphore: HashMap::new() }
+    }
+
+    /// Registers the figures of the journal.
+    pub fn journal(&self) -> prometheus::Result<Figures> {
+        Figures::new(&self.registry)
+    }
+
+    /// Tells how long it took to read the journal at the start.
+    pub fn recovered_in(&self, duration: Duration) -> prometheus::Result<()> {
+        let help = "How long it took to read the journal at the start, in seconds.";
+        let gauge = Gauge::new("throttle_recovery_seconds", help)?;
+        gauge.set(duration.as_secs_f64());
+        self.registry.register(Box::new(gauge))
     }
 
     /// The page in the text format of Prometheus.
@@ -245,6 +264,7 @@ impl Metrics {
         self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
         self.event_streams.set(as_gauge(engine.event_streams()));
+        self.holding_grants.set(engine.holding().is_some().into());
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(String::from_utf8_lossy(&page).into_owned())

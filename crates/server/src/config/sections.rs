@@ -1,6 +1,6 @@
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use throttle_core::Deadlock;
+use throttle_core::{Deadlock, RestorePolicy};
 use toml::{
     Spanned,
     de::{DeString, DeValue},
@@ -8,7 +8,7 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr,
+    Config, ConfigError, Durability, Expiry, Gelf, Limits, Logging, Queue, Recovery, SemaphoreConfig, Stderr,
     model::TEN_YEARS,
     table::{Table, integer, integers},
 };
@@ -31,6 +31,9 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 
 const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
+const RESTORE: &[(&str, RestorePolicy)] =
+    &[("allow", RestorePolicy::Allow), ("if_free", RestorePolicy::IfFree), ("deny", RestorePolicy::Deny)];
+
 pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
     top.only(&[
         "address",
@@ -41,6 +44,8 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "limits",
         "expiry",
         "queue",
+        "durability",
+        "recovery",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -52,6 +57,8 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         limits: top.table("limits")?.map_or(Ok(Limits::default()), |table| limits(&table))?,
         expiry: top.table("expiry")?.map_or(Ok(Expiry::default()), |table| expiry(&table))?,
         queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
+        durability: top.table("durability")?.map_or(Ok(Durability::default()), |table| durability(&table))?,
+        recovery: top.table("recovery")?.map_or(Ok(Recovery::default()), |table| recovery(&table))?,
     })
 }
 
@@ -200,4 +207,26 @@ fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
     table.only(&["ageing_step"])?;
     let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
     Ok(step.map_or_else(Queue::default, |ageing_step| Queue { ageing_step }))
+}
+
+fn durability(table: &Table<'_>) -> Result<Durability, ConfigError> {
+    const BYTES: RangeInclusive<i64> = 64 << 10..=1 << 40;
+    table.only(&["data_dir", "snapshot_bytes", "pending_bytes"])?;
+    let default = Durability::default();
+    let bytes = |key, default: usize| {
+        table.integer(key, BYTES).map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(default))
+    };
+    Ok(Durability {
+        data_dir: table.string("data_dir", "the directory of the journal")?.map(PathBuf::from),
+        snapshot_bytes: bytes("snapshot_bytes", default.snapshot_bytes)?,
+        pending_bytes: bytes("pending_bytes", default.pending_bytes)?,
+    })
+}
+
+fn recovery(table: &Table<'_>) -> Result<Recovery, ConfigError> {
+    table.only(&["hold_grants", "restore"])?;
+    Ok(Recovery {
+        hold_grants: table.duration("hold_grants", Duration::ZERO..=DAY)?.unwrap_or_default(),
+        restore: table.choice("restore", RESTORE)?,
+    })
 }

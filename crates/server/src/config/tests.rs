@@ -141,12 +141,12 @@ fn wrong_keys_and_settings() {
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
              (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
-             semaphores, logging, limits, expiry, queue.",
+             semaphores, logging, limits, expiry, queue, durability, recovery.",
         ),
         (
             "[semaphore]\nA = 3",
             "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
-             litter_collection_interval, semaphores, logging, limits, expiry, queue.",
+             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery.",
         ),
         (
             "litter_collection_interval = \"often\"",

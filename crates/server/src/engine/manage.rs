@@ -6,7 +6,10 @@ use throttle_core::{
 };
 
 use super::handle::Engine;
-use crate::reload::Difference;
+use crate::{
+    journal::Record,
+    reload::{Declared, Difference},
+};
 
 /// How many places in the table of peers are looked at while the engine is locked once.
 const STEP: usize = 256;
@@ -33,8 +36,10 @@ pub enum SetRefusal {
 
 impl Engine {
     /// Lets what the configuration file says differently now come into force, in one step.
-    pub fn declare(&self, difference: &Difference) {
+    pub fn declare(&self, difference: &Difference, declared: &Declared) {
         self.with(|shared, now| {
+            let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
+            shared.write_down([Record::Declared { semaphores: semaphores.collect() }]);
             let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
             for (name, spec) in difference.added.iter().chain(changed) {
                 if spec.origin == Origin::Pattern {

@@ -9,10 +9,11 @@ mod app;
 mod classic;
 mod extract;
 mod first;
+mod gate;
 mod refusal;
 mod router;
 mod site;
 mod v1;
 
 pub use app::App;
-pub use router::{INSTANCE, service};
+pub use router::{INSTANCE, Stage, service};

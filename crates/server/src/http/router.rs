@@ -1,31 +1,58 @@
 //! Which path is whose.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
-    Router,
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
-    http::{HeaderName, Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
-use tower::util::MapResponse;
+use hyper::service::{Service, service_fn};
 
-use super::{app::App, classic, first, site, v1};
+use super::{app::App, classic, first, gate, site, v1};
 
 /// The header of every answer by which clients see that the server started with empty state.
 pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
 
+/// What is served: at first only the word that the server is not ready yet, then everything.
+#[derive(Clone, Default)]
+pub struct Stage(Arc<OnceLock<(Arc<App>, Router)>>);
+
+impl Stage {
+    /// From now on everything is served.
+    pub fn open(&self, app: Arc<App>) {
+        let router = router(app.clone());
+        // It opens once.
+        let _ = self.0.set((app, router));
+    }
+}
+
 /// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
 ///
 /// The mark is put on from outside the router: a layer would cost two allocations a request.
-pub fn service(
-    app: Arc<App>,
-) -> MapResponse<Router, impl FnOnce(Response) -> Response + Clone + Send + 'static> {
-    let instance = app.instance.clone();
-    MapResponse::new(router(app), move |mut response: Response| {
-        response.headers_mut().insert(INSTANCE, instance);
-        response
+pub fn service<B>(
+    stage: Stage,
+    instance: HeaderValue,
+) -> impl Service<Request<B>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    service_fn(move |request: Request<B>| {
+        let (stage, instance) = (stage.clone(), instance.clone());
+        async move {
+            let mut response = match stage.0.get() {
+                Some((app, router)) => gate::answer(app, router.clone(), request.map(Body::new)).await?,
+                None => gate::not_ready(request.uri().path()),
+            };
+            response.headers_mut().insert(INSTANCE, instance);
+            Ok(response)
+        }
     })
 }
 
@@ -76,6 +103,6 @@ async fn method_not_allowed(request: Request) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
 }
 
-fn is_v1(path: &str) -> bool {
+pub(super) fn is_v1(path: &str) -> bool {
     path.strip_prefix("/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -18,7 +18,9 @@ use crate::{
     http::{
         App,
         extract::{self, Locks, PathOf},
+        gate,
         refusal::Refusal,
+        v1::Entries,
     },
 };
 
@@ -51,14 +53,14 @@ pub(in crate::http) async fn heartbeat(
     let peer = extract::peer_id(&extract::path(path)?);
     let Heartbeat { expires_in, active } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
     let (peer, expires_in) = (peer?, extract::duration("expires_in", &expires_in, app.expires_in_max)?);
-    match active {
+    let effect = match active {
         None => app.engine.heartbeat(peer, expires_in)?,
         Some(active) => {
             let joint = Joint { peer, expires_in, active: &extract::locks(&active), pending: &[] };
-            app.engine.keep_or_restore(&joint)?;
+            app.engine.keep_or_restore(&joint)?
         }
-    }
-    Ok(text(StatusCode::OK, "Ok"))
+    };
+    Ok(gate::after(&app, effect, text(StatusCode::OK, "Ok")))
 }
 
 pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
@@ -98,6 +100,8 @@ struct RestoreBody {
     acquired: Locks,
     #[serde(default)]
     tokens: BTreeMap<String, String>,
+    #[serde(default)]
+    labels: Entries<String>,
 }
 
 pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Request) -> Answer {
@@ -109,7 +113,9 @@ pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Reque
         let token = body.tokens.get(semaphore).map(|text| token(text)).transpose()?;
         locks.push(RestoreLock { semaphore, count, token });
     }
-    app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks })?;
+    // A lock is worth more than its labels: those beyond the limits are left out.
+    let labels = body.labels.labels(&app).unwrap_or_default();
+    app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks, labels })?;
     Ok(text(StatusCode::OK, "Ok"))
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use throttle_client::{AcquireError, Client, Error, Guard, LossReason, WaitingFor};
 
-use crate::support::{Gateway, Rules, Server, soon, until};
+use crate::support::{Gateway, Network, Rules, Server, soon, until};
 
 const TTL: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -119,6 +119,20 @@ async fn usual_labels_that_the_server_does_not_allow_are_left_out() {
     let many = Client::builder().url(server.url()).label("a", "").label("b", "").build().unwrap();
     let error = many.new_peer(MINUTE).await.unwrap_err();
     assert!(matches!(error, Error::Refused { status: 400, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_restore_does_not_fail_for_labels() {
+    let first = Server::start();
+    let network = Network::to(first.port);
+    let guard = Client::new(network.url()).unwrap().lock("A").ttl(TTL).acquire().await.unwrap();
+    drop(first);
+    let second = Server::with("[semaphores]\nA = 1\n[limits]\nlabels_per_peer = 1\n");
+    network.lead_to(second.port);
+    until("the peer is restored", || second.peers() == 1).await;
+    assert!(guard.is_held());
+    assert_eq!(labels(&second, guard.peer_id()), BTreeMap::new());
+    guard.release().await.unwrap();
 }
 
 #[tokio::test]

@@ -29,3 +29,5 @@ mod start;
 mod support;
 mod v1;
 mod waiting;
+#[cfg(unix)]
+mod watch;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -115,7 +116,7 @@ impl World {
         for client in 0..self.clients.len() {
             let Some(own) = self.clients.get_mut(client) else { continue };
             for creation in std::mem::take(&mut own.creations) {
-                let fits = |seen: &&PeerView| !owned.contains(&seen.id) && is_made_by(seen, &creation);
+                let fits = |seen: &&PeerView| !owned.contains(&seen.id) && is_made_by(seen, &creation, start);
                 let Some(seen) = view.peers.values().find(fits) else { continue };
                 let mut peer = creation.peer(seen.id);
                 peer.meet(seen, creation.sent, view.peers_received, &mut self.ledger)?;
@@ -186,10 +187,12 @@ impl World {
             let Some(queued) = waiting.queued else { continue };
             for holder in &seen.holders {
                 let Some(peer) = self.peers().find(|peer| peer.id == holder.peer) else { continue };
-                let lock = peer.living().find_map(|state| state.locks.get(name));
-                if lock.is_some_and(|lock| {
-                    lock.asked.is_some_and(|asked| asked > queued) && lock.priority <= waiting.priority
-                }) {
+                let came_later = |state: &State| {
+                    state.locks.get(name).is_some_and(|lock| {
+                        lock.asked.is_some_and(|asked| asked > queued) && lock.priority <= waiting.priority
+                    })
+                };
+                if peer.living().all(came_later) {
                     return Err(format!("{peer:?} overtook {waiting:?} on {name}"));
                 }
             }
@@ -203,11 +206,13 @@ fn came_first(one: &Request, other: &Request) -> bool {
     one.queued.is_some_and(|queued| queued < other.asked) && one.priority >= other.priority
 }
 
-/// A lease begins anew in full with the process.
+/// When a lease ends that began anew in full with the process.
+fn ends(expires_in: Duration, start: Start) -> RangeInclusive<Duration> {
+    start.spawned_at + expires_in..=time_of_day() + TOLERANCE + expires_in
+}
+
 fn begins_anew(peer: &mut Peer, seen: &PeerView, start: Start) -> Outcome {
-    let (earliest, latest) = (start.spawned_at, time_of_day() + TOLERANCE);
-    let fits =
-        |state: &State| (earliest + state.expires_in..=latest + state.expires_in).contains(&seen.expires_at);
+    let fits = |state: &State| ends(state.expires_in, start).contains(&seen.expires_at);
     if !peer.living().any(fits) {
         return Err(format!(
             "a lease did not begin anew in full: {seen:?} after {:?}, {peer:#?}",
@@ -220,13 +225,14 @@ fn begins_anew(peer: &mut Peer, seen: &PeerView, start: Start) -> Outcome {
 }
 
 /// Whether a request may have made this peer.
-fn is_made_by(seen: &PeerView, creation: &Creation) -> bool {
+fn is_made_by(seen: &PeerView, creation: &Creation, start: Start) -> bool {
     let mut has: Vec<(&String, i64)> = seen.locks.iter().map(|lock| (&lock.semaphore, lock.count)).collect();
     has.extend(
         seen.pending.iter().flat_map(|pending| pending.locks.iter().map(|(name, count)| (name, *count))),
     );
     has.sort_unstable();
     let asked = creation.ask.iter().flat_map(|ask| ask.locks.iter().map(|(name, count)| (name, *count)));
-    let age = seen.expires_at.saturating_sub(time_of_day());
-    seen.labels == creation.labels && asked.eq(has) && age <= creation.expires_in + TOLERANCE
+    // Only its lease tells a peer without labels from another one.
+    let is_its_lease = ends(creation.expires_in, start).contains(&seen.expires_at);
+    seen.labels == creation.labels && asked.eq(has) && (is_its_lease || !seen.labels.is_empty())
 }

@@ -1,6 +1,6 @@
 //! What an answer tells, and whether it can be true.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -74,7 +74,7 @@ impl World {
             What::Create(creation) => self.created(client, creation, answer, refusal),
             What::Set(name, _) | What::Change(name, _) => self.changed(name, planned, refusal),
             What::Remove { name, force } => self.removed(client, name, *force, answer, refusal),
-            What::BeatMany(ids) => self.beaten(client, ids, planned, answer),
+            What::BeatMany(ids, expires_in) => self.beaten(client, ids, *expires_in, planned.sent, answer),
             What::Repeat => self.repeated(client, planned, answer, refusal),
             _ => {
                 self.told_of_peer(client, planned, answer, refusal)?;
@@ -175,13 +175,19 @@ impl World {
         Ok(())
     }
 
-    fn beaten(&mut self, client: usize, ids: &[u64], planned: &Planned, answer: &Answer) -> Outcome {
+    fn beaten(
+        &mut self,
+        client: usize,
+        ids: &[u64],
+        expires_in: Duration,
+        sent: Instant,
+        answer: &Answer,
+    ) -> Outcome {
         let Renewed { renewed, gone } = answer.json()?;
         if renewed + gone.len() != ids.len() {
             return Err("some peers are missing".to_owned());
         }
         let own = self.clients.get_mut(client).ok_or("no client")?;
-        let longest = |peer: &Peer| peer.living().map(|state| state.expires_in).max();
         for id in ids {
             let Some(peer) = own.peers.iter_mut().find(|peer| peer.id == *id) else { continue };
             if gone.contains(&id.to_string()) {
@@ -189,13 +195,8 @@ impl World {
                 peer.states = vec![None];
                 continue;
             }
-            let expires_in = serde_json::from_str::<serde_json::Value>(&planned.call.body).ok();
-            let expires_in = expires_in.as_ref().and_then(|body| body.get("expires_in")?.as_str());
-            let expires_in =
-                expires_in.and_then(|text| humantime::parse_duration(text).ok()).or(longest(peer));
-            peer.states
-                .retain(|state| state.as_ref().is_some_and(|state| Some(state.expires_in) == expires_in));
-            peer.renewed(planned.sent);
+            peer.states.retain(|state| state.as_ref().is_some_and(|state| state.expires_in == expires_in));
+            peer.renewed(sent);
         }
         own.peers.retain(|peer| !peer.is_gone());
         Ok(())
@@ -258,10 +259,9 @@ impl World {
             What::Look | What::Repeat if refusal.is_none() => {
                 peer.meet(&answer.json()?, sent, received, &mut self.ledger)?;
             }
-            What::Beat => {
-                let expires_in = peer.states.last().cloned().flatten().map(|state| state.expires_in);
+            What::Beat(expires_in) => {
                 peer.states
-                    .retain(|state| state.as_ref().is_some_and(|state| Some(state.expires_in) == expires_in));
+                    .retain(|state| state.as_ref().is_some_and(|state| state.expires_in == *expires_in));
                 peer.renewed(sent);
                 if let Ok(view) = answer.json::<PeerView>() {
                     peer.meet(&view, sent, received, &mut self.ledger)?;

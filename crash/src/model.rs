@@ -240,19 +240,19 @@ impl Peer {
 
     /// Writes down the tokens that became known.
     pub(crate) fn write_down(&self, received: Instant, ledger: &mut Ledger) -> Result<(), String> {
-        let Some(Some(state)) = self.states.first() else { return Ok(()) };
+        let Some(state) = self.living().next() else { return Ok(()) };
         for (semaphore, lock) in &state.locks {
-            if let (Some(_), Token::Known(token)) = (lock.asked, lock.token) {
-                let token = token
-                    .ok_or_else(|| format!("peer {}: a grant on {semaphore} without a token", self.id))?;
-                ledger.granted(Grant {
-                    token,
-                    peer: self.id,
-                    semaphore: semaphore.clone(),
-                    after: lock.after,
-                    before: received,
-                })?;
+            let Token::Known(token) = lock.token else { continue };
+            // Each of the states may be so, and tells of another request that brought the lock.
+            let locks = || self.living().filter_map(|state| state.locks.get(semaphore));
+            if locks().any(|lock| lock.asked.is_none()) {
+                continue;
             }
+            let token =
+                token.ok_or_else(|| format!("peer {}: a grant on {semaphore} without a token", self.id))?;
+            let after = locks().map(|lock| lock.after).min().unwrap_or(lock.after);
+            let (peer, semaphore) = (self.id, semaphore.clone());
+            ledger.granted(Grant { token, peer, semaphore, after, before: received })?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::{
     clock::now,
     http::{Call, encoded},
     model::{Ask, Key, Lock, Peer, State, Token},
-    world::{Creation, Spec, World},
+    world::{Creation, Semaphore, Spec, World},
 };
 
 /// How many peers a client has at most, beside those that it has left alone.
@@ -32,8 +32,9 @@ pub(crate) enum What {
     },
     Release(String),
     End,
-    Beat,
-    BeatMany(Vec<u64>),
+    /// With the new length of the lease.
+    Beat(Duration),
+    BeatMany(Vec<u64>, Duration),
     Look,
     IsAcquired,
     Restore,
@@ -90,26 +91,39 @@ pub(crate) fn next(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     on_peer(world, client, at, rng, choose)
 }
 
-/// What may be asked for.
-struct Wanted(Vec<(String, i64, i32)>);
+/// A semaphore that may be asked for.
+struct Open {
+    name: String,
+    /// The most that is asked for.
+    most: i64,
+    level: i32,
+    /// Its `max` changes while clients use it.
+    changes: bool,
+}
+
+struct Wanted(Vec<Open>);
 
 impl Wanted {
     fn of(world: &World, client: usize) -> Self {
-        let is_there = |semaphore: &crate::world::Semaphore| !semaphore.specs.contains(&None);
-        let mine =
-            |semaphore: &crate::world::Semaphore| !semaphore.is_private || semaphore.owner == Some(client);
-        let open = world.semaphores.iter().filter(|(_, semaphore)| mine(semaphore) && is_there(semaphore));
-        let least = |semaphore: &crate::world::Semaphore| {
-            let specs = semaphore.specs.iter().flatten();
-            specs.map(|spec| (spec.max, spec.level)).min().unwrap_or_default()
+        let is_open = |semaphore: &Semaphore| {
+            let is_mine = !semaphore.is_private || semaphore.owner == Some(client);
+            is_mine && !semaphore.specs.contains(&None)
         };
+        let open = world.semaphores.iter().filter(|(_, semaphore)| is_open(semaphore));
         Self(
-            open.map(|(name, semaphore)| {
-                let (max, level) = least(semaphore);
-                (name.clone(), max.clamp(1, 4), level)
+            open.map(|(name, semaphore)| Open {
+                name: name.clone(),
+                most: semaphore.specs.iter().flatten().map(|spec| spec.max.clamp(1, 4)).min().unwrap_or(1),
+                level: semaphore.specs.iter().flatten().map(|spec| spec.level).min().unwrap_or(0),
+                changes: semaphore.owner.is_some(),
             })
             .collect(),
         )
+    }
+
+    /// Whether its `max` changes while clients use it.
+    fn may_shrink(&self, name: &str) -> bool {
+        self.0.iter().any(|semaphore| semaphore.name == name && semaphore.changes)
     }
 
     /// Some locks, mostly one.
@@ -119,11 +133,11 @@ impl Wanted {
             7..9 => 2,
             _ => 3,
         };
-        let fitting: Vec<_> = self.0.iter().filter(|(_, _, level)| *level < below).collect();
+        let fitting: Vec<_> = self.0.iter().filter(|open| open.level < below).collect();
         let mut locks = BTreeMap::new();
         for _ in 0..many {
-            if let Some((name, max, _)) = rng.choice(&fitting) {
-                locks.insert(name.clone(), rng.i64(1..=*max));
+            if let Some(Open { name, most, .. }) = rng.choice(&fitting) {
+                locks.insert(name.clone(), rng.i64(1..=*most));
             }
         }
         locks
@@ -142,7 +156,7 @@ fn text(duration: Duration) -> String {
 }
 
 fn wait(rng: &mut Rng) -> Duration {
-    if rng.u32(0..10) < 4 { Duration::from_millis(rng.u64(5..80)) } else { Duration::ZERO }
+    if rng.u32(0..4) == 0 { Duration::from_millis(rng.u64(2..40)) } else { Duration::ZERO }
 }
 
 fn priority(rng: &mut Rng) -> i32 {
@@ -157,9 +171,13 @@ fn create(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     };
     own.next += 1;
     let request = format!("{client}-{}", own.next);
-    let filler: String = std::iter::repeat_with(|| rng.alphanumeric()).take(200).collect();
-    let labels: BTreeMap<_, _> =
-        [("request".to_owned(), request.clone()), ("filler".to_owned(), filler)].into();
+    // The journal is to grow fast, so that snapshots are made often.
+    let fillers = ["a", "b", "c", "d"].map(|name| {
+        let filler: String = std::iter::repeat_with(|| rng.alphanumeric()).take(240).collect();
+        (name.to_owned(), filler)
+    });
+    let mut labels = BTreeMap::from(fillers);
+    labels.insert("request".to_owned(), request.clone());
     let has_key = rng.bool();
     let mut creation = Creation { labels, key: None, ask: None, expires_in, sent: now() };
     let ask = Ask { locks: wanted.some(i32::MAX, rng), priority: priority(rng), expires_in: None };
@@ -217,7 +235,7 @@ fn on_peer(
         Some(planned) => planned,
         None => beat_many(world, client, rng),
     };
-    if !matches!(planned.what, What::BeatMany(_)) {
+    if !matches!(planned.what, What::BeatMany(..)) {
         (planned.peer, planned.before) = (id, before);
     }
     planned
@@ -248,8 +266,8 @@ fn choose(peer: &mut Peer, wanted: &Wanted, rng: &mut Rng) -> Option<Planned> {
     let Some(state) = peer.living().next().cloned() else { return Some(look(peer)) };
     let id = peer.id;
     Some(match rng.u32(0..100) {
-        0..38 => ask(peer, &state, wanted, rng),
-        38..52 => {
+        0..34 => ask(peer, &state, wanted, rng),
+        34..54 => {
             let pending = state.pending.iter().flat_map(|request| request.locks.keys());
             let has: Vec<&String> = state.locks.keys().chain(pending).collect();
             let Some(name) = rng.choice(has).cloned() else { return Some(look(peer)) };
@@ -260,7 +278,7 @@ fn choose(peer: &mut Peer, wanted: &Wanted, rng: &mut Rng) -> Option<Planned> {
             peer.may_become(after, planned.sent);
             planned
         }
-        52..68 => {
+        54..63 => {
             let longer = state.expires_in * 2;
             let expires_in = if rng.u32(0..3) == 0 { longer } else { state.expires_in };
             let body = json!({ "expires_in": text(expires_in) }).to_string();
@@ -269,16 +287,16 @@ fn choose(peer: &mut Peer, wanted: &Wanted, rng: &mut Rng) -> Option<Planned> {
             } else {
                 Call::new("PUT", format!("/peers/{id}"), body)
             };
-            let planned = Planned::new(call, What::Beat);
+            let planned = Planned::new(call, What::Beat(expires_in));
             let after = states(peer, |state| vec![State { expires_in, ..state.clone() }]);
             peer.may_become(after, planned.sent);
             planned
         }
-        68..72 => return None,
-        72..80 => look(peer),
-        80..84 => Planned::new(Call::get(format!("/peers/{id}/is_acquired")), What::IsAcquired),
-        84..88 if peer.key.as_ref().is_some_and(|key| key.ask.is_none()) => repeat(peer),
-        84..90 if state.expires_in < Duration::from_secs(5) => {
+        63..66 => return None,
+        66..72 => look(peer),
+        72..75 => Planned::new(Call::get(format!("/peers/{id}/is_acquired")), What::IsAcquired),
+        75..79 if peer.key.as_ref().is_some_and(|key| key.ask.is_none()) => repeat(peer),
+        75..83 if state.expires_in < Duration::from_secs(5) => {
             peer.is_abandoned = true;
             look(peer)
         }
@@ -304,8 +322,8 @@ fn ask(peer: &mut Peer, state: &State, wanted: &Wanted, rng: &mut Rng) -> Planne
         }
         // Mostly below what is held; sometimes anything, to be refused.
         _ => {
-            let levels = wanted.0.iter().filter(|(name, _, _)| state.locks.contains_key(name));
-            let lowest = levels.map(|(_, _, level)| *level).min().unwrap_or(i32::MAX);
+            let held = wanted.0.iter().filter(|open| state.locks.contains_key(&open.name));
+            let lowest = held.map(|open| open.level).min().unwrap_or(i32::MAX);
             locks = wanted.some(if rng.u32(0..6) == 0 { i32::MAX } else { lowest }, rng);
         }
     }
@@ -335,7 +353,12 @@ fn ask(peer: &mut Peer, state: &State, wanted: &Wanted, rng: &mut Rng) -> Planne
         }
     };
     let planned = Planned::new(call, What::Ask { ask: ask.clone(), alone });
-    let after = states(peer, |state| state.asked(&ask, planned.sent));
+    let after = states(peer, |state| {
+        // What waits for more than there is by now is withdrawn.
+        let withdrawn = State { pending: None, ..state.clone() };
+        let may_exceed = ask.locks.keys().any(|name| wanted.may_shrink(name));
+        state.asked(&ask, planned.sent).into_iter().chain(may_exceed.then_some(withdrawn)).collect()
+    });
     peer.may_become(after, planned.sent);
     planned
 }
@@ -349,7 +372,7 @@ fn beat_many(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     let ids: Vec<u64> = peers.iter().map(|peer| peer.id).collect();
     let digits: Vec<String> = ids.iter().map(u64::to_string).collect();
     let body = json!({ "expires_in": text(expires_in), "peers": digits }).to_string();
-    let planned = Planned::new(Call::new("POST", "/v1/heartbeats", body), What::BeatMany(ids));
+    let planned = Planned::new(Call::new("POST", "/v1/heartbeats", body), What::BeatMany(ids, expires_in));
     for peer in peers {
         let after = states(peer, |state| vec![State { expires_in, ..state.clone() }]);
         peer.may_become(after, planned.sent);

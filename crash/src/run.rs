@@ -130,7 +130,7 @@ impl Test {
                 said = server.said.wait_for(|said| said.begun > begun || said.is_over) => drop(said),
                 () = patience => {}
             }
-            sleep(Duration::from_micros(self.rng.u64(0..3000))).await;
+            sleep(Duration::from_micros(self.rng.u64(0..5000))).await;
         }
         if end == End::Stop {
             self.shared.lock().is_ending = true;

@@ -13,6 +13,8 @@
 mod bad_input;
 mod classic;
 mod commands;
+#[cfg(unix)]
+mod durable;
 mod first;
 mod limits;
 #[cfg(unix)]

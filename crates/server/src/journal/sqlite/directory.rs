@@ -18,6 +18,8 @@ use crate::journal::{
 };
 
 const JOURNAL: &str = "journal.db";
+const LOG: &str = "journal.db-wal";
+const SHARED_MEMORY: &str = "journal.db-shm";
 const MARK: &str = "mark";
 const LOCK: &str = "lock";
 
@@ -26,6 +28,8 @@ pub struct Directory {
     path: PathBuf,
     source: SqliteSource,
     mark: Mark,
+    /// Whether there is no write-ahead log but the one that reading makes.
+    is_without_log: bool,
     /// Held as long as the journal is.
     lock: File,
 }
@@ -48,8 +52,10 @@ impl Directory {
         if !path.join(JOURNAL).try_exists()? {
             create(path, getrandom::u64().map_err(|error| StoreError::Io(error.to_string()))?)?;
         }
-        let (source, mark) = look(path)?;
-        Ok(Self { path: path.to_owned(), source, mark, lock })
+        let is_without_log = !path.join(LOG).try_exists()?;
+        let found = look(path).inspect_err(|_| remove_empty_log(path, is_without_log));
+        let (source, mark) = found?;
+        Ok(Self { path: path.to_owned(), source, mark, is_without_log, lock })
     }
 
     /// Identifies the state that is kept here.
@@ -58,11 +64,9 @@ impl Directory {
     }
 
     /// Reads and checks everything, and only then opens the journal for writing.
-    pub fn read(mut self, visit: Visit<'_>) -> Result<Found, StoreError> {
-        self.source.check()?;
-        let end = self.source.read(None, &mut |entry| visit(entry))?;
-        check_against_mark(&mut self.source, &end, &self.mark)?;
-        drop(self.source);
+    pub fn read(self, visit: Visit<'_>) -> Result<Found, StoreError> {
+        let end = checked(self.source, &self.mark, visit)
+            .inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
         let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
         let mut store = SqliteStore::open(&journal, &mark, self.mark.journal)?;
         // The last batch may be one whose mark was never written.
@@ -73,11 +77,26 @@ impl Directory {
 
 /// Reads a journal that may be in use, without changing anything. Returns its id too.
 pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), StoreError> {
-    let (mut source, mark) = look(path)?;
+    let (source, mark) = look(path)?;
+    Ok((mark.journal, checked(source, &mark, visit)?))
+}
+
+/// Reads everything, and closes what it was read from.
+fn checked(mut source: SqliteSource, mark: &Mark, visit: Visit<'_>) -> Result<End, StoreError> {
     source.check()?;
     let end = source.read(None, &mut |entry| visit(entry))?;
-    check_against_mark(&mut source, &end, &mark)?;
-    Ok((mark.journal, end))
+    check_against_mark(&mut source, &end, mark)?;
+    Ok(end)
+}
+
+/// SQLite cannot read without a write-ahead log. One that it made is taken away when the journal is refused.
+fn remove_empty_log(path: &Path, was_made: bool) {
+    let log = path.join(LOG);
+    if was_made && fs::metadata(&log).is_ok_and(|data| data.len() == 0) {
+        // Nobody misses what is left.
+        let _ = fs::remove_file(log);
+        let _ = fs::remove_file(path.join(SHARED_MEMORY));
+    }
 }
 
 /// Copies the journal in `from`, which may be in use, into the new directory `to`.

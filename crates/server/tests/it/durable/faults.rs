@@ -1,0 +1,251 @@
+//! Disks that fail below the journal: short writes, EIO, ENOSPC, syncs that fail.
+//!
+//! Every case ends the same way: the server stops with one clear line and a code that is not 0, or nothing was wrong
+//! for it; and whatever it acknowledged is there after a start on a disk that works.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufReader, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::home::Home;
+use crate::support::{Answer, Launch, request, until};
+
+const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000";
+/// Before which no snapshot is made.
+const FILE_BEFORE: &str = "[durability]\nsnapshot_bytes = 100000000\n[semaphores]\nA = 1000000";
+/// The write-ahead log is copied into the database when it has a thousand pages; these make nearly as many.
+const PEERS_BEFORE: usize = 220;
+
+/// What the runs of a test have in common.
+struct Bench {
+    /// A directory with a long write-ahead log, as a killed server leaves it.
+    template: Home,
+    /// What is in it.
+    peers: BTreeMap<String, Value>,
+    /// Where the shim is.
+    tools: Home,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let tools = Home::new();
+        fs::create_dir_all(tools.path()).expect("made");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/durable/shim.c");
+        let mut compiler = Command::new("cc");
+        compiler
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+            .arg(tools.file("shim.so"))
+            .arg(source)
+            .arg("-ldl");
+        assert!(compiler.status().expect("a C compiler").success());
+        let template = Home::new();
+        let server = template.start(FILE_BEFORE);
+        for _ in 0..PEERS_BEFORE {
+            server.post("/v1/locks", &session()).shape(201);
+        }
+        let peers = server.peers();
+        server.kill();
+        Self { template, peers, tools }
+    }
+
+    /// A server whose disk fails.
+    fn armed(&self, home: &Home, fault: Fault<'_>) -> Launch {
+        home.launch(FILE)
+            .env("LD_PRELOAD", self.tools.file("shim.so").to_str().expect("text"))
+            .env("FAULT_DIR", home.path().to_str().expect("text"))
+            .env("FAULT_CALL", fault.call)
+            .env("FAULT_AT", &fault.at.to_string())
+            .env("FAULT_KIND", fault.kind)
+            .env("FAULT_LOG", self.tools.file("log").to_str().expect("text"))
+    }
+
+    /// Runs a server on a failing disk, and one on the same files after that.
+    fn run(&self, fault: Fault<'_>) -> Run {
+        let _ = fs::remove_file(self.tools.file("log"));
+        let home = Home::copy(self.template.path());
+        let mut process = self.armed(&home, fault).start();
+        let mut acknowledged = self.peers.clone();
+        let mut refused = None;
+        let listens = process.stderr.either("Listening on http://127.0.0.1:");
+        if let Some(line) = &listens {
+            let port: u16 = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+            refused = work(port, &mut acknowledged);
+            if refused.is_none() {
+                process.stderr.either("The journal was made short");
+                refused = work(port, &mut acknowledged);
+            }
+            process.signal(Signal::TERM);
+        }
+        let code = process.wait().code().expect("not killed");
+        let lines = process.stderr.all();
+        let told: Vec<_> = lines.iter().filter(|line| line.starts_with("throttle: ")).collect();
+        if code == 0 {
+            assert!(told.is_empty() && refused.is_none() && listens.is_some(), "{fault:?}: {lines:#?}");
+        } else {
+            assert_eq!((code, told.len()), (1, 1), "{fault:?}: {lines:#?}");
+            let beginning = format!("throttle: The data directory {}: ", home.path().display());
+            assert!(told[0].starts_with(&beginning), "{fault:?}: {lines:#?}");
+        }
+        if let Some(Some(answer)) = &refused {
+            answer.problem(503, "unavailable");
+        }
+        let server = home.start(FILE);
+        let mut found = server.peers();
+        for (id, peer) in &acknowledged {
+            assert_eq!(found.remove(id).as_ref(), Some(peer), "{fault:?}: lost");
+        }
+        // The request that was not answered may have had its effect.
+        assert!(found.len() <= usize::from(refused.is_some()), "{fault:?}: {found:?}");
+        let held = i64::try_from(acknowledged.len() + found.len()).expect("few");
+        assert_eq!(server.remainder("A"), 1_000_000 - held);
+        server.kill();
+        let calls = fs::read_to_string(self.tools.file("log")).unwrap_or_default();
+        Run { calls: calls.lines().map(str::to_owned).collect(), failed: code != 0 }
+    }
+
+    /// Has calls fail at many places. Tells how many of these runs failed.
+    fn try_all(&self, kind: &str, call: &str, most: usize) -> usize {
+        let calm = self.run(Fault { call: "none", at: 0, kind });
+        assert!(!calm.failed);
+        let runs = places(&calm.calls, call, most).into_iter().map(|at| {
+            let run = self.run(Fault { call, at, kind });
+            let was_hit = run.calls.contains(&format!("fault {call}"));
+            assert!(was_hit || !run.failed, "{call} {at}");
+            run.failed
+        });
+        runs.filter(|failed| *failed).count()
+    }
+
+    /// Has calls fail at many places, each of which ends the server. What is written in one go varies a little, so the
+    /// last of these calls may not come in a run.
+    fn all_noticed(&self, kind: &str, call: &str, most: usize) {
+        let failed = self.try_all(kind, call, most);
+        assert!(failed + 1 >= most, "{kind}, {call}: only {failed} of {most} runs failed");
+    }
+}
+
+/// A peer that is long enough for a page of its own.
+fn session() -> String {
+    let labels: BTreeMap<_, _> = (0..14).map(|number| (format!("label-{number}"), "x".repeat(250))).collect();
+    json!({ "locks": { "A": 1 }, "expires_in": "1h", "labels": labels }).to_string()
+}
+
+/// What is to go wrong.
+#[derive(Clone, Copy, Debug)]
+struct Fault<'a> {
+    call: &'a str,
+    at: usize,
+    kind: &'a str,
+}
+
+/// What became of a run.
+struct Run {
+    /// Every call on the files, in order.
+    calls: Vec<String>,
+    /// Whether it did not end well.
+    failed: bool,
+}
+
+/// An answer, or none if the server is gone.
+fn try_ask(port: u16, text: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    stream.write_all(text.as_bytes()).ok()?;
+    Answer::read(&mut BufReader::new(stream), false).ok()
+}
+
+/// Makes peers until there is one that is not acknowledged: then there is its answer, if one came.
+fn work(port: u16, acknowledged: &mut BTreeMap<String, Value>) -> Option<Option<Answer>> {
+    for _ in 0..6 {
+        match try_ask(port, &request("POST", "/v1/locks", &session())) {
+            Some(answer) if answer.status == 201 => {
+                let mut peer = answer.json();
+                let id = peer["id"].as_str().expect("an id").to_owned();
+                peer.as_object_mut().expect("a peer").remove("expires_at");
+                acknowledged.insert(id, peer);
+            }
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+/// Some of the calls of this kind, from the first to the last.
+fn places(calls: &[String], call: &str, most: usize) -> Vec<usize> {
+    let count = calls.iter().filter(|found| *found == call).count();
+    assert!(count > 0, "no {call} in {calls:?}");
+    let mut places: Vec<usize> =
+        (0..most).map(|step| 1 + step * count.saturating_sub(1) / (most - 1)).collect();
+    places.dedup();
+    places
+}
+
+#[test]
+fn a_write_that_fails() {
+    let bench = Bench::new();
+    bench.all_noticed("eio", "write journal.db-wal", 8);
+    bench.all_noticed("eio", "write mark", 6);
+}
+
+#[test]
+fn a_sync_that_fails() {
+    let bench = Bench::new();
+    bench.all_noticed("eio", "sync journal.db-wal", 6);
+    bench.all_noticed("eio", "sync mark", 6);
+}
+
+#[test]
+fn a_full_disk() {
+    let bench = Bench::new();
+    bench.all_noticed("enospc", "write journal.db-wal", 6);
+    bench.all_noticed("enospc", "write mark", 4);
+    assert!(bench.try_all("enospc", "write journal.db", 4) >= 1);
+}
+
+#[test]
+fn a_write_that_is_cut_off() {
+    let bench = Bench::new();
+    bench.all_noticed("short", "write journal.db-wal", 6);
+    bench.all_noticed("short", "write mark", 4);
+    assert!(bench.try_all("short", "write journal.db", 4) >= 1);
+}
+
+#[test]
+fn a_log_that_cannot_be_copied_into_the_database_is_kept() {
+    let bench = Bench::new();
+    for call in ["write journal.db", "sync journal.db", "truncate journal.db"] {
+        assert_eq!(bench.try_all("eio", call, 4), 0);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_whole() {
+    let bench = Bench::new();
+    for (call, at) in [
+        ("write journal.new", 1),
+        ("write journal.new", 3),
+        ("sync journal.new", 1),
+        ("write mark", 1),
+        ("sync mark", 1),
+    ] {
+        for kind in ["eio", "enospc", "short"] {
+            let home = Home::new();
+            let line = bench.armed(&home, Fault { call, at, kind }).env("THROTTLE_LOG", "error").fails();
+            assert!(line.starts_with(&format!("The data directory {}: ", home.path().display())), "{line}");
+            // Nothing was there, so nothing is lost.
+            let server = home.start(FILE);
+            server.holder("A", 1, "1h");
+            until("it is ready", || server.get("/readyz").status == 200);
+            server.kill();
+        }
+    }
+}

@@ -4,8 +4,12 @@
 #[cfg(target_os = "linux")]
 mod damage;
 #[cfg(target_os = "linux")]
+mod disk;
+#[cfg(target_os = "linux")]
 mod faults;
 mod format;
+#[cfg(target_os = "linux")]
+mod gate;
 mod hold;
 mod home;
 mod order;

@@ -5,19 +5,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{BufReader, Write as _},
     net::TcpStream,
-    path::Path,
-    process::Command,
     time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::home::Home;
-use crate::support::{Answer, Launch, request, until};
+use super::{
+    disk::{Disk, Fault},
+    home::Home,
+};
+use crate::support::{Answer, request, until};
 
 const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000";
 /// Before which no snapshot is made.
@@ -31,22 +31,11 @@ struct Bench {
     template: Home,
     /// What is in it.
     peers: BTreeMap<String, Value>,
-    /// Where the shim is.
-    tools: Home,
+    disk: Disk,
 }
 
 impl Bench {
     fn new() -> Self {
-        let tools = Home::new();
-        fs::create_dir_all(tools.path()).expect("made");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/durable/shim.c");
-        let mut compiler = Command::new("cc");
-        compiler
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
-            .arg(tools.file("shim.so"))
-            .arg(source)
-            .arg("-ldl");
-        assert!(compiler.status().expect("a C compiler").success());
         let template = Home::new();
         let server = template.start(FILE_BEFORE);
         for _ in 0..PEERS_BEFORE {
@@ -54,25 +43,13 @@ impl Bench {
         }
         let peers = server.peers();
         server.kill();
-        Self { template, peers, tools }
-    }
-
-    /// A server whose disk fails.
-    fn armed(&self, home: &Home, fault: Fault<'_>) -> Launch {
-        home.launch(FILE)
-            .env("LD_PRELOAD", self.tools.file("shim.so").to_str().expect("text"))
-            .env("FAULT_DIR", home.path().to_str().expect("text"))
-            .env("FAULT_CALL", fault.call)
-            .env("FAULT_AT", &fault.at.to_string())
-            .env("FAULT_KIND", fault.kind)
-            .env("FAULT_LOG", self.tools.file("log").to_str().expect("text"))
+        Self { template, peers, disk: Disk::new() }
     }
 
     /// Runs a server on a failing disk, and one on the same files after that.
     fn run(&self, fault: Fault<'_>) -> Run {
-        let _ = fs::remove_file(self.tools.file("log"));
         let home = Home::copy(self.template.path());
-        let mut process = self.armed(&home, fault).start();
+        let mut process = self.disk.under(home.launch(FILE), &home, fault).start();
         let mut acknowledged = self.peers.clone();
         let mut refused = None;
         let listens = process.stderr.either("Listening on http://127.0.0.1:");
@@ -86,6 +63,7 @@ impl Bench {
             process.signal(Signal::TERM);
         }
         let code = process.wait().code().expect("not killed");
+        let calls = self.disk.calls();
         let lines = process.stderr.all();
         let told: Vec<_> = lines.iter().filter(|line| line.starts_with("throttle: ")).collect();
         if code == 0 {
@@ -108,8 +86,7 @@ impl Bench {
         let held = i64::try_from(acknowledged.len() + found.len()).expect("few");
         assert_eq!(server.remainder("A"), 1_000_000 - held);
         server.kill();
-        let calls = fs::read_to_string(self.tools.file("log")).unwrap_or_default();
-        Run { calls: calls.lines().map(str::to_owned).collect(), failed: code != 0 }
+        Run { calls, failed: code != 0 }
     }
 
     /// Has calls fail at many places. Tells how many of these runs failed.
@@ -137,14 +114,6 @@ impl Bench {
 fn session() -> String {
     let labels: BTreeMap<_, _> = (0..14).map(|number| (format!("label-{number}"), "x".repeat(250))).collect();
     json!({ "locks": { "A": 1 }, "expires_in": "1h", "labels": labels }).to_string()
-}
-
-/// What is to go wrong.
-#[derive(Clone, Copy, Debug)]
-struct Fault<'a> {
-    call: &'a str,
-    at: usize,
-    kind: &'a str,
 }
 
 /// What became of a run.
@@ -229,7 +198,7 @@ fn a_log_that_cannot_be_copied_into_the_database_is_kept() {
 
 #[test]
 fn a_directory_that_cannot_be_made_whole() {
-    let bench = Bench::new();
+    let disk = Disk::new();
     for (call, at) in [
         ("write journal.new", 1),
         ("write journal.new", 3),
@@ -239,7 +208,10 @@ fn a_directory_that_cannot_be_made_whole() {
     ] {
         for kind in ["eio", "enospc", "short"] {
             let home = Home::new();
-            let line = bench.armed(&home, Fault { call, at, kind }).env("THROTTLE_LOG", "error").fails();
+            let line = disk
+                .under(home.launch(FILE), &home, Fault { call, at, kind })
+                .env("THROTTLE_LOG", "error")
+                .fails();
             assert!(line.starts_with(&format!("The data directory {}: ", home.path().display())), "{line}");
             // Nothing was there, so nothing is lost.
             let server = home.start(FILE);

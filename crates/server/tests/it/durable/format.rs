@@ -1,1 +1,1 @@
-//! Later.
+//! Directories that earlier releases wrote.

@@ -46,10 +46,14 @@ impl Home {
 
     /// A server on this directory, with `text` as its configuration file.
     pub(super) fn launch(&self, text: &str) -> Launch {
+        self.launch_at(0, text)
+    }
+
+    /// The same, on a port that the test knows.
+    pub(super) fn launch_at(&self, port: u16, text: &str) -> Launch {
         let path = self.0.to_str().expect("text");
-        Launch::new(&["--port", "0", "--data-dir", path])
-            .file(text)
-            .env("THROTTLE_LOG", "warn,throttle=debug")
+        let launch = Launch::new(&["--port", &port.to_string(), "--data-dir", path]);
+        launch.file(text).env("THROTTLE_LOG", "warn,throttle=debug")
     }
 
     pub(super) fn start(&self, text: &str) -> Server {
@@ -60,7 +64,7 @@ impl Home {
     #[track_caller]
     pub(super) fn refused(&self) -> String {
         let before = self.bytes();
-        let line = refusal(self.launch("").env("THROTTLE_LOG", "error"));
+        let line = self.launch("").env("THROTTLE_LOG", "error").fails();
         assert!(self.bytes() == before, "files were changed: {line}");
         assert!(line.starts_with(&format!("The data directory {}: ", self.0.display())), "{line}");
         line
@@ -86,11 +90,6 @@ impl Drop for Home {
 
 fn is_shared_memory(name: &str) -> bool {
     name.ends_with("-shm")
-}
-
-#[track_caller]
-fn refusal(launch: Launch) -> String {
-    launch.fails()
 }
 
 impl Server {

@@ -6,6 +6,7 @@
  * FAULT_KIND  eio: that one fails with EIO
  *             enospc: that one, and every write and truncate after it, fails with ENOSPC
  *             short: half of it is written, and after that it is as for enospc
+ *             hold: while there is a file FAULT_HOLD, all of these wait; a file FAULT_HOLD.held tells that one does
  * FAULT_LOG   a file to which every call is written, and the word "fault" before one that fails
  */
 #define _GNU_SOURCE
@@ -56,6 +57,15 @@ static enum verdict judge(int fd, const char *call) {
         }
     }
     pthread_mutex_unlock(&mutex);
+    const char *hold = getenv("FAULT_HOLD");
+    if (hold && strcmp(kind, "hold") == 0 && strcmp(what, wanted) == 0 && access(hold, F_OK) == 0) {
+        char held[4200];
+        snprintf(held, sizeof held, "%s.held", hold);
+        int tells = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (tells >= 0) close(tells);
+        while (access(hold, F_OK) == 0) usleep(1000);
+        unlink(held);
+    }
     return verdict;
 }
 

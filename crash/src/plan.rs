@@ -128,9 +128,9 @@ impl Wanted {
 
     /// Some locks, mostly one.
     fn some(&self, below: i32, rng: &mut Rng) -> BTreeMap<String, i64> {
-        let many = match rng.u32(0..10) {
-            0..7 => 1,
-            7..9 => 2,
+        let many = match rng.u32(0..20) {
+            0..17 => 1,
+            17..19 => 2,
             _ => 3,
         };
         let fitting: Vec<_> = self.0.iter().filter(|open| open.level < below).collect();
@@ -265,7 +265,13 @@ fn look(peer: &Peer) -> Planned {
 fn choose(peer: &mut Peer, wanted: &Wanted, rng: &mut Rng) -> Option<Planned> {
     let Some(state) = peer.living().next().cloned() else { return Some(look(peer)) };
     let id = peer.id;
-    Some(match rng.u32(0..100) {
+    // Who waits is mostly patient, and who holds something mostly soon ready.
+    let roll = match (&state.pending, state.locks.is_empty()) {
+        (Some(_), _) if rng.u32(0..3) > 0 => 0,
+        (None, false) if rng.bool() => *rng.choice(&[34, 34, 99]).unwrap_or(&99),
+        _ => rng.u32(0..100),
+    };
+    Some(match roll {
         0..34 => ask(peer, &state, wanted, rng),
         34..54 => {
             let pending = state.pending.iter().flat_map(|request| request.locks.keys());

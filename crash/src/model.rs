@@ -86,9 +86,11 @@ impl State {
         if after.pending.is_some() {
             // A different request is refused, unless what waits is granted before it comes.
             let mut states = after.granted().asked(ask, sent);
-            if let Some(request) = &mut after.pending {
-                for (name, count) in &ask.locks {
-                    request.locks.entry(name.clone()).and_modify(|old| *old = (*count).min(*old));
+            for (name, &count) in &ask.locks {
+                let pending = after.pending.as_mut().and_then(|request| request.locks.get_mut(name));
+                let held = after.locks.get_mut(name).map(|lock| &mut lock.count);
+                if let Some(old) = held.or(pending) {
+                    *old = count.min(*old);
                 }
             }
             states.push(after);

@@ -165,21 +165,14 @@ pub(crate) fn configuration(clients: usize) -> (String, BTreeMap<String, Semapho
     };
     let of_file =
         |max, level| Semaphore { specs: vec![Some(Spec { max, level })], cap: max, ..plain.clone() };
-    for (name, max, level) in [
-        ("mutex-0", 1, 0),
-        ("mutex-1", 1, 0),
-        ("mutex-2", 1, 0),
-        ("pair-0", 2, 0),
-        ("pair-1", 2, 0),
-        ("wide-0", 9, 0),
-        ("wide-1", 20, 0),
-        ("wide-2", 20, 0),
-        ("middle", 3, 1),
-        ("top-0", 1, 2),
-        ("top-1", 4, 2),
-    ] {
+    let simple = (0..8).map(|number| (format!("mutex-{number}"), 1));
+    let simple = simple.chain((0..6).map(|number| (format!("pair-{number}"), 2)));
+    let simple = simple.chain([9, 20, 30].map(|max| (format!("wide-{max}"), max)));
+    let high = [("middle", 3, 1), ("top-0", 1, 2), ("top-1", 4, 2)];
+    let high = high.map(|(name, max, level)| (name.to_owned(), max, level));
+    for (name, max, level) in simple.map(|(name, max)| (name, max, 0)).chain(high) {
         file += &format!("{name} = {{ max = {max}, level = {level} }}\n");
-        semaphores.insert(name.to_owned(), of_file(max, level));
+        semaphores.insert(name, of_file(max, level));
     }
     for name in ["detects-0", "detects-1"] {
         file += &format!("{name} = {{ max = 1, deadlock = \"detect\" }}\n");

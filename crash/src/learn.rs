@@ -9,7 +9,7 @@ use crate::{
     model::{Ask, Peer, State, Token},
     plan::{Planned, What},
     view::PeerView,
-    world::{Creation, World},
+    world::{Creation, Lost, World},
 };
 
 type Outcome = Result<(), String>;
@@ -123,7 +123,7 @@ impl World {
         let semaphore = self.semaphores.get_mut(name).ok_or("no semaphore")?;
         match refusal {
             Some(Refusal::UnknownSemaphore) if semaphore.specs.contains(&None) => {
-                semaphore.specs = vec![None]
+                semaphore.specs = vec![None];
             }
             Some(refusal) => return Err(format!("{refusal:?}")),
             None => {
@@ -312,7 +312,7 @@ impl World {
                 });
                 let restorable: std::collections::BTreeMap<_, _> = restorable.take(2).collect();
                 if may_come_back && has_labels && !restorable.is_empty() && own.lost.len() < 3 {
-                    own.lost.push((id, restorable));
+                    own.lost.push(Lost { id, locks: restorable });
                 }
                 cool(&mut self.semaphores, planned, None);
             }

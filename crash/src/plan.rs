@@ -12,7 +12,7 @@ use crate::{
     clock::now,
     http::{Call, encoded},
     model::{Ask, Key, Lock, Peer, State, Token},
-    world::{Creation, Semaphore, Spec, World},
+    world::{Creation, Lost, Semaphore, Spec, World},
 };
 
 /// How many peers a client has at most, beside those that it has left alone.
@@ -341,22 +341,19 @@ fn ask(peer: &mut Peer, state: &State, wanted: &Wanted, rng: &mut Rng) -> Planne
     let mut ask = Ask { locks, priority, expires_in };
     let (id, wait) = (peer.id, wait(rng));
     let is_alone = ask.locks.len() == 1 && rng.bool();
-    let (call, alone) = match ask.locks.first_key_value().filter(|_| is_alone) {
-        Some((name, count)) => {
-            ask.priority = 0;
-            let lease =
-                expires_in.map(|expires_in| format!("&expires_in={}", text(expires_in).replace(' ', "+")));
-            let query = format!("?block_for={}{}", text(wait).replace(' ', "+"), lease.unwrap_or_default());
-            let path = format!("/peers/{id}/{}{query}", encoded(name));
-            (Call::new("PUT", path, count.to_string()), Some(name.clone()))
+    let (call, alone) = if let Some((name, count)) = ask.locks.first_key_value().filter(|_| is_alone) {
+        ask.priority = 0;
+        let form = |duration| text(duration).replace(' ', "+");
+        let lease = expires_in.map(|expires_in| format!("&expires_in={}", form(expires_in)));
+        let query = format!("?block_for={}{}", form(wait), lease.unwrap_or_default());
+        let path = format!("/peers/{id}/{}{query}", encoded(name));
+        (Call::new("PUT", path, count.to_string()), Some(name.clone()))
+    } else {
+        let mut body = json!({ "locks": ask.locks, "priority": priority, "wait": text(wait) });
+        if let (Some(expires_in), Some(body)) = (expires_in, body.as_object_mut()) {
+            body.insert("expires_in".to_owned(), text(expires_in).into());
         }
-        None => {
-            let mut body = json!({ "locks": ask.locks, "priority": priority, "wait": text(wait) });
-            if let (Some(expires_in), Some(body)) = (expires_in, body.as_object_mut()) {
-                body.insert("expires_in".to_owned(), text(expires_in).into());
-            }
-            (Call::new("PUT", format!("/v1/peers/{id}/locks"), body.to_string()), None)
-        }
+        (Call::new("PUT", format!("/v1/peers/{id}/locks"), body.to_string()), None)
     };
     let planned = Planned::new(call, What::Ask { ask: ask.clone(), alone });
     let after = states(peer, |state| {
@@ -372,7 +369,7 @@ fn ask(peer: &mut Peer, state: &State, wanted: &Wanted, rng: &mut Rng) -> Planne
 /// One heartbeat for all peers of a client that have a long lease.
 fn beat_many(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     let expires_in = Duration::from_secs(rng.u64(600..1200));
-    let is_long = |peer: &&mut Peer| peer.shortest() >= Duration::from_secs(60) && !peer.is_abandoned;
+    let is_long = |peer: &&mut Peer| peer.shortest() >= Duration::from_mins(1) && !peer.is_abandoned;
     let own = world.clients.get_mut(client);
     let peers: Vec<_> = own.into_iter().flat_map(|own| &mut own.peers).filter(is_long).collect();
     let ids: Vec<u64> = peers.iter().map(|peer| peer.id).collect();
@@ -386,12 +383,7 @@ fn beat_many(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     planned
 }
 
-fn restore(
-    world: &mut World,
-    client: usize,
-    (id, locks): (u64, BTreeMap<String, (i64, Option<u64>)>),
-    rng: &mut Rng,
-) -> Planned {
+fn restore(world: &mut World, client: usize, Lost { id, locks }: Lost, rng: &mut Rng) -> Planned {
     let expires_in = lease(rng);
     let counts: BTreeMap<_, _> = locks.iter().map(|(name, (count, _))| (name, count)).collect();
     let tokens = locks.iter().filter_map(|(name, (_, token))| Some((name, (*token)?.to_string())));

@@ -148,12 +148,11 @@ impl Test {
         let mut world = self.shared.lock();
         world.ends(ended);
         world.figures.snapshots += said.finished;
-        match end {
-            End::Stop => world.figures.stops += 1,
-            _ => {
-                world.figures.kills += 1;
-                world.figures.kills_in_snapshot += u64::from(said.begun > said.finished);
-            }
+        if end == End::Stop {
+            world.figures.stops += 1;
+        } else {
+            world.figures.kills += 1;
+            world.figures.kills_in_snapshot += u64::from(said.begun > said.finished);
         }
         if let Some(violation) = world.violation.take() {
             return Err(violation.into());
@@ -230,20 +229,16 @@ async fn use_it(shared: Shared, client: usize, port: u16, mut rng: Rng) {
         };
         let answer = connection.ask(&planned.call).await;
         let mut world = shared.lock();
-        match answer {
-            Ok(answer) => {
-                if let Err(violation) = world.learn(client, &planned, &answer) {
-                    drop(world);
-                    return shared.violated(violation);
-                }
+        let Ok(answer) = answer else {
+            world.figures.unknown += 1;
+            if let (What::Create(creation), Some(own)) = (planned.what, world.clients.get_mut(client)) {
+                own.creations.push(creation);
             }
-            Err(_) => {
-                world.figures.unknown += 1;
-                if let (What::Create(creation), Some(own)) = (planned.what, world.clients.get_mut(client)) {
-                    own.creations.push(creation);
-                }
-                return;
-            }
+            return;
+        };
+        if let Err(violation) = world.learn(client, &planned, &answer) {
+            drop(world);
+            return shared.violated(violation);
         }
     }
 }

@@ -73,6 +73,13 @@ impl Creation {
     }
 }
 
+/// A peer that is gone.
+pub(crate) struct Lost {
+    pub(crate) id: u64,
+    /// What it held: counts and tokens.
+    pub(crate) locks: BTreeMap<String, (i64, Option<u64>)>,
+}
+
 #[derive(Default)]
 pub(crate) struct Client {
     pub(crate) peers: Vec<Peer>,
@@ -80,8 +87,8 @@ pub(crate) struct Client {
     pub(crate) creations: Vec<Creation>,
     /// Peers whose request is to be repeated, as its answer was lost.
     pub(crate) repeats: Vec<u64>,
-    /// Peers that are gone and may be asked to be restored: their locks.
-    pub(crate) lost: Vec<(u64, BTreeMap<String, (i64, Option<u64>)>)>,
+    /// Peers that are gone, and may try to come back.
+    pub(crate) lost: Vec<Lost>,
     /// Makes names that are used once.
     pub(crate) next: u64,
 }
@@ -149,9 +156,9 @@ impl Shared {
     }
 }
 
-/// The file that the server starts with. Short leases need no more room than there is.
+/// The file that the server starts with, and what it declares.
 pub(crate) fn configuration(clients: usize) -> (String, BTreeMap<String, Semaphore>) {
-    let mut file = String::from("[durability]\nsnapshot_bytes = 65536\n[semaphores]\n");
+    let mut entries = vec!["[durability]\nsnapshot_bytes = 65536\n[semaphores]".to_owned()];
     let mut semaphores = BTreeMap::new();
     let plain = Semaphore {
         specs: Vec::new(),
@@ -171,23 +178,23 @@ pub(crate) fn configuration(clients: usize) -> (String, BTreeMap<String, Semapho
     let high = [("middle", 3, 1), ("top-0", 1, 2), ("top-1", 4, 2)];
     let high = high.map(|(name, max, level)| (name.to_owned(), max, level));
     for (name, max, level) in simple.map(|(name, max)| (name, max, 0)).chain(high) {
-        file += &format!("{name} = {{ max = {max}, level = {level} }}\n");
+        entries.push(format!("{name} = {{ max = {max}, level = {level} }}"));
         semaphores.insert(name, of_file(max, level));
     }
     for name in ["detects-0", "detects-1"] {
-        file += &format!("{name} = {{ max = 1, deadlock = \"detect\" }}\n");
+        entries.push(format!("{name} = {{ max = 1, deadlock = \"detect\" }}"));
         semaphores.insert(name.to_owned(), Semaphore { detects_deadlocks: true, ..of_file(1, 0) });
     }
-    file += "rate = { max = 3, per = \"300ms\" }\n";
+    entries.push("rate = { max = 3, per = \"300ms\" }".to_owned());
     semaphores
         .insert("rate".to_owned(), Semaphore { per: Some(Duration::from_millis(300)), ..of_file(3, 0) });
-    file += "\"tenant/*\" = 2\n";
+    entries.push("\"tenant/*\" = 2".to_owned());
     for name in ["tenant/a", "tenant/b", "tenant/c"] {
         semaphores.insert(name.to_owned(), Semaphore { is_member: true, ..of_file(2, 0) });
     }
     for owner in 0..clients.min(2) {
         let name = format!("resized-{owner}");
-        file += &format!("{name} = 3\n");
+        entries.push(format!("{name} = 3"));
         semaphores.insert(name, Semaphore { owner: Some(owner), cap: 5, ..of_file(3, 0) });
     }
     for owner in 0..clients {
@@ -196,7 +203,7 @@ pub(crate) fn configuration(clients: usize) -> (String, BTreeMap<String, Semapho
         semaphores
             .insert(name, Semaphore { specs, owner: Some(owner), is_private: true, cap: 3, ..plain.clone() });
     }
-    (file, semaphores)
+    (entries.join("\n"), semaphores)
 }
 
 impl World {

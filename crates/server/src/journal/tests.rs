@@ -230,7 +230,7 @@ fn version_1_is_as_it_always_was() {
         let mut body = Vec::new();
         encode(&mut body, &record);
         assert_eq!(all(&body), Ok(vec![record]));
-        body.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        body.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     });
     assert_eq!(bytes, GOLDEN, "{bytes:#?}");
 }

@@ -73,7 +73,7 @@ impl Bench {
             let beginning = format!("throttle: The data directory {}: ", home.path().display());
             assert!(told[0].starts_with(&beginning), "{fault:?}: {lines:#?}");
         }
-        if let Some(Some(answer)) = &refused {
+        if let Some(Refusal::Answer(answer)) = &refused {
             answer.problem(503, "unavailable");
         }
         let server = home.start(FILE);
@@ -132,8 +132,14 @@ fn try_ask(port: u16, text: &str) -> Option<Answer> {
     Answer::read(&mut BufReader::new(stream), false).ok()
 }
 
-/// Makes peers until there is one that is not acknowledged: then there is its answer, if one came.
-fn work(port: u16, acknowledged: &mut BTreeMap<String, Value>) -> Option<Option<Answer>> {
+/// How a request ended that was not acknowledged.
+enum Refusal {
+    Answer(Answer),
+    CutOff,
+}
+
+/// Makes peers until there is one that is not acknowledged.
+fn work(port: u16, acknowledged: &mut BTreeMap<String, Value>) -> Option<Refusal> {
     for _ in 0..6 {
         match try_ask(port, &request("POST", "/v1/locks", &session())) {
             Some(answer) if answer.status == 201 => {
@@ -142,7 +148,8 @@ fn work(port: u16, acknowledged: &mut BTreeMap<String, Value>) -> Option<Option<
                 peer.as_object_mut().expect("a peer").remove("expires_at");
                 acknowledged.insert(id, peer);
             }
-            other => return Some(other),
+            Some(answer) => return Some(Refusal::Answer(answer)),
+            None => return Some(Refusal::CutOff),
         }
     }
     None

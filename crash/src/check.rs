@@ -234,5 +234,5 @@ fn is_made_by(seen: &PeerView, creation: &Creation, start: Start) -> bool {
     let asked = creation.ask.iter().flat_map(|ask| ask.locks.iter().map(|(name, count)| (name, *count)));
     // Only its lease tells a peer without labels from another one.
     let is_its_lease = ends(creation.expires_in, start).contains(&seen.expires_at);
-    seen.labels == creation.labels && asked.eq(has) && (is_its_lease || !seen.labels.is_empty())
+    seen.labels == creation.labels && asked.eq(has) && (is_its_lease || !seen.labels.0.is_empty())
 }

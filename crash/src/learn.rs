@@ -303,7 +303,7 @@ impl World {
                 }
                 let may_come_back = planned.before.len() == 1;
                 let locks = planned.before.iter().flatten().next().map(|state| state.locks.clone());
-                let (id, has_labels) = (peer.id, !peer.labels.is_empty());
+                let (id, has_labels) = (peer.id, !peer.labels.0.is_empty());
                 own.peers.retain(|peer| peer.id != id);
                 let restorable = locks.unwrap_or_default().into_iter().filter_map(|(name, lock)| {
                     let semaphore = self.semaphores.get(&name)?;

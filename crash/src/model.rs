@@ -8,7 +8,7 @@ use std::{
 use crate::{
     clock::lifetime,
     ledger::{Grant, Ledger},
-    view::PeerView,
+    view::{Labels, PeerView},
 };
 
 /// A fencing token.
@@ -162,7 +162,7 @@ pub(crate) struct Key {
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) id: u64,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
     pub(crate) key: Option<Key>,
     /// One of these is so. None: it is gone.
     pub(crate) states: Vec<Option<State>>,

@@ -12,6 +12,7 @@ use crate::{
     clock::now,
     http::{Call, encoded},
     model::{Ask, Key, Lock, Peer, State, Token},
+    view::Labels,
     world::{Creation, Lost, Semaphore, Spec, World},
 };
 
@@ -179,11 +180,11 @@ fn create(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     let mut labels = BTreeMap::from(fillers);
     labels.insert("request".to_owned(), request.clone());
     let has_key = rng.bool();
-    let mut creation = Creation { labels, key: None, ask: None, expires_in, sent: now() };
+    let mut creation = Creation { labels: Labels(labels), key: None, ask: None, expires_in, sent: now() };
     let ask = Ask { locks: wanted.some(i32::MAX, rng), priority: priority(rng), expires_in: None };
     let mut call = match rng.u32(0..10) {
         0..2 => {
-            creation.labels = BTreeMap::new();
+            creation.labels = Labels::default();
             Call::new("POST", "/new_peer", json!({ "expires_in": text(expires_in) }).to_string())
         }
         2..4 => {
@@ -191,7 +192,7 @@ fn create(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
             Call::new("POST", "/v1/peers", body.to_string())
         }
         4..5 => {
-            creation.labels = BTreeMap::new();
+            creation.labels = Labels::default();
             let body = json!({ "expires_in": text(expires_in), "pending": ask.locks });
             creation.ask = Some(Ask { priority: 0, ..ask });
             Call::new("POST", "/acquire", body.to_string())
@@ -397,7 +398,7 @@ fn restore(world: &mut World, client: usize, Lost { id, locks }: Lost, rng: &mut
     if let Some(own) = world.clients.get_mut(client) {
         own.peers.push(Peer {
             id,
-            labels: BTreeMap::new(),
+            labels: Labels::default(),
             key: None,
             states: vec![None, Some(state)],
             lives_until: planned.sent,

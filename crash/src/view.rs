@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
+    fmt, io,
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     clock::now,
@@ -30,6 +30,17 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error
     time.duration_since(std::time::UNIX_EPOCH).map_err(D::Error::custom)
 }
 
+/// The labels of a peer. Most are there to be long, so only the one that tells which peer it is is shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Labels(pub(crate) BTreeMap<String, String>);
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.get("request").fmt(f)
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct LockView {
     pub(crate) semaphore: String,
@@ -49,7 +60,7 @@ pub(crate) struct PendingView {
 pub(crate) struct PeerView {
     #[serde(deserialize_with = "number")]
     pub(crate) id: u64,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
     #[serde(deserialize_with = "time")]
     pub(crate) expires_at: Duration,
     pub(crate) locks: Vec<LockView>,

@@ -13,6 +13,7 @@ use crate::{
     clock::lifetime,
     ledger::Ledger,
     model::{Ask, Key, Peer, State},
+    view::Labels,
 };
 
 /// A semaphore as the file or a request declares it.
@@ -45,7 +46,7 @@ pub(crate) struct Semaphore {
 #[derive(Clone, Debug)]
 pub(crate) struct Creation {
     /// Tells the peer, where the dialect has labels.
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
     pub(crate) key: Option<Key>,
     /// What it asks for.
     pub(crate) ask: Option<Ask>,

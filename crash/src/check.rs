@@ -167,7 +167,13 @@ impl World {
     fn check_queue(&self, name: &str, seen: &SemaphoreView, is_fixed: bool) -> Outcome {
         let request = |waiter: &WaiterView| {
             let peer = self.peers().find(|peer| peer.id == waiter.peer)?;
-            peer.living().next()?.pending.clone()
+            // Each of the states may be so, and tells of another request.
+            let requests = peer.living().map(|state| state.pending.clone());
+            requests.reduce(|one, other| {
+                let (one, other) = (one?, other?);
+                let queued = one.queued.zip(other.queued).map(|(one, other)| one.max(other));
+                Some(Request { asked: one.asked.min(other.asked), queued, ..one })
+            })?
         };
         for (at, ahead) in seen.queue.iter().enumerate() {
             for behind in seen.queue.iter().skip(at + 1) {

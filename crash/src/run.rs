@@ -181,6 +181,7 @@ impl Test {
         let mut over = self.shared.over.subscribe();
         let is_short =
             |peer: &&crate::model::Peer| peer.shortest() < Duration::from_secs(30) && !peer.is_ended;
+        let mut connection = Connection::open(port).await?;
         let until = now() + Duration::from_mins(1);
         while self.shared.lock().peers().any(|peer| is_short(&peer)) && !*over.borrow_and_update() {
             if now() > until {
@@ -188,9 +189,18 @@ impl Test {
                 let left: Vec<_> = world.peers().filter(is_short).collect();
                 return Err(format!("expired, but not freed: {left:#?}").into());
             }
+            // Of those that ended before the reader of events was there, it heard nothing.
+            let view = View::read(&mut connection).await?;
+            let mut world = self.shared.lock();
+            for peer in world.peers_mut().filter(|peer| !view.peers.contains_key(&peer.id)) {
+                if peer.lives_until > view.peers_received {
+                    return Err(format!("it ended before its time: {peer:#?}").into());
+                }
+                peer.is_ended = true;
+            }
+            drop(world);
             sleep(Duration::from_millis(20)).await;
         }
-        let mut connection = Connection::open(port).await?;
         let ids: Vec<u64> =
             self.shared.lock().peers().filter(|peer| !peer.is_ended).map(|peer| peer.id).collect();
         for id in ids {

@@ -66,6 +66,17 @@ impl World {
         Ok(())
     }
 
+    /// Takes peers that are not shown any more for ended, which must be due by then.
+    pub(crate) fn miss(&mut self, view: &View) -> Outcome {
+        for peer in self.peers_mut().filter(|peer| !view.peers.contains_key(&peer.id)) {
+            if peer.lives_until > view.peers_received {
+                return Err(format!("it ended before its time: {peer:#?}"));
+            }
+            peer.is_ended = true;
+        }
+        Ok(())
+    }
+
     fn check_peers(&mut self, client: usize, view: &View, start: Start, owned: &mut HashSet<u64>) -> Outcome {
         let Some(own) = self.clients.get_mut(client) else { return Ok(()) };
         for peer in &mut own.peers {

@@ -191,14 +191,7 @@ impl Test {
             }
             // Of those that ended before the reader of events was there, it heard nothing.
             let view = View::read(&mut connection).await?;
-            let mut world = self.shared.lock();
-            for peer in world.peers_mut().filter(|peer| !view.peers.contains_key(&peer.id)) {
-                if peer.lives_until > view.peers_received {
-                    return Err(format!("it ended before its time: {peer:#?}").into());
-                }
-                peer.is_ended = true;
-            }
-            drop(world);
+            self.shared.lock().miss(&view)?;
             sleep(Duration::from_millis(20)).await;
         }
         let ids: Vec<u64> =

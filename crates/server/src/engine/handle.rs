@@ -75,7 +75,9 @@ pub(super) struct Shared {
     pub(super) armed_for: Time,
     /// When grants that are held back for peers that may come back will be given out.
     pub(super) holds_until: Option<Time>,
-    pub(super) outbox: Option<Outbox>,
+    outbox: Option<Outbox>,
+    /// What this command has written down besides its events.
+    records: Vec<Record>,
     recorder: Recorder,
 }
 
@@ -113,6 +115,7 @@ impl Engine {
             armed_for: Time::default(),
             holds_until: None,
             outbox: outbox.clone(),
+            records: Vec::new(),
             recorder,
         };
         let engine = Self {
@@ -205,10 +208,10 @@ impl Engine {
 }
 
 impl Shared {
-    /// Has something written down that is not an event of the core.
-    pub(super) fn write_down(&self, records: impl IntoIterator<Item = Record>) {
-        if let Some(outbox) = &self.outbox {
-            outbox.put(records.into_iter());
+    /// Has something written down that is not an event of the core, together with the events of this command.
+    pub(super) fn write_down(&mut self, record: Record) {
+        if self.outbox.is_some() {
+            self.records.push(record);
         }
     }
 
@@ -219,12 +222,14 @@ impl Shared {
     /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. Tells whether
     /// readers of events are to be told.
     fn publish(&mut self, now: Time) -> bool {
-        if !self.core.has_events() {
+        if !self.core.has_events() && self.records.is_empty() {
             return false;
         }
         let reason = self.reason.take();
         if let Some(outbox) = &self.outbox {
-            outbox.put(self.core.events().iter().filter_map(Record::of));
+            // All at once: a part of what a command did must not outlive a crash without the rest.
+            let events = self.core.events().iter().filter_map(Record::of);
+            outbox.put(self.records.drain(..).chain(events));
         }
         for event in self.core.drain_events() {
             self.recorder.record(&event);

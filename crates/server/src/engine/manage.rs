@@ -48,7 +48,7 @@ impl Engine {
     pub fn declare(&self, difference: &Difference, declared: &Declared) {
         self.with(|shared, now| {
             let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
-            shared.write_down([Record::Declared { semaphores: semaphores.collect() }]);
+            shared.write_down(Record::Declared { semaphores: semaphores.collect() });
             let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
             for (name, spec) in difference.added.iter().chain(changed) {
                 if spec.origin == Origin::Pattern {

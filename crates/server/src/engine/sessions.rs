@@ -8,7 +8,7 @@ use throttle_core::{
 
 use super::{
     Ending,
-    commands::{AcquireRefusal, Effect},
+    commands::AcquireRefusal,
     handle::{Engine, Shared},
     keys::{Key, KeyReused},
 };
@@ -83,14 +83,14 @@ impl Engine {
         peer: PeerId,
         expires_in: Option<Duration>,
         look: impl FnOnce(PeerView<'_>) -> R,
-    ) -> Result<(R, Effect), UnknownPeer> {
+    ) -> Result<R, UnknownPeer> {
         self.with(|shared, now| {
             let length = match expires_in {
                 Some(length) => length.max(INSTANT),
                 None => shared.core.peer(peer)?.expires_in(),
             };
             shared.core.heartbeat(now, peer, length)?;
-            Ok((shared.core.peer(peer).map(look)?, shared.effect()))
+            shared.core.peer(peer).map(look)
         })
     }
 
@@ -213,7 +213,7 @@ impl Shared {
         let made = self.core.new_peer(now, lease, random, new.labels.clone());
         let peer = made.map_err(AcquireRefusal::Limit)?;
         if let Some(key) = &new.key {
-            self.write_down([key.record(peer)]);
+            self.write_down(key.record(peer));
         }
         self.keys.remember(new.key, peer);
         Ok(peer)

@@ -15,6 +15,8 @@ mod record;
 mod sqlite;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use batch::{Batch, Chain, decode};

@@ -184,3 +184,87 @@ impl Outbox {
         self.0.failure.send_replace(Some(failed));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::journal::record::CauseRecord;
+
+    fn put(outbox: &Outbox, peer: u64) {
+        outbox.put(std::iter::once(Record::PeerEnded { peer, cause: CauseRecord::Released }));
+    }
+
+    fn parcel(outbox: &Outbox) -> Parcel {
+        match outbox.next() {
+            Work::Parcel(parcel) => parcel,
+            _ => panic!("there is something to write"),
+        }
+    }
+
+    #[test]
+    fn who_waits_is_told_when_all_before_is_written() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.settled().now_or_never(), Some(Ok(())), "there is nothing to wait for");
+        put(&outbox, 1);
+        put(&outbox, 2);
+        let mut first = Box::pin(outbox.settled());
+        assert_eq!(first.as_mut().now_or_never(), None);
+        assert_eq!(parcel(&outbox).records, 2, "all that is there goes into one batch");
+        assert_eq!(first.as_mut().now_or_never(), None, "it is being written");
+        let mut second = Box::pin(outbox.settled());
+        assert_eq!(second.as_mut().now_or_never(), None);
+        put(&outbox, 3);
+        let mut third = Box::pin(outbox.settled());
+        assert_eq!(third.as_mut().now_or_never(), None);
+        assert_eq!(parcel(&outbox).records, 1);
+        assert_eq!(first.now_or_never(), Some(Ok(())));
+        assert_eq!(second.now_or_never(), Some(Ok(())));
+        assert_eq!(third.as_mut().now_or_never(), None, "its record came later");
+        outbox.stop();
+        assert!(matches!(outbox.next(), Work::End));
+        assert_eq!(third.now_or_never(), Some(Ok(())));
+    }
+
+    #[test]
+    fn who_waits_is_told_of_a_failure() {
+        let outbox = Outbox::new(100);
+        put(&outbox, 1);
+        let mut written = Box::pin(outbox.settled());
+        assert_eq!(written.as_mut().now_or_never(), None);
+        parcel(&outbox);
+        put(&outbox, 2);
+        let mut open = Box::pin(outbox.settled());
+        assert_eq!(open.as_mut().now_or_never(), None);
+        assert_eq!(outbox.failed().now_or_never(), None);
+        outbox.fail("the disk is full");
+        let failed = JournalFailed("the disk is full".into());
+        for told in [written, open, Box::pin(outbox.settled())] {
+            assert_eq!(told.now_or_never(), Some(Err(failed.clone())));
+        }
+        assert_eq!(outbox.failed().now_or_never(), Some(failed));
+    }
+
+    #[test]
+    fn it_has_a_bound() {
+        let outbox = Outbox::new(6);
+        put(&outbox, 1);
+        assert!(!outbox.is_full());
+        put(&outbox, 1 << 40);
+        assert!(outbox.is_full());
+        parcel(&outbox);
+        assert!(!outbox.is_full());
+    }
+
+    #[test]
+    fn the_writer_can_be_called_without_anything_to_write() {
+        let outbox = Outbox::new(6);
+        outbox.call();
+        assert!(matches!(outbox.next(), Work::Nothing));
+        outbox.call();
+        put(&outbox, 1);
+        parcel(&outbox);
+        assert!(matches!(outbox.next(), Work::Nothing));
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use throttle_core::Settings;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::{
     batch::Batch,
@@ -134,6 +134,7 @@ impl Task {
         thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || compact::run(&mut *source, journal, through, settings, &steps))?;
+        debug!("The journal is being made short, up to batch {through}.");
         self.snapshot_begun = Some(Stopwatch::start());
         // From now on, what is written will be behind it.
         self.beginning.end.batch_bytes = 0;

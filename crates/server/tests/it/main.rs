@@ -14,6 +14,8 @@ mod bad_input;
 mod classic;
 mod commands;
 mod dashboard;
+#[cfg(unix)]
+mod durable;
 mod first;
 mod limits;
 #[cfg(unix)]

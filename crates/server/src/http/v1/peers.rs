@@ -23,7 +23,6 @@ use crate::{
     http::{
         App,
         extract::{self, PathOf},
-        gate,
         refusal::Refusal,
     },
 };
@@ -198,8 +197,9 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>,
     let peer = read::peer_id(&extract::path(path)?)?;
     let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
     let kept = app.engine.heartbeat_and_look(peer, expires_in, Peer::of);
-    let (seen, effect) = kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
-    Ok(gate::after(&app, effect, Json(seen).into_response()))
+    let seen = kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    // It waits for the journal, as it shows what may have been granted a moment ago.
+    Ok(Json(seen).into_response())
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -21,6 +21,10 @@ use crate::{
 };
 
 const JOURNAL: &str = "journal.db";
+/// What it is called until it is whole.
+const UNNAMED: &str = "journal.new";
+const LOG: &str = "journal.db-wal";
+const SHARED_MEMORY: &str = "journal.db-shm";
 const MARK: &str = "mark";
 const LOCK: &str = "lock";
 
@@ -29,6 +33,8 @@ pub struct Directory {
     path: PathBuf,
     source: SqliteSource,
     mark: Mark,
+    /// Whether there is no write-ahead log but the one that reading makes.
+    is_without_log: bool,
     /// Held as long as the journal is.
     lock: File,
 }
@@ -51,8 +57,10 @@ impl Directory {
         if !path.join(JOURNAL).try_exists()? {
             create(path, getrandom::u64().map_err(|error| StoreError::Io(error.to_string()))?)?;
         }
-        let (source, mark) = look(path)?;
-        Ok(Self { path: path.to_owned(), source, mark, lock })
+        let is_without_log = !path.join(LOG).try_exists()?;
+        let found = look(path).inspect_err(|_| remove_empty_log(path, is_without_log));
+        let (source, mark) = found?;
+        Ok(Self { path: path.to_owned(), source, mark, is_without_log, lock })
     }
 
     /// Identifies the state that is kept here.
@@ -61,11 +69,9 @@ impl Directory {
     }
 
     /// Reads and checks everything, and only then opens the journal for writing.
-    pub fn read(mut self, visit: Visit<'_>) -> Result<Found, StoreError> {
-        self.source.check()?;
-        let end = self.source.read(None, &mut |entry| visit(entry))?;
-        check_against_mark(&mut self.source, &end, &self.mark)?;
-        drop(self.source);
+    pub fn read(self, visit: Visit<'_>) -> Result<Found, StoreError> {
+        let end = checked(self.source, &self.mark, visit)
+            .inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
         let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
         let mut store = SqliteStore::open(&journal, &mark, self.mark.journal)?;
         // The last batch may be one whose mark was never written.
@@ -76,11 +82,26 @@ impl Directory {
 
 /// Reads a journal that may be in use, without changing anything. Returns its id too.
 pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), StoreError> {
-    let (mut source, mark) = look(path)?;
+    let (source, mark) = look(path)?;
+    Ok((mark.journal, checked(source, &mark, visit)?))
+}
+
+/// Reads everything, and closes what it was read from.
+fn checked(mut source: SqliteSource, mark: &Mark, visit: Visit<'_>) -> Result<End, StoreError> {
     source.check()?;
     let end = source.read(None, &mut |entry| visit(entry))?;
-    check_against_mark(&mut source, &end, &mark)?;
-    Ok((mark.journal, end))
+    check_against_mark(&mut source, &end, mark)?;
+    Ok(end)
+}
+
+/// SQLite cannot read without a write-ahead log. One that it made is taken away when the journal is refused.
+fn remove_empty_log(path: &Path, was_made: bool) {
+    let log = path.join(LOG);
+    if was_made && fs::metadata(&log).is_ok_and(|data| data.len() == 0) {
+        // Nobody misses what is left.
+        let _ = fs::remove_file(log);
+        let _ = fs::remove_file(path.join(SHARED_MEMORY));
+    }
 }
 
 /// Copies the journal in `from`, which may be in use, into the new directory `to`.
@@ -157,9 +178,13 @@ fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
     if MarkFile::read(&path.join(MARK))?.is_some_and(is_used) {
         return Err(StoreError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
     }
-    let unnamed = path.join("journal.new");
-    if unnamed.try_exists()? {
-        fs::remove_file(&unnamed)?;
+    let unnamed = path.join(UNNAMED);
+    // An earlier attempt may have ended anywhere, and SQLite would take what it left for a part of this one.
+    for end in ["", "-journal", "-wal", "-shm"] {
+        match fs::remove_file(path.join(format!("{UNNAMED}{end}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     schema::create(&unnamed, journal)?;
     let chain = Chain::start(journal);

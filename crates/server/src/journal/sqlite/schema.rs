@@ -28,15 +28,23 @@ const TABLES: &str = "
     );
 ";
 
-/// Writes an empty journal to a file that is not there yet.
+/// Writes an empty journal to a file that is not there yet. It is whole without any file beside it.
 pub(super) fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
     let connection = Connection::open(path)?;
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL;")?;
+    // Later this would need a rollback journal, which a process that ends then leaves behind: nobody who only reads
+    // can do anything about that.
+    to_write_ahead(&connection, path)?;
     connection.execute_batch(&format!(
         "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
     ))?;
     connection.execute("INSERT INTO journal VALUES (?1)", [journal.cast_signed()])?;
     connection.execute_batch("COMMIT")?;
+    // Closing does that too, but does not tell if it cannot.
+    let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_busy {
+        return Err(StoreError::Busy(format!("another process reads {}", path.display())));
+    }
     connection.close().map_err(|(_, error)| error.into())
 }
 
@@ -72,13 +80,18 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 
 pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode != "wal" {
-        let path = path.display();
-        return Err(StoreError::Io(format!("the file system of {path} lacks what SQLite's WAL mode needs")));
-    }
+    to_write_ahead(&connection, path)?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216;")?;
     Ok(connection)
+}
+
+fn to_write_ahead(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(StoreError::Io(format!("the file system of {path} lacks what SQLite's WAL mode needs")))
 }
 
 fn open(path: &Path, how: OpenFlags) -> Result<Connection, StoreError> {

@@ -49,6 +49,12 @@ impl Client {
         Answer::read(&mut self.stream, false).expect("an answer")
     }
 
+    /// An answer, if one comes before the connection ends.
+    #[cfg(unix)]
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
+        Answer::read(&mut self.stream, false).ok()
+    }
+
     pub(crate) fn answer_to_head(&mut self) -> Answer {
         Answer::read(&mut self.stream, true).expect("an answer")
     }

@@ -54,6 +54,30 @@ impl Log {
         }
     }
 
+    /// Whether there is such a line by now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has(&self, part: &str) -> bool {
+        self.lines.lines.lock().expect("no panic").0.iter().any(|line| line.contains(part))
+    }
+
+    /// The first line that contains `part`, as soon as it is written. None: the process ended without it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn either(&self, part: &str) -> Option<String> {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lines.lock().expect("no panic");
+        loop {
+            if let Some(line) = lines.0.iter().find(|line| line.contains(part)) {
+                return Some(line.clone());
+            }
+            if lines.1 {
+                return None;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no line contains {part:?}, and the process goes on: {:#?}", lines.0);
+            lines = self.lines.more.wait_timeout(lines, left).expect("no panic").0;
+        }
+    }
+
     /// All lines, once the process has ended.
     pub(crate) fn all(&mut self) -> Vec<String> {
         if let Some(reader) = self.reader.take() {

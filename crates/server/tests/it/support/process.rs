@@ -56,6 +56,7 @@ impl Launch {
             "THROTTLE_ADDRESS",
             "THROTTLE_PORT",
             "THROTTLE_CONFIGURATION",
+            "THROTTLE_DATA_DIR",
             "RUST_LOG",
             "THROTTLE_URL",
             "THROTTLE_TOKEN",

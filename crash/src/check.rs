@@ -1,0 +1,255 @@
+//! After every start: does the server show what was acknowledged?
+
+use std::{
+    collections::HashSet,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::{lifetime, time_of_day},
+    model::{Peer, Request, State},
+    view::{PeerView, SemaphoreView, View, WaiterView},
+    world::{Creation, World},
+};
+
+type Outcome = Result<(), String>;
+
+/// How far the time in an answer may lie behind what it should be: the server's clock began at the time of day.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// When the process was started whose view is checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Start {
+    pub(crate) spawned: Instant,
+    /// As time of day.
+    pub(crate) spawned_at: Duration,
+}
+
+impl World {
+    /// Compares what the server shows with what was acknowledged. What was not known is known after that.
+    pub(crate) fn check(&mut self, view: &View, start: Start) -> Outcome {
+        match &self.instance {
+            Some(instance) if *instance != view.instance => {
+                return Err(format!("Throttle-Instance is {:?}, and was {instance:?}", view.instance));
+            }
+            _ => self.instance = Some(view.instance.clone()),
+        }
+        let mut owned = HashSet::new();
+        for client in 0..self.clients.len() {
+            self.check_peers(client, view, start, &mut owned)?;
+        }
+        self.adopt(view, start, &mut owned)?;
+        if let Some(foreign) = view.peers.values().find(|peer| !owned.contains(&peer.id)) {
+            return Err(format!("a peer that is gone, or that nobody made, is there: {foreign:?}"));
+        }
+        let mut tokens = HashSet::new();
+        for peer in view.peers.values() {
+            for token in peer.locks.iter().filter_map(|lock| lock.token) {
+                if !tokens.insert(token) {
+                    return Err(format!("token {token} is there twice"));
+                }
+            }
+        }
+        let names: Vec<String> = self.semaphores.keys().cloned().collect();
+        for name in &names {
+            self.check_semaphore(name, view)?;
+            self.check_sum(name, view.peers_received)?;
+        }
+        if let Some((name, _)) = view.semaphores.iter().find(|(name, _)| !self.semaphores.contains_key(*name))
+        {
+            return Err(format!("nobody made semaphore {name}"));
+        }
+        self.ledger.check_order()?;
+        self.ledger.turn();
+        self.heard.clear();
+        Ok(())
+    }
+
+    /// Takes peers that are not shown any more for ended, which must be due by then.
+    pub(crate) fn miss(&mut self, view: &View) -> Outcome {
+        for peer in self.peers_mut().filter(|peer| !view.peers.contains_key(&peer.id)) {
+            if peer.lives_until > view.peers_received {
+                return Err(format!("it ended before its time: {peer:#?}"));
+            }
+            peer.is_ended = true;
+        }
+        Ok(())
+    }
+
+    fn check_peers(&mut self, client: usize, view: &View, start: Start, owned: &mut HashSet<u64>) -> Outcome {
+        let Some(own) = self.clients.get_mut(client) else { return Ok(()) };
+        for peer in &mut own.peers {
+            let is_unknown = peer.states.len() > 1;
+            let Some(seen) = view.peers.get(&peer.id) else {
+                if !peer.states.contains(&None) && peer.lives_until > view.peers_received {
+                    return Err(format!("it is lost: {peer:#?}"));
+                }
+                peer.states = vec![None];
+                continue;
+            };
+            if peer.is_ended {
+                return Err(format!("its end was told, but it is there again: {peer:#?}"));
+            }
+            for (name, (token, at)) in self
+                .heard
+                .iter()
+                .filter(|((id, _), _)| *id == peer.id)
+                .map(|((_, name), heard)| (name, heard))
+            {
+                let waits = |state: &State| {
+                    state
+                        .pending
+                        .as_ref()
+                        .is_some_and(|request| request.locks.contains_key(name) && request.asked < *at)
+                };
+                let is_held =
+                    seen.locks.iter().any(|lock| lock.semaphore == *name && lock.token == Some(*token));
+                if !is_held && !is_unknown && !self.ledger.knows(*token) && peer.living().all(waits) {
+                    return Err(format!(
+                        "a reader was told that token {token} was given: {peer:#?}, shown {seen:?}"
+                    ));
+                }
+            }
+            peer.meet(seen, view.sent, view.peers_received, &mut self.ledger)?;
+            begins_anew(peer, seen, start)?;
+            owned.insert(peer.id);
+            self.figures.leases_checked += 1;
+            self.figures.grants_checked += seen.locks.len() as u64;
+            self.figures.waiters_checked += u64::from(seen.pending.is_some());
+        }
+        own.peers.retain(|peer| !peer.is_gone());
+        Ok(())
+    }
+
+    /// Finds the peers that were made by requests whose answer was lost.
+    fn adopt(&mut self, view: &View, start: Start, owned: &mut HashSet<u64>) -> Outcome {
+        for client in 0..self.clients.len() {
+            let Some(own) = self.clients.get_mut(client) else { continue };
+            for creation in std::mem::take(&mut own.creations) {
+                let fits = |seen: &&PeerView| !owned.contains(&seen.id) && is_made_by(seen, &creation, start);
+                let Some(seen) = view.peers.values().find(fits) else { continue };
+                let mut peer = creation.peer(seen.id);
+                peer.meet(seen, creation.sent, view.peers_received, &mut self.ledger)?;
+                begins_anew(&mut peer, seen, start)?;
+                owned.insert(seen.id);
+                self.figures.happened += 1;
+                if peer.key.is_some() {
+                    own.repeats.push(peer.id);
+                }
+                own.peers.push(peer);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_semaphore(&mut self, name: &str, view: &View) -> Outcome {
+        let Some(known) = self.semaphores.get_mut(name) else { return Ok(()) };
+        let Some(seen) = view.semaphores.get(name) else {
+            if !known.is_member && !known.specs.contains(&None) {
+                return Err(format!("semaphore {name} is lost: {known:?}"));
+            }
+            if !known.is_member {
+                known.specs = vec![None];
+            }
+            return Ok(());
+        };
+        known.specs.retain(|spec| spec.is_some_and(|spec| (spec.max, spec.level) == (seen.max, seen.level)));
+        known.specs.dedup();
+        let per = known.per.map(|per| humantime::format_duration(per).to_string());
+        let deadlock = if known.detects_deadlocks { "detect" } else { "hierarchy" };
+        let is_origin = match &*seen.origin {
+            "pattern" => known.is_member,
+            "runtime" => known.owner.is_some(),
+            _ => !known.is_private && !known.is_member,
+        };
+        if known.specs.is_empty() || seen.per != per || seen.deadlock != deadlock || !is_origin {
+            return Err(format!("semaphore {name} is not as it was acknowledged: {seen:?}, {known:?}"));
+        }
+        let held: i64 = seen.holders.iter().map(|holder| holder.count).sum();
+        if held != seen.acquired || held + seen.cooling > known.cap {
+            return Err(format!("too much of {name} is held: {seen:?}"));
+        }
+        let is_fixed = known.owner.is_none();
+        self.check_queue(name, seen, is_fixed)
+    }
+
+    /// The order in which requests were acknowledged is kept, and none was overtaken.
+    fn check_queue(&self, name: &str, seen: &SemaphoreView, is_fixed: bool) -> Outcome {
+        let request = |waiter: &WaiterView| {
+            let peer = self.peers().find(|peer| peer.id == waiter.peer)?;
+            // Each of the states may be so, and tells of another request.
+            let requests = peer.living().map(|state| state.pending.clone());
+            requests.reduce(|one, other| {
+                let (one, other) = (one?, other?);
+                let queued = one.queued.zip(other.queued).map(|(one, other)| one.max(other));
+                Some(Request { asked: one.asked.min(other.asked), queued, ..one })
+            })?
+        };
+        for (at, ahead) in seen.queue.iter().enumerate() {
+            for behind in seen.queue.iter().skip(at + 1) {
+                let is_served_first = behind.priority > ahead.priority
+                    || behind.priority == ahead.priority && behind.since < ahead.since;
+                let came_first = match (request(behind), request(ahead)) {
+                    (Some(behind), Some(ahead)) => came_first(&behind, &ahead),
+                    _ => false,
+                };
+                if is_served_first || came_first {
+                    return Err(format!("{behind:?} stands behind {ahead:?} in the queue of {name}"));
+                }
+            }
+        }
+        for waiter in seen.queue.iter().filter(|_| is_fixed) {
+            let Some(waiting) = request(waiter).filter(|request| request.locks.len() == 1) else { continue };
+            let Some(queued) = waiting.queued else { continue };
+            for holder in &seen.holders {
+                let Some(peer) = self.peers().find(|peer| peer.id == holder.peer) else { continue };
+                let came_later = |state: &State| {
+                    state.locks.get(name).is_some_and(|lock| {
+                        lock.asked.is_some_and(|asked| asked > queued) && lock.priority <= waiting.priority
+                    })
+                };
+                if peer.living().all(came_later) {
+                    return Err(format!("{peer:?} overtook {waiting:?} on {name}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a request was acknowledged before the other one was sent, and has no lower priority.
+fn came_first(one: &Request, other: &Request) -> bool {
+    one.queued.is_some_and(|queued| queued < other.asked) && one.priority >= other.priority
+}
+
+/// When a lease ends that began anew in full with the process.
+fn ends(expires_in: Duration, start: Start) -> RangeInclusive<Duration> {
+    start.spawned_at + expires_in..=time_of_day() + TOLERANCE + expires_in
+}
+
+fn begins_anew(peer: &mut Peer, seen: &PeerView, start: Start) -> Outcome {
+    let fits = |state: &State| ends(state.expires_in, start).contains(&seen.expires_at);
+    if !peer.living().any(fits) {
+        return Err(format!(
+            "a lease did not begin anew in full: {seen:?} after {:?}, {peer:#?}",
+            start.spawned_at
+        ));
+    }
+    peer.states.retain(|state| state.as_ref().is_some_and(fits));
+    peer.lives_until = start.spawned + lifetime(peer.shortest());
+    Ok(())
+}
+
+/// Whether a request may have made this peer.
+fn is_made_by(seen: &PeerView, creation: &Creation, start: Start) -> bool {
+    let mut has: Vec<(&String, i64)> = seen.locks.iter().map(|lock| (&lock.semaphore, lock.count)).collect();
+    has.extend(
+        seen.pending.iter().flat_map(|pending| pending.locks.iter().map(|(name, count)| (name, *count))),
+    );
+    has.sort_unstable();
+    let asked = creation.ask.iter().flat_map(|ask| ask.locks.iter().map(|(name, count)| (name, *count)));
+    // Only its lease tells a peer without labels from another one.
+    let is_its_lease = ends(creation.expires_in, start).contains(&seen.expires_at);
+    seen.labels == creation.labels && asked.eq(has) && (is_its_lease || !seen.labels.0.is_empty())
+}

@@ -1,0 +1,118 @@
+//! The process that is killed.
+
+use std::{
+    io::{self, BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Instant,
+};
+
+use tokio::sync::watch;
+
+use crate::clock::now;
+
+/// What the log told so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    /// Where it listens, once it does.
+    pub(crate) port: Option<u16>,
+    /// When it said so.
+    pub(crate) ready_at: Option<Instant>,
+    /// How many snapshots were begun.
+    pub(crate) begun: u64,
+    /// How many were finished.
+    pub(crate) finished: u64,
+    /// Warnings and errors.
+    pub(crate) complaints: Vec<String>,
+    /// Whether there will be no more.
+    pub(crate) is_over: bool,
+}
+
+impl Said {
+    fn hear(&mut self, line: String) {
+        if let Some((_, port)) = line.split_once("Listening on http://127.0.0.1:") {
+            (self.port, self.ready_at) = (port.trim().parse().ok(), Some(now()));
+        } else if line.contains("The journal is being made short") {
+            self.begun += 1;
+        } else if line.contains("The journal was made short") {
+            self.finished += 1;
+        } else if !line.contains(" INFO ") && !line.contains(" DEBUG ") {
+            self.complaints.push(line);
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) said: watch::Receiver<Said>,
+    /// Before which it cannot have done anything.
+    pub(crate) spawned: Instant,
+}
+
+impl Server {
+    /// Starts it in `directory`, with the configuration and the journal that are there.
+    pub(crate) fn start(binary: &Path, directory: &Path) -> io::Result<Self> {
+        let spawned = now();
+        let mut child = Command::new(binary)
+            .args(["--port", "0", "--data-dir", "data"])
+            .current_dir(directory)
+            .env("THROTTLE_LOG", "warn,throttle=debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
+        let (sender, said) = watch::channel(Said::default());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                sender.send_modify(|said| said.hear(line));
+            }
+            sender.send_modify(|said| said.is_over = true);
+        });
+        Ok(Self { child, said, spawned })
+    }
+
+    /// Waits until it listens. `None`: it ended before.
+    pub(crate) async fn ready(&mut self) -> Option<u16> {
+        let said = self.said.wait_for(|said| said.port.is_some() || said.is_over).await.ok()?;
+        said.port
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()
+    }
+
+    /// Asks it to end.
+    #[cfg(unix)]
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = id.ok_or_else(|| io::Error::other("no process id"))?;
+        Ok(rustix::process::kill_process(id, rustix::process::Signal::TERM)?)
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn terminate(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Waits until it has ended, and nothing that it wrote is unread.
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        drop(self.said.wait_for(|said| said.is_over).await);
+        self.child.wait()
+    }
+
+    pub(crate) fn said(&self) -> Said {
+        self.said.borrow().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already, unless something went wrong.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

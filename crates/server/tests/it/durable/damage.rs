@@ -1,0 +1,248 @@
+//! Files that were damaged, cut off, lost or exchanged while no server ran.
+//!
+//! Every case ends in a refusal that leaves the files as they are, or in a state with everything that was acknowledged.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use serde_json::{Value, json};
+
+use super::home::Home;
+use crate::support::Server;
+
+const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\nB = 1";
+const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "mark"];
+
+/// A directory with a snapshot, batches behind it and a write-ahead log, as a killed server leaves it; and what it
+/// acknowledged.
+fn template() -> (Home, BTreeMap<String, Value>) {
+    let home = Home::new();
+    let server = home.start(FILE);
+    let session = |server: &Server, semaphore: &str, length: usize| {
+        let body = json!({
+            "locks": { semaphore: 1 }, "expires_in": "1h", "labels": { "a": "x".repeat(length) },
+        });
+        server.post("/v1/locks", &body.to_string());
+    };
+    while server.figure("throttle_journal_snapshot_seconds_count").is_none_or(|count| count < 1.0) {
+        session(&server, "A", 250);
+    }
+    // The database gets what there is by now; the rest stays in the log.
+    server.stop();
+    let server = home.start(FILE);
+    for length in 0..8 {
+        session(&server, "B", length);
+    }
+    let peers = server.peers();
+    server.kill();
+    (home, peers)
+}
+
+#[derive(Default)]
+struct Tally {
+    refused: u32,
+    recovered: u32,
+}
+
+impl Tally {
+    /// Starts a server on damaged files, and counts what it made of them.
+    #[track_caller]
+    fn judge(&mut self, home: &Home, peers: &BTreeMap<String, Value>, what: &str) {
+        let before = home.bytes();
+        let mut process = home.launch(FILE).start();
+        if let Some(line) = process.stderr.either("Listening on http://127.0.0.1:") {
+            let port = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+            let server = Server { process, port };
+            assert!(server.peers() == *peers, "{what}: something was lost");
+            server.kill();
+            self.recovered += 1;
+            return;
+        }
+        let code = process.wait().code();
+        let lines = process.stderr.all();
+        assert_eq!(code, Some(1), "{what}: {lines:?}");
+        let told: Vec<_> = lines.iter().filter(|line| line.starts_with("throttle: ")).collect();
+        assert_eq!(told.len(), 1, "{what}: {lines:?}");
+        let beginning = format!("throttle: The data directory {}: ", home.path().display());
+        assert!(told[0].starts_with(&beginning), "{what}: {lines:?}");
+        assert!(home.bytes() == before, "{what}: files were changed: {lines:?}");
+        self.refused += 1;
+    }
+}
+
+fn writable(path: &Path) -> File {
+    OpenOptions::new().read(true).write(true).open(path).expect("there")
+}
+
+fn length(home: &Home, name: &str) -> u64 {
+    fs::metadata(home.file(name)).expect("there").len()
+}
+
+/// Places from the first byte to the last: all of the head, then some.
+fn places(length: u64, head: u64, most: u64) -> Vec<u64> {
+    let step = (length / most).max(1);
+    // An odd step meets all parts of a page.
+    let step = step + 1 - step % 2;
+    (0..length.min(head))
+        .step_by(5)
+        .chain((head..length).step_by(usize::try_from(step).expect("small")))
+        .collect()
+}
+
+fn flip(home: &Home, name: &str, at: u64) {
+    let file = writable(&home.file(name));
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("read");
+    file.write_all_at(&[byte[0] ^ 1 << (at % 8)], at).expect("written");
+}
+
+#[test]
+fn a_bit_that_changed() {
+    let (template, peers) = template();
+    for (name, head, most) in [("journal.db", 100, 50), ("journal.db-wal", 56, 50), ("mark", 48, 20)] {
+        let mut tally = Tally::default();
+        for at in places(length(&template, name), head, most) {
+            let home = Home::copy(template.path());
+            flip(&home, name, at);
+            tally.judge(&home, &peers, &format!("{name}, byte {at}"));
+        }
+        // The other of the two marks tells of the batch before, and what is behind that is checked by itself.
+        assert_eq!(tally.refused > 0, name != "mark", "{name}: {} refused", tally.refused);
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_off() {
+    let (template, peers) = template();
+    let length = length(&template, "journal.db-wal");
+    let mut tally = Tally::default();
+    for end in places(length, 32, 40) {
+        let home = Home::copy(template.path());
+        writable(&home.file("journal.db-wal")).set_len(end).expect("cut");
+        tally.judge(&home, &peers, &format!("cut off at {end}"));
+    }
+    assert!(tally.refused > 0 && tally.recovered == 0, "{} {}", tally.refused, tally.recovered);
+}
+
+#[test]
+fn a_page_that_was_torn() {
+    const PAGE: u64 = 4096;
+    const FRAME: u64 = PAGE + 24;
+    let (template, peers) = template();
+    let wal = length(&template, "journal.db-wal");
+    let last_frame = 32 + ((wal - 32) / FRAME - 1) * FRAME;
+    let last_page = length(&template, "journal.db") - PAGE;
+    let mut tally = Tally::default();
+    for (name, at) in [
+        ("journal.db-wal", last_frame + 24),
+        ("journal.db", last_page),
+        ("journal.db", 0),
+        ("mark", 0),
+        ("mark", PAGE),
+    ] {
+        for (from, to) in [(0, PAGE / 2), (PAGE / 2, PAGE), (PAGE - 512, PAGE)] {
+            for old in [0, 0x5a] {
+                let home = Home::copy(template.path());
+                let bytes = vec![old; usize::try_from(to - from).expect("small")];
+                writable(&home.file(name)).write_all_at(&bytes, at + from).expect("written");
+                tally.judge(&home, &peers, &format!("{name}, {from} to {to} of the page at {at}"));
+            }
+        }
+    }
+    assert!(tally.refused > 0);
+}
+
+#[test]
+fn what_was_never_acknowledged_may_end_anywhere() {
+    let template = Home::new();
+    let server = template.start(FILE);
+    let first = server.v1_holder(&json!({ "A": 1 }));
+    let mark = fs::read(template.file("mark")).expect("there");
+    let acknowledged = length(&template, "journal.db-wal");
+    let peers = server.peers();
+    let second = server.v1_peer("1h");
+    server.kill();
+    // As if the process had ended between the commit and its mark.
+    fs::write(template.file("mark"), mark).expect("written");
+    let end = length(&template, "journal.db-wal");
+    for cut in (acknowledged..=end).step_by(97).chain([end]) {
+        let home = Home::copy(template.path());
+        writable(&home.file("journal.db-wal")).set_len(cut).expect("cut");
+        let server = home.start(FILE);
+        let mut found = server.peers();
+        assert_eq!(found.remove(&second).is_some(), cut == end, "cut off at {cut}");
+        assert!(found == peers && found.contains_key(&first), "cut off at {cut}");
+        // And it goes on from there.
+        server.v1_holder(&json!({ "A": 3 }));
+        let peers = server.peers();
+        server.kill();
+        assert!(home.start(FILE).peers() == peers, "cut off at {cut}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing() {
+    let (template, _) = template();
+    for name in FILES {
+        let home = Home::copy(template.path());
+        fs::remove_file(home.file(name)).expect("removed");
+        let line = home.refused();
+        assert!(line.contains("is damaged: ") && line.contains("Restore a backup"), "{line}");
+    }
+}
+
+#[test]
+fn a_file_that_is_another_one() {
+    let (template, _) = template();
+    let other = Home::new();
+    let server = other.start(FILE);
+    server.v1_peer("1h");
+    server.stop();
+    let text = "just some text\n".repeat(1000);
+    let empty = "SQLite format 3\0";
+    for (name, bytes, says) in [
+        ("journal.db", text.as_bytes().to_vec(), "not a journal of Throttle"),
+        ("journal.db", b"short".to_vec(), "not a journal of Throttle"),
+        ("journal.db", Vec::new(), "not a journal of Throttle"),
+        ("journal.db", [empty.as_bytes(), &[0; 4080]].concat(), "not a journal of Throttle"),
+        ("journal.db", fs::read(other.file("journal.db")).expect("there"), "different journals"),
+        ("mark", text.into_bytes(), "`mark` is missing or cannot be read"),
+        ("mark", fs::read(other.file("mark")).expect("there"), "different journals"),
+        ("mark", Vec::new(), "`mark` is missing or cannot be read"),
+    ] {
+        let home = Home::copy(template.path());
+        if name == "journal.db" {
+            // SQLite's checksums do not tell whose log it is.
+            fs::remove_file(home.file("journal.db-wal")).expect("removed");
+        }
+        fs::write(home.file(name), bytes).expect("written");
+        let line = home.refused();
+        assert!(line.contains(says), "{line}");
+    }
+}
+
+#[test]
+fn another_database_is_left_alone() {
+    let home = Home::new();
+    fs::create_dir_all(home.path()).expect("made");
+    let other = rusqlite::Connection::open(home.file("journal.db")).expect("made");
+    other.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (1);").expect("written");
+    drop(other);
+    assert!(home.refused().contains("not a journal of Throttle"));
+}
+
+#[test]
+fn a_later_version() {
+    let (template, _) = template();
+    let home = Home::copy(template.path());
+    // Where SQLite keeps the version of an application, in the log and in the database.
+    let database = rusqlite::Connection::open(home.file("journal.db")).expect("a database");
+    database.execute_batch("PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE);").expect("written");
+    drop(database);
+    let line = home.refused();
+    assert!(line.contains("written by a later release") && line.contains("version 2"), "{line}");
+}

@@ -1,0 +1,119 @@
+//! Directories that earlier releases wrote: every version of the format stays readable.
+//!
+//! `cargo test -p throttle-server --test it write_a_directory -- --ignored` writes one of the version of today; it is
+//! kept when a version is new, and never written again after that.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::home::Home;
+use crate::support::{Server, id};
+
+const FILE: &str =
+    "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 3\nB = { max = 1, level = 1 }\n\"tenant/*\" = 2";
+
+fn golden(version: u32) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/durable/version_{version}"))
+}
+
+/// What is in a directory, as text that a person can check.
+fn told(server: &Server) -> Value {
+    let page = server.get("/v1/semaphores").shape(200);
+    let names: Vec<_> =
+        page["items"].as_array().expect("a list").iter().map(|item| item["name"].clone()).collect();
+    let semaphores: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let path = name.as_str().expect("text").replace('/', "%2F");
+            let mut seen = server.get(&format!("/v1/semaphores/{path}")).shape(200);
+            seen.as_object_mut().expect("a semaphore").remove("longest_wait");
+            for list in ["holders", "queue"] {
+                for one in seen[list].as_array_mut().expect("a list") {
+                    let one = one.as_object_mut().expect("a lock");
+                    one.retain(|name, _| !matches!(name.as_str(), "expires_at" | "estimated_wait"));
+                }
+            }
+            seen
+        })
+        .collect();
+    let instance = server.get("/livez").header("throttle-instance").map(str::to_owned);
+    json!({ "instance": instance, "peers": server.peers(), "semaphores": semaphores })
+}
+
+#[test]
+fn a_directory_of_version_1() {
+    let from = golden(1);
+    let home = Home::new();
+    fs::create_dir_all(home.path()).expect("made");
+    for name in ["journal.db", "journal.db-wal", "mark"] {
+        fs::copy(from.join(name), home.file(name)).expect("copied");
+    }
+    let expected = fs::read_to_string(from.join("told.json")).expect("readable");
+    let expected: Value = serde_json::from_str(&expected).expect("JSON");
+    for _ in 0..2 {
+        let server = home.start(FILE);
+        assert_eq!(told(&server), expected);
+        server.stop();
+    }
+    let server = home.start(FILE);
+    let holder = expected["semaphores"][1]["holders"][0].clone();
+    let next = expected["semaphores"][1]["queue"][0]["peer"].as_str().expect("an id").to_owned();
+    assert_eq!(expected["semaphores"][1]["name"], "B");
+    server.delete(&format!("/v1/peers/{}", holder["peer"].as_str().expect("an id"))).is_empty();
+    let granted = server.v1_locks(&next, &json!({ "B": 1 })).shape(200);
+    let token = |lock: &Value| lock["token"].as_str().expect("a token").parse::<u64>().expect("a number");
+    assert!(token(&granted["locks"][0]) > token(&holder));
+    let key =
+        server.ask_with("POST", "/v1/peers", "idempotency-key: golden\r\n", r#"{"expires_in":"30days"}"#);
+    let known = expected["peers"].as_object().expect("peers");
+    assert!(known.contains_key(&id(&key.shape(201))));
+}
+
+#[test]
+#[ignore = "writes files"]
+fn write_a_directory() {
+    let home = Home::new();
+    let server = home.start(FILE);
+    let ask = |body: &Value| server.post("/v1/locks", &body.to_string());
+    ask(&json!({ "locks": { "A": 2, "B": 1 }, "expires_in": "30days", "labels": { "host": "w1", "ü": "%/" } })).shape(201);
+    for priority in 0..2 {
+        ask(&json!({ "locks": { "B": 1 }, "expires_in": "30days", "priority": priority })).shape(202);
+    }
+    server
+        .ask_with("POST", "/v1/peers", "idempotency-key: golden\r\n", r#"{"expires_in":"30days"}"#)
+        .shape(201);
+    server.put("/v1/semaphores/made", r#"{"max":5,"level":-2,"per":"1h","deadlock":"detect"}"#).shape(201);
+    let restored = json!({ "expires_in": "30days", "peer_id": 7, "acquired": { "tenant/b": 1 } }).to_string();
+    server.post("/restore", &restored).is(200, "Ok");
+    // A snapshot has all this in it, and batches follow it.
+    while server.metric("throttle_journal_snapshot_seconds_count") < 1.0 {
+        let peer = server.v1_peer("30days");
+        server.v1_locks(&peer, &json!({ "A": 1 }));
+        server.delete(&format!("/v1/peers/{peer}")).is_empty();
+    }
+    let one = server.v1_holder(&json!({ "tenant/a": 2 }));
+    server.v1_locks(&one, &json!({ "tenant/a": 1 })).shape(200);
+    server.post(&format!("/v1/peers/{one}/heartbeat"), r#"{"expires_in":"31days"}"#).shape(200);
+    let expired = server.peer("1ms");
+    server.heartbeat(expired, "1h");
+    let operator = server.v1_holder(&json!({ "A": 1 }));
+    server.delete(&format!("/v1/peers/{operator}?reason=golden")).is_empty();
+    server.put("/v1/semaphores/gone", r#"{"max":5}"#).shape(201);
+    server.delete("/v1/semaphores/gone").is_empty();
+    let told = told(&server);
+    server.kill();
+    // Most of the log goes into the database, so that it is small; a last batch is in the log alone.
+    let server = home.start(FILE);
+    server.stop();
+    let server = home.start(FILE);
+    server.heartbeat(7, "32days").is(200, "Ok");
+    server.kill();
+    let to = golden(1);
+    fs::create_dir_all(&to).expect("made");
+    for (name, bytes) in home.bytes() {
+        fs::write(to.join(name), bytes).expect("written");
+    }
+    fs::write(to.join("told.json"), serde_json::to_string_pretty(&told).expect("JSON") + "\n")
+        .expect("written");
+}

@@ -1,0 +1,168 @@
+//! Nothing is told before it is safe: a disk that holds on to a write shows it.
+
+use serde_json::json;
+
+use super::{
+    disk::{Disk, Fault},
+    home::Home,
+};
+use crate::support::{Client, Server, free_port, id, until};
+
+const FILE: &str = "[durability]\npending_bytes = 65536\n[semaphores]\nA = 1\nB = 10000";
+/// The last of what happens before a batch is acknowledged.
+const LAST: Fault<'_> = Fault { call: "sync mark", at: 0, kind: "hold" };
+
+fn start(disk: &Disk, home: &Home) -> Server {
+    Server::launch(disk.under(home.launch(FILE), home, LAST))
+}
+
+/// Asks something that is answered at once, so that whatever was asked before on other connections had its time.
+fn pass(server: &Server) {
+    server.get("/livez");
+}
+
+#[test]
+fn an_answer_leaves_when_all_that_it_tells_is_safe() {
+    let (disk, home) = (Disk::new(), Home::new());
+    let server = start(&disk, &home);
+    let holder = server.v1_holder(&json!({ "A": 1 }));
+    let waiter = server.v1_peer("10m");
+    server.v1_locks(&waiter, &json!({ "A": 1 })).shape(202);
+    let mut blocked = server.blocked(
+        "PUT",
+        &format!("/v1/peers/{waiter}/locks"),
+        &json!({ "locks": { "A": 1 }, "wait": "10m" }),
+    );
+    let old = server.peer("10m");
+
+    disk.hold();
+    let mut release = server.send("DELETE", &format!("/v1/peers/{holder}"), "");
+    disk.until_held();
+    // The waiter has its lock, but nobody may know yet.
+    let look = |path: &str| server.send("GET", path, "");
+    let beat = |path: &str| server.send("POST", path, "");
+    let mut asked: Vec<Client> = vec![
+        look(&format!("/v1/peers/{waiter}")),
+        look("/v1/peers"),
+        look("/v1/semaphores/A"),
+        look(&format!("/peers/{waiter}/is_acquired")),
+        look("/remainder?semaphore=A"),
+        beat(&format!("/v1/peers/{waiter}/heartbeat")),
+        server.send("PUT", &format!("/peers/{waiter}/A"), "1"),
+        server.send("POST", "/v1/heartbeats", &json!({ "expires_in": "1m", "peers": [holder] }).to_string()),
+    ];
+    // What changes nothing that is kept, and tells nothing else, need not wait.
+    server.heartbeat(old, "10m").is(200, "Ok");
+    let body = json!({ "expires_in": "10m", "peers": [old.to_string()] }).to_string();
+    server.post("/v1/heartbeats", &body).shape(200);
+    for path in ["/livez", "/readyz", "/health"] {
+        server.get(path).is(200, "Ok");
+    }
+    pass(&server);
+    assert!(release.is_silent() && blocked.is_silent());
+    for (at, client) in asked.iter_mut().enumerate() {
+        assert!(client.is_silent(), "number {at} was answered");
+    }
+
+    disk.let_go();
+    release.answer().is_empty();
+    assert_eq!(id(&blocked.answer().shape(200)), waiter);
+    for client in &mut asked {
+        assert_eq!(client.answer().status, 200);
+    }
+    server.stop();
+}
+
+#[test]
+fn what_was_not_answered_may_be_forgotten_and_nothing_else() {
+    let (disk, home) = (Disk::new(), Home::new());
+    let server = start(&disk, &home);
+    let kept = server.v1_holder(&json!({ "A": 1 }));
+    disk.hold();
+    let mut lost = server.send("POST", "/v1/peers", r#"{"expires_in":"10m"}"#);
+    disk.until_held();
+    let mut heartbeat =
+        server.send("POST", &format!("/v1/peers/{kept}/heartbeat"), r#"{"expires_in":"20m"}"#);
+    pass(&server);
+    assert!(lost.is_silent() && heartbeat.is_silent(), "a new length of a lease is kept, too");
+    server.kill();
+    disk.let_go();
+    let server = home.start(FILE);
+    assert!(server.peers().contains_key(&kept));
+    assert_eq!(server.remainder("A"), 0);
+}
+
+#[test]
+fn a_journal_that_is_behind_takes_no_more() {
+    let (disk, home) = (Disk::new(), Home::new());
+    let server = start(&disk, &home);
+    let peer = server.peer("10m");
+    disk.hold();
+    let label = "x".repeat(250);
+    let body =
+        json!({ "locks": { "B": 1 }, "expires_in": "10m", "labels": { "a": label, "b": label } }).to_string();
+    let mut first = server.send("POST", "/v1/locks", &body);
+    disk.until_held();
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut client = server.send("POST", "/v1/locks", &body);
+        pass(&server);
+        // Either it waits for the disk, or it is refused at once.
+        until("it is counted or refused", || {
+            !client.is_silent()
+                || server.figure("throttle_grants_total{semaphore=\"B\"}") == Some(count(waiting.len() + 2))
+        });
+        if !client.is_silent() {
+            break client.answer();
+        }
+        waiting.push(client);
+        assert!(waiting.len() < 1000, "there is no bound");
+    };
+    let detail = refused.problem(503, "unavailable");
+    assert!(detail.contains("The journal is behind; nothing was changed."), "{detail}");
+    assert!(waiting.len() > 65536 / 1000, "{} were taken", waiting.len());
+    server.post("/new_peer", r#"{"expires_in":"5m"}"#).says(503, "The journal is behind");
+    // Leases are kept all the while.
+    server.heartbeat(peer, "10m").is(200, "Ok");
+
+    disk.let_go();
+    first.answer().shape(201);
+    for client in &mut waiting {
+        client.answer().shape(201);
+    }
+    server.post("/v1/locks", &body).shape(201);
+    assert_eq!(server.remainder("B"), 10_000 - i64::try_from(waiting.len()).expect("few") - 2);
+    server.kill();
+    assert_eq!(home.start(FILE).peers().len(), waiting.len() + 3);
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).expect("few"))
+}
+
+#[test]
+fn a_server_that_recovers_is_not_ready() {
+    let (disk, home) = (Disk::new(), Home::new());
+    let server = home.start(FILE);
+    let peer = server.v1_holder(&json!({ "A": 1 }));
+    server.kill();
+
+    disk.hold();
+    let port = free_port();
+    let process = disk.under(home.launch_at(port, FILE), &home, LAST).start();
+    disk.until_held();
+    let server = Server { process, port };
+    let detail = server.get("/readyz").problem(503, "unavailable");
+    assert!(detail.contains("it reads its journal"), "{detail}");
+    let refused = server.get(&format!("/v1/peers/{peer}"));
+    refused.problem(503, "unavailable");
+    assert!(refused.header("throttle-instance").is_some());
+    server.post("/new_peer", r#"{"expires_in":"5m"}"#).says(503, "it reads its journal");
+    server.get("/livez").is(200, "Ok");
+    server.get("/health").says(503, "it reads its journal");
+
+    disk.let_go();
+    server.process.stderr.line("Listening on");
+    server.get("/readyz").is(200, "Ok");
+    assert_eq!(id(&server.get(&format!("/v1/peers/{peer}")).shape(200)), peer);
+}

@@ -125,6 +125,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("limits", before.limits != now.limits),
         ("expiry", before.expiry != now.expiry),
         ("queue", before.queue != now.queue),
+        ("telemetry", before.telemetry != now.telemetry),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

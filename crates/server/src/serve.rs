@@ -4,6 +4,7 @@ use std::{env, error::Error, sync::Arc, time::Duration};
 
 use hyper_util::service::TowerToHyperService;
 use throttle_core::{Limits, RestorePolicy, Settings};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
@@ -14,27 +15,33 @@ use crate::{
     metrics::Metrics,
     net, platform,
     reload::{self, Difference, Reloader},
-    telemetry,
+    telemetry::{self, Telemetry},
 };
 
-/// How long messages on their way to Graylog may hold up the end of the process.
+/// How long messages on their way to Graylog may hold up the end of the process; traces at least as long.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
+/// The time for everything at shutdown, if requests leave any of it to the traces.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(700);
 
 /// Serves until Ctrl+C or SIGTERM. The error, if it cannot start, is one clear line.
 pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
     let loaded = config::load(&arguments.configuration)?;
     let mut config = loaded.config;
     arguments.apply(&mut config);
-    let telemetry = telemetry::init(&config.logging, env::var(telemetry::ENVIRONMENT).ok().as_deref())?;
+    let filter = env::var(telemetry::ENVIRONMENT).ok();
+    let telemetry = telemetry::init(&config.logging, &config.telemetry, filter.as_deref())?;
     if !loaded.found {
         info!("There is no file {}; the defaults apply.", arguments.configuration.display());
     }
     remark(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(arguments, &config));
+    let outcome = runtime.block_on(serve(arguments, &config, &telemetry));
     runtime.shutdown_background();
-    telemetry.flush(FLUSH_PATIENCE);
-    outcome
+    let for_traces = outcome.as_ref().map_or(FLUSH_PATIENCE, |asked_at| {
+        SHUTDOWN_TIME.saturating_sub(asked_at.elapsed()).max(FLUSH_PATIENCE)
+    });
+    telemetry.shut_down(FLUSH_PATIENCE, for_traces);
+    outcome.map(drop)
 }
 
 /// What the operator should know of the configuration.
@@ -47,7 +54,8 @@ fn remark(config: &Config) {
     }
 }
 
-async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>> {
+/// Serves until it is asked to stop, and returns when that was.
+async fn serve(arguments: &Serve, config: &Config, telemetry: &Telemetry) -> Result<Instant, Box<dyn Error>> {
     let metrics = Metrics::new()?;
     let limits = &config.limits;
     let settings = Settings {
@@ -69,6 +77,8 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
         events: limits.events,
         event_streams: limits.event_streams,
     };
+    let mut network = net::Settings::from(limits);
+    metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
     let engine = Engine::new(settings, bounds, metrics.recorder())?;
     engine.declare(&Difference { added: reload::declared(config), ..Difference::default() });
     let reloader = Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone()));
@@ -86,7 +96,6 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
     let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
     info!("Listening on http://{}", listener.local_addr()?);
-    let mut network = net::Settings::from(limits);
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.headers.insert(INSTANCE, app.instance.clone());
 
@@ -99,14 +108,17 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
         async move { engine.run_event_feed().await }
     });
     let reloads = tokio::spawn(reload_signal);
+    let mut asked_at = Instant::now();
     let shutdown = async {
         asked_to_stop.await;
+        asked_at = Instant::now();
         info!("Shutting down.");
         engine.drain();
     };
-    net::serve(listener, TowerToHyperService::new(http::service(app)), network, shutdown).await;
+    let service = http::service(app, telemetry.tracer(), telemetry::trace::is_on());
+    net::serve(listener, TowerToHyperService::new(service), network, shutdown).await;
     deadlines.abort();
     feed.abort();
     reloads.abort();
-    Ok(())
+    Ok(asked_at)
 }

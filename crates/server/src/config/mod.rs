@@ -12,4 +12,6 @@ mod tests;
 
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse};
-pub use model::{Config, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr};
+pub use model::{
+    Config, Expiry, Gelf, Limits, LogFormat, Logging, Otlp, Queue, SemaphoreConfig, Stderr, Telemetry,
+};

@@ -8,7 +8,8 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, Expiry, Gelf, Limits, Logging, Queue, SemaphoreConfig, Stderr,
+    Config, ConfigError, Expiry, Gelf, Limits, LogFormat, Logging, Otlp, Queue, SemaphoreConfig, Stderr,
+    Telemetry,
     model::TEN_YEARS,
     table::{Table, integer, integers},
 };
@@ -29,6 +30,8 @@ const LEVELS: &[(&str, LevelFilter)] = &[
     ("OFF", LevelFilter::OFF),
 ];
 
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
 const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
 pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
@@ -41,6 +44,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "limits",
         "expiry",
         "queue",
+        "telemetry",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -52,6 +56,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         limits: top.table("limits")?.map_or(Ok(Limits::default()), |table| limits(&table))?,
         expiry: top.table("expiry")?.map_or(Ok(Expiry::default()), |table| expiry(&table))?,
         queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
+        telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
     })
 }
 
@@ -111,8 +116,12 @@ fn logging<'a>(top: &Table<'a>, table: &Table<'a>) -> Result<Logging, ConfigErro
     table.only(&["stderr", "gelf"])?;
     let stderr = match table.table("stderr")? {
         Some(stderr) => {
-            stderr.only(&["level"])?;
-            Some(Stderr { level: stderr.choice("level", LEVELS)?.unwrap_or(LevelFilter::WARN) })
+            stderr.only(&["level", "format"])?;
+            let default = Stderr::default();
+            Some(Stderr {
+                level: stderr.choice("level", LEVELS)?.unwrap_or(default.level),
+                format: stderr.choice("format", FORMATS)?.unwrap_or(default.format),
+            })
         }
         None => None,
     };
@@ -198,4 +207,22 @@ fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
     table.only(&["ageing_step"])?;
     let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
     Ok(step.map_or_else(Queue::default, |ageing_step| Queue { ageing_step }))
+}
+
+fn telemetry(table: &Table<'_>) -> Result<Telemetry, ConfigError> {
+    table.only(&["otlp"])?;
+    Ok(Telemetry { otlp: table.table("otlp")?.map_or(Ok(Otlp::default()), |table| otlp(&table))? })
+}
+
+fn otlp(table: &Table<'_>) -> Result<Otlp, ConfigError> {
+    table.only(&["endpoint", "sample_ratio", "timeout", "queue_size"])?;
+    let default = Otlp::default();
+    let timeout = table.duration("timeout", 100 * MILLISECOND..=HOUR)?;
+    let queue_size = table.integer("queue_size", 1..=1_000_000)?;
+    Ok(Otlp {
+        endpoint: table.string("endpoint", "the URL of a collector, such as http://127.0.0.1:4318")?,
+        sample_ratio: table.ratio("sample_ratio")?.unwrap_or(default.sample_ratio),
+        timeout: timeout.unwrap_or(default.timeout),
+        queue_size: queue_size.and_then(|n| usize::try_from(n).ok()).unwrap_or(default.queue_size),
+    })
 }

@@ -1,19 +1,27 @@
 //! The engine itself: the core behind its mutex, and what follows from every command.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
 use throttle_core::{Core, EndCause, Event, Settings, Time};
 use tokio::sync::Notify;
+use tracing::level_filters::LevelFilter;
 
 use super::{
     blocked::Blocked,
     clock::Clock,
+    diary::Note,
     ended::{Ended, Ending},
     feed::Feed,
     keys::Keys,
 };
-use crate::metrics::Recorder;
+use crate::{
+    metrics::Recorder,
+    telemetry::trace::{self, TraceIds},
+};
 
 /// Serves commands on one core. Cheap to share behind an [`Arc`].
 pub struct Engine {
@@ -56,6 +64,8 @@ pub(super) struct Shared {
     /// When the driver looks at the core next.
     pub(super) armed_for: Time,
     recorder: Recorder,
+    /// What is to be logged once the engine is let go.
+    notes: Vec<Note>,
 }
 
 impl Engine {
@@ -86,6 +96,7 @@ impl Engine {
             is_draining: false,
             armed_for: Time::default(),
             recorder,
+            notes: Vec::new(),
         };
         Ok(Arc::new(Self {
             shared: Mutex::new(shared),
@@ -100,8 +111,11 @@ impl Engine {
         let mut shared = self.lock();
         let now = shared.clock.now();
         shared.core.advance(now);
+        // What fell due is not the doing of whoever asks for something now.
+        let mut is_unread = shared.core.has_events() && shared.publish(now, None);
         let reply = command(&mut shared, now);
-        let is_unread = shared.publish(now);
+        is_unread |= shared.core.has_events() && shared.publish(now, trace::current());
+        let notes = mem::take(&mut shared.notes);
         let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
         drop(shared);
         if is_due_earlier {
@@ -110,6 +124,7 @@ impl Engine {
         if is_unread {
             self.unread.notify_one();
         }
+        notes.into_iter().for_each(Note::write);
         reply
     }
 
@@ -149,26 +164,32 @@ impl Shared {
         self.random.next_u64()
     }
 
-    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. Tells whether
-    /// readers of events are to be told.
-    fn publish(&mut self, now: Time) -> bool {
-        if !self.core.has_events() {
-            return false;
-        }
+    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. `cause` is the place
+    /// in its trace of the request that made it happen. Tells whether readers of events are to be told.
+    fn publish(&mut self, now: Time, cause: Option<TraceIds>) -> bool {
         let reason = self.reason.take();
+        let level = LevelFilter::current();
+        // A grant over several semaphores is an event for each, and wakes its request with the first.
+        let mut last_woken = None;
         for event in self.core.drain_events() {
             self.recorder.record(&event);
+            let mut trace = cause;
             match event {
                 Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
-                    self.blocked.wake(peer);
+                    trace = match last_woken {
+                        Some((woken, trace)) if woken == peer => trace,
+                        _ => self.blocked.wake(peer, cause),
+                    };
+                    last_woken = Some((peer, trace));
                 }
-                Event::PeerEnded { peer, cause } => {
-                    let reason = reason.clone().filter(|_| cause == EndCause::Operator);
-                    self.ended.remember(peer, Ending { cause, reason, at: now });
-                    self.blocked.wake(peer);
+                Event::PeerEnded { peer, cause: end } => {
+                    let reason = reason.clone().filter(|_| end == EndCause::Operator);
+                    self.ended.remember(peer, Ending { cause: end, reason, at: now });
+                    self.blocked.wake(peer, cause);
                 }
                 _ => {}
             }
+            self.notes.extend(Note::of(&event, level, reason.as_ref(), trace));
             self.feed.push(now, event, reason.as_ref());
         }
         self.feed.announce()

@@ -6,7 +6,10 @@ use throttle_core::{
 };
 
 use super::handle::Engine;
-use crate::reload::Difference;
+use crate::{
+    reload::Difference,
+    telemetry::trace::{Subject, about},
+};
 
 /// How many places in the table of peers are looked at while the engine is locked once.
 const STEP: usize = 256;
@@ -93,6 +96,7 @@ impl Engine {
         spec: Spec,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
     ) -> Result<(bool, R), SetRefusal> {
+        about(Subject::Semaphore(name));
         self.with(|shared, now| {
             let is_new = shared.core.semaphore(name).is_err();
             if is_new {
@@ -111,6 +115,7 @@ impl Engine {
         change: impl FnOnce(Spec) -> Spec,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
     ) -> Result<R, SetRefusal> {
+        about(Subject::Semaphore(name));
         self.with(|shared, now| {
             // A member of a pattern may be changed before anybody uses it.
             let spec = match (shared.core.semaphore(name), shared.core.pattern_of(name)) {
@@ -127,6 +132,7 @@ impl Engine {
 
     /// Removes a semaphore; with `force` also from under those who use it.
     pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+        about(Subject::Semaphore(name));
         self.with(|shared, now| shared.core.remove_semaphore(now, name, force))
     }
 
@@ -136,6 +142,7 @@ impl Engine {
         name: &str,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
     ) -> Result<R, UnknownSemaphore> {
+        about(Subject::Semaphore(name));
         self.view(|core| core.semaphore(name).map(look))
     }
 

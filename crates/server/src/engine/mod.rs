@@ -8,6 +8,7 @@
 mod blocked;
 mod clock;
 mod commands;
+mod diary;
 mod driver;
 mod ended;
 mod events;
@@ -18,6 +19,7 @@ mod kind;
 mod manage;
 mod near;
 mod sessions;
+mod wait;
 
 pub use blocked::TooManyBlocked;
 pub use commands::{AcquireRefusal, Joint};
@@ -26,6 +28,6 @@ pub use events::{Beginning, Missed, News, SubscribeError, Subscription};
 pub use feed::{Happening, Page};
 pub use handle::{Bounds, Engine};
 pub use keys::{Key, KeyReused};
-pub use kind::Kind;
+pub use kind::{Kind, cause_name};
 pub use manage::{PeerPage, SetRefusal};
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

@@ -7,12 +7,17 @@
 
 mod app;
 mod classic;
+mod dialect;
 mod extract;
 mod first;
+mod front;
 mod refusal;
 mod router;
 mod site;
+mod spans;
 mod v1;
 
 pub use app::App;
-pub use router::{INSTANCE, service};
+pub use dialect::Dialect;
+pub use front::{Front, INSTANCE};
+pub use router::service;

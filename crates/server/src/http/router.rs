@@ -5,58 +5,58 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, Method, StatusCode},
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{MethodRouter, get, post, put},
 };
-use tower::util::MapResponse;
+use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{app::App, classic, first, site, v1};
+use super::{app::App, classic, first, front::Front, site, spans::Spans, v1};
 
-/// The header of every answer by which clients see that the server started with empty state.
-pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
-
-/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
-///
-/// The mark is put on from outside the router: a layer would cost two allocations a request.
-pub fn service(
-    app: Arc<App>,
-) -> MapResponse<Router, impl FnOnce(Response) -> Response + Clone + Send + 'static> {
-    let instance = app.instance.clone();
-    MapResponse::new(router(app), move |mut response: Response| {
-        response.headers_mut().insert(INSTANCE, instance);
-        response
-    })
+/// The whole of HTTP as one service. `tracer` makes the spans of requests, if there are any; `is_traced`: whether a
+/// request is worth a look at its trace at all.
+pub fn service(app: Arc<App>, tracer: Option<SdkTracer>, is_traced: bool) -> Front {
+    let (instance, counters) = (app.instance.clone(), app.metrics.requests.clone());
+    let (router, templates) = router(app);
+    let spans = is_traced.then(|| Spans::new(tracer, templates));
+    Front::new(router, instance, counters, spans)
 }
 
-/// All routes.
-fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(site::greeting))
-        .route("/health", get(site::health))
-        .route("/version", get(site::version))
-        .route("/favicon.ico", get(site::favicon))
-        .route("/metrics", get(site::metrics))
-        .route("/new_peer", post(classic::new_peer))
-        .route("/peers", get(classic::list_peers))
-        .route("/peers/", get(classic::list_peers))
-        .route("/peers/{peer}", put(classic::heartbeat).delete(classic::release_peer))
-        .route(
+/// All routes, and their templates.
+fn router(app: Arc<App>) -> (Router, Vec<String>) {
+    let (mut router, mut templates) = v1::routes();
+    for (template, methods) in older_routes() {
+        router = router.route(template, methods);
+        templates.push(template.to_owned());
+    }
+    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app);
+    (router, templates)
+}
+
+fn older_routes() -> [(&'static str, MethodRouter<Arc<App>>); 14] {
+    [
+        ("/", get(site::greeting)),
+        ("/health", get(site::health)),
+        ("/version", get(site::version)),
+        ("/favicon.ico", get(site::favicon)),
+        ("/metrics", get(site::metrics)),
+        ("/new_peer", post(classic::new_peer)),
+        ("/peers", get(classic::list_peers)),
+        ("/peers/", get(classic::list_peers)),
+        ("/peers/{peer}", put(classic::heartbeat).delete(classic::release_peer)),
+        (
             "/peers/{peer}/{semaphore}",
             // A semaphore may be called like a route that other methods have here.
             get(classic::is_acquired)
                 .post(first::block_until_acquired)
                 .put(classic::acquire)
                 .delete(classic::release_lock),
-        )
-        .route("/restore", post(classic::restore))
-        .route("/remainder", get(classic::remainder))
-        .route("/remove_expired", post(classic::remove_expired))
-        .route("/acquire", post(first::acquire))
-        .merge(v1::routes())
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        ),
+        ("/restore", post(classic::restore)),
+        ("/remainder", get(classic::remainder)),
+        ("/remove_expired", post(classic::remove_expired)),
+        ("/acquire", post(first::acquire)),
+    ]
 }
 
 async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {

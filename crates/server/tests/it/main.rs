@@ -26,5 +26,6 @@ mod site;
 mod standstill;
 mod start;
 mod support;
+mod traces;
 mod v1;
 mod waiting;

@@ -1,4 +1,4 @@
-"""Checks what is in `deploy` for Prometheus and Grafana against both: promtool, and a Prometheus that scrapes a server.
+"""Checks what is in `deploy` against promtool and a Prometheus that scrapes a real server.
 
 What is shared with the tests of released clients (`server.py`) has to be on the path.
 """

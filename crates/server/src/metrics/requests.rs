@@ -22,7 +22,9 @@ impl RequestCounters {
             family: IntCounterVec::new(options, &["dialect", "code"])?,
             by_dialect: Dialect::ALL.map(|_| (0..CODES).map(|_| OnceLock::new()).collect()),
         };
-        for (dialect, code) in Dialect::ALL.iter().flat_map(|dialect| FROM_THE_START.map(|code| (dialect, code))) {
+        for (dialect, code) in
+            Dialect::ALL.iter().flat_map(|dialect| FROM_THE_START.map(|code| (dialect, code)))
+        {
             counters.series(*dialect, code);
         }
         Ok(counters)

@@ -5,8 +5,10 @@
 
 use std::{
     env,
+    error::Error,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Relaxed},
@@ -16,6 +18,7 @@ use std::{
 };
 
 use opentelemetry::{Context, Key, KeyValue, trace::TracerProvider as _};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
     Resource,
@@ -87,9 +90,10 @@ pub(super) fn start(config: &config::Otlp) -> Result<Option<Otlp>, String> {
         .redirect(reqwest::redirect::Policy::none());
     http = http.tls_backend_preconfigured(tls(url.starts_with("https:")).map_err(wrong)?);
     let http = http.build().map_err(|error| wrong(error.to_string()))?;
+    let trouble = Trouble::default();
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
-        .with_http_client(http)
+        .with_http_client(Http { client: http, trouble: trouble.clone() })
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
         .with_endpoint(url)
         .with_timeout(timeout)
@@ -99,6 +103,7 @@ pub(super) fn start(config: &config::Otlp) -> Result<Option<Otlp>, String> {
     let stats = Arc::new(OtlpStats::default());
     let exporter = Counting {
         exporter,
+        trouble,
         stats: stats.clone(),
         endpoint: endpoint.clone(),
         is_lost: AtomicBool::new(false),
@@ -207,10 +212,44 @@ impl SpanProcessor for Bounded {
     }
 }
 
+/// Why the network failed last; empty if it did not. The exporter keeps that to itself.
+type Trouble = Arc<Mutex<String>>;
+
+/// Remembers why it failed.
+#[derive(Debug)]
+struct Http {
+    client: reqwest::blocking::Client,
+    trouble: Trouble,
+}
+
+impl HttpClient for Http {
+    fn send_bytes<'client, 'answer>(
+        &'client self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'answer>>
+    where
+        'client: 'answer,
+    {
+        Box::pin(async move {
+            let answer = self.client.send_bytes(request).await;
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                answer.as_ref().err().map_or_else(String::new, |error| reasons(&**error));
+            answer
+        })
+    }
+}
+
+/// An error with all its reasons.
+fn reasons(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Counts what is sent, and says when the collector is out of reach, and when it is back.
 #[derive(Debug)]
 struct Counting {
     exporter: opentelemetry_otlp::SpanExporter,
+    trouble: Trouble,
     stats: Arc<OtlpStats>,
     endpoint: String,
     is_lost: AtomicBool,
@@ -246,8 +285,11 @@ impl Counting {
         let was_lost = self.is_lost.swap(error.is_some(), Relaxed);
         match error {
             Some(error) if !was_lost => {
+                let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let reason = if trouble.is_empty() { error.to_string() } else { trouble };
                 warn!(
-                    "Traces do not reach the collector at {endpoint} for now; requests are served all the same. {error}"
+                    "Traces do not reach the collector at {endpoint} for now; requests are served all the same. \
+                     {reason}."
                 );
             }
             None if was_lost => info!("Traces reach the collector at {endpoint} again."),

@@ -3,6 +3,8 @@
 #[cfg(unix)]
 use std::net::TcpListener;
 
+use opentelemetry_proto::tonic::trace::v1::Span;
+
 use crate::support::{Answer, Collector, Launch, Server, attribute, event};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -190,6 +192,21 @@ fn a_wait_tells_how_else_it_ended() {
 }
 
 #[test]
+fn a_client_that_hangs_up_ends_its_spans() {
+    let collector = Collector::start();
+    let server = traced(&collector.endpoint(), "");
+    server.holder("A", 1, "10m");
+    let waiter = server.peer("10m");
+    drop(server.wait_for(waiter, "A", "block_for=10m"));
+    let wait = collector.span("throttle.wait");
+    assert_eq!(attribute(&wait.attributes, "throttle.outcome"), None);
+    let is_its_request = |span: &Span| span.span_id == wait.parent_span_id;
+    crate::support::until("the request ends", || collector.spans().iter().any(is_its_request));
+    let request = collector.spans().into_iter().find(is_its_request).expect("it");
+    assert_eq!(attribute(&request.attributes, "http.response.status_code"), None);
+}
+
+#[test]
 fn what_the_client_does_not_sample_is_not_exported() {
     let collector = Collector::start();
     let server = traced(&collector.endpoint(), "");
@@ -241,7 +258,8 @@ fn a_collector_that_is_not_there_does_no_harm() {
         if port == silent.0 {
             crate::support::until("the queue is full", || spans("dropped") > 0.0);
         } else {
-            server.process.stderr.line("Traces do not reach the collector at http://127.0.0.1:");
+            let line = server.process.stderr.line("Traces do not reach the collector at http://127.0.0.1:");
+            assert!(line.contains("Connection refused"), "{line}");
             crate::support::until("some were sent in vain", || spans("failed") > 0.0);
         }
         // Which does not wait for the hour.

@@ -47,24 +47,36 @@ impl Note {
             }
             Event::Granted { peer, semaphore, count, token, waited: Some(waited), .. } => {
                 let waited = span(waited);
-                debug!(%peer, %semaphore, count, %token, %waited, trace_id, span_id, "Lock granted after a wait.");
+                debug!(
+                    %peer, %semaphore, count, %token, %waited, trace_id, span_id,
+                    "Lock granted after a wait."
+                );
             }
             Event::Granted { peer, semaphore, count, token, .. } => {
                 trace!(%peer, %semaphore, count, %token, trace_id, span_id, "Lock granted.");
             }
             Event::Withdrawn { peer, semaphore, count, cause } => {
                 let cause = cause_name(cause);
-                debug!(%peer, %semaphore, count, cause, trace_id, span_id, "Request left the queue without a grant.");
+                debug!(
+                    %peer, %semaphore, count, cause, trace_id, span_id,
+                    "Request left the queue without a grant."
+                );
             }
             Event::Released { peer, semaphore, count, token, held, cause, .. } => {
                 let (held, token) = (span(held), token.map(display));
                 match cause {
                     EndCause::Expired => {
-                        info!(%peer, %semaphore, count, token, %held, trace_id, span_id, "Lock expired with the lease of its peer.");
+                        info!(
+                            %peer, %semaphore, count, token, %held, trace_id, span_id,
+                            "Lock expired with the lease of its peer."
+                        );
                     }
                     EndCause::Operator | EndCause::Removed => {
                         let (cause, reason) = (cause_name(cause), reason.as_deref());
-                        info!(%peer, %semaphore, count, token, %held, cause, reason, trace_id, span_id, "Lock taken away.");
+                        info!(
+                            %peer, %semaphore, count, token, %held, cause, reason, trace_id, span_id,
+                            "Lock taken away."
+                        );
                     }
                     EndCause::Released | EndCause::ExceedsMax => {
                         trace!(%peer, %semaphore, count, token, %held, trace_id, span_id, "Lock released.");

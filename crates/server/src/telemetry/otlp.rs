@@ -80,7 +80,9 @@ pub(super) struct Otlp {
 /// Starts what sends traces, if the configuration names a collector. Not to be called from async code.
 pub(super) fn start(config: &config::Otlp) -> Result<Option<Otlp>, String> {
     let Some(endpoint) = &config.endpoint else { return Ok(None) };
-    let wrong = |why: String| format!("Traces cannot be sent to {endpoint:?}: {why}.");
+    // What stands before an `@` may be a secret, which belongs into no message.
+    let shown = endpoint.rsplit_once('@').map_or(endpoint.clone(), |(_, rest)| format!("…@{rest}"));
+    let wrong = |why: String| format!("Traces cannot be sent to {shown:?}: {why}.");
     let url = url(endpoint).map_err(wrong)?;
     let timeout = env::var(TIMEOUT_VARIABLE).ok().and_then(|ms| ms.parse().ok());
     let timeout = timeout.map_or(config.timeout, Duration::from_millis);
@@ -145,6 +147,11 @@ fn url(endpoint: &str) -> Result<String, String> {
     let parsed = reqwest::Url::parse(endpoint).map_err(|error| error.to_string())?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err("it is no URL of HTTP, such as http://127.0.0.1:4318".to_owned());
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(
+            "it names a user; put what the collector wants into OTEL_EXPORTER_OTLP_HEADERS".to_owned()
+        );
     }
     let base = endpoint.trim_end_matches('/');
     Ok(if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") })
@@ -317,6 +324,9 @@ mod tests {
             let error = start(&config).expect_err(wrong);
             assert!(error.starts_with(&format!("Traces cannot be sent to {wrong:?}: ")), "{error}");
         }
+        let endpoint = Some("http://me:secret@127.0.0.1:4318".to_owned());
+        let error = start(&config::Otlp { endpoint, ..config::Otlp::default() }).expect_err("a secret");
+        assert!(error.contains("it names a user") && !error.contains("secret"), "{error}");
     }
 
     #[test]

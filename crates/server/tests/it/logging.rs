@@ -64,6 +64,18 @@ fn graylog_gets_the_messages_and_stderr_none() {
     let process = Launch::new(&["--port", "0"]).file(&gelf).env("THROTTLE_LOG", "info").start();
     let server = Server { port: listening(&socket), process };
     server.get("/health").is(200, "Ok");
+    let peer = server.holder("A", 1, "10m");
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let headers = format!("traceparent: 00-{trace}-b7ad6b7169203331-01\r\n");
+    server.ask_with("DELETE", &format!("/v1/peers/{peer}?reason=stuck"), &headers, "").is_empty();
+    let message = gelf_message(&socket);
+    assert_eq!(message["short_message"], "Lock taken away.");
+    for (key, value) in
+        [("_peer", &*peer.to_string()), ("_semaphore", "A"), ("_reason", "stuck"), ("_trace_id", trace)]
+    {
+        assert_eq!(message[key], value, "{key} in {message}");
+    }
+    assert_eq!(gelf_message(&socket)["short_message"], "Peer released by an operator.");
     assert_eq!(server.stop(), Vec::<String>::new());
     assert_eq!(gelf_message(&socket)["short_message"], "Shutting down.");
 

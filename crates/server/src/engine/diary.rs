@@ -14,6 +14,12 @@ use tracing::{
 use super::kind::cause_name;
 use crate::telemetry::trace::TraceIds;
 
+/// Logs what happened.
+#[cold]
+pub(super) fn write(notes: Vec<Note>) {
+    notes.into_iter().for_each(Note::write);
+}
+
 /// Something to be logged.
 pub(super) struct Note {
     event: Event,
@@ -36,8 +42,7 @@ impl Note {
         Some(Self { event: event.clone(), reason: reason.cloned(), trace })
     }
 
-    /// Logs it.
-    pub(super) fn write(self) {
+    fn write(self) {
         let Self { event, reason, trace } = self;
         let trace_id = trace.map(|ids| display(ids.trace));
         let span_id = trace.map(|ids| display(ids.span));

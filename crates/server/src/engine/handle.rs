@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 use super::{
     blocked::Blocked,
     clock::Clock,
-    diary::Note,
+    diary::{self, Note},
     ended::{Ended, Ending},
     feed::Feed,
     keys::Keys,
@@ -124,7 +124,9 @@ impl Engine {
         if is_unread {
             self.unread.notify_one();
         }
-        notes.into_iter().for_each(Note::write);
+        if !notes.is_empty() {
+            diary::write(notes);
+        }
         reply
     }
 
@@ -166,6 +168,7 @@ impl Shared {
 
     /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. `cause` is the place
     /// in its trace of the request that made it happen. Tells whether readers of events are to be told.
+    #[inline(never)]
     fn publish(&mut self, now: Time, cause: Option<TraceIds>) -> bool {
         let reason = self.reason.take();
         let level = LevelFilter::current();
@@ -189,7 +192,9 @@ impl Shared {
                 }
                 _ => {}
             }
-            self.notes.extend(Note::of(&event, level, reason.as_ref(), trace));
+            if level >= LevelFilter::INFO {
+                self.notes.extend(Note::of(&event, level, reason.as_ref(), trace));
+            }
             self.feed.push(now, event, reason.as_ref());
         }
         self.feed.announce()

@@ -144,7 +144,15 @@ pub enum Subject<'a> {
 }
 
 /// Notes what the request is about that this task works on.
+#[inline]
 pub fn about(subject: Subject<'_>) {
+    if is_on() {
+        tell(subject);
+    }
+}
+
+#[cold]
+fn tell(subject: Subject<'_>) {
     with(|request| {
         request.record(|span| match subject {
             Subject::Peer(peer) => span.set_attribute(peer_attribute(peer)),

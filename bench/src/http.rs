@@ -134,6 +134,12 @@ pub(crate) fn v1_heartbeats(out: &mut Vec<u8>, peers: impl Iterator<Item = u64>)
     );
 }
 
+/// `POST /v1/locks` with a count of one, for an hour.
+pub(crate) fn v1_session(out: &mut Vec<u8>, semaphore: &str) {
+    let json = format!(r#"{{"locks":{{"{semaphore}":1}},"expires_in":"1h"}}"#);
+    body(out, "POST", format_args!("/v1/locks"), &json);
+}
+
 /// `PUT /v1/peers/{id}/locks` with a count of one.
 pub(crate) fn v1_acquire(out: &mut Vec<u8>, peer: u64, semaphore: &str) {
     body(out, "PUT", format_args!("/v1/peers/{peer}/locks"), &format!(r#"{{"locks":{{"{semaphore}":1}}}}"#));

@@ -10,6 +10,7 @@
 )]
 
 mod bare;
+mod durable;
 mod engine;
 mod handover;
 mod http;
@@ -78,7 +79,7 @@ struct Arguments {
     /// Rounds; figures are medians over them
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover` and `memory`
+    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Numbers of idle peers
@@ -216,8 +217,14 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         Some(path) => path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?,
         None => process::build_throttle()?,
     };
-    let server =
-        |name, kind, binary| Server { name, kind, binary, arguments: Vec::new(), workers: arguments.workers };
+    let server = |name, kind, binary| Server {
+        name,
+        kind,
+        binary,
+        arguments: Vec::new(),
+        settings: "",
+        workers: arguments.workers,
+    };
     let mut servers = vec![
         server("bare hyper", Kind::Bare, std::env::current_exe()?),
         server(THROTTLE, Kind::Throttle, binary),
@@ -226,6 +233,7 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
         servers.push(server("other", Kind::Other, path));
     }
+    let own = servers.iter().find(|server| server.kind == Kind::Throttle).cloned();
     let waiting: usize = options.waiters.iter().map(|waiters| waiters + 1).sum();
     let wanted = waiting as u64 + 1024;
     let allowed = process::raise_open_files(wanted);
@@ -240,6 +248,14 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
             let (lines, memory) = handover::measure(options, server)?;
             report.handover.extend(lines);
             report.blocked_requests.extend(memory);
+        }
+    }
+    if let Some(server) = &own {
+        if options.wants("durable") {
+            report.durable = durable::measure(options, server)?;
+        }
+        if options.wants("recovery") {
+            report.recovery = Some(durable::recover(options, server, arguments.quick)?);
         }
     }
     Ok(())

@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) binary: PathBuf,
     /// Arguments beside the address, the port and the configuration, for a mode of its own.
     pub(crate) arguments: Vec<String>,
+    /// What its configuration file says besides the semaphores.
+    pub(crate) settings: &'static str,
     /// Worker threads, if it is not to choose itself.
     pub(crate) workers: Option<usize>,
 }
@@ -118,7 +120,7 @@ impl Running {
         let directory = std::env::temp_dir().join(format!("throttle-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let configuration = directory.join("throttle.toml");
-        fs::write(&configuration, CONFIGURATION)?;
+        fs::write(&configuration, format!("{CONFIGURATION}{}", server.settings))?;
         let log = directory.join("log");
 
         // The port is free now; that nobody else takes it before the server does is likely enough here.
@@ -151,18 +153,20 @@ impl Running {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = now() + Duration::from_secs(10);
+        let deadline = now() + Duration::from_mins(1);
+        let mut request = Vec::new();
+        http::get(&mut request, "/health");
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("it ended with {status}").into());
             }
-            if TcpStream::connect(self.address).is_ok() {
-                let mut request = Vec::new();
-                http::get(&mut request, "/health");
-                return load::exchange(self.address, &request).map(drop);
+            // A server that reads its journal listens, but says that it is not ready.
+            let is_ready = || load::exchange(self.address, &request).is_ok();
+            if TcpStream::connect(self.address).is_ok() && is_ready() {
+                return Ok(());
             }
             if now() > deadline {
-                return Err("it does not listen after 10 s".into());
+                return Err("it is not ready after a minute".into());
             }
             thread::sleep(Duration::from_millis(5));
         }

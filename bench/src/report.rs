@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::rows::ROWS;
 use crate::stats::Spread;
-use crate::{Options, Result, engine, handover, throughput};
+use crate::{Options, Result, durable, engine, handover, throughput};
 
 /// A row with a smaller ratio to the other server is slower beyond noise.
 const NO_SLOWER: f64 = 0.9;
@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) handover: Vec<handover::Line>,
     pub(crate) blocked_requests: Vec<handover::Memory>,
     pub(crate) engine: Vec<engine::Line>,
+    pub(crate) durable: Vec<durable::Line>,
+    pub(crate) recovery: Option<durable::Recovery>,
     pub(crate) promises: Vec<Promise>,
 }
 
@@ -111,6 +113,9 @@ impl Report {
             let what = format!("hand-over: rate with {} waiters to that with fewest", count(line.waiters));
             add(what, line.rate_vs_first, None, 0.5);
         }
+        if let Some(line) = self.durable.iter().find(|line| line.row == "cycle") {
+            add("cycle: durable rate to that in memory".into(), Some(line.ratio), None, 0.5);
+        }
         self.promises = promises;
     }
 
@@ -133,6 +138,7 @@ impl Report {
         self.comparison(&mut text);
         self.handover_table(&mut text);
         self.memory_tables(&mut text);
+        self.durable_tables(&mut text);
         self.engine_table(&mut text);
         if !self.promises.is_empty() {
             let mut table = Table::new(&["Promise", "found", "at least", "", "by server us"]);
@@ -299,6 +305,35 @@ impl Report {
                 ]);
             }
             table.print(text);
+        }
+    }
+
+    fn durable_tables(&self, text: &mut String) {
+        if !self.durable.is_empty() {
+            let header = &["Durable", "memory/s", "durable/s", "ratio", "memory p99 us", "durable p99 us"];
+            let mut table = Table::new(header);
+            for durable::Line { row, rates, ratio: found, p99_us } in &self.durable {
+                let [memory, disk] = rates.map(|rate| count(rate.median as usize));
+                let [memory_p99, disk_p99] = p99_us.map(|time| count(time.median as usize));
+                table.row([(*row).to_owned(), memory, disk, ratio(Some(*found)), memory_p99, disk_p99]);
+            }
+            table.print(text);
+        }
+        if let Some(durable::Recovery { leases, bytes, seconds, snapshot_seconds }) = &self.recovery {
+            let mut table = Table::new(&["Recovery", "leases", "seconds", "MiB on disk", "bytes per lease"]);
+            for (name, (bytes, seconds)) in
+                ["journal as it grew", "after a snapshot"].into_iter().zip(bytes.iter().zip(seconds))
+            {
+                table.row([
+                    name.to_owned(),
+                    count(*leases),
+                    format!("{seconds:.2}"),
+                    mebibytes(*bytes),
+                    each(0, *bytes, *leases),
+                ]);
+            }
+            table.print(text);
+            text.extend(["The snapshot took ", &format!("{snapshot_seconds:.2} s.\n")]);
         }
     }
 

@@ -62,15 +62,38 @@ class Server:
         self._binary = binary
         self._configuration = directory / "throttle.toml"
         self._configuration.write_text(configuration)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        # What clients are told, which may be a gateway's.
+        self.port = self._own_port = free_port()
+        self.url = self._own_url = f"http://127.0.0.1:{self.port}"
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.start()
         self.client = Client(self.url)
         self.tells_instance = "throttle-instance" in _http.get(f"{self.url}/version").headers
+        self.has_v1 = self.see("/v1/semaphores") is not None
+
+    def go_by(self, gateway: Gateway) -> None:
+        """Let clients come by this gateway, the server's own included."""
+        self.port, self.url = gateway.port, gateway.url
+        self.client = Client(self.url)
+        self.has_v1 = not gateway.old
+
+    def see(self, path: str) -> Any:
+        """What a route of `/v1` shows, by no gateway; `None` if there is no such route, or nothing to see."""
+        answer = _http.get(f"{self._own_url}{path}")
+        return answer.json() if answer.status_code == 200 else None
+
+    def labels(self, peer: int) -> dict[str, str]:
+        """The labels of a peer."""
+        found: dict[str, str] = self.see(f"/v1/peers/{peer}")["labels"]
+        return found
+
+    def kick(self, peer: int, reason: str) -> None:
+        """Release a peer as an operator does."""
+        answer = _http.delete(f"{self._own_url}/v1/peers/{peer}", params={"reason": reason})
+        assert answer.status_code == 204
 
     def start(self) -> None:
-        command = [self._binary, "--port", str(self.port), "-c", str(self._configuration)]
+        command = [self._binary, "--port", str(self._own_port), "-c", str(self._configuration)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(self._answers)
 
@@ -84,7 +107,7 @@ class Server:
         assert self._process is not None
         assert self._process.poll() is None, "the server ended right after its start"
         try:
-            return _http.get(f"{self.url}/health", timeout=1).status_code == 200
+            return _http.get(f"{self._own_url}/health", timeout=1).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -93,21 +116,41 @@ class Server:
 
     def pending(self, semaphore: str) -> int:
         """How much of a semaphore is asked for and not granted yet."""
-        metrics = _http.get(f"{self.url}/metrics").text
+        metrics = _http.get(f"{self._own_url}/metrics").text
         found = re.search(rf'^throttle_pending{{semaphore="{semaphore}"}} (\d+)', metrics, re.MULTILINE)
         return int(found.group(1)) if found else 0
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("either_dialect") and "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", ["v1", "old"], indirect=True)
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose configuration has A and B with one place, C with three, D with five; B is above A."""
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server whose configuration has A and B with one place, C with three, D with five; B is above A.
+
+    Tests of `either_dialect` get it once with all it has, and once without `/v1`, as those before 0.6 are.
+    """
     process = Server(tmp_path)
     try:
-        yield process
+        if getattr(request, "param", "v1") == "old":
+            with contextlib.closing(Gateway(process.port, old=True)) as gateway:
+                process.go_by(gateway)
+                yield process
+        else:
+            yield process
     finally:
         process.client.close()
         process.stop()
         clear_peers()
+
+
+@pytest.fixture
+def v1(server: Server) -> None:
+    """Only for servers with `/v1` (0.6 on)."""
+    if server.see("/v1/semaphores") is None:
+        pytest.skip("this server has no /v1")
 
 
 @pytest.fixture
@@ -254,12 +297,24 @@ def scripted() -> Iterator[Scripted]:
 
 
 class Gateway:
-    """An HTTP proxy in front of a server: it can speak TLS, and hold back headers of the answers."""
+    """An HTTP proxy in front of a server: it can speak TLS, and hold back headers of the answers.
+
+    With `old` it knows no `/v1`. `lose` is how many answers to requests that create a peer get lost.
+    """
 
     def __init__(
-        self, port: int, tls: Optional[ssl.SSLContext] = None, without: Optional[str] = None
+        self,
+        port: int,
+        tls: Optional[ssl.SSLContext] = None,
+        without: Optional[str] = None,
+        *,
+        old: bool = False,
+        lose: int = 0,
     ) -> None:
         self.requests: list[tuple[str, str, Any]] = []
+        self.bodies: list[tuple[str, str, bytes]] = []
+        self.old = old
+        self.lose = lose
         gateway = self
         hidden = {"transfer-encoding", "connection", "content-length", (without or "").lower()}
 
@@ -269,11 +324,23 @@ class Gateway:
             def _any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 gateway.requests.append((self.command, self.path, self.headers))
+                gateway.bodies.append((self.command, self.path, body))
+                if gateway.old and self.path.startswith("/v1/"):
+                    self.send_response(404)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 url = f"http://127.0.0.1:{port}{self.path}"
-                kind = {"content-type": self.headers.get("content-type") or "text/plain"}
+                kept = {"content-type": self.headers.get("content-type") or "text/plain"}
+                if "idempotency-key" in self.headers:
+                    kept["idempotency-key"] = self.headers["idempotency-key"]
                 try:
-                    answer = _http.request(self.command, url, content=body, headers=kind, timeout=None)
+                    answer = _http.request(self.command, url, content=body, headers=kept, timeout=None)
                 except httpx.HTTPError:
+                    self.close_connection = True
+                    return
+                if gateway.lose and self.path in ("/v1/peers", "/new_peer"):
+                    gateway.lose -= 1
                     self.close_connection = True
                     return
                 self.send_response(answer.status_code)
@@ -296,7 +363,8 @@ class Gateway:
                 pass  # A client that does not trust the certificate hangs up.
 
         self._server = Listener(("127.0.0.1", 0), Handler)
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+        self.port: int = self._server.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         if tls is not None:
             # The handshake is left to the thread of the connection, so that none keeps the others waiting.
             self._server.socket = tls.wrap_socket(

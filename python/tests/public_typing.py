@@ -6,16 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Optional
 
 from throttle_client import (
+    AlreadyPending,
     AsyncClient,
     CertificateRejected,
     Client,
     ConfigurationError,
     CountExceedsMax,
+    Deadlock,
     Duration,
     Handle,
     HierarchyViolation,
     LockLost,
     LossEvent,
+    NotAcquired,
     NotAuthorized,
     Peer,
     PeerWithHeartbeat,
@@ -27,6 +30,7 @@ from throttle_client import (
     UnknownPeer,
     UnknownSemaphore,
     clear_peers,
+    default_labels,
     get_local_peer,
     lock,
     set_local_peer,
@@ -42,6 +46,10 @@ def shapes(client: Client, async_client: AsyncClient, peer: Peer) -> None:
     lock(URL, "A", 2, MINUTE)
     lock(URL, "A", count=2, timeout=5, ttl=30, on_lost="cancel", notify=print)
     lock(URL, {"A": 1, "B": 2}, timeout=MINUTE, token="t", token_file="f", cacert="c")
+    lock(URL, "A", priority=5, labels={**default_labels(), "job": "nightly"})
+    lock(client, "A", priority=5, labels={})
+    lock(async_client, "A", priority=-5, labels={"job": "nightly"})
+    lock(peer=peer, semaphore="A", priority=5)
     lock(None, "A")
     lock(semaphore="A", ttl=0.5)
     lock(server_url=URL, semaphore="A", timeout=MINUTE)
@@ -52,6 +60,8 @@ def shapes(client: Client, async_client: AsyncClient, peer: Peer) -> None:
     lock(peer, "A", heartbeat_interval=MINUTE)
     lock(peer=peer, semaphore="A")
     lock(5, "A")  # type: ignore[call-overload]
+    lock(URL, "A", priority="high")  # type: ignore[call-overload]
+    lock(peer=peer, semaphore="A", labels={})  # type: ignore[call-overload]
     lock(URL, "A", ttl="5m")  # type: ignore[call-overload]
     lock(URL, "A", heartbeat_interval=MINUTE)  # type: ignore[call-overload]
 
@@ -78,7 +88,8 @@ async def async_handles() -> None:
         loss: LockLost = await handle.lost
         reason: str = loss.reason
         names: tuple[str, ...] = loss.semaphores
-        print(reason, names)
+        detail: Optional[str] = loss.detail
+        print(reason, names, detail)
 
 
 @lock(URL, "A")
@@ -116,6 +127,9 @@ def clients() -> None:
         peers: list[dict[str, Any]] = client.list_of_peers()
         version: str = client.version()
         url: str = client.base_url
+        live: bool = client.is_token_live("A", 1)
+        labels: Optional[dict[str, str]] = Client(URL, labels={"job": "nightly"}).labels
+        print(live, labels)
         print(granted, still_pending, left, all_acquired, removed, peers, version, url)
 
 
@@ -132,11 +146,16 @@ async def async_clients() -> None:
         removed: int = await client.remove_expired()
         peers: list[dict[str, Any]] = await client.list_of_peers()
         version: str = await client.version()
+        live: bool = await client.is_token_live("A", 1)
+        labels: Optional[dict[str, str]] = AsyncClient(URL, labels={"job": "nightly"}).labels
+        print(live, labels)
         print(granted, left, all_acquired, removed, peers, version)
 
 
 def peers(client: Client) -> None:
     peer = Peer(client, id=1, acquired={"A": 1}, expiration_time=MINUTE)
+    PeerWithHeartbeat(client, labels={"job": "nightly"})
+    Peer(client, labels={})
     renewed: PeerWithHeartbeat = PeerWithHeartbeat.from_server_url(URL)
     PeerWithHeartbeat(client=client, id=1, acquired={}, expiration_time=MINUTE, heartbeat_interval=MINUTE)
     granted: bool = peer.acquire("A", count=1, block_for=MINUTE)
@@ -172,8 +191,10 @@ def errors() -> None:
         UnknownSemaphore,
     ]
     as_builtin: list[type[Exception]] = [*tree]
+    refusals: list[type[RequestRefused]] = [AlreadyPending, Deadlock, NotAcquired]
+    code: Optional[str] = RequestRefused("", status=409, code="deadlock").code
     value_error: type[ValueError] = RequestRefused
     timeout: type[TimeoutError] = Timeout
     connection: type[ConnectionError] = ServerUnreachable
     callback: Callable[[LockLost], object] = print
-    print(as_builtin, value_error, timeout, connection, callback)
+    print(as_builtin, refusals, code, value_error, timeout, connection, callback)

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import pytest
 from conftest import Server
 
-from throttle_client import LockLost, Timeout, get_local_peer, lock
+from throttle_client import LockLost, Peer, Timeout, get_local_peer, lock
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -58,8 +58,17 @@ def test_a_child_neither_holds_nor_releases_what_its_parent_holds(server: Server
         except Timeout:
             taken = False
         with lock(server.url, "C", ttl=0.6) as own:
+            pid = server.labels(own.id).get("pid") if server.has_v1 else str(os.getpid())
             lost = own.lost.wait(1.2)
-            return {"reason": reason, "held": held, "taken": taken, "own": own.id, "lost": lost}
+        labelled = pid == str(os.getpid())
+        return {
+            "reason": reason,
+            "held": held,
+            "taken": taken,
+            "own": own.id,
+            "labelled": labelled,
+            "lost": lost,
+        }
 
     try:
         found = in_child(child)
@@ -67,6 +76,7 @@ def test_a_child_neither_holds_nor_releases_what_its_parent_holds(server: Server
         assert not found["held"]
         assert not found["taken"]
         assert found["own"] != handle.id
+        assert found["labelled"]
         assert not found["lost"], "the renewal did not start again in the child"
         assert handle.is_held
         assert server.client.remainder("A") == 0
@@ -79,17 +89,26 @@ def test_a_child_neither_holds_nor_releases_what_its_parent_holds(server: Server
 def test_a_child_gets_peers_and_connections_of_its_own(server: Server) -> None:
     peer = get_local_peer(server.url)
     mine = peer.id
+    labelled = Peer(server.client, labels={"job": "nightly"})
 
     def child() -> dict[str, Any]:
         local = get_local_peer(server.url).id
         same_object = peer.id
-        found = {"local": local, "same_object": same_object, "remainder": server.client.remainder("A")}
+        found: dict[str, Any] = {
+            "local": local,
+            "same_object": same_object,
+            "remainder": server.client.remainder("A"),
+        }
+        if server.has_v1:
+            found["labels"] = server.labels(labelled.id)
+            server.client.release(labelled.id)
         server.client.release(local)
         server.client.release(same_object)
         return found
 
     found = in_child(child)
     assert found["remainder"] == 1
+    assert found.get("labels", {"job": "nightly"}) == {"job": "nightly"}
     assert len({mine, found["local"], found["same_object"]}) == 3
     assert peer.id == mine
     assert server.client.is_acquired(mine)

@@ -11,6 +11,8 @@ from conftest import Network, Server, eventually, finish, first_line, program
 
 from throttle_client import Client, lock
 
+pytestmark = pytest.mark.either_dialect
+
 
 def test_interrupt_while_holding(server: Server) -> None:
     holder = program("holder.py", server.url, "A", 60)

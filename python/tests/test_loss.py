@@ -11,7 +11,9 @@ import time
 import pytest
 from conftest import Gateway, Network, Server, eventually
 
-from throttle_client import Client, LockLost, ServerError, Timeout, lock
+from throttle_client import Client, LockLost, ServerError, Timeout, UnknownPeer, lock
+
+pytestmark = pytest.mark.either_dialect
 
 # Servers up to 0.5 cannot tell a restart from a release, and find expired peers late.
 only_new = pytest.mark.usefixtures("tells_instance")
@@ -292,6 +294,8 @@ def test_a_timeout_is_kept_while_the_network_is_cut(server: Server, network: Net
 
 
 def test_losses_can_be_pickled() -> None:
-    loss = pickle.loads(pickle.dumps(LockLost("gone", reason="released", semaphores=["A"])))
-    assert (str(loss), loss.reason, loss.semaphores) == ("gone", "released", ("A",))
+    loss = LockLost("gone", reason="released", semaphores=["A"], detail="stuck")
+    loss = pickle.loads(pickle.dumps(loss))
+    assert (str(loss), loss.reason, loss.semaphores, loss.detail) == ("gone", "released", ("A",), "stuck")
+    assert pickle.loads(pickle.dumps(UnknownPeer(detail="stuck"))).detail == "stuck"
     assert pickle.loads(pickle.dumps(ServerError("oops", status=502))).status == 502

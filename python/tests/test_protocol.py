@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import pickle
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from throttle_client import (
+    AlreadyPending,
     Client,
     ConfigurationError,
     CountExceedsMax,
+    Deadlock,
     HierarchyViolation,
+    NotAcquired,
     NotAuthorized,
     RequestRefused,
     ServerError,
@@ -22,8 +28,12 @@ from throttle_client import (
     UnknownPeer,
     UnknownSemaphore,
     _protocol,
+    default_labels,
 )
+from throttle_client._dialect import Dialect
 from throttle_client._durations import format_duration, seconds
+from throttle_client._errors import NoSuchRoute
+from throttle_client._labels import new_peer
 from throttle_client._protocol import Answer, check, parse_acquired, parse_bool, parse_int
 from throttle_client._retry import Retry
 from throttle_client._settings import Settings, normalize_url
@@ -35,8 +45,14 @@ def answer(status: int, text: str = "", **headers: str) -> Answer:
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, text)
 
 
+def problem(status: int, code: str, detail: str) -> Answer:
+    kind = {"content-type": "application/problem+json", "throttle-instance": "x1"}
+    return Answer(status, kind, json.dumps({"code": code, "detail": detail}))
+
+
 def test_acquire_names_the_semaphore_in_one_segment_of_the_path() -> None:
-    request = _protocol.acquire(7, "/&", 2, expires_in=1.5, block_for=0.25)
+    request = _protocol.acquire_one(7, "/&", 2, expires_in=1.5, block_for=0.25)
+    assert _protocol.acquire(7, {"/&": 2}, expires_in=1.5, block_for=0.25).classic == request
     assert request.method == "PUT"
     assert request.path == "/peers/7/%2F%26"
     assert request.query == (("expires_in", "1500ms"), ("block_for", "250ms"))
@@ -58,9 +74,13 @@ def test_restore_carries_tokens_as_strings() -> None:
     }
 
 
-def test_only_creating_a_peer_is_not_repeatable() -> None:
-    assert not _protocol.new_peer(1.0).repeatable
-    assert _protocol.acquire(1, "A", 1).repeatable
+def test_only_creating_a_peer_without_a_key_is_not_repeatable() -> None:
+    request = _protocol.new_peer(1.0, "key")
+    assert request.repeatable
+    assert request.classic is not None
+    assert request.classic.key is None
+    assert not request.classic.repeatable
+    assert _protocol.acquire(1, {"A": 1}).repeatable
     assert _protocol.restore(1, {}, 1.0).repeatable
     assert _protocol.release_peer(1).repeatable
 
@@ -81,6 +101,144 @@ def test_only_creating_a_peer_is_not_repeatable() -> None:
 def test_every_refusal_has_its_exception(status: int, text: str, error: type[ThrottleError]) -> None:
     with pytest.raises(error):
         check(answer(status, text), REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (400, "invalid_request", RequestRefused),
+        (404, "unknown_semaphore", UnknownSemaphore),
+        (409, "count_exceeds_max", CountExceedsMax),
+        (409, "hierarchy_violation", HierarchyViolation),
+        (409, "already_pending", AlreadyPending),
+        (409, "deadlock", Deadlock),
+        (409, "not_acquired", NotAcquired),
+        (409, "one_that_comes_later", RequestRefused),
+        (413, "too_large", ServerError),
+        (429, "limit_reached", ServerError),
+        (404, "not_found", NoSuchRoute),
+        (405, "method_not_allowed", NoSuchRoute),
+    ],
+)
+def test_every_code_has_its_exception(status: int, code: str, error: type[ThrottleError]) -> None:
+    with pytest.raises(error, match=r"no such route|because") as caught:
+        check(problem(status, code, "because"), REQUEST)
+    assert type(caught.value) is error
+    if isinstance(caught.value, RequestRefused):
+        assert (caught.value.status, caught.value.code) == (status, code)
+
+
+def test_a_peer_that_is_gone_tells_why() -> None:
+    with pytest.raises(UnknownPeer, match="stuck") as caught:
+        check(problem(410, "peer_gone", "stuck since noon"), REQUEST)
+    assert (caught.value.detail, caught.value.instance) == ("stuck since noon", "x1")
+
+
+def test_a_body_that_is_not_declared_as_a_problem_is_none() -> None:
+    with pytest.raises(RequestRefused) as caught:
+        check(answer(409, '{"code": "deadlock"}'), REQUEST)
+    assert caught.value.code is None
+
+
+def test_peers_of_v1_are_read() -> None:
+    peer = answer(
+        200, '{"id": "18446744073709551615", "locks": [{"semaphore": "A", "token": "7"}], "pending": null}'
+    )
+    assert _protocol.parse_peer_id(peer) == 2**64 - 1
+    assert _protocol.parse_peer_id(answer(200, "42")) == 42
+    assert _protocol.parse_tokens(peer, ["A"]) == {"A": 7}
+    assert _protocol.parse_tokens(answer(200, "42", throttle_fencing_token="9"), ["A"]) == {"A": 9}
+    assert _protocol.parse_locks(answer(200, '{"locks": [{"semaphore": "A", "token": null}]}')) == {"A": None}
+    assert _protocol.parse_wait(peer) == ""
+    for wrong in ('{"id": 5}', "{}", '{"id": "x"}', "[]"):
+        with pytest.raises(ServerError, match="is this a Throttle server"):
+            _protocol.parse_peer_id(answer(200, wrong))
+    with pytest.raises(ServerError, match="locks were expected"):
+        _protocol.parse_locks(answer(200, '{"locks": [5]}'))
+    with pytest.raises(ServerError, match="is this a Throttle server"):
+        _protocol.parse_live(answer(410, "gone fishing"))
+
+
+def test_several_locks_cannot_be_said_in_the_older_dialect() -> None:
+    assert _protocol.acquire(7, {"A": 1, "B": 2}).classic is None
+    request = _protocol.acquire(7, {"A": 1, "B": 2}, 1.5, 0.25, 3)
+    assert request.path == "/v1/peers/7/locks"
+    assert request.json == {
+        "locks": {"A": 1, "B": 2},
+        "expires_in": "1500ms",
+        "wait": "250ms",
+        "priority": 3,
+    }
+    assert request.block_for == 0.25
+
+
+def test_a_dialect_is_remembered_as_long_as_the_state_of_the_server() -> None:
+    dialect = Dialect("x")
+    refused, known = answer(404), answer(400, "Unknown peer", throttle_instance="x1")
+
+    def is_old() -> bool:
+        return dialect.lacks_v1
+
+    def ask(*answers: Answer) -> list[str]:
+        retry, sent = Retry(REQUEST, 100.0, dialect), []
+        for each in answers:
+            sent.append(retry.request.path)
+            retry.after_answer(each, now=0.0)
+        return sent
+
+    v1, classic = "/v1/peers/1/heartbeat", "/peers/1"
+    assert ask(refused, answer(404)) == [v1, classic]
+    assert not is_old(), "neither route: this may be anybody"
+    assert ask(refused, answer(502)) == [v1, classic]
+    assert not is_old(), "a gateway without a server behind it"
+    assert ask(refused, known) == [v1, classic]
+    assert is_old()
+    assert ask(known) == [classic]
+    assert is_old()
+    assert ask(answer(200, "Ok", throttle_instance="x2")) == [classic]
+    assert not is_old(), "another server"
+    assert ask(answer(404, throttle_instance="x1"), answer(200, throttle_instance="x2")) == [v1, classic]
+    assert not is_old(), "it was replaced between the two"
+    assert ask(problem(410, "peer_gone", "")) == [v1]
+    assert not is_old()
+    # Servers up to 0.5 do not tell their state; one that does is another.
+    assert ask(refused, answer(200)) == [v1, classic]
+    assert ask(answer(200)) == [classic]
+    assert ask(answer(200, throttle_instance="x1")) == [classic]
+    assert ask(answer(200)) == [v1]
+
+
+def test_what_v1_does_not_find_is_no_missing_route() -> None:
+    assert not _protocol.lacks_route(problem(404, "unknown_semaphore", ""))
+    assert _protocol.lacks_route(answer(405, "Method Not Allowed"))
+
+
+def test_labels_that_nobody_asked_for_are_left_out_if_they_are_refused() -> None:
+    request = new_peer(1.0, None)
+    assert request.bare is not None
+    assert request.bare.json == {"expires_in": "1000ms"}
+    assert request.bare.key == request.key
+    retry = Retry(request, 100.0)
+    assert retry.after_answer(problem(400, "invalid_request", "labels"), now=0.0) == 0.0
+    assert retry.request == request.bare
+    assert retry.after_answer(problem(400, "invalid_request", "expires_in"), now=0.0) is None
+    assert new_peer(1.0, {"a": "b"}).bare is None
+
+
+def nobody() -> str:
+    raise KeyError("getpwuid(): uid not found: 4711")
+
+
+def test_default_labels_are_bounded_and_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/\udcff" + "x" * 300])
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    labels = default_labels()
+    assert labels["program"] == "?" + "x" * 254
+    assert "user" not in labels
+    monkeypatch.setattr(sys, "argv", ["/opt/tool/__main__.py"])
+    assert default_labels()["program"] == "tool"
+    monkeypatch.setattr(sys, "argv", [""])
+    assert "program" not in default_labels()
 
 
 def test_unknown_peer_tells_the_instance() -> None:
@@ -184,7 +342,9 @@ def test_delays_grow_up_to_a_limit() -> None:
 
 
 def test_only_what_was_never_sent_is_repeated_for_a_new_peer() -> None:
-    retry = Retry(_protocol.new_peer(1.0), give_up_at=100.0)
+    classic = _protocol.new_peer(1.0, "key").classic
+    assert classic is not None
+    retry = Retry(classic, give_up_at=100.0)
     assert retry.after_failure(ServerUnreachable("x", sent=False), now=0.0) is not None
     assert retry.after_failure(ServerUnreachable("x", sent=True), now=0.0) is None
     assert retry.after_answer(answer(502), now=0.0) is None

@@ -24,6 +24,8 @@ from throttle_client import (
     set_local_peer,
 )
 
+pytestmark = pytest.mark.either_dialect
+
 MINUTE = timedelta(minutes=1)
 
 

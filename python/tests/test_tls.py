@@ -111,11 +111,11 @@ def test_a_certificate_of_another_host_is_refused(server: Server, tmp_path: Path
         assert tls.gateway.requests == []
 
 
-def test_every_request_carries_the_token(tls: Endpoint) -> None:
+def test_every_request_carries_the_token(tls: Endpoint, server: Server) -> None:
     seen = tls.gateway.requests
     with lock(tls.url, "A", ttl=0.9, token="secret", cacert=tls.cacert) as handle:
-        renewal = ("PUT", f"/peers/{handle.id}")
-        eventually(lambda: renewal in [request[:2] for request in seen])
+        renewals = [("PUT", f"/peers/{handle.id}"), ("POST", f"/v1/peers/{handle.id}/heartbeat")]
+        eventually(lambda: renewals[server.has_v1] in [request[:2] for request in seen])
     assert {method for method, _, _ in seen} == {"POST", "PUT", "DELETE"}
     assert {headers["Authorization"] for _, _, headers in seen} == {"Bearer secret"}
 

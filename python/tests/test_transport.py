@@ -34,12 +34,23 @@ def test_retry_after_is_waited_for(scripted: Scripted) -> None:
     assert scripted.times[1] - scripted.times[0] >= 1.0
 
 
-def test_creating_a_peer_is_not_repeated_once_it_was_sent(scripted: Scripted) -> None:
-    scripted.answers = [None]
+def test_a_limit_of_v1_is_waited_for(scripted: Scripted) -> None:
+    problem = {"Retry-After": "1", "Content-Type": "application/problem+json"}
+    scripted.answers = [(429, problem, '{"code":"limit_reached"}'), (201, {}, '{"id":"7","locks":[]}')]
+    assert Client(scripted.url).new_peer(expires_in=1) == 7
+    assert scripted.times[1] - scripted.times[0] >= 1.0
+    scripted.answers = [(429, problem, '{"code":"limit_reached","detail":"too many peers"}')]
+    with pytest.raises(ServerError, match="too many peers") as caught:
+        Client(scripted.url, retry_for=0).new_peer(expires_in=1)
+    assert (caught.value.status, caught.value.code) == (429, "limit_reached")
+
+
+def test_creating_a_peer_is_not_repeated_once_it_was_sent_to_an_old_server(scripted: Scripted) -> None:
+    scripted.answers = [(404, {}, "<html>"), None]
     with pytest.raises(ServerUnreachable, match="A peer left behind just expires") as caught:
         Client(scripted.url).new_peer(expires_in=1)
     assert caught.value.sent
-    assert len(scripted.requests) == 1
+    assert [path for _, path, _ in scripted.requests] == ["/v1/peers", "/new_peer"]
 
 
 def test_a_refusal_is_final(scripted: Scripted) -> None:

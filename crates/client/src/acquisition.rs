@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AcquireError, Client, Error, Guard, WaitingFor, background,
     clock::{Moment, now},
+    dialect::Made,
     lease::Lease,
     protocol, release,
     renewal::{self, Doubt, recover},
     transport::{Effort, Exchanged, Link},
+    v1,
 };
 
 /// A request waits at the server no longer than this, so that a dead connection is noticed.
@@ -35,6 +37,7 @@ pub(crate) struct Plan {
     pub(crate) ttl: Duration,
     /// How long to wait; `None` is without end.
     pub(crate) patience: Option<Duration>,
+    pub(crate) priority: i32,
 }
 
 /// How the caller is told.
@@ -53,6 +56,7 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
         give_up_at: plan.patience.map(|patience| now() + patience),
         link: plan.client.background().clone(),
         ttl: plan.ttl,
+        priority: plan.priority,
         waiting: caller.waiting,
     };
     // Even for a caller who is gone the answer is waited for, else nobody would know the peer to be deleted.
@@ -60,7 +64,7 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
         Ok(lease) => Arc::new(lease),
         Err(error) => {
             let error = match plan.wanted.first() {
-                Some((semaphore, count)) => attempt.explain(error, semaphore, *count),
+                Some(first) => attempt.explain(error, first),
                 None => error.into(),
             };
             let _ = caller.reply.send(Err(error));
@@ -70,7 +74,7 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
     let outcome = tokio::select! {
         biased;
         () = caller.gone.cancelled() => None,
-        outcome = attempt.acquire_in_order(&lease, &plan.wanted) => Some(outcome),
+        outcome = attempt.acquire(&lease, &plan.wanted) => Some(outcome),
     };
     match outcome {
         // A guard that nobody takes releases the lock.
@@ -84,81 +88,122 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
     }
 }
 
+/// How locks are asked for.
+#[derive(Clone, Copy)]
+enum Form {
+    /// All in one request, as `/v1` has it.
+    Joint,
+    /// One in a request, as all servers have it.
+    Single,
+}
+
 struct Attempt {
     give_up_at: Option<Moment>,
     link: Link,
     ttl: Duration,
+    priority: i32,
     waiting: Option<UnboundedSender<WaitingFor>>,
 }
 
+/// Semaphores with the fencing token of each.
+type Tokens = Vec<(String, Option<u64>)>;
+
+/// A semaphore with a count.
+type Part = (String, u64);
+
 impl Attempt {
     async fn create_peer(&self, stop: &CancellationToken) -> Result<Lease, Error> {
-        let request = protocol::new_peer(self.ttl);
-        let effort = self.effort(Duration::ZERO);
-        let Exchanged { answer, sent_at, .. } = self.link.exchange_until(&request, effort, stop).await?;
-        let peer = answer.parse(&request)?;
+        let Made { peer, exchanged } =
+            self.link.create_peer(self.ttl, self.effort(Duration::ZERO), stop).await?;
+        let Exchanged { answer, sent_at, .. } = exchanged;
         Ok(Lease::new(self.link.clone(), peer, self.ttl, sent_at, answer.instance))
     }
 
-    /// Acquires several semaphores one after the other, in the caller's order, and returns their tokens.
-    ///
-    /// Kept apart because a server with `/v1` can grant all of them in one step.
-    async fn acquire_in_order(
-        &self,
-        lease: &Arc<Lease>,
-        wanted: &[(String, u64)],
-    ) -> Result<Vec<(String, Option<u64>)>, AcquireError> {
+    /// Acquires all of them in one request, or one after the other if the server can grant no more at a time.
+    async fn acquire(&self, lease: &Arc<Lease>, wanted: &[Part]) -> Result<Tokens, AcquireError> {
+        if self.link.dialect.may_be_v1() {
+            match self.acquire_together(lease, wanted, Form::Joint).await {
+                Err(AcquireError::Failed(error)) if error.is_missing_route() => {}
+                outcome => return outcome,
+            }
+        }
         let mut tokens = Vec::with_capacity(wanted.len());
-        for (semaphore, count) in wanted {
-            let token = self.acquire_one(lease, semaphore, *count).await?;
-            tokens.push((semaphore.clone(), token));
+        for part in wanted.chunks(1) {
+            tokens.extend(self.acquire_together(lease, part, Form::Single).await?);
         }
         Ok(tokens)
     }
 
-    async fn acquire_one(
+    /// Asks for these locks until they are granted.
+    async fn acquire_together(
         &self,
         lease: &Arc<Lease>,
-        semaphore: &str,
-        count: u64,
-    ) -> Result<Option<u64>, AcquireError> {
+        wanted: &[Part],
+        form: Form,
+    ) -> Result<Tokens, AcquireError> {
+        let Some(first) = wanted.first() else { return Ok(Vec::new()) };
         // Whoever wants to hear of a wait asks without waiting first.
         let mut to_announce = self.waiting.as_ref();
         loop {
             lease.check()?;
             let block_for = if to_announce.is_some() { Duration::ZERO } else { self.block_for() };
-            let request = protocol::acquire(lease.peer, semaphore, count, Some(self.ttl), Some(block_for));
+            let request = match form {
+                Form::Joint => v1::acquire(lease.peer, wanted, self.priority, self.ttl, block_for),
+                Form::Single => {
+                    let (semaphore, count) = first;
+                    protocol::acquire(lease.peer, semaphore, *count, Some(self.ttl), Some(block_for))
+                }
+            };
             let asked_at = now();
             let exchanged = self.link.exchange(&request, self.effort(block_for)).await;
             let Exchanged { answer, sent_at, .. } = match exchanged {
                 Ok(exchanged) => exchanged,
-                Err(Error::UnknownPeer { instance }) => {
-                    self.recover(lease, Doubt::Unknown { instance, sent_at: asked_at }).await?;
+                Err(Error::UnknownPeer { instance, detail }) => {
+                    self.recover(lease, Doubt::Unknown { instance, detail, sent_at: asked_at }).await?;
                     continue;
                 }
-                Err(error) => return Err(self.explain(error, semaphore, count)),
+                Err(error) => return Err(self.explain(error, first)),
             };
             if lease.moved(answer.instance.as_deref()) {
                 let instance = answer.instance.clone();
                 self.recover(lease, Doubt::Moved { instance, sent_at: asked_at }).await?;
             }
+            let peer: Option<v1::Peer> = match form {
+                Form::Joint => Some(answer.parse(&request)?),
+                Form::Single => None,
+            };
             if answer.is_granted() && !(sent_at + self.ttl).has_passed() {
                 lease.check()?;
                 let is_first = !lease.holds_anything();
                 lease.confirm(sent_at, answer.instance);
-                lease.grant(semaphore, count, answer.token);
+                let token = |name: &str| peer.as_ref().map_or(answer.token, |peer| peer.token_of(name));
+                let tokens: Tokens = wanted.iter().map(|(name, _)| (name.clone(), token(name))).collect();
+                for ((semaphore, count), (_, token)) in wanted.iter().zip(&tokens) {
+                    lease.grant(semaphore, *count, *token);
+                }
                 if is_first {
                     renewal::start(lease);
                 }
-                return Ok(answer.token);
+                return Ok(tokens);
             }
+            let pending = peer.and_then(|peer| peer.pending).unwrap_or_default();
+            let blocked_by = pending.blocked_by.first().map(|blocker| &blocker.semaphore);
+            let (semaphore, count) =
+                wanted.iter().find(|(name, _)| Some(name) == blocked_by).unwrap_or(first).clone();
             if self.give_up_at.is_some_and(Moment::has_passed) {
                 return Err(self.not_acquired(semaphore, count, None));
             }
             if let Some(waiting) = to_announce.take() {
-                let since = SystemTime::now();
                 // A caller who is gone hears nothing.
-                let _ = waiting.send(WaitingFor::new(semaphore, count, lease.peer, since));
+                let _ = waiting.send(WaitingFor {
+                    semaphore,
+                    count,
+                    peer_id: lease.peer,
+                    since: SystemTime::now(),
+                    position: pending.position,
+                    estimated_wait: pending.estimated_wait,
+                    blocked_by: pending.blocked_by,
+                });
             }
         }
     }
@@ -190,17 +235,17 @@ impl Attempt {
     }
 
     /// Trouble with the server until the time was over means that the lock was not acquired in time.
-    fn explain(&self, error: Error, semaphore: &str, count: u64) -> AcquireError {
+    fn explain(&self, error: Error, (semaphore, count): &Part) -> AcquireError {
         let is_over = self.give_up_at.is_some_and(|give_up_at| give_up_at.remaining() <= TIME_FOR_ONE_RETRY);
         match error {
-            Error::Unreachable { .. } if is_over => self.not_acquired(semaphore, count, Some(error)),
+            Error::Unreachable { .. } if is_over => self.not_acquired(semaphore.clone(), *count, Some(error)),
             error => error.into(),
         }
     }
 
-    fn not_acquired(&self, semaphore: &str, count: u64, source: Option<Error>) -> AcquireError {
+    fn not_acquired(&self, semaphore: String, count: u64, source: Option<Error>) -> AcquireError {
         AcquireError::NotAcquired {
-            semaphore: semaphore.to_owned(),
+            semaphore,
             count,
             url: self.link.settings.url.clone(),
             source: source.map(Box::new),

@@ -8,10 +8,13 @@ use std::{
 };
 
 use serde::Deserialize;
-
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use crate::{ClientBuilder, Error, LockRequest, protocol, settings::Settings, tls, transport::Link};
+use crate::{
+    ClientBuilder, Error, LockRequest, dialect::Dialect, protocol, settings::Settings, tls, transport::Link,
+    v1,
+};
 
 /// A client of one server.
 ///
@@ -19,8 +22,11 @@ use crate::{ClientBuilder, Error, LockRequest, protocol, settings::Settings, tls
 /// methods are the server's routes; nothing renews a peer that was made with them.
 ///
 /// Clones share their connections. Each method repeats its request while the server is out of reach or busy
-/// ([`ClientBuilder::retry_for`]), as all of them but [`Client::new_peer`] can be repeated safely. They need a
-/// tokio runtime; [`Client::lock`] does not.
+/// ([`ClientBuilder::retry_for`]), if it can be repeated safely. They need a tokio runtime; [`Client::lock`] does
+/// not.
+///
+/// What only `/v1` of a server has is used where it is there; a server up to 0.5 is asked in its own dialect, and
+/// the client remembers that it is one.
 #[derive(Clone)]
 pub struct Client {
     link: Link,
@@ -56,10 +62,10 @@ impl Client {
 
     pub(crate) fn with_settings(settings: Settings) -> Result<Self, Error> {
         let tls = tls::configuration(&settings)?;
-        let settings = Arc::new(settings);
+        let (settings, dialect) = (Arc::new(settings), Dialect::default());
         Ok(Self {
-            link: Link::new(Arc::clone(&settings), tls.clone())?,
-            background: Link::new(settings, tls)?,
+            link: Link::new(Arc::clone(&settings), dialect.clone(), tls.clone())?,
+            background: Link::new(settings, dialect, tls)?,
         })
     }
 
@@ -89,11 +95,11 @@ impl Client {
 
     /// Creates a peer that the server removes when it hears nothing of it for `expires_in`, and returns its id.
     ///
-    /// This is the one request that is not repeated once it was sent, for it may have been done. A peer left
-    /// behind that way holds nothing and expires by itself.
+    /// To a server up to 0.5 this is not repeated once it was sent, for it may have been done. A peer left behind
+    /// that way holds nothing and expires by itself.
     pub async fn new_peer(&self, expires_in: Duration) -> Result<u64, Error> {
-        let request = protocol::new_peer(expires_in);
-        self.link.call(&request).await?.parse(&request)
+        let (effort, never) = (self.link.usual(Duration::ZERO), CancellationToken::new());
+        Ok(self.link.create_peer(expires_in, effort, &never).await?.peer)
     }
 
     /// Ends a peer and releases all it holds and waits for. Succeeds also if the server does not know it.
@@ -143,6 +149,21 @@ impl Client {
         self.link.call(&request).await?.parse(&request)
     }
 
+    /// Whether the grant that this fencing token belongs to is live: what a resource asks that is protected by a
+    /// semaphore whose `max` is above 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Server`] with status 404 from a server up to 0.5, which cannot tell.
+    pub async fn is_token_live(&self, semaphore: &str, token: u64) -> Result<bool, Error> {
+        protocol::check_name(semaphore)?;
+        match self.link.call(&v1::token(semaphore, token)).await {
+            Ok(_) => Ok(true),
+            Err(Error::Refused { status: 410, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Brings a peer back that the server forgot, with the locks that it holds; they count even beyond `max`.
     ///
     /// Only safe if the server lost its state since they were granted. If it did not, it ended this peer on
@@ -160,7 +181,7 @@ impl Client {
 
     /// Tells the server that the peer is alive: it expires `expires_in` from now.
     pub async fn heartbeat(&self, peer_id: u64, expires_in: Duration) -> Result<(), Error> {
-        self.link.call(&protocol::heartbeat(peer_id, expires_in)).await?;
+        self.link.heartbeat(peer_id, expires_in, self.link.usual(Duration::ZERO)).await?;
         Ok(())
     }
 

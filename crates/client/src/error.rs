@@ -4,6 +4,9 @@ use std::{error::Error as StdError, io};
 
 use crate::Loss;
 
+const WHERE_NAMES_ARE: &str =
+    "The name is looked up in the section [semaphores] of the server's configuration.";
+
 /// What went wrong with a request to the server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,19 +15,21 @@ pub enum Error {
     #[error("{0}")]
     Configuration(String),
     /// The server does not know the peer: it expired, was released, or the server lost its state.
-    #[error("Unknown peer: it expired, was released, or the server started anew")]
+    #[error("{}", .detail.as_deref().unwrap_or("Unknown peer: it expired, was released, or the server started anew"))]
     UnknownPeer {
         /// The id of the server's state at that moment; `None` from servers before 0.6, which send none.
         instance: Option<String>,
+        /// What the server says of how it ended, with the reason that an operator gave. `None` from servers
+        /// before 0.6.
+        detail: Option<String>,
     },
-    /// No semaphore of this name is configured on the server.
-    #[error(
-        "Unknown semaphore {semaphore:?}. The name is looked up in the section [semaphores] of the server's \
-         configuration."
-    )]
+    /// There is no semaphore of this name on the server.
+    #[error("Unknown semaphore {semaphore:?}. {}", .advice.as_deref().unwrap_or(WHERE_NAMES_ARE))]
     UnknownSemaphore {
         /// The name that was asked for; empty if the request named several.
         semaphore: String,
+        /// Which names are near, if the server says so.
+        advice: Option<String>,
     },
     /// The count is larger than the semaphore's `max`, so the lock could never be granted.
     #[error("{0}")]
@@ -35,10 +40,13 @@ pub enum Error {
     /// The peer already waits for another lock.
     #[error("{0}")]
     AlreadyPending(String),
+    /// The request would wait for ever: those who hold what it asks for wait for what its peer holds.
+    #[error("{0}")]
+    Deadlock(String),
     /// The server understood the request and says no. Repeating it does not help.
     #[error("the server refused it with status {status}: {message}")]
     Refused {
-        /// The status code, 400 or 409.
+        /// The status code, such as 400 or 409.
         status: u16,
         /// What the server says.
         message: String,
@@ -104,6 +112,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the server does not have what was asked for: it is older than the request.
+    pub(crate) fn is_missing_route(&self) -> bool {
+        matches!(self, Self::Server { status: 404 | 405, .. })
+    }
+
     /// Whether the server gave this as its considered answer, so that a repeat would get the same.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(
@@ -113,6 +126,7 @@ impl Error {
                 | Self::CountExceedsMax(_)
                 | Self::HierarchyViolation(_)
                 | Self::AlreadyPending(_)
+                | Self::Deadlock(_)
                 | Self::Refused { .. }
         )
     }

@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Loss, LossReason, clock::Moment, transport::Link};
 
+/// How a server ends what it says of a peer that is gone.
+const ADVICE: &str = " It holds nothing any more. Make a new one with POST /v1/peers.";
+
 /// One peer, seen from the client.
 pub(crate) struct Lease {
     pub(crate) link: Link,
@@ -155,11 +158,25 @@ impl Lease {
             }
         }
         let ttl = humantime::format_duration(self.ttl);
-        Some(self.lose(LossReason::Expired, &format!("no renewal succeeded within the promised {ttl}")))
+        Some(self.lose(LossReason::Expired, &format!("no renewal succeeded within the promised {ttl}"), None))
+    }
+
+    /// The server ended the peer, or one of its locks. What it says of that tells more than `why`.
+    pub(crate) fn lose_to_server(&self, why: &str, detail: Option<String>) -> Loss {
+        let why = match &detail {
+            // What the sentences after it advise is for whoever speaks to the server by hand.
+            Some(detail) => {
+                let told = detail.strip_suffix(ADVICE).unwrap_or(detail);
+                told.strip_prefix(&format!("Peer {} ", self.peer))
+                    .map_or_else(|| told.to_owned(), |how| format!("it {how}"))
+            }
+            None => why.to_owned(),
+        };
+        self.lose(LossReason::Released, &why, detail)
     }
 
     /// Counts all locks as lost and tells everybody who listens. Only the first call has an effect.
-    pub(crate) fn lose(&self, reason: LossReason, why: &str) -> Loss {
+    pub(crate) fn lose(&self, reason: LossReason, why: &str, detail: Option<String>) -> Loss {
         let loss = {
             let mut state = self.state();
             if let Some(loss) = &state.loss {
@@ -168,10 +185,12 @@ impl Lease {
             let names: Vec<String> = state.locks.keys().cloned().collect();
             let what = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
             let message = format!(
-                "lost the lock on {what} (peer {} at {}): {why}. Someone else may hold it by now.",
-                self.peer, self.link.settings.url
+                "lost the lock on {what} (peer {} at {}): {}. Someone else may hold it by now.",
+                self.peer,
+                self.link.settings.url,
+                why.trim_end_matches('.')
             );
-            state.loss.insert(Loss::new(reason, names, message)).clone()
+            state.loss.insert(Loss::new(reason, names, message, detail)).clone()
         };
         self.lost.cancel();
         loss
@@ -237,12 +256,28 @@ mod tests {
     fn only_the_first_loss_counts() {
         let lease = holding(Some("i1"));
         assert_eq!(lease.loss(), None);
-        let first = lease.lose(LossReason::Released, "an operator ended it");
+        let first = lease.lose(LossReason::Released, "an operator ended it", None);
         assert!(lease.lost.is_cancelled());
-        assert_eq!(lease.lose(LossReason::Expired, "late"), first);
+        assert_eq!(lease.lose(LossReason::Expired, "late", None), first);
         let deadline = lease.deadline();
         lease.confirm(now() + TTL, None);
         assert_eq!(lease.deadline(), deadline, "nothing revives it");
+    }
+
+    #[test]
+    fn the_loss_says_what_the_server_says() {
+        let told = |detail: Option<&str>| {
+            let loss = holding(Some("i1")).lose_to_server("the server ended it", detail.map(str::to_owned));
+            assert_eq!(loss.detail(), detail);
+            let message = loss.to_string();
+            let (_, message) = message.split_once("localhost:1): ").unwrap();
+            message.strip_suffix(" Someone else may hold it by now.").unwrap().to_owned()
+        };
+        assert_eq!(told(None), "the server ended it.");
+        assert_eq!(told(Some("Who knows.")), "Who knows.");
+        let whole = "Peer 1 was released by an operator at noon: stuck. It holds nothing any more. Make a new one \
+                     with POST /v1/peers.";
+        assert_eq!(told(Some(whole)), "it was released by an operator at noon: stuck.");
     }
 
     #[test]

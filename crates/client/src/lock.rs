@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AcquireError, Client, Error, Guard,
+    AcquireError, Blocker, Client, Error, Guard,
     acquisition::{self, Caller, Plan},
     background, protocol,
 };
@@ -24,6 +24,7 @@ pub struct LockRequest {
     wanted: Vec<(String, u64)>,
     ttl: Duration,
     patience: Option<Duration>,
+    priority: i32,
     on_wait: Option<Box<dyn FnMut(WaitingFor) + Send>>,
 }
 
@@ -39,17 +40,20 @@ pub struct WaitingFor {
     pub peer_id: u64,
     /// When the wait began, by the clock of this machine.
     pub since: SystemTime,
-}
-
-impl WaitingFor {
-    pub(crate) fn new(semaphore: &str, count: u64, peer_id: u64, since: SystemTime) -> Self {
-        Self { semaphore: semaphore.to_owned(), count, peer_id, since }
-    }
+    /// The place in the queue, counted from 1. `None` from servers up to 0.5.
+    pub position: Option<u64>,
+    /// How much longer it may take, judged by how long locks were held lately. `None` if there is nothing to judge
+    /// by.
+    pub estimated_wait: Option<Duration>,
+    /// Who holds what is waited for: the first ten. Empty from servers up to 0.5.
+    pub blocked_by: Vec<Blocker>,
 }
 
 impl LockRequest {
     pub(crate) fn new(client: Client, semaphore: String) -> Self {
-        Self { client, wanted: vec![(semaphore, 1)], ttl: DEFAULT_TTL, patience: None, on_wait: None }
+        let priority = client.background().settings.priority;
+        let wanted = vec![(semaphore, 1)];
+        Self { client, wanted, ttl: DEFAULT_TTL, patience: None, priority, on_wait: None }
     }
 
     /// How much of the semaphore that was named last to take; the default is 1.
@@ -62,8 +66,11 @@ impl LockRequest {
 
     /// Another semaphore, to be held together with the others: all of them are acquired, or none.
     ///
-    /// They are acquired one after the other in the order in which they are named, so name them from high to low
-    /// levels; two of one level cannot be held together. While it waits for the second it holds the first.
+    /// They are one request, which holds nothing while it waits, so their order and their levels do not matter.
+    ///
+    /// A server up to 0.5 is asked for one after the other, in the order in which they are named: name them from
+    /// high to low levels. There, two of one level cannot be held together, and the first is held while the second
+    /// is waited for.
     pub fn and(mut self, semaphore: impl Into<String>, count: u64) -> Self {
         self.wanted.push((semaphore.into(), count));
         self
@@ -87,8 +94,15 @@ impl LockRequest {
         self.wait(Duration::ZERO)
     }
 
-    /// Calls `tell` when a semaphore is not free at once, before the wait for it begins: once for each semaphore
-    /// that has to be waited for. It runs where `acquire` is awaited.
+    /// Who goes first of those who wait: the higher priority. Waiting outranks it with time, so nobody waits for
+    /// ever. The default is that of the client, 0 if it has none; a server up to 0.5 has no priorities.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Calls `tell` when the lock is not free at once, before the wait for it begins. It runs where `acquire` is
+    /// awaited. With a server up to 0.5 it is called once for each semaphore that has to be waited for.
     pub fn on_wait(mut self, tell: impl FnMut(WaitingFor) + Send + 'static) -> Self {
         self.on_wait = Some(Box::new(tell));
         self
@@ -107,7 +121,7 @@ impl LockRequest {
     /// both cases nothing is held and nothing is waited for any more.
     pub async fn acquire(self) -> Result<Guard, AcquireError> {
         self.validate()?;
-        let Self { client, wanted, ttl, patience, mut on_wait } = self;
+        let Self { client, wanted, ttl, patience, priority, mut on_wait } = self;
         let (reply, mut replied) = oneshot::channel();
         let (waiting, mut waits) = mpsc::unbounded_channel();
         let gone = CancellationToken::new();
@@ -119,7 +133,8 @@ impl LockRequest {
             release: Arc::clone(&release),
         };
         let mut presence = Presence { gone, release: Some(release) };
-        background::handle()?.spawn(acquisition::run(Plan { client, wanted, ttl, patience }, caller));
+        let plan = Plan { client, wanted, ttl, patience, priority };
+        background::handle()?.spawn(acquisition::run(plan, caller));
         let outcome = loop {
             tokio::select! {
                 biased;

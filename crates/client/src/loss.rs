@@ -8,6 +8,7 @@ pub struct Loss {
     reason: LossReason,
     semaphores: Vec<String>,
     message: String,
+    detail: Option<String>,
 }
 
 /// How a lock was lost.
@@ -40,8 +41,13 @@ impl fmt::Display for LossReason {
 }
 
 impl Loss {
-    pub(crate) fn new(reason: LossReason, semaphores: Vec<String>, message: String) -> Self {
-        Self { reason, semaphores, message }
+    pub(crate) fn new(
+        reason: LossReason,
+        semaphores: Vec<String>,
+        message: String,
+        detail: Option<String>,
+    ) -> Self {
+        Self { reason, semaphores, message, detail }
     }
 
     /// How it was lost.
@@ -52,6 +58,12 @@ impl Loss {
     /// The semaphores whose locks were lost.
     pub fn semaphores(&self) -> &[String] {
         &self.semaphores
+    }
+
+    /// What the server says of how it ended, with the reason that an operator gave, if the server knows and says
+    /// so. It is part of the message, too.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 }
 

@@ -1,23 +1,25 @@
 //! Requests and answers as values. Nothing here does I/O.
 //!
-//! This is the dialect of the servers from 0.2 on. Acquisition and renewal see only these functions, so that
-//! another dialect can take their place.
+//! These are the requests that all servers from 0.2 on have; those of `/v1` are in `v1`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::Error;
+use crate::{Error, v1};
 
 pub(crate) const INSTANCE_HEADER: &str = "throttle-instance";
 pub(crate) const TOKEN_HEADER: &str = "throttle-fencing-token";
+pub(crate) const KEY_HEADER: &str = "idempotency-key";
 
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// An unexpected answer may be a whole page of HTML.
 const LONGEST_QUOTE: usize = 300;
+const NO_ROUTE: &str =
+    "no such route; is the URL that of a Throttle server, and is the server recent enough?";
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -30,7 +32,10 @@ pub(crate) struct Request {
     pub(crate) block_for: Duration,
     /// Whether it is safe to send it again when it may have arrived.
     pub(crate) repeatable: bool,
-    semaphore: Option<String>,
+    /// Makes the server know a repeat for what it is.
+    pub(crate) idempotency_key: Option<String>,
+    /// The semaphores that it names.
+    pub(crate) semaphores: Vec<String>,
 }
 
 /// One answer, good or bad.
@@ -81,7 +86,7 @@ impl Answer {
 }
 
 impl Request {
-    fn new(method: Method, path: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
             path: path.into(),
@@ -89,16 +94,17 @@ impl Request {
             json: None,
             block_for: Duration::ZERO,
             repeatable: true,
-            semaphore: None,
+            idempotency_key: None,
+            semaphores: Vec::new(),
         }
     }
 
-    fn json(self, json: Value) -> Self {
+    pub(crate) fn json(self, json: Value) -> Self {
         Self { json: Some(json), ..self }
     }
 
-    fn semaphore(self, name: &str) -> Self {
-        Self { semaphore: Some(name.to_owned()), ..self }
+    pub(crate) fn semaphore(self, name: &str) -> Self {
+        Self { semaphores: vec![name.to_owned()], ..self }
     }
 
     /// Method and path.
@@ -184,10 +190,16 @@ pub(crate) fn check_name(semaphore: &str) -> Result<(), Error> {
 }
 
 fn lock_path(peer: u64, semaphore: &str) -> String {
-    format!("/peers/{peer}/{}", utf8_percent_encode(semaphore, SEGMENT))
+    format!("/peers/{peer}/{}", segment(semaphore))
 }
 
-fn text(duration: Duration) -> String {
+/// A name as one segment of a path.
+pub(crate) fn segment(name: &str) -> impl fmt::Display {
+    utf8_percent_encode(name, SEGMENT)
+}
+
+/// A duration as the server reads it.
+pub(crate) fn text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
@@ -208,15 +220,14 @@ impl Answer {
             return Ok(self);
         }
         let status = self.status.as_u16();
+        if let Some(problem) = self.problem(request) {
+            return Err(self.refusal_of_v1(request, problem));
+        }
         let message = quote(&self.text);
         Err(match status {
             400 | 409 => self.refusal(request),
             401 | 403 => Error::NotAuthorized { status, message },
-            404 => {
-                let hint =
-                    "no such route; is the URL that of a Throttle server, and is the server recent enough?";
-                Error::Server { what: request.what(), status, message: hint.to_owned() }
-            }
+            404 => Error::Server { what: request.what(), status, message: NO_ROUTE.to_owned() },
             _ => Error::Server { what: request.what(), status, message },
         })
     }
@@ -224,9 +235,10 @@ impl Answer {
     fn refusal(self, request: &Request) -> Error {
         let message = quote(&self.text);
         if message == "Unknown peer" {
-            Error::UnknownPeer { instance: self.instance }
+            Error::UnknownPeer { instance: self.instance, detail: None }
         } else if message.starts_with("Unknown semaphore") {
-            Error::UnknownSemaphore { semaphore: request.semaphore.clone().unwrap_or_default() }
+            let semaphore = request.semaphores.first().cloned().unwrap_or_default();
+            Error::UnknownSemaphore { semaphore, advice: None }
         } else if message.starts_with("Lock can never be acquired.") {
             Error::CountExceedsMax(message)
         } else if ["Lock hierarchy violation", "Lock hierachy violation"]
@@ -242,6 +254,30 @@ impl Answer {
         }
     }
 
+    /// What an answer of `/v1` says is wrong.
+    fn problem(&self, request: &Request) -> Option<Problem> {
+        if !request.path.starts_with(v1::PREFIX) {
+            return None;
+        }
+        serde_json::from_str(&self.text).ok()
+    }
+
+    fn refusal_of_v1(self, request: &Request, Problem { code, detail }: Problem) -> Error {
+        let status = self.status.as_u16();
+        match (code.as_str(), status) {
+            ("peer_gone", _) => Error::UnknownPeer { instance: self.instance, detail: Some(detail) },
+            ("unknown_semaphore", _) => unknown_semaphore(request, &detail),
+            ("count_exceeds_max", _) => Error::CountExceedsMax(detail),
+            ("hierarchy_violation", _) => Error::HierarchyViolation(detail),
+            ("already_pending", _) => Error::AlreadyPending(detail),
+            ("deadlock", _) => Error::Deadlock(detail),
+            (_, 401 | 403) => Error::NotAuthorized { status, message: detail },
+            (_, 400 | 409 | 410 | 413) => Error::Refused { status, message: detail },
+            (_, 404) => Error::Server { what: request.what(), status, message: NO_ROUTE.to_owned() },
+            _ => Error::Server { what: request.what(), status, message: detail },
+        }
+    }
+
     /// Reads the body as JSON.
     pub(crate) fn parse<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
         serde_json::from_str(&self.text).map_err(|error| Error::Server {
@@ -252,6 +288,19 @@ impl Answer {
                 quote(&self.text)
             ),
         })
+    }
+}
+
+/// Which of several semaphores is unknown stands only in the sentence.
+fn unknown_semaphore(request: &Request, detail: &str) -> Error {
+    let told = request.semaphores.iter().find_map(|name| {
+        let advice = detail.strip_prefix(&format!("No semaphore is called {name:?}."))?.trim();
+        Some((name, Some(advice).filter(|advice| !advice.is_empty())))
+    });
+    let (semaphore, advice) = told.unzip();
+    Error::UnknownSemaphore {
+        semaphore: semaphore.or(request.semaphores.first()).cloned().unwrap_or_default(),
+        advice: advice.flatten().map(str::to_owned),
     }
 }
 
@@ -303,10 +352,10 @@ mod tests {
         let request = acquire(7, "A", 2, None, None);
         let error = |status, text| answer(status, text).check(&request).unwrap_err();
         assert!(
-            matches!(error(400, "Unknown peer"), Error::UnknownPeer { instance: Some(id) } if id == "i1")
+            matches!(error(400, "Unknown peer"), Error::UnknownPeer { instance: Some(id), .. } if id == "i1")
         );
         assert!(
-            matches!(error(400, "Unknown semaphore"), Error::UnknownSemaphore { semaphore } if semaphore == "A")
+            matches!(error(400, "Unknown semaphore"), Error::UnknownSemaphore { semaphore, .. } if semaphore == "A")
         );
         assert!(matches!(
             error(409, "Lock can never be acquired. It would block forever"),
@@ -318,6 +367,35 @@ mod tests {
         assert!(matches!(error(409, "else"), Error::Refused { status: 409, .. }));
         assert!(matches!(error(401, ""), Error::NotAuthorized { .. }));
         assert!(matches!(error(502, "<html>"), Error::Server { status: 502, .. }));
+    }
+
+    #[test]
+    fn refusals_of_v1_are_told_apart_by_their_codes() {
+        let wanted = [("A".to_owned(), 1), ("B".to_owned(), 1)];
+        let request = v1::acquire(7, &wanted, 0, Duration::from_secs(1), Duration::ZERO);
+        let error = |status, code: &str, detail: &str| {
+            let text = json!({"type": "about:blank", "status": status, "code": code, "detail": detail});
+            answer(status, &text.to_string()).check(&request).unwrap_err()
+        };
+        let gone = error(410, "peer_gone", "Peer 7 was released by an operator: stuck");
+        assert!(gone.to_string().ends_with("stuck"), "{gone}");
+        assert!(matches!(gone, Error::UnknownPeer { instance: Some(_), detail: Some(_) }));
+        let unknown =
+            error(404, "unknown_semaphore", "No semaphore is called \"B\". Known names that are near: C.");
+        assert_eq!(unknown.to_string(), "Unknown semaphore \"B\". Known names that are near: C.");
+        assert!(matches!(error(409, "count_exceeds_max", "…"), Error::CountExceedsMax(_)));
+        assert!(matches!(error(409, "hierarchy_violation", "…"), Error::HierarchyViolation(_)));
+        assert!(matches!(error(409, "already_pending", "…"), Error::AlreadyPending(_)));
+        assert!(matches!(error(409, "deadlock", "…"), Error::Deadlock(_)));
+        assert!(matches!(error(409, "not_acquired", "…"), Error::Refused { status: 409, .. }));
+        assert!(matches!(error(400, "invalid_request", "…"), Error::Refused { status: 400, .. }));
+        assert!(matches!(error(403, "forbidden", "…"), Error::NotAuthorized { status: 403, .. }));
+        assert!(matches!(error(429, "limit_reached", "…"), Error::Server { status: 429, .. }));
+        for status in [404, 405] {
+            assert!(error(status, "not_found", "…").is_missing_route());
+            assert!(answer(status, "<html>").check(&request).unwrap_err().is_missing_route());
+        }
+        assert!(!unknown.is_missing_route());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
-use crate::{Error, LossReason, background::Release, clock::now, lease::Lease, protocol, transport::Effort};
+use crate::{Error, background::Release, clock::now, lease::Lease, protocol, transport::Effort};
 
 const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
 
@@ -38,7 +38,8 @@ async fn end_peer(lease: &Lease) -> Result<(), Error> {
     let was_gone = exchanged.at_first_attempt && answer.says_peer_not_found();
     if was_gone && lease.holds_anything() && lease.is_from(answer.instance.as_deref()) {
         let why = "the server had ended it already (released by an operator, or expired there)";
-        return Err(lease.lose(LossReason::Released, why).into());
+        let detail = lease.link.ending_of(lease.peer, Effort::once(SHORTEST_LIMIT)).await;
+        return Err(lease.lose_to_server(why, detail).into());
     }
     Ok(())
 }

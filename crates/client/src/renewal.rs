@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::{
     Error, LossReason,
     clock::{Moment, now, sleep_until},
+    dialect::Beat,
     lease::Lease,
     protocol,
     retry::backoff,
+    transport::Effort,
 };
 
 /// Renews the lease until it ends, one way or the other. To be called on the background thread.
@@ -57,25 +59,34 @@ async fn renewal_due(lease: &Lease) {
 }
 
 async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
+    // What is granted meanwhile may be missing in the answer.
+    let (held, _) = lease.holdings();
     let sent_at = now();
-    let request = protocol::heartbeat(lease.peer, lease.ttl);
-    match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
-        Ok(answer) if lease.moved(answer.instance.as_deref()) => {
-            recover(lease, Doubt::Moved { instance: answer.instance, sent_at }).await
+    match lease.link.heartbeat(lease.peer, lease.ttl, Effort::once(lease.attempt_limit())).await {
+        Ok(beat) if lease.moved(beat.instance.as_deref()) => {
+            recover(lease, Doubt::Moved { instance: beat.instance, sent_at }).await
         }
-        Ok(answer) => {
-            lease.confirm(sent_at, answer.instance);
+        Ok(Beat { instance, peer }) => {
+            let missing =
+                peer.and_then(|peer| held.into_iter().find(|(name, count)| !peer.holds(name, *count)));
+            if let Some((semaphore, _)) = missing {
+                let why = format!("the server took the lock on {semaphore:?} from its peer, which lives on");
+                return Err(lease.lose_to_server(&why, None).into());
+            }
+            lease.confirm(sent_at, instance);
             Ok(())
         }
-        Err(Error::UnknownPeer { instance }) => recover(lease, Doubt::Unknown { instance, sent_at }).await,
+        Err(Error::UnknownPeer { instance, detail }) => {
+            recover(lease, Doubt::Unknown { instance, detail, sent_at }).await
+        }
         Err(error) => Err(error),
     }
 }
 
 /// Why the locks of a peer are in doubt: what the answer to a request said that was sent at `sent_at`.
 pub(crate) enum Doubt {
-    /// The server does not know the peer.
-    Unknown { instance: Option<String>, sent_at: Moment },
+    /// The server does not know the peer, and may tell how it ended.
+    Unknown { instance: Option<String>, detail: Option<String>, sent_at: Moment },
     /// The peer is known, but to a state that did not grant its locks: only a restore tells whether they are
     /// there, too.
     Moved { instance: Option<String>, sent_at: Moment },
@@ -97,11 +108,11 @@ pub(crate) async fn recover(lease: &Arc<Lease>, doubt: Doubt) -> Result<(), Erro
 async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     let _gate = lease.gate.lock().await;
     lease.check()?;
-    let (instance, is_settled) = match doubt {
-        Doubt::Unknown { instance, sent_at } => (instance, lease.was_restored_since(sent_at)),
+    let (instance, detail, is_settled) = match doubt {
+        Doubt::Unknown { instance, detail, sent_at } => (instance, detail, lease.was_restored_since(sent_at)),
         Doubt::Moved { instance, sent_at } => {
             let is_settled = lease.was_restored_since(sent_at) || !lease.moved(instance.as_deref());
-            (instance, is_settled)
+            (instance, None, is_settled)
         }
     };
     if is_settled || lease.ended.is_cancelled() {
@@ -109,7 +120,7 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     }
     if !lease.may_restore(instance.as_deref()) {
         let why = "the server ended it (released by an operator, or expired there); it did not start anew";
-        return Err(lease.lose(LossReason::Released, why).into());
+        return Err(lease.lose_to_server(why, detail).into());
     }
     let sent_at = now();
     let (counts, tokens) = lease.holdings();
@@ -121,7 +132,7 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
         }
         Err(error) if error.is_refusal() => {
             let why = format!("the server lost its state and did not take it back: {error}");
-            Err(lease.lose(LossReason::NotRestored, &why).into())
+            Err(lease.lose(LossReason::NotRestored, &why, None).into())
         }
         Err(error) => Err(error),
     }

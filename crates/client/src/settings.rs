@@ -1,10 +1,13 @@
 //! Where the server is and how to talk to it: from arguments, else from the environment.
 
-use std::{env, fmt, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env, fmt, fs, path::PathBuf, time::Duration};
 
 use reqwest::Url;
 
-use crate::{Client, Error};
+use crate::{
+    Client, Error,
+    labels::{self, Labels},
+};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_RETRY: Duration = Duration::from_mins(2);
@@ -19,6 +22,9 @@ pub struct ClientBuilder {
     cacert: Option<PathBuf>,
     timeout: Option<Duration>,
     retry_for: Option<Duration>,
+    labels: BTreeMap<String, String>,
+    without_usual_labels: bool,
+    priority: i32,
 }
 
 impl ClientBuilder {
@@ -63,6 +69,29 @@ impl ClientBuilder {
         self
     }
 
+    /// A label of every peer that the client makes, for people who look at who holds what. A server up to 0.5 has
+    /// none.
+    ///
+    /// The usual ones are `host`, `pid`, `user` and `program`; a label of the same key takes their place. There are
+    /// at most 16, with keys of up to 63 and values of up to 255 characters.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Leaves the usual labels out: nothing is told of this process but what [`label`](Self::label) says.
+    pub fn without_usual_labels(mut self) -> Self {
+        self.without_usual_labels = true;
+        self
+    }
+
+    /// The priority of all locks for which [`LockRequest::priority`](crate::LockRequest::priority) says nothing
+    /// else. Default: 0.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -89,12 +118,15 @@ impl ClientBuilder {
                 "the timeout is 0; an answer needs some time to arrive, for instance 10 s".to_owned(),
             ));
         }
+        let usual = (!self.without_usual_labels).then(labels::usual);
         Ok(Settings {
             url: normalize(&url)?,
             token,
             cacert: self.cacert.or_else(|| environment("THROTTLE_CACERT").map(PathBuf::from)),
             timeout,
             retry_for: self.retry_for.unwrap_or(DEFAULT_RETRY),
+            labels: Labels::new(self.labels, usual.into_iter().flatten())?,
+            priority: self.priority,
         })
     }
 }
@@ -112,7 +144,7 @@ enum Token {
     File(PathBuf),
 }
 
-/// All that is known about how to reach a server.
+/// All that is known about how to reach a server, and what is to be told to it.
 pub(crate) struct Settings {
     /// Without a slash at the end.
     pub(crate) url: String,
@@ -120,6 +152,8 @@ pub(crate) struct Settings {
     pub(crate) cacert: Option<PathBuf>,
     pub(crate) timeout: Duration,
     pub(crate) retry_for: Duration,
+    pub(crate) labels: Labels,
+    pub(crate) priority: i32,
 }
 
 impl Settings {

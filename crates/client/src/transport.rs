@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error,
     clock::{Moment, now},
-    protocol::{Answer, INSTANCE_HEADER, Request, TOKEN_HEADER},
+    dialect::Dialect,
+    protocol::{Answer, INSTANCE_HEADER, KEY_HEADER, Request, TOKEN_HEADER},
     retry::Retry,
     settings::Settings,
     tls,
@@ -28,6 +29,7 @@ const USER_AGENT: &str = concat!("throttle-client-rust/", env!("CARGO_PKG_VERSIO
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) settings: Arc<Settings>,
+    pub(crate) dialect: Dialect,
     http: reqwest::Client,
 }
 
@@ -50,8 +52,15 @@ pub(crate) struct Effort {
     pub(crate) limit: Duration,
 }
 
+impl Effort {
+    /// A single attempt.
+    pub(crate) fn once(limit: Duration) -> Self {
+        Self { until: now(), limit }
+    }
+}
+
 impl Link {
-    pub(crate) fn new(settings: Arc<Settings>, tls: ClientConfig) -> Result<Self, Error> {
+    pub(crate) fn new(settings: Arc<Settings>, dialect: Dialect, tls: ClientConfig) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -60,17 +69,20 @@ impl Link {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
-        Ok(Self { settings, http })
+        Ok(Self { settings, dialect, http })
+    }
+
+    /// The usual effort for a request that the server may hold back for so long.
+    pub(crate) fn usual(&self, block_for: Duration) -> Effort {
+        Effort {
+            until: now() + self.settings.retry_for + block_for,
+            limit: self.settings.timeout.saturating_add(block_for),
+        }
     }
 
     /// Sends with the usual effort, and returns the answer if it is a success.
     pub(crate) async fn call(&self, request: &Request) -> Result<Answer, Error> {
-        let settings = &self.settings;
-        let effort = Effort {
-            until: now() + settings.retry_for + request.block_for,
-            limit: settings.timeout.saturating_add(request.block_for),
-        };
-        Ok(self.exchange(request, effort).await?.answer)
+        Ok(self.exchange(request, self.usual(request.block_for)).await?.answer)
     }
 
     /// Sends, repeats where that is safe, and returns the answer if it is a success.
@@ -114,6 +126,9 @@ impl Link {
         let mut builder = self.http.request(request.method.clone(), url).timeout(limit);
         if let Some(token) = self.settings.token()? {
             builder = builder.bearer_auth(token);
+        }
+        if let Some(key) = &request.idempotency_key {
+            builder = builder.header(KEY_HEADER, key);
         }
         if let Some(json) = &request.json {
             builder = builder.json(json);

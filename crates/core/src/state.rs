@@ -134,6 +134,11 @@ impl Core {
         }
     }
 
+    /// The events of the commands since [`Core::drain_events`] was called last, in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// Takes the events of the commands since the last call, in order.
     pub fn drain_events(&mut self) -> std::vec::Drain<'_, Event> {
         self.events.drain(..)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{self, Check, Completions, operator::Operate, run::Run},
+    command::{self, Backup, Check, Completions, JournalCommand, operator::Operate, run::Run},
     config::Config,
 };
 
@@ -78,6 +78,11 @@ pub enum Command {
     /// What an operator does over `/v1`.
     #[command(flatten)]
     Operate(Box<Operate>),
+    /// Copies a data directory, also while a server uses it
+    Backup(Backup),
+    /// Looks into a data directory
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Checks a configuration file and says what it would serve
     Check(Check),
     /// Writes what a shell needs to complete this command line
@@ -99,6 +104,12 @@ pub struct Serve {
     /// The configuration file; it may be missing
     #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = "throttle.toml")]
     pub configuration: PathBuf,
+    /// The directory of the journal: with it, a restart forgets nothing
+    ///
+    /// It is made if it is not there. Without it the server keeps its state in memory, and clients bring back what
+    /// they hold after a restart.
+    #[arg(long, env = "THROTTLE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     /// A semaphore and its full count; can be given many times
     ///
     /// Overrides the count of a semaphore of this name in the file. A name that contains `*` is a pattern, and a
@@ -124,6 +135,9 @@ impl Serve {
             config.address.clone_from(&self.address);
         }
         config.port = self.port.or(config.port);
+        if self.data_dir.is_some() {
+            config.durability.data_dir.clone_from(&self.data_dir);
+        }
         // To an environment an empty value is none.
         if let Some(endpoint) = self.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) {
             config.telemetry.otlp.endpoint = Some(endpoint.clone());

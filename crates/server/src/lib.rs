@@ -4,11 +4,14 @@
 pub mod cli;
 pub mod command;
 pub mod config;
+mod durable;
 pub mod engine;
 pub mod http;
+pub mod journal;
 pub mod metrics;
 pub mod net;
 pub mod platform;
 pub mod reload;
 pub mod serve;
+pub mod stopwatch;
 pub mod telemetry;

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             Err(error) => Err(error.into()),
         },
         Some(Command::Operate(arguments)) => arguments.run(&mut io::stdout()),
+        Some(Command::Backup(arguments)) => command::backup(arguments, &mut io::stdout()),
+        Some(Command::Journal(command)) => command.run(&mut io::stdout().lock()),
         Some(Command::Check(arguments)) => command::check(arguments, &mut io::stdout()),
         Some(Command::Completions(arguments)) => {
             command::completions(arguments, &mut io::stdout()).map_err(Into::into)

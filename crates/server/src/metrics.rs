@@ -12,8 +12,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 use throttle_core::{EndCause, Event, Name, SemaphoreView};
 
@@ -21,6 +21,7 @@ pub use requests::RequestCounters;
 
 use crate::{
     engine::Engine,
+    journal::Figures,
     net::NetStats,
     telemetry::{GelfStats, OtlpStats},
 };
@@ -93,7 +94,7 @@ impl Recorder {
     }
 
     /// The members of a pattern share its series.
-    fn adopt(&mut self, semaphore: &Name, pattern: Option<&Name>) {
+    pub fn adopt(&mut self, semaphore: &Name, pattern: Option<&Name>) {
         let shown = pattern.unwrap_or(semaphore);
         if self.by_semaphore.get(semaphore).is_none_or(|series| series.name != *shown) {
             self.forget(semaphore);
@@ -162,6 +163,7 @@ pub struct Metrics {
     semaphores: IntGauge,
     blocked_requests: IntGauge,
     event_streams: IntGauge,
+    holding_grants: IntGauge,
     /// Event streams whose reader was too slow.
     pub event_streams_dropped: IntCounter,
     /// Made anew for every page, hence by one page at a time.
@@ -223,6 +225,10 @@ impl Metrics {
             "Requests that wait for a grant with their connection open.",
         )?;
         let event_streams = figure("throttle_event_streams", "Event streams that are open.")?;
+        let holding_grants = figure(
+            "throttle_holding_grants",
+            "1 while nothing is granted anew so that peers can come back first, else 0.",
+        )?;
         let event_streams_dropped = plain(
             "throttle_event_streams_dropped_total",
             "Event streams that ended because their reader was too slow.",
@@ -243,6 +249,7 @@ impl Metrics {
             semaphores,
             blocked_requests,
             event_streams,
+            holding_grants,
             event_streams_dropped,
             gauges: Mutex::new(gauges),
         })
@@ -263,6 +270,19 @@ impl Metrics {
     /// What counts the events of the core.
     pub fn recorder(&self) -> Recorder {
         Recorder { families: self.families.clone(), by_semaphore: HashMap::new() }
+    }
+
+    /// Registers the figures of the journal.
+    pub fn journal(&self) -> prometheus::Result<Figures> {
+        Figures::new(&self.registry)
+    }
+
+    /// Tells how long it took to read the journal at the start.
+    pub fn recovered_in(&self, duration: Duration) -> prometheus::Result<()> {
+        let help = "How long it took to read the journal at the start, in seconds.";
+        let gauge = Gauge::new("throttle_recovery_seconds", help)?;
+        gauge.set(duration.as_secs_f64());
+        self.registry.register(Box::new(gauge))
     }
 
     /// The page in the text format of Prometheus.
@@ -295,6 +315,7 @@ impl Metrics {
         self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
         self.event_streams.set(as_gauge(engine.event_streams()));
+        self.holding_grants.set(engine.holding().is_some().into());
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(String::from_utf8_lossy(&page).into_owned())

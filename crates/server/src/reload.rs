@@ -35,10 +35,14 @@ pub struct Difference {
 
 impl Difference {
     fn of(before: &Config, now: &Config) -> Self {
-        let (old, new) = (declared(before), declared(now));
-        let mut difference = Self { needs_restart: needs_restart(before, now), ..Self::default() };
-        for (name, spec) in &new {
-            match old.get(name) {
+        Self { needs_restart: needs_restart(before, now), ..Self::between(declared(before), &declared(now)) }
+    }
+
+    /// How what is declared now differs from what was declared before.
+    pub fn between(before: Declared, now: &Declared) -> Self {
+        let mut difference = Self::default();
+        for (name, spec) in now {
+            match before.get(name) {
                 None => drop(difference.added.insert(name.clone(), *spec)),
                 Some(other) if other != spec => {
                     difference.changed.insert(name.clone(), (*other, *spec));
@@ -46,7 +50,7 @@ impl Difference {
                 Some(_) => {}
             }
         }
-        difference.removed = old.into_iter().filter(|(name, _)| !new.contains_key(name)).collect();
+        difference.removed = before.into_iter().filter(|(name, _)| !now.contains_key(name)).collect();
         difference
     }
 
@@ -91,7 +95,7 @@ impl Reloader {
         let mut config = config::load(&self.arguments.configuration)?.config;
         self.arguments.apply(&mut config);
         let difference = Difference::of(&current, &config);
-        self.engine.declare(&difference);
+        self.engine.declare(&difference, &declared(&config));
         difference.log();
         *current = config;
         Ok(difference)
@@ -125,6 +129,8 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("limits", before.limits != now.limits),
         ("expiry", before.expiry != now.expiry),
         ("queue", before.queue != now.queue),
+        ("durability", before.durability != now.durability),
+        ("recovery", before.recovery != now.recovery),
         ("telemetry", before.telemetry != now.telemetry),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()

@@ -1,17 +1,19 @@
 //! Puts the parts together, and runs the server until it is asked to stop.
 
-use std::{env, error::Error, sync::Arc, time::Duration};
+use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
-use hyper_util::service::TowerToHyperService;
-use throttle_core::{Limits, RestorePolicy, Settings};
+use axum::http::HeaderValue;
+use throttle_core::{Core, Limits, Origin, Settings};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{self, Config},
-    engine::{Bounds, Engine},
-    http::{self, App, INSTANCE},
+    durable::{self, Durable},
+    engine::{Bounds, Engine, Parts, time_of_day},
+    http::{self, App, INSTANCE, Stage},
+    journal::State,
     metrics::Metrics,
     net, platform,
     reload::{self, Difference, Reloader},
@@ -23,7 +25,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 /// The time for everything at shutdown, if requests leave any of it to the traces.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(700);
 
-/// Serves until Ctrl+C or SIGTERM. The error, if it cannot start, is one clear line.
+/// Serves until Ctrl+C or SIGTERM. The error, if it cannot start or go on, is one clear line.
 pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
     let loaded = config::load(&arguments.configuration)?;
     let mut config = loaded.config;
@@ -35,13 +37,13 @@ pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
     }
     remark(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(arguments, &config, &telemetry));
+    let mut asked_at = None;
+    let outcome = runtime.block_on(serve(arguments, &config, &telemetry, &mut asked_at));
     runtime.shutdown_background();
-    let for_traces = outcome.as_ref().map_or(FLUSH_PATIENCE, |asked_at| {
-        SHUTDOWN_TIME.saturating_sub(asked_at.elapsed()).max(FLUSH_PATIENCE)
-    });
+    let for_traces = asked_at
+        .map_or(FLUSH_PATIENCE, |at: Instant| SHUTDOWN_TIME.saturating_sub(at.elapsed()).max(FLUSH_PATIENCE));
     telemetry.shut_down(FLUSH_PATIENCE, for_traces);
-    outcome.map(drop)
+    outcome
 }
 
 /// What the operator should know of the configuration.
@@ -54,14 +56,119 @@ fn remark(config: &Config) {
     }
 }
 
-/// Serves until it is asked to stop, and returns when that was.
-async fn serve(arguments: &Serve, config: &Config, telemetry: &Telemetry) -> Result<Instant, Box<dyn Error>> {
+/// Serves until it is asked to stop, and tells when that was.
+async fn serve(
+    arguments: &Serve,
+    config: &Config,
+    telemetry: &Telemetry,
+    asked_at: &mut Option<Instant>,
+) -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::new()?;
     let limits = &config.limits;
-    let settings = Settings {
+    // From before anybody can know that the server is there, so that none of these signals just kills it.
+    let asked_to_stop =
+        platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let mut durable = durable::find(config, &metrics)?;
+    let instance = match &durable {
+        Some(durable) => durable.journal(),
+        None => getrandom::u64()?,
+    };
+    let instance = HeaderValue::try_from(format!("{instance:016x}"))?;
+
+    let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
+    let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
+    let local = listener.local_addr()?;
+    let mut network = net::Settings::from(limits);
+    metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
+    network.connections = net::capacity(limits.connections, platform::raise_open_files());
+    network.headers.insert(INSTANCE, instance.clone());
+    let stage = Stage::default();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let service = http::service(stage.clone(), instance.clone());
+    // Polled from the recovery on, which takes a while; without one, nobody sees a server that is not ready.
+    let mut network = pin!(net::serve(listener, service, network, async { drop(stopped.await) }));
+    let mut asked_to_stop = pin!(asked_to_stop);
+    let state = empty_state(config)?;
+    let (state, is_known) = match &mut durable {
+        None => (state, false),
+        Some(durable) => tokio::select! {
+            () = &mut network => return Ok(()),
+            () = &mut asked_to_stop => return Ok(()),
+            recovered = durable.recover(state, &metrics) => recovered?,
+        },
+    };
+    let engine = begin(config, &metrics, state, durable.as_ref())?;
+    if !is_known && !config.recovery.hold_grants.is_zero() {
+        engine.hold_grants(config.recovery.hold_grants);
+        info!(
+            "Nothing is granted anew for {}, so that peers can come back first.",
+            humantime::format_duration(config.recovery.hold_grants)
+        );
+    }
+    let reloader = Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone()));
+    let reload_signal = platform::on_reload_signal({
+        let reloader = reloader.clone();
+        move || {
+            let reloader = reloader.clone();
+            // It reads a file.
+            tokio::task::spawn_blocking(move || reloader.reload_and_log());
+        }
+    })
+    .map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let app = App::new(engine.clone(), metrics, limits, instance, reloader);
+    let tasks = [
+        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
+        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_feed().await)),
+        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_recovery().await)),
+        tokio::spawn(reload_signal),
+    ];
+    stage.open(app, telemetry.tracer());
+    info!("Listening on http://{local}");
+
+    let failed = tokio::select! {
+        () = &mut network => None,
+        () = &mut asked_to_stop => None,
+        failed = async {
+            match &durable {
+                Some(durable) => durable.failed().await,
+                None => std::future::pending().await,
+            }
+        } => Some(failed),
+    };
+    *asked_at = Some(Instant::now());
+    info!("Shutting down.");
+    engine.drain();
+    // It ends only when it is told so.
+    let _ = stop.send(());
+    network.await;
+    for task in tasks {
+        task.abort();
+    }
+    match (failed, durable) {
+        (Some(failed), _) => Err(failed.into()),
+        (None, Some(durable)) => Ok(durable.stop().await?),
+        (None, None) => Ok(()),
+    }
+}
+
+async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
+    task(&engine).await;
+}
+
+/// A state in which nothing ever happened.
+fn empty_state(config: &Config) -> Result<State, Box<dyn Error>> {
+    // Microseconds of the time of day exceed what any earlier run can have counted up to.
+    let core = Core::new(settings(config), time_of_day().as_micros(), getrandom::u64()?);
+    Ok(State::new(core))
+}
+
+/// The rules.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let limits = &config.limits;
+    Settings {
         margin_max: config.expiry.margin,
         ageing_step: config.queue.ageing_step,
-        restore: RestorePolicy::Allow,
+        restore: config.restore_policy(),
         limits: Limits {
             peers: limits.peers,
             waiters_per_semaphore: limits.waiters_per_semaphore,
@@ -69,7 +176,17 @@ async fn serve(arguments: &Serve, config: &Config, telemetry: &Telemetry) -> Res
             semaphores: limits.semaphores,
             deadlock_walk: limits.deadlock_walk,
         },
-    };
+    }
+}
+
+/// The engine, with what the configuration declares.
+fn begin(
+    config: &Config,
+    metrics: &Metrics,
+    mut state: State,
+    durable: Option<&Durable>,
+) -> Result<Arc<Engine>, Box<dyn Error>> {
+    let limits = &config.limits;
     let bounds = Bounds {
         blocked_requests: limits.blocked_requests,
         remembered_peers: limits.remembered_peers,
@@ -77,48 +194,18 @@ async fn serve(arguments: &Serve, config: &Config, telemetry: &Telemetry) -> Res
         events: limits.events,
         event_streams: limits.event_streams,
     };
-    let mut network = net::Settings::from(limits);
-    metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
-    let engine = Engine::new(settings, bounds, metrics.recorder())?;
-    engine.declare(&Difference { added: reload::declared(config), ..Difference::default() });
-    let reloader = Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone()));
-    let app = App::new(engine.clone(), metrics, limits, reloader.clone())?;
-
-    // From before anybody can know that the server is there, so that none of these signals just kills it.
-    let asked_to_stop =
-        platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let reload_signal = platform::on_reload_signal(move || {
-        let reloader = reloader.clone();
-        // It reads a file.
-        tokio::task::spawn_blocking(move || reloader.reload_and_log());
-    })
-    .map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
-    let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
-    info!("Listening on http://{}", listener.local_addr()?);
-    network.connections = net::capacity(limits.connections, platform::raise_open_files());
-    network.headers.insert(INSTANCE, app.instance.clone());
-
-    let deadlines = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.run_deadlines().await }
-    });
-    let feed = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.run_event_feed().await }
-    });
-    let reloads = tokio::spawn(reload_signal);
-    let mut asked_at = Instant::now();
-    let shutdown = async {
-        asked_to_stop.await;
-        asked_at = Instant::now();
-        info!("Shutting down.");
-        engine.drain();
-    };
-    let service = http::service(app, telemetry.tracer(), telemetry::trace::is_on());
-    net::serve(listener, TowerToHyperService::new(service), network, shutdown).await;
-    deadlines.abort();
-    feed.abort();
-    reloads.abort();
-    Ok(asked_at)
+    // Only the members of patterns are in the journal.
+    let now = state.core.now();
+    for (pattern, spec) in state.declared.iter().filter(|(_, spec)| spec.origin == Origin::Pattern) {
+        state.core.set_pattern(now, pattern, *spec);
+    }
+    let before = state.declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
+    let outbox = durable.map(Durable::outbox);
+    let engine = Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox })?;
+    let declared = reload::declared(config);
+    let difference = Difference::between(before, &declared);
+    if durable.is_none() || difference != Difference::default() {
+        engine.declare(&difference, &declared);
+    }
+    Ok(engine)
 }

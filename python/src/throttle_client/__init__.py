@@ -9,11 +9,14 @@ from ._async_client import AsyncClient
 from ._client import Client
 from ._durations import Duration
 from ._errors import (
+    AlreadyPending,
     CertificateRejected,
     ConfigurationError,
     CountExceedsMax,
+    Deadlock,
     HierarchyViolation,
     LockLost,
+    NotAcquired,
     NotAuthorized,
     RequestRefused,
     ServerError,
@@ -24,21 +27,25 @@ from ._errors import (
     UnknownSemaphore,
 )
 from ._handle import Handle, LossEvent
+from ._labels import default_labels
 from ._local import clear_peers, get_local_peer, set_local_peer
 from ._lock import lock
 from ._peer import Peer, PeerWithHeartbeat
 
 __all__ = [
+    "AlreadyPending",
     "AsyncClient",
     "CertificateRejected",
     "Client",
     "ConfigurationError",
     "CountExceedsMax",
+    "Deadlock",
     "Duration",
     "Handle",
     "HierarchyViolation",
     "LockLost",
     "LossEvent",
+    "NotAcquired",
     "NotAuthorized",
     "Peer",
     "PeerWithHeartbeat",
@@ -50,6 +57,7 @@ __all__ = [
     "UnknownPeer",
     "UnknownSemaphore",
     "clear_peers",
+    "default_labels",
     "get_local_peer",
     "lock",
     "set_local_peer",

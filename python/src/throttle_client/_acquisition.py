@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Optional
@@ -10,7 +11,8 @@ from typing import Optional
 from . import _protocol
 from ._background import Background
 from ._clock import now
-from ._errors import ServerUnreachable, ThrottleError, Timeout, UnknownPeer
+from ._errors import NoSuchRoute, ServerUnreachable, ThrottleError, Timeout, UnknownPeer
+from ._labels import new_peer
 from ._lease import Lease
 from ._renewal import gate, recover, start_keeping, stop_keeping
 from ._transport import AsyncLink
@@ -31,16 +33,20 @@ _log = logging.getLogger("throttle_client")
 
 
 async def acquire(
-    background: Background, lease: Lease, wanted: Mapping[str, int], timeout: Optional[float]
+    background: Background,
+    lease: Lease,
+    wanted: Mapping[str, int],
+    timeout: Optional[float],
+    priority: int = 0,
 ) -> None:
     """Acquire all of `wanted` or nothing; renewal starts with the first grant."""
     link = background.link(lease.settings)
     give_up_at = None if timeout is None else now() + timeout
     lease.ended = False
-    attempt = _Attempt(background, lease, link, give_up_at)
+    attempt = _Attempt(background, lease, link, give_up_at, priority)
     try:
         await attempt.ensure_peer()
-        await attempt.acquire_in_order(wanted)
+        await attempt.acquire_all(wanted)
     except BaseException as error:
         if not lease.acquired:
             lease.ended = True  # Whoever comes next takes another peer, for this one is about to be deleted.
@@ -52,14 +58,20 @@ async def acquire(
 
 class _Attempt:
     def __init__(
-        self, background: Background, lease: Lease, link: AsyncLink, give_up_at: Optional[float]
+        self,
+        background: Background,
+        lease: Lease,
+        link: AsyncLink,
+        give_up_at: Optional[float],
+        priority: int,
     ) -> None:
-        self.touched: list[str] = []
+        self.touched: dict[str, int] = {}
         self.creation: Optional[asyncio.Future[None]] = None
         self._background = background
         self._lease = lease
         self._link = link
         self._give_up_at = give_up_at
+        self._priority = priority
 
     async def ensure_peer(self) -> None:
         if self._lease.peer_id is None:
@@ -72,13 +84,15 @@ class _Attempt:
         async with gate(lease):
             if lease.peer_id is not None:
                 return
-            request = _protocol.new_peer(lease.ttl)
+            request = new_peer(lease.ttl, lease.labels)
+            # A repeat finds the peer of the first attempt, and that is when its time began.
+            first_sent_at = now()
             try:
-                answer, sent_at = await self._link.exchange(request, self._retry_until(), self._limit())
+                answer, _ = await self._link.exchange(request, self._retry_until(), self._limit())
             except ServerUnreachable as error:
                 raise self._unreachable(error) from error
-            lease.peer_id = _protocol.parse_int(answer)
-            lease.confirm(sent_at, answer.instance)
+            lease.peer_id = _protocol.parse_peer_id(answer)
+            lease.confirm(first_sent_at, answer.instance)
 
     async def clean_up(self, *, doubtful: bool) -> None:
         """Give back what was taken."""
@@ -88,19 +102,20 @@ class _Attempt:
                 self.creation.exception()
         await release(self._background, self._lease, self.touched, doubtful=doubtful)
 
-    async def acquire_in_order(self, wanted: Mapping[str, int]) -> None:
-        """Acquire several semaphores one after the other, in the caller's order.
+    async def acquire_all(self, wanted: Mapping[str, int]) -> None:
+        """Acquire in a single step; from a server without `/v1`, one after the other in the given order."""
+        # What an outer lock holds is shared with it, and renewed and released by it.
+        rest = {name: count for name, count in wanted.items() if name not in self._lease.acquired}
+        if len(rest) > 1 and not self._link.dialect.lacks_v1:
+            with contextlib.suppress(NoSuchRoute):
+                await self._acquire(rest)
+                return
+        for semaphore, count in rest.items():
+            await self._acquire({semaphore: count})
 
-        Kept apart because a server with `/v1` can grant all of them in one step.
-        """
-        for semaphore, count in wanted.items():
-            if semaphore in self._lease.acquired:
-                continue  # Shared with an outer lock, which renews and releases it.
-            self.touched.append(semaphore)
-            await self._acquire_one(semaphore, count)
-
-    async def _acquire_one(self, semaphore: str, count: int) -> None:
+    async def _acquire(self, locks: Mapping[str, int]) -> None:
         lease = self._lease
+        self.touched.update(locks)
         while True:
             if lease.loss is not None:
                 raise lease.loss
@@ -111,7 +126,7 @@ class _Attempt:
             block_for = min(lease.ttl / 3, LONGEST_BLOCK_SECONDS)
             if remaining is not None:
                 block_for = min(block_for, remaining)
-            request = _protocol.acquire(peer_id, semaphore, count, lease.ttl, block_for)
+            request = _protocol.acquire(peer_id, locks, lease.ttl, block_for, self._priority)
             asked_at = now()
             try:
                 answer, sent_at = await self._link.exchange(
@@ -129,12 +144,15 @@ class _Attempt:
                 if lease.loss is not None:
                     raise lease.loss
                 lease.confirm(sent_at, answer.instance)
-                lease.grant(semaphore, count, answer.token)
+                for semaphore, token in _protocol.parse_tokens(answer, locks).items():
+                    lease.grant(semaphore, locks[semaphore], token)
                 start_keeping(self._background, lease)
                 return
             if self._give_up_at is not None and now() >= self._give_up_at:
+                what = ", ".join(f"{name!r} (count {count})" for name, count in locks.items())
+                why = _protocol.parse_wait(answer)
                 raise Timeout(
-                    f"{semaphore!r} (count {count}) was not granted in time by {lease.settings.url}"
+                    f"{what} was not granted in time by {lease.settings.url}{f': {why}' if why else ''}"
                 )
 
     def _retry_until(self, block_for: float = 0.0) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from . import _protocol
 from ._durations import Duration, optional_seconds, seconds
+from ._labels import Labels, checked, new_peer
 from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
 from ._transport import AsyncLink
 
@@ -31,19 +32,22 @@ class AsyncClient:
         cacert: Optional[str] = None,
         timeout: Duration = DEFAULT_TIMEOUT_SECONDS,
         retry_for: Duration = DEFAULT_RETRY_SECONDS,
+        labels: Optional[Labels] = None,
     ) -> None:
         self._settings = Settings.resolve(
             base_url, token=token, token_file=token_file, cacert=cacert, timeout=timeout, retry_for=retry_for
         )
         self.base_url = self._settings.url if base_url is None else base_url
+        self.labels = checked(labels)
         self._pool: Optional[tuple[int, asyncio.AbstractEventLoop, AsyncLink]] = None
         self._abandoned: list[object] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"base_url": self.base_url, "settings": self._settings}
+        return {"base_url": self.base_url, "labels": self.labels, "settings": self._settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.base_url = state["base_url"]
+        self.labels = state["labels"]
         self._settings = state["settings"]
         self._pool = None
         self._abandoned = []
@@ -64,10 +68,9 @@ class AsyncClient:
             await pool[2].aclose()
 
     async def new_peer(self, expires_in: Duration) -> int:
-        """Create a peer and return its id. Not repeated once it was sent; see `Client.new_peer`."""
-        return _protocol.parse_int(
-            await self._exchange(_protocol.new_peer(seconds(expires_in, "expires_in")))
-        )
+        """Create a peer and return its id; see `Client.new_peer`."""
+        request = new_peer(seconds(expires_in, "expires_in"), self.labels)
+        return _protocol.parse_peer_id(await self._exchange(request))
 
     async def acquire(
         self,
@@ -80,8 +83,7 @@ class AsyncClient:
         """Ask for a lock: `True` if it is granted, `False` if it is pending when `block_for` is over."""
         request = _protocol.acquire(
             peer_id,
-            semaphore,
-            count,
+            {semaphore: count},
             optional_seconds(expires_in, "expires_in"),
             optional_seconds(block_for, "block_for"),
         )
@@ -100,6 +102,10 @@ class AsyncClient:
     async def remainder(self, semaphore: str) -> int:
         """What is left of a semaphore; negative if restored peers overcommit it."""
         return _protocol.parse_int(await self._exchange(_protocol.remainder(semaphore)))
+
+    async def is_token_live(self, semaphore: str, token: int) -> bool:
+        """Whether the grant with this fencing token still holds; see `Client.is_token_live`."""
+        return _protocol.parse_live(await self._exchange(_protocol.is_token_live(semaphore, token)))
 
     async def is_acquired(self, peer_id: int) -> bool:
         """Whether nothing of the peer is pending."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union, overload
 from . import _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, UnknownPeer
+from ._labels import Labels, checked, new_peer
 from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
 from ._transport import SyncLink
 
@@ -24,8 +25,9 @@ class Client:
     """Speaks the HTTP interface of a Throttle server. For a lock that looks after itself see `lock`.
 
     Connections are pooled. A client can be shared between threads, pickled (the token goes along), and used
-    after a fork. Every request has a timeout, and all but the one that creates a peer are repeated, with
-    backoff and jitter, after errors that may pass: no connection, no answer, 5xx, 429.
+    after a fork. Every request has a timeout and is repeated, with backoff and jitter, after errors that may
+    pass: no connection, no answer, 5xx, 429. It speaks `/v1` where the server has it (since 0.6), else the
+    older dialect, and finds out by itself.
 
     * `base_url`: e.g. `"http://localhost:8000"`; without a scheme it is http; default `THROTTLE_URL`.
     * `expiration_time`: expiry of peers that `acquire(semaphore)` creates.
@@ -33,6 +35,8 @@ class Client:
     * `cacert`: file with the certificates to trust, default `THROTTLE_CACERT`.
     * `timeout`: how long an answer may take, beyond what a request asks the server to wait.
     * `retry_for`: how long a request is repeated before its error is raised.
+    * `labels`: what its peers tell of themselves, for people who look at who holds what: `default_labels()`
+      if not given, none if empty. Servers before 0.6 know no labels.
     """
 
     def __init__(
@@ -45,19 +49,22 @@ class Client:
         cacert: Optional[str] = None,
         timeout: Duration = DEFAULT_TIMEOUT_SECONDS,
         retry_for: Duration = DEFAULT_RETRY_SECONDS,
+        labels: Optional[Labels] = None,
     ) -> None:
         settings = Settings.resolve(
             base_url, token=token, token_file=token_file, cacert=cacert, timeout=timeout, retry_for=retry_for
         )
         self.base_url = settings.url if base_url is None else base_url
         self.expiration_time = timedelta(seconds=seconds(expiration_time, "expiration_time"))
+        self.labels = checked(labels)
         self._link = SyncLink(settings)
 
     @classmethod
     def _from_settings(cls, settings: Settings) -> Client:
         client = cls.__new__(cls)
+        expiry = timedelta(minutes=15)
         client.__setstate__(
-            {"base_url": settings.url, "expiration_time": timedelta(minutes=15), "settings": settings}
+            {"base_url": settings.url, "expiration_time": expiry, "labels": None, "settings": settings}
         )
         return client
 
@@ -65,12 +72,14 @@ class Client:
         return {
             "base_url": self.base_url,
             "expiration_time": self.expiration_time,
+            "labels": self.labels,
             "settings": self._link.settings,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.base_url = state["base_url"]
         self.expiration_time = state["expiration_time"]
+        self.labels = state["labels"]
         self._link = SyncLink(state["settings"])
 
     def __repr__(self) -> str:
@@ -89,11 +98,13 @@ class Client:
     def new_peer(self, expires_in: Duration) -> int:
         """Create a peer and return its id. Match it with `release`.
 
-        This is the one request that is not repeated once it was sent: if the answer is lost a
-        `ServerUnreachable` is raised, and the server may keep a peer that nobody knows. That does no harm: it
-        holds nothing, and expires by itself after `expires_in`.
+        A key lets the server find the peer again if the answer was lost and the request is repeated. Servers
+        before 0.6 know no such keys: there it is not repeated once it was sent, but a `ServerUnreachable` is
+        raised, and the server may keep a peer that nobody knows. That does no harm: it holds nothing, and
+        expires by itself after `expires_in`.
         """
-        return _protocol.parse_int(self._link.exchange(_protocol.new_peer(seconds(expires_in, "expires_in"))))
+        request = new_peer(seconds(expires_in, "expires_in"), self.labels)
+        return _protocol.parse_peer_id(self._link.exchange(request))
 
     @overload
     def acquire(
@@ -132,8 +143,7 @@ class Client:
     ) -> bool:
         request = _protocol.acquire(
             peer_id,
-            semaphore,
-            count,
+            {semaphore: count},
             optional_seconds(expires_in, "expires_in"),
             optional_seconds(block_for, "block_for"),
         )
@@ -182,6 +192,14 @@ class Client:
     def remainder(self, semaphore: str) -> int:
         """What is left of a semaphore; negative if restored peers overcommit it."""
         return _protocol.parse_int(self._link.exchange(_protocol.remainder(semaphore)))
+
+    def is_token_live(self, semaphore: str, token: int) -> bool:
+        """Whether the grant with this fencing token still holds: it was neither released nor has it expired.
+
+        A resource asks this before it takes a write, where several may write at once (`max` above 1). Servers
+        before 0.6 cannot tell, which raises `ServerError`.
+        """
+        return _protocol.parse_live(self._link.exchange(_protocol.is_token_live(semaphore, token)))
 
     def is_acquired(self, peer_id: PeerRef) -> bool:
         """Whether nothing of the peer is pending."""

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import Optional
 
 __all__ = [
+    "AlreadyPending",
     "CertificateRejected",
     "ConfigurationError",
     "CountExceedsMax",
+    "Deadlock",
     "HierarchyViolation",
     "LockLost",
+    "NoSuchRoute",
+    "NotAcquired",
     "NotAuthorized",
     "RequestRefused",
     "ServerError",
@@ -43,31 +47,54 @@ class LockLost(ThrottleError):
     * `"released"`: the server ended it, by an operator's hand or because it expired there,
     * `"not restored"`: the server started anew and did not take the lock back,
     * `"forked"`: this is a child process, and the lock belongs to its parent.
+
+    `detail` is what the server says about it, with the reason that an operator gave; `None` if it says
+    nothing.
     """
 
-    def __init__(self, message: str, *, reason: str = "expired", semaphores: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "expired",
+        semaphores: Sequence[str] = (),
+        detail: Optional[str] = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.semaphores = tuple(semaphores)
+        self.detail = detail
 
 
 class UnknownPeer(ThrottleError):
     """The server does not know this peer: it expired, was released, or the server lost its state.
 
-    `instance` is the id of the server's state at that moment, or `None` if the server sends none.
+    `instance` is the id of the server's state at that moment, or `None` if the server sends none. `detail` is
+    what the server says about the end of the peer, if it says anything.
     """
 
-    def __init__(self, message: str = "Unknown peer", *, instance: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        message: str = "Unknown peer",
+        *,
+        instance: Optional[str] = None,
+        detail: Optional[str] = None,
+    ) -> None:
         super().__init__(message)
         self.instance = instance
+        self.detail = detail
 
 
 class RequestRefused(ThrottleError, ValueError):
-    """The server understood the request and says no (400 or 409). Repeating it does not help."""
+    """The server understood the request and says no. Repeating it does not help.
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
+    `code` is the server's word for programs, such as `"deadlock"`; `None` from servers without `/v1`.
+    """
+
+    def __init__(self, message: str, *, status: int = 400, code: Optional[str] = None) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
 class UnknownSemaphore(RequestRefused):
@@ -82,12 +109,32 @@ class HierarchyViolation(RequestRefused):
     """The peer already holds a lock whose level is not above the level of the one it asks for."""
 
 
-class ServerError(ThrottleError):
-    """The server, or something between, answered with a status that says nothing about the lock."""
+class Deadlock(RequestRefused):
+    """The request would wait for ever, as those it waits for wait for this peer. Nothing is waited for."""
 
-    def __init__(self, message: str, *, status: int = 500) -> None:
+
+class AlreadyPending(RequestRefused):
+    """The peer waits for other locks already, and a peer has at most one request that waits."""
+
+
+class NotAcquired(RequestRefused):
+    """The request was withdrawn while it waited: someone released it."""
+
+
+class ServerError(ThrottleError):
+    """The server, or something between, answered with a status that says nothing about the lock.
+
+    `code` is the server's word for programs, such as `"limit_reached"`, if it sent one.
+    """
+
+    def __init__(self, message: str, *, status: int = 500, code: Optional[str] = None) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
+
+
+class NoSuchRoute(ServerError):
+    """The server does not offer this: it is too old, or no Throttle server."""
 
 
 class NotAuthorized(ServerError):

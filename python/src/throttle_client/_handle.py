@@ -44,7 +44,7 @@ class LossEvent:
 
     @staticmethod
     def _copy(loss: LockLost) -> LockLost:
-        return LockLost(str(loss), reason=loss.reason, semaphores=loss.semaphores)
+        return LockLost(str(loss), reason=loss.reason, semaphores=loss.semaphores, detail=loss.detail)
 
     def __await__(self) -> Generator[object, None, LockLost]:
         return self._wait_async().__await__()

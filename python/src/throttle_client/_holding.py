@@ -16,6 +16,7 @@ from ._background import Background, call_in_thread
 from ._client import Client
 from ._errors import HierarchyViolation, LockLost
 from ._handle import Handle
+from ._labels import Labels
 from ._peer import Peer
 from ._renewal import restart_keeping
 from ._settings import Settings
@@ -36,6 +37,8 @@ class Plan:
     renewing: bool = True
     on_lost: str = "raise"
     notify: Optional[Callable[[LockLost], object]] = None
+    priority: int = 0
+    labels: Optional[Labels] = None
 
 
 class Holding:
@@ -59,7 +62,11 @@ class Holding:
         self._lease.forget_seen_loss()
         self._meet_what_is_held()
         self._adjust_renewal()
-        await acquire(self._background, self._lease, self._plan.wanted, self._plan.timeout)
+        if self._plan.labels is not None:
+            self._lease.labels = self._plan.labels
+        await acquire(
+            self._background, self._lease, self._plan.wanted, self._plan.timeout, self._plan.priority
+        )
         # No step below waits for anything: it is held, or it is not.
         self._handle = Handle(self._peer, self._plan.wanted)
         self._lease.enter(self._plan.wanted)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ._clock import now
 from ._errors import LockLost
+from ._labels import Labels
 from ._settings import Settings
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ class Lease:
         peer_id: Optional[int] = None,
         acquired: Optional[dict[str, int]] = None,
         interval: Optional[float] = None,
+        labels: Optional[Labels] = None,
     ) -> None:
         self.pid = os.getpid()
         self.settings = settings
         self.ttl = ttl
         self.peer_id = peer_id
+        # Sent when the peer is created; `None`: the default ones of the process that creates it.
+        self.labels = labels
         self.acquired: dict[str, int] = {} if acquired is None else acquired
         self.tokens: dict[str, int] = {}
         # How many handles share each semaphore: nested locks on the same one are held until the outermost
@@ -111,18 +115,35 @@ class Lease:
         if self.loss is None and self.acquired and self.overdue:
             self.lose("expired", f"no renewal succeeded within the promised {self.ttl:.3g} s")
 
-    def lose(self, reason: str, detail: str) -> LockLost:
-        """Count all locks as lost and tell everybody who listens. Only the first call has an effect."""
+    def compare(self, before: Mapping[str, int], held: Optional[Mapping[str, object]]) -> None:
+        """Count the locks as lost if the peer lives but does not hold one of them any more.
+
+        `before` has the tokens from before the server was asked what is `held`. A lock that was granted since
+        need not be in its answer.
+        """
+        if held is None:
+            return
+        gone = sorted(name for name in before.keys() - held.keys() if self.tokens.get(name) == before[name])
+        if gone:
+            what = ", ".join(map(repr, gone))
+            self.lose("released", f"the server released {what} and let the peer live")
+
+    def lose(self, reason: str, why: str, detail: Optional[str] = None) -> LockLost:
+        """Count all locks as lost and tell everybody who listens. Only the first call has an effect.
+
+        `detail` is what the server says about it.
+        """
         with self._mutex:
             if self.loss is not None:
                 return self.loss
             names = sorted(self.acquired)
             what = ", ".join(repr(name) for name in names)
             self.loss = LockLost(
-                f"lost the lock on {what} (peer {self.peer_id} at {self.settings.url}): {detail}. "
-                "Someone else may hold it by now.",
+                f"lost the lock on {what} (peer {self.peer_id} at {self.settings.url}): {why}. "
+                f"Someone else may hold it by now.{f' The server says: {detail}' if detail else ''}",
                 reason=reason,
                 semaphores=names,
+                detail=detail,
             )
             loss, listeners = self.loss, list(self._listeners)
             self.acquired.clear()

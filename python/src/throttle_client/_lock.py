@@ -15,6 +15,7 @@ from ._durations import Duration, optional_seconds
 from ._errors import ConfigurationError, LockLost
 from ._handle import Handle
 from ._holding import Plan
+from ._labels import Labels, checked
 from ._peer import Peer
 from ._session import Session
 from ._settings import Settings
@@ -25,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Semaphores = Union[str, Mapping[str, int]]
 Notify = Callable[[LockLost], object]
 
+HIGHEST_PRIORITY = 2**31 - 1
 ON_LOST = ("raise", "cancel", "ignore")
 _UNSET: Any = object()
 
@@ -38,8 +40,9 @@ class lock:  # noqa: N801 (the released name)
     * `target`: URL of the server (default: `THROTTLE_URL`), or an `AsyncClient`: nested locks of one thread,
       or of one task in async code, share a peer, so the server sees their hierarchy. A `Client`: this lock
       gets a peer of its own (as in 0.1). A `Peer`: that one is used (as in 0.2).
-    * `semaphore`: a name, or several with their counts: `{"A": 1, "B": 2}`. Several are acquired one after
-      the other in the given order, which must go from high to low levels; all of them or none.
+    * `semaphore`: a name, or several with their counts: `{"A": 1, "B": 2}`. Several are one request: they are
+      granted in a single step, all of them or none. (From servers before 0.6 they are acquired one after the
+      other in the given order, which must go from high to low levels.)
     * `count`: how much of the semaphore to take.
     * `timeout`: raise `Timeout` if it is not granted by then; 0 tries once; `None` waits.
     * `ttl`: the expiry, 5 minutes by default: how long the lock outlives a holder that died, and how long it
@@ -49,6 +52,10 @@ class lock:  # noqa: N801 (the released name)
       `handle.check()`; `"cancel"` also cancels the body at once (`async with` only); `"ignore"` leaves it to
       `handle.lost`, `handle.check()` and `notify`.
     * `notify`: called with the `LockLost`, in a thread of its own.
+    * `priority`: higher ones are served first, but waiting long enough outranks any. Servers before 0.6
+      know no priorities and serve in order of arrival.
+    * `labels`: what the peer tells of itself, for people who look at who holds what: `default_labels()` if
+      not given, none if empty. Nested locks share a peer, which has the labels of the outermost.
     * `token`, `token_file`, `cacert`: as in `Client`; for a URL only.
     * `heartbeat_interval`: released with 0.1 and 0.2; at most a third of the expiry is used, and `None`
       turns the renewal off.
@@ -67,6 +74,8 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = ...,
         on_lost: str = ...,
         notify: Optional[Notify] = ...,
+        priority: int = ...,
+        labels: Optional[Labels] = ...,
         token: Optional[str] = ...,
         token_file: Optional[str] = ...,
         cacert: Optional[str] = ...,
@@ -84,6 +93,8 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = ...,
         on_lost: str = ...,
         notify: Optional[Notify] = ...,
+        priority: int = ...,
+        labels: Optional[Labels] = ...,
     ) -> None: ...
 
     @overload
@@ -97,6 +108,8 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = ...,
         on_lost: str = ...,
         notify: Optional[Notify] = ...,
+        priority: int = ...,
+        labels: Optional[Labels] = ...,
     ) -> None: ...
 
     @overload
@@ -111,6 +124,8 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = ...,
         on_lost: str = ...,
         notify: Optional[Notify] = ...,
+        priority: int = ...,
+        labels: Optional[Labels] = ...,
     ) -> None: ...
 
     @overload
@@ -125,6 +140,7 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = ...,
         on_lost: str = ...,
         notify: Optional[Notify] = ...,
+        priority: int = ...,
     ) -> None: ...
 
     @overload
@@ -137,6 +153,8 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = ...,
         on_lost: str = ...,
         notify: Optional[Notify] = ...,
+        priority: int = ...,
+        labels: Optional[Labels] = ...,
         token: Optional[str] = ...,
         token_file: Optional[str] = ...,
         cacert: Optional[str] = ...,
@@ -153,6 +171,8 @@ class lock:  # noqa: N801 (the released name)
         ttl: Optional[Duration] = None,
         on_lost: str = "raise",
         notify: Optional[Notify] = None,
+        priority: int = 0,
+        labels: Optional[Labels] = None,
         token: Optional[str] = None,
         token_file: Optional[str] = None,
         cacert: Optional[str] = None,
@@ -176,6 +196,14 @@ class lock:  # noqa: N801 (the released name)
             if heartbeat_interval is _UNSET
             else optional_seconds(heartbeat_interval, "heartbeat_interval")
         )
+        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > HIGHEST_PRIORITY:
+            raise ConfigurationError(
+                f"priority is {priority!r}; a whole number up to {HIGHEST_PRIORITY} is needed, 0 is usual"
+            )
+        if isinstance(target, Peer) and labels is not None:
+            raise ConfigurationError("labels belong to the peer; give them to Peer(…, labels=…)")
+        if isinstance(target, AsyncClient) and labels is None:
+            labels = target.labels
         self._plan = Plan(
             target=_resolve(target, token, token_file, cacert),
             wanted=_wanted(semaphore, count),
@@ -185,6 +213,8 @@ class lock:  # noqa: N801 (the released name)
             renewing=heartbeat_interval is not None,
             on_lost=on_lost,
             notify=notify,
+            priority=priority,
+            labels=checked(labels),
         )
         self._sessions: dict[object, list[Session]] = {}
 

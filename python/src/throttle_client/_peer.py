@@ -13,6 +13,7 @@ from ._client import Client
 from ._clock import now
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, RequestRefused
+from ._labels import Labels, checked, new_peer
 from ._lease import DEFAULT_TTL_SECONDS, Lease
 from ._renewal import start_keeping, stop_keeping
 from ._settings import Settings
@@ -31,6 +32,7 @@ class Peer:
     * `id`: of an existing peer; without it a new one is created on the server.
     * `acquired`: the locks which that existing peer holds.
     * `expiration_time`: its expiry, 5 minutes by default.
+    * `labels`: what it tells of itself when it is created; those of the client if not given.
 
     The form of 0.1, `Peer(id, active, pending)`, works too; such a peer has no server to talk to.
 
@@ -46,6 +48,7 @@ class Peer:
         *,
         active: Optional[dict[str, int]] = None,
         pending: Optional[dict[str, int]] = None,
+        labels: Optional[Labels] = None,
     ) -> None:
         if isinstance(client, (str, int)) or (client is None and id is not None):
             # Released with 0.1: Peer(id, active={}, pending={})
@@ -59,6 +62,8 @@ class Peer:
             raise ConfigurationError("a Peer needs a client, e.g. Peer(Client('http://localhost:8000'))")
         peer_id = None if id is None else _number(id)
         self._begin(client, peer_id, active if acquired is None else acquired, pending, expiration_time)
+        if labels is not None:
+            self._state.labels = checked(labels)
         if peer_id is None:
             self._create()
 
@@ -73,7 +78,8 @@ class Peer:
         ttl = optional_seconds(expiration_time, "expiration_time") or DEFAULT_TTL_SECONDS
         settings = Settings(url="") if client is None else client._link.settings
         self._client = client
-        self._state: Lease = Lease(settings, ttl, peer_id, acquired)
+        labels = None if client is None else client.labels
+        self._state: Lease = Lease(settings, ttl, peer_id, acquired, labels=labels)
         self.pending: dict[str, int] = {} if pending is None else pending
 
     @classmethod
@@ -99,7 +105,7 @@ class Peer:
     def _lease(self) -> Lease:
         lease = self._state
         if lease.pid != os.getpid():
-            lease = Lease(lease.settings, lease.ttl, interval=lease.wanted_interval)
+            lease = Lease(lease.settings, lease.ttl, interval=lease.wanted_interval, labels=lease.labels)
             self._state = lease
             self.pending = {}
         return lease
@@ -107,8 +113,8 @@ class Peer:
     def _create(self) -> int:
         lease = self._lease
         sent_at = now()
-        answer = self.client._link.exchange(_protocol.new_peer(lease.ttl))
-        lease.peer_id = _protocol.parse_int(answer)
+        answer = self.client._link.exchange(new_peer(lease.ttl, lease.labels))
+        lease.peer_id = _protocol.parse_peer_id(answer)
         lease.confirm(sent_at, answer.instance)
         return lease.peer_id
 
@@ -158,14 +164,14 @@ class Peer:
         lease = self._lease
         lease.forget_seen_loss()
         request = _protocol.acquire(
-            self.id, semaphore, count, lease.ttl, optional_seconds(block_for, "block_for")
+            self.id, {semaphore: count}, lease.ttl, optional_seconds(block_for, "block_for")
         )
         sent_at = now()
         answer = self.client._link.exchange(request)
         lease.confirm(sent_at, answer.instance)
         if not _protocol.parse_acquired(answer):
             return False
-        lease.grant(semaphore, count, answer.token)
+        lease.grant(semaphore, count, _protocol.parse_tokens(answer, [semaphore])[semaphore])
         return True
 
     def restore(self) -> None:
@@ -194,8 +200,9 @@ class Peer:
 
     def release(self, semaphore: str) -> None:
         """Release one lock on the server."""
-        self.client.release_lock(self.id, semaphore)
+        # First, else a renewal in between would find it gone and take it for lost.
         self._lease.drop(semaphore)
+        self.client.release_lock(self.id, semaphore)
 
     def heartbeat(self) -> None:
         """Renew the peer, once."""
@@ -232,8 +239,12 @@ class PeerWithHeartbeat(Peer):
         acquired: Optional[dict[str, int]] = None,
         expiration_time: Optional[Duration] = None,
         heartbeat_interval: Optional[Duration] = None,
+        *,
+        labels: Optional[Labels] = None,
     ) -> None:
-        super().__init__(client=client, id=id, acquired=acquired, expiration_time=expiration_time)
+        super().__init__(
+            client=client, id=id, acquired=acquired, expiration_time=expiration_time, labels=labels
+        )
         self._lease.wanted_interval = optional_seconds(heartbeat_interval, "heartbeat_interval")
 
     @property

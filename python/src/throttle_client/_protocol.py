@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 from urllib.parse import quote
 
 from ._durations import format_duration
 from ._errors import (
+    AlreadyPending,
     ConfigurationError,
     CountExceedsMax,
+    Deadlock,
     HierarchyViolation,
+    NoSuchRoute,
+    NotAcquired,
     NotAuthorized,
     RequestRefused,
     ServerError,
@@ -25,16 +29,24 @@ __all__ = [
     "Answer",
     "Request",
     "acquire",
+    "acquire_one",
     "check",
     "freeze",
     "heartbeat",
     "is_acquired",
+    "is_token_live",
+    "lacks_route",
     "list_of_peers",
     "new_peer",
     "parse_acquired",
     "parse_bool",
     "parse_int",
+    "parse_live",
+    "parse_locks",
+    "parse_peer_id",
     "parse_peers",
+    "parse_tokens",
+    "parse_wait",
     "release_lock",
     "release_peer",
     "remainder",
@@ -45,6 +57,7 @@ __all__ = [
 
 INSTANCE_HEADER = "throttle-instance"
 TOKEN_HEADER = "throttle-fencing-token"  # noqa: S105 (a name)
+PROBLEM_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,19 @@ class Request:
     json: Optional[Union[int, dict[str, Any]]] = None
     block_for: float = 0.0
     repeatable: bool = True
+    # Marks a request that makes something, so that a repeat finds what the first one made.
+    key: Optional[str] = None
+    # The same in the dialect of servers without /v1, as far as it has words for it.
+    classic: Optional[Request] = None
+    # The same without what nobody asked for: to be sent if the server does not take that.
+    bare: Optional[Request] = None
+    # A status that is an answer here, though it looks like a refusal.
+    also: Optional[int] = None
+
+    @property
+    def is_v1(self) -> bool:
+        """Whether only servers since 0.6 have this route."""
+        return self.path.startswith("/v1/")
 
 
 @dataclass(frozen=True)
@@ -74,24 +100,84 @@ class Answer:
 
     @property
     def token(self) -> Optional[int]:
-        """Fencing token of the grant that this answers."""
-        text = self.headers.get(TOKEN_HEADER)
-        return int(text) if text is not None and text.isdigit() else None
+        """Fencing token of the grant that this answers, in the older dialect."""
+        return _digits(self.headers.get(TOKEN_HEADER))
+
+    @property
+    def code(self) -> Optional[str]:
+        """Why the request was refused, as `/v1` says it to programs."""
+        code = self.problem.get("code")
+        return code if isinstance(code, str) else None
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The refusal as `/v1` gives it; empty if this is none."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return self.document if kind == PROBLEM_TYPE else {}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The body if it is a JSON object, else an empty one."""
+        try:
+            document = json.loads(self.text)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
 
 
-def new_peer(expires_in: float) -> Request:
-    """Create a peer. Not repeatable: a repeat would leave a second peer behind."""
-    return Request("POST", "/new_peer", json={"expires_in": format_duration(expires_in)}, repeatable=False)
+def new_peer(
+    expires_in: float,
+    key: str,
+    labels: Optional[Mapping[str, str]] = None,
+    bare: Optional[Request] = None,
+) -> Request:
+    """Create a peer. The `key` makes a repeat find the peer that the first request made.
+
+    The older dialect has no keys: there a repeat would leave a second peer behind.
+    """
+    body: dict[str, Any] = {"expires_in": format_duration(expires_in)}
+    classic = Request("POST", "/new_peer", json=dict(body), repeatable=False)
+    if labels:
+        body["labels"] = dict(labels)
+    return Request("POST", "/v1/peers", json=body, key=key, classic=classic, bare=bare)
 
 
 def acquire(
+    peer_id: int,
+    locks: Mapping[str, int],
+    expires_in: Optional[float] = None,
+    block_for: Optional[float] = None,
+    priority: int = 0,
+) -> Request:
+    """Ask for locks, all or nothing in a single step; the older dialect can ask for one only.
+
+    With `block_for` the server answers when they are granted, or when that time is over.
+    """
+    body: dict[str, Any] = {"locks": dict(locks)}
+    if expires_in is not None:
+        body["expires_in"] = format_duration(expires_in)
+    if block_for is not None:
+        body["wait"] = format_duration(block_for)
+    if priority:
+        body["priority"] = priority
+    one = next(iter(locks.items())) if len(locks) == 1 else None
+    return Request(
+        "PUT",
+        f"/v1/peers/{peer_id}/locks",
+        json=body,
+        block_for=block_for or 0.0,
+        classic=None if one is None else acquire_one(peer_id, *one, expires_in, block_for),
+    )
+
+
+def acquire_one(
     peer_id: int,
     semaphore: str,
     count: int,
     expires_in: Optional[float] = None,
     block_for: Optional[float] = None,
 ) -> Request:
-    """Ask for a lock; with `block_for` the server answers when it is granted, or when that time is over."""
+    """`acquire` in the older dialect."""
     query: list[tuple[str, str]] = []
     if expires_in is not None:
         query.append(("expires_in", format_duration(expires_in)))
@@ -108,7 +194,16 @@ def acquire(
 
 def heartbeat(peer_id: int, expires_in: float) -> Request:
     """Move the peer's expiry."""
-    return Request("PUT", f"/peers/{peer_id}", json={"expires_in": format_duration(expires_in)})
+    body = {"expires_in": format_duration(expires_in)}
+    classic = Request("PUT", f"/peers/{peer_id}", json=body)
+    return Request("POST", f"/v1/peers/{peer_id}/heartbeat", json=body, classic=classic)
+
+
+def is_token_live(semaphore: str, token: int) -> Request:
+    """Ask whether the grant with this fencing token still holds."""
+    if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+        raise ConfigurationError(f"the fencing token is {token!r}; a whole number is needed")
+    return Request("GET", f"/v1/semaphores/{_segment(semaphore)}/tokens/{token}", also=410)
 
 
 def restore(
@@ -165,13 +260,16 @@ def version() -> Request:
     return Request("GET", "/version")
 
 
+def lacks_route(answer: Answer) -> bool:
+    """Whether the server has no such route. What a route of `/v1` does not find has a code of its own."""
+    return answer.status in (404, 405) and answer.code in (None, "not_found", "method_not_allowed")
+
+
 def check(answer: Answer, request: Request) -> Answer:
     """Return the answer if it is a success, else raise what it means."""
-    if 200 <= answer.status < 300:
+    if 200 <= answer.status < 300 or answer.status == request.also:
         return answer
     text = answer.text.strip()
-    if answer.status in (400, 409):
-        raise _refusal(answer, text)
     what = f"{request.method} {request.path}"
     if answer.status in (401, 403):
         raise NotAuthorized(
@@ -179,11 +277,44 @@ def check(answer: Answer, request: Request) -> Answer:
             "Pass token=, or set THROTTLE_TOKEN or THROTTLE_TOKEN_FILE.",
             status=answer.status,
         )
-    if answer.status == 404:
-        text = "no such route; is the URL that of a Throttle server, and is the server recent enough?"
+    if lacks_route(answer):
+        raise NoSuchRoute(
+            f"{what} was answered with status {answer.status}: no such route; is the URL that of a Throttle "
+            "server, and is the server recent enough?",
+            status=answer.status,
+        )
+    if answer.code is not None:
+        raise _problem(answer, what)
+    if answer.status in (400, 409):
+        raise _refusal(answer, text)
     raise ServerError(
         f"{what} was answered with status {answer.status}: {_short(text)}", status=answer.status
     )
+
+
+# What the codes of /v1 are here, and how the message begins.
+_REFUSALS: dict[str, tuple[type[RequestRefused], str]] = {
+    "invalid_request": (RequestRefused, ""),
+    "unknown_semaphore": (UnknownSemaphore, "Unknown semaphore. "),
+    "count_exceeds_max": (CountExceedsMax, "Lock can never be acquired. "),
+    "hierarchy_violation": (HierarchyViolation, "Lock hierarchy violation. "),
+    "already_pending": (AlreadyPending, ""),
+    "deadlock": (Deadlock, "Deadlock. "),
+    "not_acquired": (NotAcquired, ""),
+}
+
+
+def _problem(answer: Answer, what: str) -> ThrottleError:
+    code, status = answer.code, answer.status
+    detail = str(answer.problem.get("detail") or answer.problem.get("title") or code)
+    if code == "peer_gone":
+        return UnknownPeer(detail, instance=answer.instance, detail=detail)
+    if code in _REFUSALS:
+        error, begin = _REFUSALS[code]
+        return error(begin + detail, status=status, code=code)
+    if status in (400, 409):
+        return RequestRefused(detail, status=status, code=code)
+    return ServerError(f"{what} was answered with status {status}: {detail}", status=status, code=code)
 
 
 def _refusal(answer: Answer, text: str) -> ThrottleError:
@@ -203,6 +334,8 @@ def _refusal(answer: Answer, text: str) -> ThrottleError:
             f"{text} (Take locks from high to low levels; see `level` in the server's configuration.)",
             status=answer.status,
         )
+    if text.startswith("Deadlock: "):
+        return Deadlock(text, status=answer.status)
     return RequestRefused(_short(text) or f"refused with status {answer.status}", status=answer.status)
 
 
@@ -211,10 +344,7 @@ def parse_int(answer: Answer) -> int:
     try:
         return int(answer.text)
     except ValueError:
-        raise ServerError(
-            f"a number was expected, but the answer is {_short(answer.text)!r}; is this a Throttle server?",
-            status=answer.status,
-        ) from None
+        raise _no_number(answer) from None
 
 
 def parse_bool(answer: Answer) -> bool:
@@ -237,6 +367,56 @@ def parse_acquired(answer: Answer) -> bool:
     raise ServerError(f"200 or 202 was expected, not {answer.status}", status=answer.status)
 
 
+def parse_peer_id(answer: Answer) -> int:
+    """Read the id of a new peer, in either dialect."""
+    if not answer.document:
+        return parse_int(answer)
+    peer_id = _digits(answer.document.get("id"))
+    if peer_id is None:
+        raise _no_number(answer)
+    return peer_id
+
+
+def parse_locks(answer: Answer) -> Optional[dict[str, Optional[int]]]:
+    """The locks that the peer holds, with their fencing tokens; `None` if the dialect does not tell."""
+    locks = answer.document.get("locks")
+    if not isinstance(locks, list):
+        return None
+    try:
+        return {str(lock["semaphore"]): _digits(lock["token"]) for lock in locks}
+    except (KeyError, TypeError):
+        raise ServerError(
+            f"locks were expected, but the answer is {_short(answer.text)!r}", status=answer.status
+        ) from None
+
+
+def parse_tokens(answer: Answer, semaphores: Iterable[str]) -> dict[str, Optional[int]]:
+    """The fencing token of each semaphore, from the answer that grants them in either dialect."""
+    locks = parse_locks(answer)
+    return {name: answer.token if locks is None else locks.get(name) for name in semaphores}
+
+
+def parse_wait(answer: Answer) -> str:
+    """Why a request waits, as far as the dialect tells: its place, and who holds what it waits for."""
+    pending = answer.document.get("pending")
+    if not isinstance(pending, dict):
+        return ""
+    holders = "; ".join(
+        f"{item.get('semaphore')!r} is held by peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip()
+        for item in pending.get("blocked_by") or ()
+        if isinstance(item, dict)
+    )
+    place = f"its place in the queue was {pending.get('position')}"
+    return f"{place}; {holders}" if holders else place
+
+
+def parse_live(answer: Answer) -> bool:
+    """Read whether a fencing token is live."""
+    if answer.status == 410 and answer.code != "token_gone":
+        raise ServerError(f"the answer is {_short(answer.text)!r}; is this a Throttle server?", status=410)
+    return answer.status != 410
+
+
 def parse_peers(answer: Answer) -> list[dict[str, Any]]:
     """Read the list of peers."""
     try:
@@ -255,6 +435,23 @@ def _segment(semaphore: str) -> str:
         raise ConfigurationError(f"the semaphore is {semaphore!r}; a name like 'A' is needed")
     # Dots alone would be taken for steps in the path.
     return quote(semaphore, safe="") if semaphore.strip(".") else semaphore.replace(".", "%2E")
+
+
+def _no_number(answer: Answer) -> ServerError:
+    return ServerError(
+        f"a number was expected, but the answer is {_short(answer.text)!r}; is this a Throttle server?",
+        status=answer.status,
+    )
+
+
+def _digits(value: object) -> Optional[int]:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+
+
+def _labels(labels: object) -> str:
+    if not isinstance(labels, dict) or not labels:
+        return ""
+    return f"({', '.join(f'{key} {value}' for key, value in labels.items())})"
 
 
 def _short(text: str) -> str:

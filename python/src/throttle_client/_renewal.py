@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 
@@ -24,7 +25,9 @@ _log = logging.getLogger("throttle_client")
 def start_keeping(background: Background, lease: Lease) -> None:
     """Make sure that the lease is renewed from now on. To be called on the background thread."""
     if lease.keeper is None or lease.keeper.done():
-        lease.keeper = background.loop.create_task(_keep(lease, background.link(lease.settings)))
+        work = _keep(lease, background.link(lease.settings))
+        # In a context of its own: the span in which a lock was acquired is not that of its renewals.
+        lease.keeper = contextvars.Context().run(background.loop.create_task, work)
 
 
 def restart_keeping(background: Background, lease: Lease) -> None:
@@ -90,8 +93,9 @@ async def _renew_once(lease: Lease, link: AsyncLink) -> None:
         return
     sent_at = now()
     request = _protocol.heartbeat(peer_id, lease.ttl)
+    before = dict(lease.tokens)
     try:
-        answer = _protocol.check(await link.attempt(request, _limit(lease, deadline)), request)
+        answer = await link.once(request, _limit(lease, deadline))
     except UnknownPeer as error:
         await recover(lease, link, error, sent_at)
     else:
@@ -100,6 +104,7 @@ async def _renew_once(lease: Lease, link: AsyncLink) -> None:
             await recover(lease, link, UnknownPeer(instance=answer.instance), sent_at)
         else:
             lease.confirm(sent_at, answer.instance)
+            lease.compare(before, _protocol.parse_locks(answer))
 
 
 async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: float) -> None:
@@ -113,12 +118,13 @@ async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: 
             raise lease.lose(
                 "released",
                 "the server ended it (released by an operator, or expired there); it did not start anew",
+                unknown.detail,
             )
         restored_at = now()
         request = _protocol.restore(lease.peer_id, lease.acquired, lease.ttl, lease.tokens)
         limit = _limit(lease, lease.deadline if lease.deadline is not None else restored_at + lease.ttl)
         try:
-            answer = _protocol.check(await link.attempt(request, limit), request)
+            answer = await link.once(request, limit)
         except RequestRefused as error:
             raise lease.lose(
                 "not restored", f"the server lost its state and did not take it back: {error}"

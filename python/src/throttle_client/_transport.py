@@ -12,10 +12,12 @@ from typing import Any, Optional, TypeVar
 import httpx
 
 from ._clock import now
+from ._dialect import Dialect
 from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
 from ._protocol import Answer, Request, check
 from ._retry import Retry
 from ._settings import Settings
+from ._trace import trace_headers
 
 __all__ = ["AsyncLink", "SyncLink", "within"]
 
@@ -35,14 +37,15 @@ class SyncLink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.dialect = Dialect(settings.url)
         self._pool: Optional[_Pool] = None
 
     def exchange(self, request: Request) -> Answer:
         """Send, repeat where that is safe, and return the answer if it is a success."""
-        retry = Retry(request, now() + self.settings.retry_for)
+        retry = Retry(request, now() + self.settings.retry_for, self.dialect)
         while True:
             try:
-                answer = self._attempt(request)
+                answer = self._attempt(retry.request)
             except ServerUnreachable as error:
                 delay = retry.after_failure(error, now())
                 if delay is None:
@@ -50,7 +53,7 @@ class SyncLink:
             else:
                 delay = retry.after_answer(answer, now())
                 if delay is None:
-                    return check(answer, request)
+                    return check(answer, retry.request)
             time.sleep(delay)
 
     def close(self) -> None:
@@ -98,6 +101,7 @@ class AsyncLink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.dialect = Dialect(settings.url)
         self._http = httpx.AsyncClient(verify=settings.ssl_context(), limits=_LIMITS)
 
     async def exchange(
@@ -111,13 +115,14 @@ class AsyncLink:
 
         An attempt may take `limit` seconds; `gate` is held during each, but not between them.
         """
-        retry = Retry(request, now() + self.settings.retry_for if give_up_at is None else give_up_at)
+        until = now() + self.settings.retry_for if give_up_at is None else give_up_at
+        retry = Retry(request, until, self.dialect)
         while True:
             if gate is not None:
                 await gate.acquire()
             sent_at = now()
             try:
-                answer = await self.attempt(request, limit)
+                answer = await self._attempt(retry.request, limit)
             except ServerUnreachable as error:
                 delay = retry.after_failure(error, now())
                 if delay is None:
@@ -125,13 +130,17 @@ class AsyncLink:
             else:
                 delay = retry.after_answer(answer, now())
                 if delay is None:
-                    return check(answer, request), sent_at
+                    return check(answer, retry.request), sent_at
             finally:
                 if gate is not None:
                     gate.release()
             await asyncio.sleep(delay)
 
-    async def attempt(self, request: Request, limit: Optional[float] = None) -> Answer:
+    async def once(self, request: Request, limit: float) -> Answer:
+        """Send without repeats, and return the answer if it is a success."""
+        return (await self.exchange(request, give_up_at=now(), limit=limit))[0]
+
+    async def _attempt(self, request: Request, limit: Optional[float]) -> Answer:
         """Send once; whatever happens, this ends within `limit` seconds."""
         if limit is None:
             limit = request.block_for + self.settings.timeout
@@ -155,13 +164,15 @@ def _arguments(settings: Settings, request: Request, limit: float) -> dict[str, 
     arguments: dict[str, Any] = {
         "method": request.method,
         "url": settings.url + request.path,
-        "headers": settings.headers(),
+        "headers": {**settings.headers(), **trace_headers()},
         "timeout": httpx.Timeout(limit, connect=min(limit, CONNECT_SECONDS)),
     }
     if request.query:
         arguments["params"] = request.query
     if request.json is not None:
         arguments["json"] = request.json
+    if request.key is not None:
+        arguments["headers"]["Idempotency-Key"] = request.key
     return arguments
 
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use throttle_client::{AcquireError, Error, Guard, WaitingFor};
+use throttle_client::{AcquireError, Error, WaitingFor};
 
 use crate::support::{Server, soon};
 
@@ -133,21 +133,6 @@ async fn several_semaphores_are_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_wait_for_the_second_keeps_the_first() {
-    let server = Server::start();
-    let client = server.client();
-    let ttl = Duration::from_millis(900);
-    let held = client.lock("A").acquire().await.unwrap();
-    let waiting = tokio::spawn(client.lock("B").and("A", 1).ttl(ttl).acquire());
-    server.until_pending("A").await;
-    tokio::time::sleep(2 * ttl).await;
-    assert_eq!(server.remainder("B"), 0);
-    held.release().await.unwrap();
-    let guard: Guard = soon("the grant", waiting).await.unwrap().unwrap();
-    assert!(guard.is_held());
-}
-
-#[tokio::test]
 async fn refusals_reach_the_caller_and_leave_nothing() {
     let server = Server::start();
     let client = server.client();
@@ -159,8 +144,6 @@ async fn refusals_reach_the_caller_and_leave_nothing() {
     assert!(matches!(error, Error::UnknownSemaphore { .. }));
     let error = failure(client.lock("A").count(2).acquire().await.unwrap_err());
     assert!(matches!(error, Error::CountExceedsMax(_)));
-    let error = failure(client.lock("A").and("B", 1).acquire().await.unwrap_err());
-    assert!(matches!(error, Error::HierarchyViolation(_)));
     for request in [
         client.lock("A").ttl(Duration::ZERO),
         client.lock("A").count(0),

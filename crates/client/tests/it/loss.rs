@@ -185,21 +185,3 @@ async fn a_waiter_survives_a_restart() {
     soon("the grant", waiting).await.unwrap().unwrap().release().await.unwrap();
     assert_eq!(second.peers(), 0);
 }
-
-#[tokio::test]
-async fn a_loss_of_the_first_while_waiting_for_the_second_ends_the_wait() {
-    let server = Server::start();
-    let client = server.client();
-    let _held = client.lock("A").acquire().await.unwrap();
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let mut tell = Some(tell);
-    let request = client.lock("B").and("A", 1).ttl(TTL);
-    let request = request.on_wait(move |waiting_for| {
-        let _ = tell.take().unwrap().send(waiting_for.peer_id);
-    });
-    let waiting = tokio::spawn(request.acquire());
-    server.release(soon("the wait", told).await.unwrap());
-    let error = soon("the error", waiting).await.unwrap().unwrap_err();
-    assert!(matches!(&error, throttle_client::AcquireError::Failed(Error::Lost(_))), "{error}");
-    assert_eq!((server.remainder("B"), server.peers()), (1, 1));
-}

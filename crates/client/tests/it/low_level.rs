@@ -81,7 +81,7 @@ async fn refusals_have_types() {
     let acquire = |semaphore, count| client.acquire(peer, semaphore, count, None, None);
 
     let error = acquire("Z", 1).await.unwrap_err();
-    assert!(matches!(&error, Error::UnknownSemaphore { semaphore } if semaphore == "Z"), "{error}");
+    assert!(matches!(&error, Error::UnknownSemaphore { semaphore, .. } if semaphore == "Z"), "{error}");
     assert!(matches!(client.remainder("Z").await, Err(Error::UnknownSemaphore { .. })));
     assert!(matches!(acquire("A", 2).await, Err(Error::CountExceedsMax(_))));
     assert!(matches!(acquire("A", 0).await, Err(Error::Refused { status: 400, .. })));
@@ -95,7 +95,7 @@ async fn refusals_have_types() {
     assert!(matches!(second, Err(Error::AlreadyPending(_))), "{second:?}");
 
     let instance = match client.heartbeat(4711, MINUTE).await {
-        Err(Error::UnknownPeer { instance }) => instance,
+        Err(Error::UnknownPeer { instance, .. }) => instance,
         other => panic!("{other:?}"),
     };
     assert!(instance.is_some());
@@ -108,5 +108,5 @@ async fn a_server_that_is_not_there_is_an_error_that_says_so() {
     let client = Client::builder().url("localhost:1").retry_for(Duration::from_millis(300)).build().unwrap();
     let error = client.new_peer(MINUTE).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error:?}");
-    assert_eq!(error.to_string(), "POST http://localhost:1/new_peer: no connection to the server");
+    assert_eq!(error.to_string(), "POST http://localhost:1/v1/peers: no connection to the server");
 }

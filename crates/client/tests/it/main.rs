@@ -12,5 +12,7 @@ mod cancellation;
 mod locking;
 mod loss;
 mod low_level;
+mod old_server;
 mod processes;
 mod support;
+mod v1;

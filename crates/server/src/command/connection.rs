@@ -1,8 +1,8 @@
 //! Where the server is, for the subcommands that are its clients.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use throttle_client::{Client, Error};
+use throttle_client::{Client, ClientBuilder};
 
 /// Which server to ask. The bearer token is read from `THROTTLE_TOKEN` or a file only, as every user of a machine
 /// can see the arguments of every process.
@@ -25,9 +25,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A client that repeats a request for this long while the server is out of reach; `None`: as long as it does
-    /// by default.
-    pub fn client(&self, retry_for: Option<Duration>) -> Result<Client, Error> {
+    /// A client of that server, with its other settings still to be made.
+    pub fn client(&self) -> ClientBuilder {
         let mut builder = Client::builder().url(&self.url);
         if let Some(file) = &self.token_file {
             builder = builder.token_file(file);
@@ -35,9 +34,6 @@ impl Connection {
         if let Some(file) = &self.cacert {
             builder = builder.cacert(file);
         }
-        if let Some(time) = retry_for {
-            builder = builder.retry_for(time);
-        }
-        builder.build()
+        builder
     }
 }

@@ -1,11 +1,15 @@
 //! The subcommands: what the binary does besides serving.
 
+mod backup;
 mod check;
 mod completions;
 mod connection;
+mod journal;
 pub mod operator;
 pub mod run;
 
+pub use backup::{Backup, backup};
 pub use check::{Check, check};
 pub use completions::{Completions, completions};
 pub use connection::Connection;
+pub use journal::JournalCommand;

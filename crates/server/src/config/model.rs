@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use throttle_core::Deadlock;
+use throttle_core::{Deadlock, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
 /// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
@@ -22,6 +22,10 @@ pub struct Config {
     pub expiry: Expiry,
     /// `[queue]`.
     pub queue: Queue,
+    /// `[durability]`.
+    pub durability: Durability,
+    /// `[recovery]`.
+    pub recovery: Recovery,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
 }
@@ -140,6 +144,8 @@ pub struct Limits {
     pub events: usize,
     /// Event streams open at the same time.
     pub event_streams: usize,
+    /// How long an event stream is silent at most: proxies and clients give up on silent connections.
+    pub event_keep_alive: Duration,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -170,6 +176,7 @@ impl Default for Limits {
             idempotency_keys: 100_000,
             events: 10_000,
             event_streams: 1000,
+            event_keep_alive: Duration::from_secs(15),
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
@@ -202,6 +209,44 @@ pub struct Queue {
 impl Default for Queue {
     fn default() -> Self {
         Self { ageing_step: Duration::from_hours(1) }
+    }
+}
+
+/// `[durability]`: what a restart must not forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durability {
+    /// The directory of the journal. Without one, nothing is kept.
+    pub data_dir: Option<PathBuf>,
+    /// How many bytes of journal there are, at least, before it is made short.
+    pub snapshot_bytes: usize,
+    /// How many bytes may wait to be written; beyond that, requests that change something are refused.
+    pub pending_bytes: usize,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self { data_dir: None, snapshot_bytes: 64 << 20, pending_bytes: 64 << 20 }
+    }
+}
+
+/// `[recovery]`: how peers come back that the server does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// How long after a start with empty state nothing is granted anew, so that peers can restore first.
+    pub hold_grants: Duration,
+    /// Whether they may. By default `allow` without a data directory, and `if_free` with one.
+    pub restore: Option<RestorePolicy>,
+}
+
+impl Config {
+    /// Whether a peer that is not known may bring locks back. A server that forgets nothing knows that such a peer
+    /// has truly lost them.
+    pub fn restore_policy(&self) -> RestorePolicy {
+        let default = match self.durability.data_dir {
+            None => RestorePolicy::Allow,
+            Some(_) => RestorePolicy::IfFree,
+        };
+        self.recovery.restore.unwrap_or(default)
     }
 }
 

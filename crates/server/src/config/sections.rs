@@ -1,6 +1,6 @@
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use throttle_core::Deadlock;
+use throttle_core::{Deadlock, RestorePolicy};
 use toml::{
     Spanned,
     de::{DeString, DeValue},
@@ -8,8 +8,8 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, Expiry, Gelf, Limits, LogFormat, Logging, Otlp, Queue, SemaphoreConfig, Stderr,
-    Telemetry,
+    Config, ConfigError, Durability, Expiry, Gelf, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
+    SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
     table::{Table, integer, integers},
 };
@@ -34,6 +34,9 @@ const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogF
 
 const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
+const RESTORE: &[(&str, RestorePolicy)] =
+    &[("allow", RestorePolicy::Allow), ("if_free", RestorePolicy::IfFree), ("deny", RestorePolicy::Deny)];
+
 pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
     top.only(&[
         "address",
@@ -44,6 +47,8 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "limits",
         "expiry",
         "queue",
+        "durability",
+        "recovery",
         "telemetry",
     ])?;
     Ok(Config {
@@ -56,6 +61,8 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         limits: top.table("limits")?.map_or(Ok(Limits::default()), |table| limits(&table))?,
         expiry: top.table("expiry")?.map_or(Ok(Expiry::default()), |table| expiry(&table))?,
         queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
+        durability: top.table("durability")?.map_or(Ok(Durability::default()), |table| durability(&table))?,
+        recovery: top.table("recovery")?.map_or(Ok(Recovery::default()), |table| recovery(&table))?,
         telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
     })
 }
@@ -159,6 +166,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "idempotency_keys",
         "events",
         "event_streams",
+        "event_keep_alive",
         "expires_in_max",
         "head_timeout",
         "body_timeout",
@@ -190,6 +198,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         idempotency_keys: count("idempotency_keys", 1..=100_000_000, default.idempotency_keys)?,
         events: count("events", 1..=10_000_000, default.events)?,
         event_streams: count("event_streams", 0..=1_000_000, default.event_streams)?,
+        event_keep_alive: time("event_keep_alive", 10 * MILLISECOND..=HOUR, default.event_keep_alive)?,
         expires_in_max: time("expires_in_max", SECOND..=TEN_YEARS, default.expires_in_max)?,
         head_timeout: time("head_timeout", 100 * MILLISECOND..=HOUR, default.head_timeout)?,
         body_timeout: time("body_timeout", 100 * MILLISECOND..=HOUR, default.body_timeout)?,
@@ -207,6 +216,28 @@ fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
     table.only(&["ageing_step"])?;
     let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
     Ok(step.map_or_else(Queue::default, |ageing_step| Queue { ageing_step }))
+}
+
+fn durability(table: &Table<'_>) -> Result<Durability, ConfigError> {
+    const BYTES: RangeInclusive<i64> = 64 << 10..=1 << 40;
+    table.only(&["data_dir", "snapshot_bytes", "pending_bytes"])?;
+    let default = Durability::default();
+    let bytes = |key, default: usize| {
+        table.integer(key, BYTES).map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(default))
+    };
+    Ok(Durability {
+        data_dir: table.string("data_dir", "the directory of the journal")?.map(PathBuf::from),
+        snapshot_bytes: bytes("snapshot_bytes", default.snapshot_bytes)?,
+        pending_bytes: bytes("pending_bytes", default.pending_bytes)?,
+    })
+}
+
+fn recovery(table: &Table<'_>) -> Result<Recovery, ConfigError> {
+    table.only(&["hold_grants", "restore"])?;
+    Ok(Recovery {
+        hold_grants: table.duration("hold_grants", Duration::ZERO..=DAY)?.unwrap_or_default(),
+        restore: table.choice("restore", RESTORE)?,
+    })
 }
 
 fn telemetry(table: &Table<'_>) -> Result<Telemetry, ConfigError> {

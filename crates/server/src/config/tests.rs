@@ -157,12 +157,12 @@ fn wrong_keys_and_settings() {
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
              (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
-             semaphores, logging, limits, expiry, queue, telemetry.",
+             semaphores, logging, limits, expiry, queue, durability, recovery, telemetry.",
         ),
         (
             "[semaphore]\nA = 3",
             "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
-             litter_collection_interval, semaphores, logging, limits, expiry, queue, telemetry.",
+             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, telemetry.",
         ),
         (
             "litter_collection_interval = \"often\"",
@@ -207,7 +207,7 @@ fn wrong_keys_and_settings() {
             "[limits]\nbody-bytes = 1",
             "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: body_bytes, \
              connections, blocked_requests, peers, locks_per_peer, waiters_per_semaphore, semaphores, deadlock_walk, \
-             labels_per_peer, label_length, remembered_peers, idempotency_keys, events, event_streams, expires_in_max, \
+             labels_per_peer, label_length, remembered_peers, idempotency_keys, events, event_streams, event_keep_alive, expires_in_max, \
              head_timeout, body_timeout, idle_timeout.",
         ),
         (

@@ -24,9 +24,10 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { origin: Instant::now(), base: Time::default() + since_epoch, last: Duration::ZERO }
+    /// A clock that shows the time of day, or `least` if that is later: the time of day may have been set back since
+    /// an earlier run.
+    pub(super) fn start(least: Time) -> Self {
+        Self { origin: Instant::now(), base: time_of_day().max(least), last: Duration::ZERO }
     }
 
     pub(super) fn now(&mut self) -> Time {
@@ -43,18 +44,30 @@ impl Clock {
     }
 }
 
+/// The time of day.
+pub fn time_of_day() -> Time {
+    Time::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_standstill_does_not_count() {
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(Time::default());
         let ms = Duration::from_millis;
         let start = clock.read(ms(0));
         assert_eq!(clock.read(ms(1_000)).since(start), ms(1_000), "a second is no standstill");
         assert_eq!(clock.read(ms(61_000)).since(start), ms(1_000), "a minute is");
         assert_eq!(clock.read(ms(61_500)).since(start), ms(1_500));
         assert_eq!(clock.read(ms(61_400)).since(start), ms(1_500), "it never runs backwards");
+    }
+
+    #[test]
+    fn it_goes_on_where_an_earlier_run_ended() {
+        let later = time_of_day() + Duration::from_hours(1);
+        assert!(Clock::start(later).now() >= later, "the time of day was set back");
+        assert!(Clock::start(Time::default()).now() < later);
     }
 }

@@ -42,6 +42,15 @@ pub struct Joint<'a> {
     pub pending: &'a [(&'a str, i64)],
 }
 
+/// What a heartbeat did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It moved the end of a lease, which begins anew at a restart anyway: its answer need not wait for the journal.
+    Passing,
+    /// It changed something that is written down.
+    Lasting,
+}
+
 impl Engine {
     /// Makes a peer that holds nothing.
     pub fn new_peer(&self, expires_in: Duration, labels: Option<Labels>) -> Result<PeerId, LimitReached> {
@@ -53,26 +62,31 @@ impl Engine {
     }
 
     /// Moves the end of a peer's lease.
-    pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
+    pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<Effect, UnknownPeer> {
         about(Subject::Peer(peer));
-        self.with(|shared, now| shared.core.heartbeat(now, peer, expires_in))
+        self.with(|shared, now| {
+            shared.core.heartbeat(now, peer, expires_in)?;
+            Ok(shared.effect())
+        })
     }
 
     /// Moves the end of many peers' leases, and returns those of them that are not known.
-    pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> Vec<PeerId> {
+    pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> (Vec<PeerId>, Effect) {
         about(Subject::Peers(peers.len()));
-        let mut gone = Vec::new();
+        let (mut gone, mut effect) = (Vec::new(), Effect::Passing);
         let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
         while let Some(part) = parts.next() {
             self.with(|shared, now| {
                 let unknown = |&&peer: &&PeerId| shared.core.heartbeat(now, peer, expires_in).is_err();
                 gone.extend(part.iter().filter(unknown));
+                effect = effect.max(shared.effect());
             });
             if parts.peek().is_some() {
                 tokio::task::yield_now().await;
             }
         }
-        gone
+        // That a peer is gone is something that must not be taken back.
+        if gone.is_empty() { (gone, effect) } else { (gone, Effect::Lasting) }
     }
 
     /// Ends a peer. Tells whether it was known.
@@ -165,9 +179,9 @@ impl Engine {
 
     /// A heartbeat that brings an unknown peer back with what it holds and asks for. What a known peer says
     /// of its locks is not looked at. A refused request brings back no peer.
-    pub fn keep_or_restore(&self, joint: &Joint<'_>) -> Result<(), AcquireRefusal> {
+    pub fn keep_or_restore(&self, joint: &Joint<'_>) -> Result<Effect, AcquireRefusal> {
         about(Subject::Peer(joint.peer));
-        self.with(|shared, now| shared.keep_or_restore(now, joint))
+        self.with(|shared, now| shared.keep_or_restore(now, joint).map(|()| shared.effect()))
     }
 
     /// Like [`Engine::keep_or_restore`], then waits up to `block_for` until nothing is pending. Tells whether
@@ -188,6 +202,11 @@ impl Engine {
 }
 
 impl Shared {
+    /// What the command did by now.
+    pub(super) fn effect(&self) -> Effect {
+        if self.core.has_events() { Effect::Lasting } else { Effect::Passing }
+    }
+
     fn keep_or_restore(&mut self, now: Time, joint: &Joint<'_>) -> Result<(), AcquireRefusal> {
         if self.core.heartbeat(now, joint.peer, joint.expires_in).is_ok() {
             return Ok(());

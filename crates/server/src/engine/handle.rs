@@ -6,7 +6,7 @@ use std::{
 };
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
-use throttle_core::{Core, EndCause, Event, Settings, Time};
+use throttle_core::{Core, EndCause, Event, Time};
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
@@ -16,11 +16,12 @@ use super::{
     diary::{self, Note},
     ended::{Ended, Ending},
     feed::Feed,
-    keys::Keys,
+    keys::{Key, Keys},
 };
 use crate::{
+    journal::{JournalFailed, Outbox, Record, State},
     metrics::Recorder,
-    telemetry::trace::{self, TraceIds},
+    telemetry::trace,
 };
 
 /// Serves commands on one core. Cheap to share behind an [`Arc`].
@@ -32,6 +33,19 @@ pub struct Engine {
     pub(super) unread: Notify,
     /// How many may read events at the same time.
     pub(super) event_streams_max: usize,
+    outbox: Option<Outbox>,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The state that it begins with.
+    pub state: State,
+    /// How much it keeps beside that.
+    pub bounds: Bounds,
+    /// Counts what happens.
+    pub recorder: Recorder,
+    /// Where what happens is left to be written down. Without it, nothing is.
+    pub outbox: Option<Outbox>,
 }
 
 /// How much the engine keeps beside the core.
@@ -63,47 +77,83 @@ pub(super) struct Shared {
     pub(super) is_draining: bool,
     /// When the driver looks at the core next.
     pub(super) armed_for: Time,
+    /// When grants that are held back for peers that may come back will be given out.
+    pub(super) holds_until: Option<Time>,
+    pub(super) outbox: Option<Outbox>,
     recorder: Recorder,
     /// What is to be logged once the engine is let go.
     notes: Vec<Note>,
 }
 
 impl Engine {
-    /// An engine that starts with empty state and no semaphores.
+    /// An engine that goes on from a state. Every lease begins anew in full.
     ///
     /// Fails only if the system has no randomness to give.
-    pub fn new(
-        settings: Settings,
-        bounds: Bounds,
-        recorder: Recorder,
-    ) -> Result<Arc<Self>, getrandom::Error> {
+    pub fn new(parts: Parts) -> Result<Arc<Self>, getrandom::Error> {
+        let Parts { state: State { mut core, keys: known, .. }, bounds, mut recorder, outbox } = parts;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let mut clock = Clock::start();
+        let mut clock = Clock::start(core.now());
         let now = clock.now();
-        // Microseconds of the time of day exceed what any earlier run can have counted up to.
-        let core = Core::new(settings, now.as_micros(), getrandom::u64()?);
+        core.end_replay(now);
+        for semaphore in core.semaphores(None) {
+            recorder.adopt(semaphore.name(), semaphore.pattern());
+        }
+        let mut keys = Keys::new(bounds.idempotency_keys);
+        for (peer, (text, fingerprint)) in known {
+            if core.peer(peer).is_ok() {
+                keys.remember(Some(Key::known(&text, fingerprint)), peer);
+            }
+        }
         let shared = Shared {
             core,
             clock,
             random: StdRng::from_seed(seed),
             blocked: Blocked::new(bounds.blocked_requests),
-            keys: Keys::new(bounds.idempotency_keys),
+            keys,
             ended: Ended::new(bounds.remembered_peers),
             // The time of day exceeds every number that an earlier run can have given.
             feed: Feed::new(bounds.events, now.as_micros()),
             reason: None,
             is_draining: false,
             armed_for: Time::default(),
+            holds_until: None,
+            outbox: outbox.clone(),
             recorder,
             notes: Vec::new(),
         };
-        Ok(Arc::new(Self {
+        let engine = Self {
             shared: Mutex::new(shared),
             earlier: Notify::new(),
             unread: Notify::new(),
             event_streams_max: bounds.event_streams,
-        }))
+            outbox,
+        };
+        // Something may have been due at once.
+        engine.with(|_, _| ());
+        Ok(Arc::new(engine))
+    }
+
+    /// Waits until everything that happened before this call is safe: answers that tell of it may leave then.
+    ///
+    /// # Errors
+    ///
+    /// If that will never be so.
+    pub async fn settled(&self) -> Result<(), JournalFailed> {
+        match &self.outbox {
+            None => Ok(()),
+            Some(outbox) => outbox.settled().await,
+        }
+    }
+
+    /// Whether what happens is written down before it is told.
+    pub fn is_durable(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    /// Whether so much waits to be written down that nothing more should happen.
+    pub fn is_behind(&self) -> bool {
+        self.outbox.as_ref().is_some_and(Outbox::is_full)
     }
 
     /// Runs `command` on the core as it is now, and lets everything follow that it makes happen.
@@ -111,10 +161,9 @@ impl Engine {
         let mut shared = self.lock();
         let now = shared.clock.now();
         shared.core.advance(now);
-        // What fell due is not the doing of whoever asks for something now.
-        let mut is_unread = shared.core.has_events() && shared.publish(now, None);
+        let due = shared.core.events().len();
         let reply = command(&mut shared, now);
-        is_unread |= shared.core.has_events() && shared.publish(now, trace::current());
+        let is_unread = shared.core.has_events() && shared.publish(now, due);
         let notes = mem::take(&mut shared.notes);
         let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
         drop(shared);
@@ -162,20 +211,33 @@ impl Engine {
 }
 
 impl Shared {
+    /// Has something written down that is not an event of the core.
+    pub(super) fn write_down(&self, records: impl IntoIterator<Item = Record>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.put(records.into_iter());
+        }
+    }
+
     pub(super) fn random(&mut self) -> u64 {
         self.random.next_u64()
     }
 
-    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. `cause` is the place
-    /// in its trace of the request that made it happen. Tells whether readers of events are to be told.
+    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. The first `due`
+    /// events fell due, and are not the doing of whoever asks for something now. Tells whether readers of events are
+    /// to be told.
     #[inline(never)]
-    fn publish(&mut self, now: Time, cause: Option<TraceIds>) -> bool {
+    fn publish(&mut self, now: Time, due: usize) -> bool {
         let reason = self.reason.take();
+        if let Some(outbox) = &self.outbox {
+            outbox.put(self.core.events().iter().filter_map(Record::of));
+        }
+        let current = trace::current();
         let level = LevelFilter::current();
         // A grant over several semaphores is an event for each, and wakes its request with the first.
         let mut last_woken = None;
-        for event in self.core.drain_events() {
+        for (index, event) in self.core.drain_events().enumerate() {
             self.recorder.record(&event);
+            let cause = current.filter(|_| index >= due);
             let mut trace = cause;
             match event {
                 Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {

@@ -2,12 +2,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::BuildHasher as _,
     sync::Arc,
 };
 
-use foldhash::quality::FixedState;
 use throttle_core::PeerId;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::journal::Record;
 
 /// The key of a request, with what tells the same request from another one.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,22 @@ pub struct Key<'a> {
 impl<'a> Key<'a> {
     /// `text` marks the request to `route` with this body.
     pub fn new(text: &'a str, route: &str, body: &[u8]) -> Self {
-        Self { text, fingerprint: FixedState::default().hash_one((route, body)) }
+        // It is written down, so every release must come to the same number.
+        let mut hash = Xxh3::new();
+        hash.update(&(route.len() as u64).to_le_bytes());
+        hash.update(route.as_bytes());
+        hash.update(body);
+        Self { text, fingerprint: hash.digest() }
+    }
+
+    /// The key of a request that came to an earlier run of the server.
+    pub(super) fn known(text: &'a str, fingerprint: u64) -> Self {
+        Self { text, fingerprint }
+    }
+
+    /// What is written down of it.
+    pub(super) fn record(&self, peer: PeerId) -> Record {
+        Record::KeyUsed { peer: peer.0, key: self.text.into(), fingerprint: self.fingerprint }
     }
 }
 

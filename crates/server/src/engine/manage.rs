@@ -7,7 +7,8 @@ use throttle_core::{
 
 use super::handle::Engine;
 use crate::{
-    reload::Difference,
+    journal::Record,
+    reload::{Declared, Difference},
     telemetry::trace::{Subject, about},
 };
 
@@ -36,8 +37,10 @@ pub enum SetRefusal {
 
 impl Engine {
     /// Lets what the configuration file says differently now come into force, in one step.
-    pub fn declare(&self, difference: &Difference) {
+    pub fn declare(&self, difference: &Difference, declared: &Declared) {
         self.with(|shared, now| {
+            let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
+            shared.write_down([Record::Declared { semaphores: semaphores.collect() }]);
             let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
             for (name, spec) in difference.added.iter().chain(changed) {
                 if spec.origin == Origin::Pattern {
@@ -136,14 +139,19 @@ impl Engine {
         self.with(|shared, now| shared.core.remove_semaphore(now, name, force))
     }
 
-    /// A look at one semaphore.
+    /// A look at one semaphore; or at what a member of a pattern is declared to be that nobody uses now. That one
+    /// is not made by being looked at.
     pub fn semaphore<R>(
         &self,
         name: &str,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look_at_unused: impl FnOnce(Spec) -> R,
     ) -> Result<R, UnknownSemaphore> {
         about(Subject::Semaphore(name));
-        self.view(|core| core.semaphore(name).map(look))
+        self.view(|core| match (core.semaphore(name), core.pattern_of(name)) {
+            (Err(_), Some((_, spec))) => Ok(look_at_unused(spec)),
+            (seen, _) => seen.map(look),
+        })
     }
 
     /// A look at the holder whose grant has this token, if it is live.
@@ -153,6 +161,9 @@ impl Engine {
         token: Token,
         look: impl FnOnce(HolderView<'_>) -> R,
     ) -> Result<Option<R>, UnknownSemaphore> {
-        self.view(|core: &Core| Ok(core.semaphore(semaphore)?.holder(token).map(look)))
+        self.view(|core: &Core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
+            (Err(_), Some(_)) => Ok(None),
+            (seen, _) => Ok(seen?.holder(token).map(look)),
+        })
     }
 }

@@ -8,7 +8,7 @@ use throttle_core::{
 
 use super::{
     Ending,
-    commands::AcquireRefusal,
+    commands::{AcquireRefusal, Effect},
     handle::{Engine, Shared},
     keys::{Key, KeyReused},
 };
@@ -87,7 +87,7 @@ impl Engine {
         peer: PeerId,
         expires_in: Option<Duration>,
         look: impl FnOnce(PeerView<'_>) -> R,
-    ) -> Result<R, UnknownPeer> {
+    ) -> Result<(R, Effect), UnknownPeer> {
         about(Subject::Peer(peer));
         self.with(|shared, now| {
             let length = match expires_in {
@@ -95,7 +95,7 @@ impl Engine {
                 None => shared.core.peer(peer)?.expires_in(),
             };
             shared.core.heartbeat(now, peer, length)?;
-            shared.core.peer(peer).map(look)
+            Ok((shared.core.peer(peer).map(look)?, shared.effect()))
         })
     }
 
@@ -222,6 +222,9 @@ impl Shared {
         let random = self.random();
         let made = self.core.new_peer(now, lease, random, new.labels.clone());
         let peer = made.map_err(AcquireRefusal::Limit)?;
+        if let Some(key) = &new.key {
+            self.write_down([key.record(peer)]);
+        }
         self.keys.remember(new.key, peer);
         Ok(peer)
     }

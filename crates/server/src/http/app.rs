@@ -18,35 +18,38 @@ pub struct App {
     pub body_timeout: Duration,
     /// The longest lease that a client may ask for.
     pub expires_in_max: Duration,
+    /// How long an event stream is silent at most.
+    pub event_keep_alive: Duration,
     /// How many labels a peer may have.
     pub labels_max: usize,
     /// The longest value of a label, in characters.
     pub label_length_max: usize,
+    /// Identifies the state of this server; part of every answer.
+    pub instance: HeaderValue,
     /// Reads the configuration file again.
     pub reloader: Arc<Reloader>,
-    /// Identifies this server since it started with empty state; part of every answer.
-    pub instance: HeaderValue,
 }
 
 impl App {
-    /// Fails only if the system has no randomness to give.
+    /// What handlers share.
     pub fn new(
         engine: Arc<Engine>,
         metrics: Metrics,
         limits: &Limits,
+        instance: HeaderValue,
         reloader: Arc<Reloader>,
-    ) -> Result<Arc<Self>, getrandom::Error> {
-        let instance = format!("{:016x}", getrandom::u64()?);
-        Ok(Arc::new(Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             engine,
             metrics,
             body_bytes_max: limits.body_bytes,
             body_timeout: limits.body_timeout,
             expires_in_max: limits.expires_in_max,
+            event_keep_alive: limits.event_keep_alive,
             labels_max: limits.labels_per_peer,
             label_length_max: limits.label_length,
+            instance,
             reloader,
-            instance: HeaderValue::try_from(instance).unwrap_or(HeaderValue::from_static("0")),
-        }))
+        })
     }
 }

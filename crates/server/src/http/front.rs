@@ -4,119 +4,84 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{Arc, OnceLock},
 };
 
 use axum::{
-    Router,
+    BoxError, Router,
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderName, HeaderValue},
     response::Response,
 };
-use pin_project_lite::pin_project;
-use tokio::task::futures::TaskLocalFuture;
-use tower::Service;
+use hyper::service::{Service, service_fn};
+use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{dialect::Dialect, spans::Spans};
-use crate::{
-    metrics::RequestCounters,
-    telemetry::trace::{self, Traced},
-};
+use super::{app::App, dialect::Dialect, gate, router::router, spans::Spans};
+use crate::telemetry::trace;
 
 /// The header of every answer by which clients see that the server started with empty state.
 pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
 
-/// The whole of HTTP as one service.
-#[derive(Clone)]
-pub struct Front {
-    router: Router,
-    shared: Arc<Shared>,
-}
+/// What is served: at first only the word that the server is not ready yet, then everything.
+#[derive(Clone, Default)]
+pub struct Stage(Arc<OnceLock<Open>>);
 
-struct Shared {
-    instance: HeaderValue,
-    counters: Arc<RequestCounters>,
+struct Open {
+    app: Arc<App>,
+    router: Router,
     spans: Option<Spans>,
 }
 
-impl Front {
-    pub(super) fn new(
-        router: Router,
-        instance: HeaderValue,
-        counters: Arc<RequestCounters>,
-        spans: Option<Spans>,
-    ) -> Self {
-        Self { router, shared: Arc::new(Shared { instance, counters, spans }) }
+impl Stage {
+    /// From now on everything is served. `tracer` makes the spans of requests, if there are any.
+    pub fn open(&self, app: Arc<App>, tracer: Option<SdkTracer>) {
+        let (router, templates) = router(app.clone());
+        let spans = trace::is_on().then(|| Spans::new(tracer, templates));
+        // It opens once.
+        let _ = self.0.set(Open { app, router, spans });
     }
 }
 
-type Answer = <Router as Service<Request>>::Future;
-
-impl<B> Service<Request<B>> for Front
+/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
+pub fn service<B>(
+    stage: Stage,
+    instance: HeaderValue,
+) -> impl Service<Request<B>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answering<Answer>;
+    service_fn(move |request: Request<B>| {
+        let (stage, instance) = (stage.clone(), instance.clone());
+        async move {
+            let mut response = match stage.0.get() {
+                Some(open) => open.answer(request.map(Body::new)).await?,
+                None => gate::not_ready(request.uri().path()),
+            };
+            response.headers_mut().insert(INSTANCE, instance);
+            Ok(response)
+        }
+    })
+}
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<B>>::poll_ready(&mut self.router, context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+impl Open {
+    async fn answer(&self, request: Request) -> Result<Response, Infallible> {
         let dialect = Dialect::of(request.uri().path());
-        let traced = match &self.shared.spans {
+        let traced = match &self.spans {
             None => None,
             Some(spans) => spans.begin(&request, dialect).map(Arc::new),
         };
-        let answer = self.router.call(request);
-        let future = match traced.clone() {
-            None => Scoped::Bare { answer },
-            Some(traced) => Scoped::Traced { answer: trace::scope(traced, answer) },
+        let answer = gate::answer(&self.app, self.router.clone(), request);
+        let response = match &traced {
+            None => answer.await?,
+            // In a box, so that requests that are not traced need no room for it.
+            Some(traced) => Box::pin(trace::scope(traced.clone(), answer)).await?,
         };
-        Answering { future, traced, dialect, shared: self.shared.clone() }
-    }
-}
-
-pin_project! {
-    /// An answer on its way.
-    pub struct Answering<F> {
-        #[pin]
-        future: Scoped<F>,
-        traced: Option<Arc<Traced>>,
-        dialect: Dialect,
-        shared: Arc<Shared>,
-    }
-}
-
-pin_project! {
-    #[project = ScopedProjection]
-    enum Scoped<F> {
-        Bare { #[pin] answer: F },
-        Traced { #[pin] answer: TaskLocalFuture<Arc<Traced>, F> },
-    }
-}
-
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(mut response) = ready!(match this.future.project() {
-            ScopedProjection::Bare { answer } => answer.poll(context),
-            ScopedProjection::Traced { answer } => answer.poll(context),
-        });
         let status = response.status().as_u16();
-        this.shared.counters.count(*this.dialect, status);
-        if let Some(traced) = this.traced {
+        self.app.metrics.requests.count(dialect, status);
+        if let Some(traced) = traced {
             traced.end(status);
         }
-        response.headers_mut().insert(INSTANCE, this.shared.instance.clone());
-        Poll::Ready(Ok(response))
+        Ok(response)
     }
 }

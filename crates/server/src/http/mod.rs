@@ -11,6 +11,7 @@ mod dialect;
 mod extract;
 mod first;
 mod front;
+mod gate;
 mod refusal;
 mod router;
 mod site;
@@ -19,5 +20,4 @@ mod v1;
 
 pub use app::App;
 pub use dialect::Dialect;
-pub use front::{Front, INSTANCE};
-pub use router::service;
+pub use front::{INSTANCE, Stage, service};

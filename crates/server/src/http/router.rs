@@ -9,21 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post, put},
 };
-use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{app::App, classic, first, front::Front, site, spans::Spans, v1};
-
-/// The whole of HTTP as one service. `tracer` makes the spans of requests, if there are any; `is_traced`: whether a
-/// request is worth a look at its trace at all.
-pub fn service(app: Arc<App>, tracer: Option<SdkTracer>, is_traced: bool) -> Front {
-    let (instance, counters) = (app.instance.clone(), app.metrics.requests.clone());
-    let (router, templates) = router(app);
-    let spans = is_traced.then(|| Spans::new(tracer, templates));
-    Front::new(router, instance, counters, spans)
-}
+use super::{app::App, classic, first, site, v1};
 
 /// All routes, and their templates.
-fn router(app: Arc<App>) -> (Router, Vec<String>) {
+pub(super) fn router(app: Arc<App>) -> (Router, Vec<String>) {
     let (mut router, mut templates) = v1::routes();
     for (template, methods) in older_routes() {
         router = router.route(template, methods);
@@ -76,6 +66,6 @@ async fn method_not_allowed(request: Request) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
 }
 
-fn is_v1(path: &str) -> bool {
+pub(super) fn is_v1(path: &str) -> bool {
     path.strip_prefix("/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

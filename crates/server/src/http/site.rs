@@ -12,7 +12,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::{app::App, classic::text};
+use super::{app::App, classic::text, gate};
 
 const ICON: &[u8] = include_bytes!("favicon.ico");
 
@@ -28,11 +28,11 @@ const NOT_FOUND: &str = "<!DOCTYPE html>
 ";
 
 pub(super) async fn greeting() -> Response {
-    text(StatusCode::OK, "Hello from Throttle!")
+    gate::open(text(StatusCode::OK, "Hello from Throttle!"))
 }
 
 pub(super) async fn health() -> Response {
-    text(StatusCode::OK, "Ok")
+    gate::open(text(StatusCode::OK, "Ok"))
 }
 
 pub(super) async fn version() -> Response {
@@ -48,7 +48,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     match app.metrics.render(&app.engine) {
         Ok(page) => {
             let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-            ([(CONTENT_TYPE, format)], page).into_response()
+            gate::open(([(CONTENT_TYPE, format)], page).into_response())
         }
         Err(error) => {
             tracing::error!("The metrics could not be written: {error}");

@@ -4,12 +4,14 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Change, Child, Signal, Signals, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
+    Change, Child, Signal, Signals, create_private_directory, on_reload_signal, raise_open_files,
+    reuse_address, shutdown_signal, sync_directory,
 };
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Change, Child, Signal, Signals, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
+    Change, Child, Signal, Signals, create_private_directory, on_reload_signal, raise_open_files,
+    reuse_address, shutdown_signal, sync_directory,
 };

@@ -186,6 +186,7 @@ fn names(labels: &str) -> Vec<String> {
 /// The sections of `docs/metrics.md` for metrics that not every server has, each with the configuration that makes
 /// a server show them.
 const SECTIONS: &[(&str, &str)] = &[
+    ("With a data directory", "[durability]\ndata_dir = 'data'\n"),
     (
         "With `[logging.gelf]`",
         "[logging.gelf]\nname = 'it'\nhost = '127.0.0.1'\nport = 9\n[logging.stderr]\n",

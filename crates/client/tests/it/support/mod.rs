@@ -1,11 +1,16 @@
 //! What the tests share: a server process, a network that can be cut, and patience.
 
+mod gateway;
 mod network;
 mod server;
 
 use std::time::{Duration, SystemTime};
 
-pub(crate) use {network::Network, server::Server};
+pub(crate) use {
+    gateway::{Gateway, Rules},
+    network::Network,
+    server::Server,
+};
 
 /// How long a test waits for what must happen. Generous: it only ends tests that have failed.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -98,7 +98,7 @@ impl Operator {
     }
 
     fn client(&self) -> Result<Client, Box<dyn Error>> {
-        Ok(self.connection.client(None)?)
+        Ok(self.connection.client().build()?)
     }
 }
 

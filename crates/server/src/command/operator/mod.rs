@@ -6,6 +6,7 @@ mod ask;
 mod peers;
 mod release;
 mod reload;
+mod resume;
 mod semaphore;
 mod status;
 mod table;
@@ -14,6 +15,7 @@ pub use ask::{Format, Operator};
 pub use peers::Peers;
 pub use release::Release;
 pub use reload::Reload;
+pub use resume::Resume;
 pub use semaphore::SemaphoreCommand;
 pub use status::Status;
 
@@ -33,6 +35,8 @@ pub enum Operate {
     Semaphore(SemaphoreCommand),
     /// Has the server read its configuration file again
     Reload(Reload),
+    /// Ends the time after a start in which nothing is granted anew
+    Resume(Resume),
 }
 
 impl Operate {
@@ -46,6 +50,7 @@ impl Operate {
                 Self::Release(release) => release.run(out).await,
                 Self::Semaphore(semaphore) => semaphore.run(out).await,
                 Self::Reload(reload) => reload.run(out).await,
+                Self::Resume(resume) => resume.run(out).await,
             }
         });
         match outcome {

@@ -1,14 +1,17 @@
 //! Getting the locks.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use throttle_client::{AcquireError, Guard};
+use throttle_client::{AcquireError, Client, Error, Guard};
 
 use super::{arguments::Run, notice::Notice};
 use crate::platform::{Signal, Signals};
 
 /// For how long a server that is out of reach is asked again, where the locks are to be had at once or not at all.
 const RETRY_OF_TRY: Duration = Duration::from_secs(5);
+
+/// The longest label that a server keeps, in characters.
+const LABEL_LENGTH: usize = 255;
 
 /// Why the command is not run.
 pub(super) enum Failure {
@@ -22,8 +25,7 @@ pub(super) enum Failure {
 
 /// Acquires all locks, or nothing.
 pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Guard, Failure> {
-    let retry_for = arguments.r#try.then_some(RETRY_OF_TRY);
-    let client = arguments.connection.client(retry_for).map_err(|error| unavailable(&error))?;
+    let client = client(arguments).map_err(|error| unavailable(&error))?;
     let (first, count) = &arguments.wanted.first;
     let mut lock = client.lock(first).count(*count).ttl(arguments.ttl);
     for (name, count) in &arguments.wanted.others {
@@ -44,6 +46,23 @@ pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Gu
         }),
         () = notice.keep(&arguments.wanted) => Err(Failure::Unavailable("the notice ended".to_owned())),
     }
+}
+
+fn client(arguments: &Run) -> Result<Client, Error> {
+    let mut builder = arguments.connection.client().priority(arguments.priority);
+    if arguments.r#try {
+        builder = builder.retry_for(RETRY_OF_TRY);
+    }
+    if arguments.no_labels {
+        builder = builder.without_usual_labels();
+    } else if let Some(program) = arguments.command.first().and_then(|path| Path::new(path).file_name()) {
+        builder = builder
+            .label("program", program.to_string_lossy().chars().take(LABEL_LENGTH).collect::<String>());
+    }
+    for (key, value) in &arguments.label {
+        builder = builder.label(key, value);
+    }
+    builder.build()
 }
 
 fn unavailable(error: &dyn std::error::Error) -> Failure {

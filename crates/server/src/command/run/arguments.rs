@@ -58,6 +58,18 @@ pub struct Run {
     /// Give up when they are not granted at once
     #[arg(long, conflicts_with = "wait")]
     pub r#try: bool,
+    /// Who goes first of those who wait: the higher number; waiting outranks it with time
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
+    /// What people see who look at who holds a lock; can be given many times
+    ///
+    /// Without it they see host, pid, user and program, which is the name of the command. A label of the same key
+    /// takes the place of one of these.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
+    /// Tell nothing of this process but what --label says
+    #[arg(long)]
+    pub no_labels: bool,
     /// How long the locks outlive a holder that is out of reach, such as 30s or 5m; at least 1s
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = ttl)]
     pub ttl: Duration,
@@ -87,6 +99,11 @@ impl Run {
     pub fn grace(&self) -> Duration {
         self.grace.min(self.ttl / 3)
     }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as team=blue")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
@@ -131,12 +148,21 @@ mod tests {
     }
 
     #[test]
+    fn a_label_is_split_at_the_first_equals_sign() {
+        let run = parse("--label a=b=c --label d= --priority -3 true").expect("valid");
+        let expected = [("a", "b=c"), ("d", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!((run.label, run.priority), (expected.to_vec(), -3));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for (arguments, expected) in [
             ("--try --wait 1s true", "cannot be used with"),
             ("--ttl 999ms true", "less than 1s"),
             ("--wait soon true", "soon"),
             ("-E 256 true", "256 is not in"),
+            ("--label team true", "write KEY=VALUE"),
+            ("--priority high true", "high"),
             ("--try", "<COMMAND>"),
         ] {
             let error = parse(arguments).expect_err(arguments);

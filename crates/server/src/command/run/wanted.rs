@@ -63,8 +63,9 @@ impl Args for Wanted {
                     .action(ArgAction::Append)
                     .help("A semaphore to hold a lock of; can be given many times")
                     .long_help(
-                        "A semaphore to hold a lock of; can be given many times, from high levels to low \
-                         ones. The command runs when all are held",
+                        "A semaphore to hold a lock of; can be given many times. The command runs when all are \
+                         held, and while it waits for that none is. A server up to 0.5 is asked for one after \
+                         the other, so there name them from high levels to low ones",
                     ),
             )
             .arg(

@@ -18,6 +18,7 @@ use crate::{
     http::{
         App,
         extract::{self, Locks, PathOf},
+        gate,
         refusal::Refusal,
     },
 };
@@ -51,14 +52,14 @@ pub(in crate::http) async fn heartbeat(
     let peer = extract::peer_id(&extract::path(path)?);
     let Heartbeat { expires_in, active } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
     let (peer, expires_in) = (peer?, extract::duration("expires_in", &expires_in, app.expires_in_max)?);
-    match active {
+    let effect = match active {
         None => app.engine.heartbeat(peer, expires_in)?,
         Some(active) => {
             let joint = Joint { peer, expires_in, active: &extract::locks(&active), pending: &[] };
-            app.engine.keep_or_restore(&joint)?;
+            app.engine.keep_or_restore(&joint)?
         }
-    }
-    Ok(text(StatusCode::OK, "Ok"))
+    };
+    Ok(gate::after(&app, effect, text(StatusCode::OK, "Ok")))
 }
 
 pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {

@@ -1,6 +1,6 @@
 //! What happens, as server-sent events.
 
-use std::{collections::BTreeSet, convert::Infallible, io::Write as _, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, io::Write as _, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -29,8 +29,6 @@ use crate::{
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How long a stream is silent at most: proxies and clients give up on silent connections.
-const SILENCE: Duration = Duration::from_secs(15);
 /// A frame of the body is sent when it has so many bytes. An event is never cut.
 const FRAME: usize = 16 * 1024;
 
@@ -192,15 +190,8 @@ impl Reader {
         } else {
             greeting.push(b'\n');
         }
-        Self {
-            app,
-            subscription,
-            filter,
-            greeting: Some(greeting),
-            unwritten: None,
-            due: Instant::now() + SILENCE,
-            is_over: false,
-        }
+        let due = Instant::now() + app.event_keep_alive;
+        Self { app, subscription, filter, greeting: Some(greeting), unwritten: None, due, is_over: false }
     }
 
     /// The next part of the body. Serialises outside the engine's lock, and only what the connection has room for.
@@ -230,7 +221,7 @@ impl Reader {
                 }
             }
         }
-        self.due = Instant::now() + SILENCE;
+        self.due = Instant::now() + self.app.event_keep_alive;
         Some(frame.into())
     }
 

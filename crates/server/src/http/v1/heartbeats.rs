@@ -20,7 +20,7 @@ use super::{
     read,
     shapes::Digits,
 };
-use crate::http::{App, extract};
+use crate::http::{App, extract, gate};
 
 /// The largest body here: some 45,000 peers.
 const BODY_BYTES: usize = 1 << 20;
@@ -100,8 +100,8 @@ pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answ
             Err(digits) => gone.push(digits),
         }
     }
-    let unknown = app.engine.heartbeats(&peers, expires_in).await;
+    let (unknown, effect) = app.engine.heartbeats(&peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(PeerId::to_string));
-    Ok(Json(Renewed { renewed, gone }).into_response())
+    Ok(gate::after(&app, effect, Json(Renewed { renewed, gone }).into_response()))
 }

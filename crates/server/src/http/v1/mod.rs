@@ -20,9 +20,10 @@ mod probes;
 mod problem;
 mod read;
 mod reload;
+mod resume;
 mod routes;
 mod semaphores;
 mod shapes;
 
-pub(super) use problem::{method_not_allowed, not_found};
+pub(super) use problem::{method_not_allowed, not_found, unavailable};
 pub(super) use routes::routes;

@@ -23,6 +23,7 @@ use crate::{
     http::{
         App,
         extract::{self, PathOf},
+        gate,
         refusal::Refusal,
     },
 };
@@ -127,7 +128,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
     });
     let label = label.transpose()?;
     if let Some(semaphore) = &query.semaphore {
-        let known = app.engine.semaphore(semaphore, |_| ());
+        let known = app.engine.semaphore(semaphore, |_| (), |_| ());
         known.map_err(|error| Problem::explained(&app.engine, None, error))?;
     }
     let page = app.engine.peer_page(from, limit, |peer| {
@@ -185,7 +186,8 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>,
     let peer = read::peer_id(&extract::path(path)?)?;
     let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
     let kept = app.engine.heartbeat_and_look(peer, expires_in, Peer::of);
-    Ok(Json(kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
+    let (seen, effect) = kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    Ok(gate::after(&app, effect, Json(seen).into_response()))
 }
 
 #[derive(Deserialize, IntoParams)]

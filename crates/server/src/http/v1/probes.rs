@@ -8,8 +8,12 @@ use super::{
     code::Code,
     documented,
     problem::{Answer, Problem},
+    shapes::Stamp,
 };
-use crate::http::{App, classic::text};
+use crate::{
+    engine::Holding,
+    http::{App, classic::text, gate},
+};
 
 /// Tells that the process lives.
 #[utoipa::path(
@@ -19,10 +23,12 @@ use crate::http::{App, classic::text};
     responses((status = 200, body = String, content_type = "text/plain", description = "It lives."))
 )]
 pub(super) async fn livez() -> Response {
-    text(StatusCode::OK, "Ok")
+    gate::open(text(StatusCode::OK, "Ok"))
 }
 
-/// Tells whether requests are welcome: not while the server is about to stop.
+/// Tells whether requests are welcome: not while the server reads its journal or is about to stop.
+///
+/// While nothing is granted anew so that peers can come back first, they are, and the answer says so.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -39,19 +45,27 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
             "The server is about to stop. Ask another one, or try again.",
         ));
     }
-    Ok(text(StatusCode::OK, "Ok"))
+    let Some(Holding { until, .. }) = app.engine.holding() else {
+        return Ok(gate::open(text(StatusCode::OK, "Ok")));
+    };
+    let sentence = format!(
+        "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
+        Stamp(until)
+    );
+    Ok(gate::open(text(StatusCode::OK, sentence)))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::response::IntoResponse as _;
-    use throttle_core::Settings;
+    use axum::{http::HeaderValue, response::IntoResponse as _};
+    use throttle_core::{Core, Settings};
 
     use super::*;
     use crate::{
         cli::Serve,
         config::{Config, Limits},
-        engine::{Bounds, Engine},
+        engine::{Bounds, Engine, Parts},
+        journal::State,
         metrics::Metrics,
         reload::Reloader,
     };
@@ -67,9 +81,11 @@ mod tests {
             events: limits.events,
             event_streams: 1,
         };
-        let engine = Engine::new(Settings::default(), bounds, metrics.recorder()).unwrap();
+        let state = State::new(Core::new(Settings::default(), 1, 0));
+        let engine =
+            Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox: None }).unwrap();
         let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
-        let app = App::new(engine, metrics, &limits, reloader).unwrap();
+        let app = App::new(engine, metrics, &limits, HeaderValue::from_static("0"), reloader);
         assert!(readyz(State(app.clone())).await.is_ok());
         app.engine.drain();
         let problem = readyz(State(app)).await.unwrap_err();

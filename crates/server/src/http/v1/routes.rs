@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{events, heartbeats, locks, openapi, peers, probes, reload, semaphores};
+use super::{events, heartbeats, locks, openapi, peers, probes, reload, resume, semaphores};
 use crate::http::App;
 
 /// All routes of this dialect with the one that describes them, and their templates.
@@ -23,6 +23,7 @@ pub(in crate::http) fn routes() -> (Router<Arc<App>>, Vec<String>) {
         .routes(routes!(heartbeats::renew))
         .routes(routes!(events::events))
         .routes(routes!(reload::reload))
+        .routes(routes!(resume::resume))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
         .split_for_parts();

@@ -83,6 +83,8 @@ pub(super) struct GetQuery {
 }
 
 /// Shows a semaphore, who holds it, and who waits for it in their order.
+///
+/// A member of a pattern is there for as long as it is used; before and after that, this shows what it would be.
 #[utoipa::path(
     get,
     path = "/v1/semaphores/{semaphore}",
@@ -96,7 +98,11 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
     let name = extract::path(path)?;
     let GetQuery { limit } = extract::query(&mut parts, "?limit=100").await?;
     let limit = page_length(limit)?;
-    let seen = app.engine.semaphore(&name, |semaphore| SemaphoreDetail::of(semaphore, limit));
+    let seen = app.engine.semaphore(
+        &name,
+        |semaphore| SemaphoreDetail::of(semaphore, limit),
+        |spec| SemaphoreDetail::unused(&name, spec),
+    );
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
 }
 

@@ -17,6 +17,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/semaphores", ""),
     ("GET", "/v1/semaphores/A", ""),
     ("DELETE", "/v1/semaphores/A", ""),
+    ("POST", "/v1/resume", ""),
     ("POST", "/v1/peers", r#"{"expires_in":"5m","labels":{"host":"w1"}}"#),
     ("POST", "/v1/peers/7/heartbeat", r#"{"expires_in":"5m"}"#),
     ("PUT", "/v1/peers/7/locks", r#"{"locks":{"B":1},"priority":0,"expires_in":"5m"}"#),

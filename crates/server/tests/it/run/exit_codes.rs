@@ -48,7 +48,7 @@ fn a_lock_that_is_not_granted_in_time() {
 fn what_the_server_refuses() {
     let server = Server::start(SEMAPHORES);
     for (arguments, expected) in
-        [(&["-s", "Z"] as &[_], "Unknown semaphore \"Z\""), (&["-s", "B", "-n", "4"], "never be acquired")]
+        [(&["-s", "Z"] as &[_], "Unknown semaphore \"Z\""), (&["-s", "B", "-n", "4"], "never be granted")]
     {
         let (code, stdout, stderr) = run(&server, &[arguments, &["--", "echo", "ran"]].concat()).run();
         assert_eq!((code, &*stdout), (69, ""), "{stderr}");

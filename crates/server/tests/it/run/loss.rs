@@ -32,6 +32,23 @@ fn an_operator_releases_the_lock() {
 }
 
 #[test]
+fn the_operator_s_reason_is_shown() {
+    let server = Server::start(SEMAPHORES);
+    // Noticed by a renewal, and by the release at the end.
+    for (ttl, script) in
+        [("1s", "echo $THROTTLE_PEER_ID; exec sleep 60"), ("1h", "echo $THROTTLE_PEER_ID; read x")]
+    {
+        let launch = run(&server, &["-s", "A", "--ttl", ttl, "--", "sh", "-c", script]);
+        let mut process = launch.stdin(std::process::Stdio::piped()).start();
+        let peer = peer(&process.stdout.line(""));
+        server.delete(&format!("/v1/peers/{peer}?reason=stuck+since+noon")).is_empty();
+        process.close_stdin();
+        assert_eq!(process.wait().code(), Some(76));
+        process.stderr.line("stuck since noon");
+    }
+}
+
+#[test]
 fn a_command_that_ignores_sigterm_is_killed_with_its_children() {
     let server = Server::start(SEMAPHORES);
     let script = format!("({STUBBORN}) & {STUBBORN}");

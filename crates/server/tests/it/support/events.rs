@@ -61,6 +61,19 @@ impl Events {
         }
     }
 
+    /// The next block as it is, be it a comment.
+    pub(crate) fn block(&mut self) -> String {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let block = block.to_owned();
+                self.text = rest.to_owned();
+                return block;
+            }
+            let chunk = self.client.chunk().expect("the stream goes on");
+            self.text += std::str::from_utf8(&chunk).expect("text");
+        }
+    }
+
     #[track_caller]
     pub(crate) fn next(&mut self) -> Sent {
         self.try_next().expect("the stream goes on")

@@ -182,6 +182,42 @@ fn what_is_no_longer_kept_is_told() {
 }
 
 #[test]
+fn as_many_are_kept_as_the_file_says() {
+    for events in [10, 600] {
+        let server = Server::start(&format!("{FILE}\n[limits]\nevents = {events}"));
+        let mut open = server.events("", None);
+        let peer = server.v1_peer("10m");
+        cycles(&server, &peer, "A", 700);
+        let all = open.take(1400);
+        let missed = server.events("", all[0].id.as_deref()).next();
+        let kept = all[1399].number() - missed.number();
+        // They are forgotten by the page, which has 256.
+        assert!((events..events + 512).contains(&kept), "{kept} are kept");
+    }
+}
+
+#[test]
+fn a_silent_stream_is_kept_alive_and_tells_its_place() {
+    let server = Server::start(&format!("{FILE}\n[limits]\nevent_keep_alive = '50ms'"));
+    let mut all = server.events("", None);
+    let mut silent = server.events("?semaphore=B", None);
+    // The first block is the greeting.
+    let greeting = silent.block();
+    assert!(greeting.starts_with("retry: 1000\nid: "), "{greeting}");
+    let peer = server.v1_holder(&json!({"A": 1}));
+    let granted = all.next().id.expect("an id");
+    let expected = format!(": nothing new\nid: {granted}");
+    // One that was on its way already has an earlier place.
+    let comments = std::iter::repeat_with(|| silent.block());
+    let reached =
+        comments.take(1000).inspect(|block| assert!(block.starts_with(": nothing new\nid: "), "{block}"));
+    assert!(reached.into_iter().any(|block| block == expected), "it tells the place behind what it left out");
+    server.delete(&format!("/v1/peers/{peer}/locks/A")).is_empty();
+    let resumed = server.events("", Some(&granted)).next();
+    assert_eq!(resumed.event, "released");
+}
+
+#[test]
 fn an_id_of_another_server_is_told() {
     let server = Server::start(FILE);
     let instance = server.get("/health").header("throttle-instance").expect("an instance").to_owned();

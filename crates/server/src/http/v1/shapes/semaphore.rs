@@ -1,7 +1,9 @@
 //! A semaphore, who holds it, and who waits for it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use throttle_core::{HolderView, Name, Origin, SemaphoreView, WaiterView};
+use throttle_core::{HolderView, Name, Origin, SemaphoreView, Spec, WaiterView};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, LabelsOf, Span, Stamp};
@@ -131,17 +133,28 @@ pub(in crate::http::v1) struct Waiter {
 
 impl Semaphore {
     pub(in crate::http::v1) fn of(semaphore: SemaphoreView<'_>) -> Self {
-        let spec = semaphore.spec();
         Self {
-            name: semaphore.name().clone(),
-            max: spec.max,
-            level: spec.level,
             acquired: semaphore.acquired(),
             pending: semaphore.pending(),
             remainder: semaphore.remainder(),
             waiting: semaphore.waiting(),
             cooling: semaphore.cooling(),
             longest_wait: Span(semaphore.longest_wait()),
+            ..Self::unused(semaphore.name().clone(), semaphore.spec())
+        }
+    }
+
+    fn unused(name: Name, spec: Spec) -> Self {
+        Self {
+            name,
+            max: spec.max,
+            level: spec.level,
+            acquired: 0,
+            pending: 0,
+            remainder: spec.max,
+            waiting: 0,
+            cooling: 0,
+            longest_wait: Span(Duration::ZERO),
             origin: match spec.origin {
                 Origin::File => DeclaredBy::File,
                 Origin::Runtime => DeclaredBy::Runtime,
@@ -158,6 +171,17 @@ impl Semaphore {
 }
 
 impl SemaphoreDetail {
+    /// What a semaphore would be that is made on its first use.
+    pub(in crate::http::v1) fn unused(name: &str, spec: Spec) -> Self {
+        Self {
+            semaphore: Semaphore::unused(name.into(), spec),
+            holders: Vec::new(),
+            holders_total: 0,
+            queue: Vec::new(),
+            queue_total: 0,
+        }
+    }
+
     /// With the first `limit` holders and waiters.
     pub(in crate::http::v1) fn of(semaphore: SemaphoreView<'_>, limit: usize) -> Self {
         let places = 1..=limit;

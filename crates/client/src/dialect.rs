@@ -1,0 +1,129 @@
+//! Which dialect a server speaks. `/v1` is tried first; a server that turns out not to have it is asked as the
+//! servers up to 0.5 are.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error, protocol,
+    transport::{Effort, Exchanged, Link},
+    v1,
+};
+
+/// What is known of the server's dialect. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Dialect {
+    is_old: Arc<AtomicBool>,
+}
+
+impl Dialect {
+    /// Whether `/v1` is worth a try.
+    pub(crate) fn may_be_v1(&self) -> bool {
+        !self.is_old.load(Ordering::Relaxed)
+    }
+
+    /// The server has no `/v1`, and answered a request of the older dialect.
+    pub(crate) fn is_old(&self) {
+        self.is_old.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A peer that was made.
+pub(crate) struct Made {
+    pub(crate) peer: u64,
+    pub(crate) exchanged: Exchanged,
+}
+
+/// What a heartbeat brought.
+pub(crate) struct Beat {
+    /// The id of the server's state.
+    pub(crate) instance: Option<String>,
+    /// The peer, from servers that show it.
+    pub(crate) peer: Option<v1::Peer>,
+}
+
+impl Link {
+    /// Makes a peer. Stops after the attempt during which `stop` was cancelled.
+    pub(crate) async fn create_peer(
+        &self,
+        ttl: Duration,
+        effort: Effort,
+        stop: &CancellationToken,
+    ) -> Result<Made, Error> {
+        if self.dialect.may_be_v1() {
+            match self.create_labelled_peer(ttl, effort, stop).await {
+                Err(error) if error.is_missing_route() => {}
+                outcome => return outcome,
+            }
+        }
+        let request = protocol::new_peer(ttl);
+        let exchanged = self.exchange_until(&request, effort, stop).await?;
+        let peer = exchanged.answer.parse(&request)?;
+        self.dialect.is_old();
+        Ok(Made { peer, exchanged })
+    }
+
+    async fn create_labelled_peer(
+        &self,
+        ttl: Duration,
+        effort: Effort,
+        stop: &CancellationToken,
+    ) -> Result<Made, Error> {
+        let known = &self.settings.labels;
+        let mut labels = &known.all;
+        loop {
+            let request = v1::new_peer(ttl, labels, format!("{:032x}", fastrand::u128(..)));
+            match self.exchange_until(&request, effort, stop).await {
+                // It may allow fewer or shorter labels than usual, and nobody asked for these.
+                Err(Error::Refused { status: 400, .. }) if labels.len() > known.own.len() => {
+                    labels = &known.own;
+                }
+                // What a first request made had ended when a repeat of it arrived.
+                Err(Error::UnknownPeer { .. }) => {}
+                outcome => {
+                    let exchanged = outcome?;
+                    let peer: v1::Peer = exchanged.answer.parse(&request)?;
+                    return Ok(Made { peer: peer.id, exchanged });
+                }
+            }
+        }
+    }
+
+    /// Moves the expiry of a peer.
+    pub(crate) async fn heartbeat(&self, peer: u64, ttl: Duration, effort: Effort) -> Result<Beat, Error> {
+        if self.dialect.may_be_v1() {
+            let request = v1::heartbeat(peer, ttl);
+            match self.exchange(&request, effort).await {
+                Err(error) if error.is_missing_route() => {}
+                exchanged => {
+                    let answer = exchanged?.answer;
+                    let peer = Some(answer.parse(&request)?);
+                    return Ok(Beat { instance: answer.instance, peer });
+                }
+            }
+        }
+        let exchanged = self.exchange(&protocol::heartbeat(peer, ttl), effort).await;
+        if matches!(exchanged, Ok(_) | Err(Error::UnknownPeer { .. })) {
+            self.dialect.is_old();
+        }
+        Ok(Beat { instance: exchanged?.answer.instance, peer: None })
+    }
+
+    /// What the server remembers of how a peer ended.
+    pub(crate) async fn ending_of(&self, peer: u64, effort: Effort) -> Option<String> {
+        if !self.dialect.may_be_v1() {
+            return None;
+        }
+        match self.exchange(&v1::look(peer), effort).await {
+            Err(Error::UnknownPeer { detail, .. }) => detail,
+            _ => None,
+        }
+    }
+}

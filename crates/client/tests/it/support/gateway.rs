@@ -1,0 +1,120 @@
+//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, and can
+//! lose answers.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+pub(crate) struct Gateway {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: u16,
+    rules: Mutex<Rules>,
+    requests: Mutex<Vec<String>>,
+}
+
+/// What it does besides passing on.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rules {
+    /// Requests whose path begins with this are answered with this status, and reach nobody.
+    pub(crate) hidden: Option<(&'static str, u16)>,
+    /// The headers that servers have from 0.6 on are left out of answers.
+    pub(crate) without_headers: bool,
+    /// So many requests are done, and their answers lost.
+    pub(crate) lost_answers: u32,
+}
+
+impl Gateway {
+    pub(crate) fn new(server: u16, rules: Rules) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Shared { server, rules: Mutex::new(rules), requests: Mutex::default() };
+        let gateway = Self { port, shared: Arc::new(shared) };
+        let shared = Arc::clone(&gateway.shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let shared = Arc::clone(&shared);
+                // Who goes away in the middle of a request gets no answer.
+                thread::spawn(move || shared.serve(client).ok());
+            }
+        });
+        gateway
+    }
+
+    /// As a server up to 0.5 looks.
+    pub(crate) fn as_0_5(server: u16) -> Self {
+        let rules = Rules { hidden: Some(("/v1/", 404)), without_headers: true, ..Rules::default() };
+        Self::new(server, rules)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn set(&self, rules: Rules) {
+        *self.shared.rules.lock().unwrap() = rules;
+    }
+
+    /// Methods and paths of the requests so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+}
+
+impl Shared {
+    /// One request, and the end of the connection.
+    fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(client.try_clone()?);
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let start = head.len();
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+            let line = head[start..].to_ascii_lowercase();
+            length =
+                line.strip_prefix("content-length:").map_or(length, |number| number.trim().parse().unwrap());
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let (first, headers) = head.split_once("\r\n").unwrap();
+        let what = first.strip_suffix(" HTTP/1.1").unwrap();
+        self.requests.lock().unwrap().push(what.to_owned());
+        let mut rules = self.rules.lock().unwrap();
+        let is_lost = rules.lost_answers > 0;
+        rules.lost_answers = rules.lost_answers.saturating_sub(1);
+        let Rules { hidden, without_headers, .. } = *rules;
+        drop(rules);
+        let path = what.split_once(' ').unwrap().1;
+        if let Some((_, status)) = hidden.filter(|(prefix, _)| path.starts_with(prefix)) {
+            let page = "<!DOCTYPE html><p>nothing is here";
+            let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}", page.len());
+            return client.write_all(format!("{head}\r\n\r\n{page}").as_bytes());
+        }
+        let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
+        server.write_all(format!("{first}\r\nconnection: close\r\n{headers}").as_bytes())?;
+        server.write_all(&body)?;
+        // A client that gives up a request takes it back at the server, too.
+        let (mut gone, watched) = (client.try_clone()?, server.try_clone()?);
+        thread::spawn(move || {
+            while matches!(gone.read(&mut [0]), Ok(1)) {}
+            watched.shutdown(Shutdown::Both)
+        });
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer)?;
+        if !is_lost {
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+            let kept = |line: &&str| !(without_headers && line.to_ascii_lowercase().starts_with("throttle-"));
+            let head: Vec<_> = head.split("\r\n").filter(kept).collect();
+            client.write_all(format!("{}\r\n\r\n{body}", head.join("\r\n")).as_bytes())?;
+        }
+        client.shutdown(Shutdown::Both)
+    }
+}

@@ -1,0 +1,232 @@
+//! What only servers with `/v1` have.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::Value;
+use throttle_client::{AcquireError, Client, Error, Guard, LossReason, WaitingFor};
+
+use crate::support::{Gateway, Rules, Server, soon, until};
+
+const TTL: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A peer as the server shows it.
+fn peer(server: &Server, id: u64) -> Value {
+    serde_json::from_str(&server.ask("GET", &format!("/v1/peers/{id}"))).unwrap()
+}
+
+fn labels(server: &Server, id: u64) -> BTreeMap<String, String> {
+    serde_json::from_value(peer(server, id)["labels"].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn several_semaphores_are_one_request_in_any_order() {
+    let server = Server::start();
+    let gateway = Gateway::new(server.port, Rules::default());
+    let client = Client::new(gateway.url()).unwrap();
+    // By their levels they could not be had one after the other, and two are of one level.
+    let guard = client.lock("A").and("C", 2).and("B", 1).acquire().await.unwrap();
+    let locks = format!("PUT /v1/peers/{}/locks", guard.peer_id());
+    assert_eq!(gateway.requests(), ["POST /v1/peers", &*locks]);
+    let seen = peer(&server, guard.peer_id());
+    let of_server: BTreeMap<_, _> = seen["locks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lock| {
+            (lock["semaphore"].as_str().unwrap(), Some(lock["token"].as_str().unwrap().parse().unwrap()))
+        })
+        .collect();
+    assert_eq!(guard.tokens(), of_server);
+    assert_eq!(guard.token(), of_server["A"], "that of the first");
+    assert_eq!((server.remainder("A"), server.remainder("B"), server.remainder("C")), (0, 0, 1));
+    guard.release().await.unwrap();
+    assert_eq!(server.peers(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_held_while_all_is_waited_for() {
+    let server = Server::start();
+    let client = server.client();
+    let held = client.lock("A").acquire().await.unwrap();
+    let waiting = tokio::spawn(client.lock("B").and("A", 1).ttl(TTL).acquire());
+    server.until_pending("B").await;
+    assert_eq!(server.remainder("B"), 1);
+    held.release().await.unwrap();
+    let guard = soon("the grant", waiting).await.unwrap().unwrap();
+    assert_eq!((server.remainder("A"), server.remainder("B")), (0, 0));
+    tokio::time::sleep(2 * TTL).await;
+    assert!(guard.is_held(), "and both are renewed");
+    assert_eq!((server.remainder("A"), server.remainder("B")), (0, 0));
+}
+
+#[tokio::test]
+async fn whoever_waits_learns_for_whom() {
+    let server = Server::start();
+    let holder = Client::builder().url(server.url()).label("host", "w1").build().unwrap();
+    let held = holder.lock("A").acquire().await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::<WaitingFor>::new()));
+    let request = server.client().lock("B").and("A", 1);
+    let waiting = tokio::spawn({
+        let told = Arc::clone(&told);
+        request.on_wait(move |waiting_for| told.lock().unwrap().push(waiting_for)).acquire()
+    });
+    until("the wait is told", || !told.lock().unwrap().is_empty()).await;
+    held.release().await.unwrap();
+    let guard: Guard = soon("the grant", waiting).await.unwrap().unwrap();
+    let told = told.lock().unwrap();
+    let [WaitingFor { semaphore, count, peer_id, position, blocked_by, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&**semaphore, *count, *peer_id, *position), ("A", 1, guard.peer_id(), Some(1)));
+    assert_eq!(blocked_by.len(), 1);
+    assert_eq!((&*blocked_by[0].semaphore, blocked_by[0].count), ("A", 1));
+    assert_eq!(blocked_by[0].labels["host"], "w1");
+}
+
+#[tokio::test]
+async fn a_peer_has_labels() {
+    let server = Server::start();
+    let guard = server.client().lock("A").acquire().await.unwrap();
+    let found = labels(&server, guard.peer_id());
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["host", "pid", "program", "user"]);
+    assert_eq!(found["pid"], std::process::id().to_string());
+    assert!(found["program"].starts_with("it-"), "{found:?}");
+
+    let builder = || Client::builder().url(server.url()).label("team", "blue").label("host", "mine");
+    let id = builder().build().unwrap().new_peer(MINUTE).await.unwrap();
+    let found = labels(&server, id);
+    assert_eq!((&*found["team"], &*found["host"], found.len()), ("blue", "mine", 5));
+
+    let id = builder().without_usual_labels().build().unwrap().new_peer(MINUTE).await.unwrap();
+    let own = [("host", "mine"), ("team", "blue")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(labels(&server, id), BTreeMap::from(own));
+
+    let wrong = builder().label("a:b", "").build();
+    assert!(matches!(wrong, Err(Error::Configuration(_))));
+}
+
+#[tokio::test]
+async fn usual_labels_that_the_server_does_not_allow_are_left_out() {
+    let server = Server::with("[semaphores]\nA = 1\n[limits]\nlabels_per_peer = 1\n");
+    let client = Client::builder().url(server.url()).label("team", "blue").build().unwrap();
+    let guard = client.lock("A").acquire().await.unwrap();
+    assert_eq!(labels(&server, guard.peer_id()), BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
+    let many = Client::builder().url(server.url()).label("a", "").label("b", "").build().unwrap();
+    let error = many.new_peer(MINUTE).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { status: 400, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_higher_priority_goes_first() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    let urgent = Client::builder().url(server.url()).priority(5).build().unwrap();
+    let ranks = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting = Vec::new();
+    let requests = [
+        (0, server.client().lock("A")),
+        (7, server.client().lock("A").priority(7)),
+        (5, urgent.lock("A")),
+        (-1, urgent.lock("A").priority(-1)),
+    ];
+    for (number, (rank, request)) in (1..).zip(requests) {
+        let ranks = Arc::clone(&ranks);
+        waiting.push(tokio::spawn(async move {
+            let guard = request.acquire().await.unwrap();
+            ranks.lock().unwrap().push(rank);
+            guard.release().await.unwrap();
+        }));
+        until("it waits", || server.pending("A") > f64::from(number) - 0.5).await;
+    }
+    held.release().await.unwrap();
+    for task in waiting {
+        soon("the grant", task).await.unwrap();
+    }
+    assert_eq!(*ranks.lock().unwrap(), [7, 5, 0, -1]);
+}
+
+#[tokio::test]
+async fn a_loss_tells_the_reason_of_the_operator() {
+    let server = Server::start();
+    let guard = server.client().lock("A").ttl(TTL).acquire().await.unwrap();
+    server.ask("DELETE", &format!("/v1/peers/{}?reason=stuck+since+noon", guard.peer_id()));
+    let loss = soon("the loss", guard.lost()).await;
+    assert_eq!(loss.reason(), LossReason::Released);
+    assert!(loss.detail().is_some_and(|detail| detail.contains("stuck since noon")), "{:?}", loss.detail());
+    let message = loss.to_string();
+    assert!(message.contains("): it was released by an operator at 2"), "{message}");
+    assert!(message.ends_with(": stuck since noon. Someone else may hold it by now."), "{message}");
+
+    // Nothing renews before the end of this one, so the release finds it.
+    let guard = server.client().lock("A").acquire().await.unwrap();
+    server.ask("DELETE", &format!("/v1/peers/{}?reason=needed+elsewhere", guard.peer_id()));
+    match guard.release().await {
+        Err(Error::Lost(loss)) => assert!(loss.to_string().contains("needed elsewhere"), "{loss}"),
+        other => panic!("{other:?}"),
+    }
+
+    let peer = server.client().new_peer(MINUTE).await.unwrap();
+    server.ask("DELETE", &format!("/v1/peers/{peer}?reason=enough"));
+    let error = server.client().heartbeat(peer, MINUTE).await.unwrap_err();
+    assert!(error.to_string().contains("enough"), "{error}");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_taken_from_a_live_peer_is_lost() {
+    let server = Server::start();
+    for taken in ["/v1/peers/{}/locks/C", "/v1/semaphores/C?force=true"] {
+        let guard = server.client().lock("A").and("C", 2).ttl(TTL).acquire().await.unwrap();
+        server.ask("DELETE", &taken.replace("{}", &guard.peer_id().to_string()));
+        let loss = soon("the loss", guard.lost()).await;
+        assert_eq!(loss.reason(), LossReason::Released);
+        assert!(loss.to_string().contains("took the lock on \"C\""), "{loss}");
+        assert!(matches!(guard.release().await, Err(Error::Lost(_))));
+        server.until_no_peers().await;
+        assert_eq!(server.remainder("A"), 1, "the other one is released");
+    }
+}
+
+#[tokio::test]
+async fn making_a_peer_is_repeated_and_makes_one() {
+    let server = Server::start();
+    let gateway = Gateway::new(server.port, Rules { lost_answers: 2, ..Rules::default() });
+    let client = Client::new(gateway.url()).unwrap();
+    client.new_peer(MINUTE).await.unwrap();
+    assert_eq!(gateway.requests(), ["POST /v1/peers"; 3]);
+    assert_eq!(server.peers(), 1);
+
+    // A repeat comes no sooner than after 50 ms. What the first request made has ended by then, so there is a third.
+    gateway.set(Rules { lost_answers: 1, ..Rules::default() });
+    client.new_peer(Duration::from_millis(20)).await.unwrap();
+    assert_eq!(gateway.requests(), ["POST /v1/peers"; 6]);
+}
+
+#[tokio::test]
+async fn a_token_is_live_as_long_as_its_grant() {
+    let server = Server::start();
+    let client = server.client();
+    let guard = client.lock("/& ü").acquire().await.unwrap();
+    let token = guard.token().unwrap();
+    assert!(client.is_token_live("/& ü", token).await.unwrap());
+    assert!(!client.is_token_live("A", token).await.unwrap());
+    guard.release().await.unwrap();
+    assert!(!client.is_token_live("/& ü", token).await.unwrap());
+    let error = client.is_token_live("Z", token).await.unwrap_err();
+    assert!(matches!(&error, Error::UnknownSemaphore { semaphore, .. } if semaphore == "Z"), "{error}");
+}
+
+#[tokio::test]
+async fn refusals_of_one_request_for_several() {
+    let server = Server::start();
+    let error = server.client().lock("A").and("a", 1).acquire().await.unwrap_err();
+    let message = error.to_string();
+    assert!(message.starts_with("Unknown semaphore \"a\". Known names that are near: \"A\""), "{message}");
+    let error = server.client().lock("A").and("C", 4).acquire().await.unwrap_err();
+    assert!(matches!(&error, AcquireError::Failed(Error::CountExceedsMax(_))), "{error}");
+    server.until_no_peers().await;
+}

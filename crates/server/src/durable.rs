@@ -1,0 +1,119 @@
+//! The durable mode: from a data directory to a state, and from then on whatever happens into that directory.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
+
+use throttle_core::Settings;
+use tracing::info;
+
+use crate::{
+    config::{Config, Durability},
+    journal::{Beginning, Directory, Figures, Found, Outbox, State, StoreError, Writer},
+    metrics::Metrics,
+    serve::settings,
+    stopwatch::Stopwatch,
+};
+
+/// A data directory in use.
+pub(crate) struct Durable {
+    path: PathBuf,
+    journal: u64,
+    outbox: Outbox,
+    snapshot_bytes: usize,
+    settings: Settings,
+    figures: Figures,
+    stage: Stage,
+}
+
+enum Stage {
+    Found(Directory),
+    Writing(Writer),
+    Over,
+}
+
+/// The data directory that is configured, if one is, locked and with a journal in it.
+pub(crate) fn find(config: &Config, metrics: &Metrics) -> Result<Option<Durable>, Box<dyn Error>> {
+    let Durability { data_dir: Some(path), snapshot_bytes, pending_bytes } = &config.durability else {
+        return Ok(None);
+    };
+    let directory = Directory::open(path).map_err(|error| about(path, &error))?;
+    Ok(Some(Durable {
+        path: path.clone(),
+        journal: directory.journal(),
+        outbox: Outbox::new(*pending_bytes),
+        snapshot_bytes: *snapshot_bytes,
+        settings: settings(config),
+        figures: metrics.journal()?,
+        stage: Stage::Found(directory),
+    }))
+}
+
+impl Durable {
+    /// Identifies the state that is kept here.
+    pub(crate) fn journal(&self) -> u64 {
+        self.journal
+    }
+
+    /// Where the engine leaves what happens.
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// Completes when the journal cannot be written, with one clear line.
+    pub(crate) async fn failed(&self) -> String {
+        about(&self.path, &self.outbox.failed().await.0)
+    }
+
+    /// Plays what is kept on `state`, and begins to write. Tells whether anything was kept.
+    pub(crate) async fn recover(
+        &mut self,
+        mut state: State,
+        metrics: &Metrics,
+    ) -> Result<(State, bool), Box<dyn Error>> {
+        let Stage::Found(directory) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Ok((state, false));
+        };
+        let watch = Stopwatch::start();
+        // It reads files, for a while.
+        let read = tokio::task::spawn_blocking(move || {
+            let found = directory.read(&mut |entry| state.play(entry.body()))?;
+            Ok::<_, StoreError>((state, found))
+        });
+        let (state, Found { end, store, lock }) = read.await?.map_err(|error| about(&self.path, &error))?;
+        metrics.recovered_in(watch.elapsed())?;
+        let beginning = Beginning {
+            journal: self.journal,
+            end,
+            store,
+            lock,
+            settings: self.settings.clone(),
+            snapshot_bytes_min: self.snapshot_bytes as u64,
+            figures: self.figures.clone(),
+        };
+        self.stage = Stage::Writing(Writer::start(beginning, self.outbox())?);
+        let is_known = end.number > 0;
+        if is_known {
+            info!(
+                "The state of {} is back after {:.1?}: {} peers.",
+                self.path.display(),
+                watch.elapsed(),
+                state.core.peer_count()
+            );
+        }
+        Ok((state, is_known))
+    }
+
+    /// Writes what is left, and ends.
+    pub(crate) async fn stop(self) -> Result<(), Box<dyn Error>> {
+        let Stage::Writing(writer) = self.stage else { return Ok(()) };
+        tokio::task::spawn_blocking(move || writer.stop()).await?;
+        // What was left may have met the same end as anything else.
+        Ok(self.outbox.settled().await.map_err(|failed| about(&self.path, &failed.0))?)
+    }
+}
+
+fn about(path: &Path, what: &impl ToString) -> String {
+    format!("The data directory {}: {}.", path.display(), what.to_string().trim_end_matches('.'))
+}

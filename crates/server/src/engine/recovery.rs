@@ -1,0 +1,53 @@
+//! The time after a start with empty state, in which peers that the server forgot may come back before anything is
+//! granted anew.
+
+use std::time::Duration;
+
+use throttle_core::Time;
+
+use super::handle::Engine;
+
+/// Grants are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// When that ends by itself.
+    pub until: Time,
+    /// How long that is from now.
+    pub remaining: Duration,
+}
+
+impl Engine {
+    /// Holds back every grant for a time, but for what peers bring back. New requests stand in line.
+    pub fn hold_grants(&self, duration: Duration) {
+        self.with(|shared, now| {
+            shared.core.hold_grants();
+            shared.holds_until = Some(now + duration);
+        });
+    }
+
+    /// Whether grants are held back, and until when.
+    pub fn holding(&self) -> Option<Holding> {
+        self.with(|shared, now| {
+            shared.holds_until.map(|until| Holding { until, remaining: until.since(now) })
+        })
+    }
+
+    /// Gives out what was held back. Tells whether anything was.
+    pub fn resume_grants(&self) -> bool {
+        self.with(|shared, now| {
+            shared.core.resume_grants(now);
+            shared.holds_until.take().is_some()
+        })
+    }
+
+    /// Resumes grants when their time has come, unless somebody did so before.
+    pub async fn run_recovery(&self) {
+        while let Some(Holding { remaining, .. }) = self.holding() {
+            if remaining.is_zero() {
+                self.resume_grants();
+            } else {
+                tokio::time::sleep(remaining).await;
+            }
+        }
+    }
+}

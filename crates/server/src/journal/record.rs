@@ -1,0 +1,272 @@
+//! One event as it stands in the journal.
+//!
+//! This is the format of files that are there already: variants and fields are only ever added at the end, and a
+//! change of what is there needs a new [`VERSION`](super::batch::VERSION), and code that reads both.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use throttle_core::{Deadlock, EndCause, Event, Labels, Name, Origin, PeerId, Rank, Spec, Time, Token};
+
+/// What is written of an event, and what only the server knows. Times are in microseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are those of the events")]
+pub enum Record {
+    SemaphoreSet {
+        semaphore: Name,
+        spec: SpecRecord,
+        pattern: Option<Name>,
+        at: u64,
+    },
+    SemaphoreRetired {
+        semaphore: Name,
+    },
+    SemaphoreRemoved {
+        semaphore: Name,
+    },
+    PeerCreated {
+        peer: u64,
+        at: u64,
+        expires_in: Duration,
+        labels: Option<Labels>,
+    },
+    LeaseChanged {
+        peer: u64,
+        expires_in: Duration,
+    },
+    Queued {
+        peer: u64,
+        semaphore: Name,
+        count: i64,
+        priority: i32,
+        since: u64,
+        key: i64,
+        sequence: u64,
+    },
+    Granted {
+        peer: u64,
+        semaphore: Name,
+        count: i64,
+        token: u64,
+        at: u64,
+    },
+    Restored {
+        peer: u64,
+        semaphore: Name,
+        count: i64,
+        token: Option<u64>,
+        serial: u64,
+        at: u64,
+    },
+    Shrunk {
+        peer: u64,
+        semaphore: Name,
+        count: i64,
+        at: u64,
+    },
+    Released {
+        peer: u64,
+        semaphore: Name,
+        at: u64,
+        cause: CauseRecord,
+    },
+    Withdrawn {
+        peer: u64,
+        semaphore: Name,
+        count: i64,
+        cause: CauseRecord,
+    },
+    PeerEnded {
+        peer: u64,
+        cause: CauseRecord,
+    },
+    Counters {
+        token: u64,
+        sequence: u64,
+    },
+    Cooling {
+        semaphore: Name,
+        count: i64,
+        until: u64,
+    },
+    /// What the configuration file declared when it was last read.
+    Declared {
+        semaphores: Vec<(Name, SpecRecord)>,
+    },
+    /// The key of the request that made a peer, so that a repeat of it finds the peer.
+    KeyUsed {
+        peer: u64,
+        key: Name,
+        fingerprint: u64,
+    },
+}
+
+/// What a semaphore is declared to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the specification")]
+pub struct SpecRecord {
+    pub max: i64,
+    pub level: i32,
+    pub per: Option<Duration>,
+    pub detects_deadlocks: bool,
+    pub origin: OriginRecord,
+}
+
+/// Who declared a semaphore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginRecord {
+    File,
+    Runtime,
+    Pattern,
+}
+
+/// Why something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseRecord {
+    Released,
+    Expired,
+    Operator,
+    Removed,
+    ExceedsMax,
+}
+
+impl Record {
+    /// What is written of an event, if anything is.
+    pub fn of(event: &Event) -> Option<Self> {
+        Some(match event.clone() {
+            Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                Self::SemaphoreSet { semaphore, spec: spec.into(), pattern, at: at.as_micros() }
+            }
+            Event::SemaphoreRetired { semaphore } => Self::SemaphoreRetired { semaphore },
+            Event::SemaphoreRemoved { semaphore } => Self::SemaphoreRemoved { semaphore },
+            Event::PeerCreated { peer, at, expires_in, labels } => {
+                Self::PeerCreated { peer: peer.0, at: at.as_micros(), expires_in, labels }
+            }
+            Event::LeaseChanged { peer, expires_in } => Self::LeaseChanged { peer: peer.0, expires_in },
+            Event::Queued { peer, semaphore, count, priority, since, rank } => {
+                let (since, Rank { key, sequence }) = (since.as_micros(), rank);
+                Self::Queued { peer: peer.0, semaphore, count, priority, since, key, sequence }
+            }
+            Event::Granted { peer, semaphore, count, token, at, waited: _ } => {
+                Self::Granted { peer: peer.0, semaphore, count, token: token.0, at: at.as_micros() }
+            }
+            Event::Restored { peer, semaphore, count, token, serial, at } => {
+                let (token, at) = (token.map(|token| token.0), at.as_micros());
+                Self::Restored { peer: peer.0, semaphore, count, token, serial, at }
+            }
+            Event::Shrunk { peer, semaphore, count, at } => {
+                Self::Shrunk { peer: peer.0, semaphore, count, at: at.as_micros() }
+            }
+            Event::Released { peer, semaphore, at, cause, .. } => {
+                Self::Released { peer: peer.0, semaphore, at: at.as_micros(), cause: cause.into() }
+            }
+            Event::Withdrawn { peer, semaphore, count, cause } => {
+                Self::Withdrawn { peer: peer.0, semaphore, count, cause: cause.into() }
+            }
+            Event::PeerEnded { peer, cause } => Self::PeerEnded { peer: peer.0, cause: cause.into() },
+            Event::Counters { token, sequence } => Self::Counters { token, sequence },
+            Event::Cooling { semaphore, count, until } => {
+                Self::Cooling { semaphore, count, until: until.as_micros() }
+            }
+            // It follows from the others.
+            Event::Overcommitted { .. } => return None,
+        })
+    }
+
+    /// The event that was written; `Err` is what only the server knows.
+    pub fn into_event(self) -> Result<Event, Self> {
+        let time = Time::from_micros;
+        Ok(match self {
+            Self::SemaphoreSet { semaphore, spec, pattern, at } => {
+                Event::SemaphoreSet { semaphore, spec: spec.into(), pattern, at: time(at) }
+            }
+            Self::SemaphoreRetired { semaphore } => Event::SemaphoreRetired { semaphore },
+            Self::SemaphoreRemoved { semaphore } => Event::SemaphoreRemoved { semaphore },
+            Self::PeerCreated { peer, at, expires_in, labels } => {
+                Event::PeerCreated { peer: PeerId(peer), at: time(at), expires_in, labels }
+            }
+            Self::LeaseChanged { peer, expires_in } => Event::LeaseChanged { peer: PeerId(peer), expires_in },
+            Self::Queued { peer, semaphore, count, priority, since, key, sequence } => {
+                let (peer, since, rank) = (PeerId(peer), time(since), Rank { key, sequence });
+                Event::Queued { peer, semaphore, count, priority, since, rank }
+            }
+            Self::Granted { peer, semaphore, count, token, at } => {
+                let (peer, token, at) = (PeerId(peer), Token(token), time(at));
+                Event::Granted { peer, semaphore, count, token, at, waited: None }
+            }
+            Self::Restored { peer, semaphore, count, token, serial, at } => {
+                let (peer, token, at) = (PeerId(peer), token.map(Token), time(at));
+                Event::Restored { peer, semaphore, count, token, serial, at }
+            }
+            Self::Shrunk { peer, semaphore, count, at } => {
+                Event::Shrunk { peer: PeerId(peer), semaphore, count, at: time(at) }
+            }
+            Self::Released { peer, semaphore, at, cause } => {
+                let (peer, at, cause) = (PeerId(peer), time(at), cause.into());
+                // The replay knows these from the grant.
+                let (count, token, held) = (0, None, Duration::ZERO);
+                Event::Released { peer, semaphore, count, token, at, held, cause }
+            }
+            Self::Withdrawn { peer, semaphore, count, cause } => {
+                Event::Withdrawn { peer: PeerId(peer), semaphore, count, cause: cause.into() }
+            }
+            Self::PeerEnded { peer, cause } => Event::PeerEnded { peer: PeerId(peer), cause: cause.into() },
+            Self::Counters { token, sequence } => Event::Counters { token, sequence },
+            Self::Cooling { semaphore, count, until } => {
+                Event::Cooling { semaphore, count, until: time(until) }
+            }
+            Self::Declared { .. } | Self::KeyUsed { .. } => return Err(self),
+        })
+    }
+}
+
+impl From<Spec> for SpecRecord {
+    fn from(Spec { max, level, per, deadlock, origin }: Spec) -> Self {
+        let detects_deadlocks = deadlock == Deadlock::Detect;
+        let origin = match origin {
+            Origin::File => OriginRecord::File,
+            Origin::Runtime => OriginRecord::Runtime,
+            Origin::Pattern => OriginRecord::Pattern,
+        };
+        Self { max, level, per, detects_deadlocks, origin }
+    }
+}
+
+impl From<SpecRecord> for Spec {
+    fn from(SpecRecord { max, level, per, detects_deadlocks, origin }: SpecRecord) -> Self {
+        let deadlock = if detects_deadlocks { Deadlock::Detect } else { Deadlock::Hierarchy };
+        let origin = match origin {
+            OriginRecord::File => Origin::File,
+            OriginRecord::Runtime => Origin::Runtime,
+            OriginRecord::Pattern => Origin::Pattern,
+        };
+        Self { max, level, per, deadlock, origin }
+    }
+}
+
+impl From<EndCause> for CauseRecord {
+    fn from(cause: EndCause) -> Self {
+        match cause {
+            EndCause::Released => Self::Released,
+            EndCause::Expired => Self::Expired,
+            EndCause::Operator => Self::Operator,
+            EndCause::Removed => Self::Removed,
+            EndCause::ExceedsMax => Self::ExceedsMax,
+        }
+    }
+}
+
+impl From<CauseRecord> for EndCause {
+    fn from(cause: CauseRecord) -> Self {
+        match cause {
+            CauseRecord::Released => Self::Released,
+            CauseRecord::Expired => Self::Expired,
+            CauseRecord::Operator => Self::Operator,
+            CauseRecord::Removed => Self::Removed,
+            CauseRecord::ExceedsMax => Self::ExceedsMax,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A data directory: found, made, locked, checked, copied.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    mark::{Mark, MarkFile},
+    schema,
+    source::SqliteSource,
+    store::SqliteStore,
+};
+use crate::{
+    journal::{
+        batch::{Batch, Chain},
+        store::{End, Entry, Snapshot, Source as _, Store, StoreError, Visit},
+    },
+    platform,
+};
+
+const JOURNAL: &str = "journal.db";
+const MARK: &str = "mark";
+const LOCK: &str = "lock";
+
+/// A directory that this process, and no other, uses.
+pub struct Directory {
+    path: PathBuf,
+    source: SqliteSource,
+    mark: Mark,
+    /// Held as long as the journal is.
+    lock: File,
+}
+
+/// A journal that was read and is open for writing.
+pub struct Found {
+    /// Where it goes on.
+    pub end: End,
+    /// What keeps it.
+    pub store: Box<dyn Store>,
+    /// Keeps other processes out while it lives.
+    pub lock: File,
+}
+
+impl Directory {
+    /// Locks a directory and finds the journal in it. An empty one, and one that is not there, gets a new journal.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        platform::create_private_directory(path)?;
+        let lock = lock(path)?;
+        if !path.join(JOURNAL).try_exists()? {
+            create(path, getrandom::u64().map_err(|error| StoreError::Io(error.to_string()))?)?;
+        }
+        let (source, mark) = look(path)?;
+        Ok(Self { path: path.to_owned(), source, mark, lock })
+    }
+
+    /// Identifies the state that is kept here.
+    pub fn journal(&self) -> u64 {
+        self.mark.journal
+    }
+
+    /// Reads and checks everything, and only then opens the journal for writing.
+    pub fn read(mut self, visit: Visit<'_>) -> Result<Found, StoreError> {
+        self.source.check()?;
+        let end = self.source.read(None, &mut |entry| visit(entry))?;
+        check_against_mark(&mut self.source, &end, &self.mark)?;
+        drop(self.source);
+        let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
+        let mut store = SqliteStore::open(&journal, &mark, self.mark.journal)?;
+        // The last batch may be one whose mark was never written.
+        store.mark(&Batch { number: end.number, chain: end.chain, body: Vec::new() })?;
+        Ok(Found { end, store: Box::new(store), lock: self.lock })
+    }
+}
+
+/// Reads a journal that may be in use, without changing anything. Returns its id too.
+pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), StoreError> {
+    let (mut source, mark) = look(path)?;
+    source.check()?;
+    let end = source.read(None, &mut |entry| visit(entry))?;
+    check_against_mark(&mut source, &end, &mark)?;
+    Ok((mark.journal, end))
+}
+
+/// Copies the journal in `from`, which may be in use, into the new directory `to`.
+pub fn backup(from: &Path, to: &Path) -> Result<End, StoreError> {
+    let is_free = fs::read_dir(to)
+        .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |mut entries| entries.next().is_none());
+    if !is_free {
+        let to = to.display();
+        return Err(StoreError::Io(format!("{to} is there already and not empty; name a new directory")));
+    }
+    let (mut source, mark) = look(from)?;
+    source.check()?;
+    platform::create_private_directory(to)?;
+    create(to, mark.journal)?;
+    let mut store = SqliteStore::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
+    // A snapshot can only be told to be complete once its pieces are there.
+    let snapshot = source.snapshot()?;
+    let (mut index, mut chain) = (0, snapshot.map_or(Chain::start(mark.journal), |snapshot| snapshot.chain));
+    let mut finished = false;
+    let end = source.read(None, &mut |entry| match (entry, snapshot) {
+        (Entry::Piece(body), Some(Snapshot { through, .. })) => {
+            store.put_piece(through, index, body)?;
+            index += 1;
+            Ok(())
+        }
+        (Entry::Piece(_), None) => Ok(()),
+        (Entry::Batch { number, body }, snapshot) => {
+            if let Some(snapshot) = snapshot.filter(|_| !std::mem::replace(&mut finished, true)) {
+                store.finish_snapshot(&snapshot)?;
+            }
+            chain = chain.with(number, body);
+            store.append(&Batch { number, chain, body: body.to_vec() })
+        }
+    })?;
+    if let Some(snapshot) = snapshot.filter(|_| !finished) {
+        store.finish_snapshot(&snapshot)?;
+    }
+    check_against_mark(&mut source, &end, &mark)?;
+    store.mark(&Batch { number: end.number, chain: end.chain, body: Vec::new() })?;
+    Ok(end)
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = File::options().write(true).create(true).truncate(false).open(path.join(LOCK))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Busy(
+            "another process uses it. Stop that one first, or name another directory".to_owned(),
+        )),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Opens what is there, for reading only.
+fn look(path: &Path) -> Result<(SqliteSource, Mark), StoreError> {
+    let journal = path.join(JOURNAL);
+    if !journal.try_exists()? {
+        return Err(StoreError::Io(format!("there is no {}", journal.display())));
+    }
+    schema::check_head(&journal)?;
+    let source = SqliteSource::open(&journal)?;
+    let mark = MarkFile::read(&path.join(MARK))?;
+    let mark =
+        mark.ok_or_else(|| StoreError::Damaged("the file `mark` is missing or cannot be read".to_owned()))?;
+    if source.journal()? != mark.journal {
+        return Err(StoreError::Damaged(format!("{JOURNAL} and `mark` belong to different journals")));
+    }
+    Ok((source, mark))
+}
+
+/// A new journal. The file gets its name last, so that it is whole as soon as it is there.
+fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
+    let is_used = |mark: Mark| mark.number > 0;
+    if MarkFile::read(&path.join(MARK))?.is_some_and(is_used) {
+        return Err(StoreError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
+    }
+    let unnamed = path.join("journal.new");
+    if unnamed.try_exists()? {
+        fs::remove_file(&unnamed)?;
+    }
+    schema::create(&unnamed, journal)?;
+    let chain = Chain::start(journal);
+    MarkFile::open(&path.join(MARK))?.write(Mark { journal, number: 0, chain })?;
+    fs::rename(&unnamed, path.join(JOURNAL))?;
+    Ok(platform::sync_directory(path)?)
+}
+
+/// The journal may go on for longer than its mark, by what was never acknowledged, but must not end before it.
+fn check_against_mark(source: &mut SqliteSource, end: &End, mark: &Mark) -> Result<(), StoreError> {
+    if end.number < mark.number {
+        return Err(StoreError::Damaged(format!(
+            "batch {} was acknowledged, but the journal ends with batch {}",
+            mark.number, end.number
+        )));
+    }
+    let at_mark = if end.number == mark.number { Some(end.chain) } else { source.chain_at(mark.number)? };
+    if at_mark.is_none_or(|chain| chain == mark.chain) {
+        return Ok(());
+    }
+    Err(StoreError::Damaged(format!("batch {} is not the one that was acknowledged", mark.number)))
+}

@@ -1,0 +1,106 @@
+//! What the file looks like, and how errors of SQLite are to be read.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, types::FromSqlError};
+
+use crate::journal::store::StoreError;
+
+/// `THRT`, at a fixed place in the head of the file.
+const APPLICATION_ID: i32 = 0x5448_5254;
+const APPLICATION_ID_AT: usize = 68;
+/// The version of the tables.
+const VERSION: i32 = 1;
+const VERSION_AT: usize = 60;
+const HEAD_BYTES: usize = 100;
+
+const TABLES: &str = "
+    CREATE TABLE journal (id INTEGER NOT NULL);
+    CREATE TABLE batch (number INTEGER PRIMARY KEY, chain BLOB NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE piece (through INTEGER NOT NULL, position INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE UNIQUE INDEX piece_order ON piece (through, position);
+    CREATE TABLE snapshot (
+        through INTEGER PRIMARY KEY, chain BLOB NOT NULL, pieces INTEGER NOT NULL, sum BLOB NOT NULL
+    );
+";
+
+/// Writes an empty journal to a file that is not there yet.
+pub(super) fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
+    let connection = Connection::open(path)?;
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL;")?;
+    connection.execute_batch(&format!(
+        "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
+    ))?;
+    connection.execute("INSERT INTO journal VALUES (?1)", [journal.cast_signed()])?;
+    connection.execute_batch("COMMIT")?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+/// Refuses a file that is not a journal, before SQLite sees it: SQLite changes the files beside it.
+pub(super) fn check_head(path: &Path) -> Result<(), StoreError> {
+    let mut head = [0; HEAD_BYTES];
+    match File::open(path)?.read_exact(&mut head) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(StoreError::Foreign(format!("{} is too short", path.display())));
+        }
+        read => read?,
+    }
+    let number = |at: usize| {
+        let bytes = head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, i32::from_be_bytes)
+    };
+    if !head.starts_with(b"SQLite format 3\0") || number(APPLICATION_ID_AT) != APPLICATION_ID {
+        return Err(StoreError::Foreign(format!("{} has another head", path.display())));
+    }
+    match number(VERSION_AT) {
+        VERSION => Ok(()),
+        version if version > VERSION => Err(StoreError::Newer(format!(
+            "its tables have version {version}, and this release knows version {VERSION}"
+        ))),
+        version => Err(StoreError::Damaged(format!("its tables claim to have version {version}"))),
+    }
+}
+
+/// Opens a journal so that nothing of it can change.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        let path = path.display();
+        return Err(StoreError::Io(format!("the file system of {path} lacks what SQLite's WAL mode needs")));
+    }
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216;")?;
+    Ok(connection)
+}
+
+fn open(path: &Path, how: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")?;
+    Ok(connection)
+}
+
+impl From<FromSqlError> for StoreError {
+    fn from(error: FromSqlError) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch) => {
+                Self::Damaged(error.to_string())
+            }
+            None => Self::Damaged(error.to_string()),
+            Some(_) => Self::Io(error.to_string()),
+        }
+    }
+}

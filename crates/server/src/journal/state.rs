@@ -1,0 +1,78 @@
+//! What a journal says, as a whole.
+
+use std::collections::{BTreeMap, HashMap};
+
+use throttle_core::{Core, Event, Name, PeerId, Spec};
+
+use super::{
+    batch::{decode, encode},
+    record::Record,
+    store::StoreError,
+};
+
+/// The state machine as it was, and what the server knew beside it.
+pub struct State {
+    /// The state machine. [`Core::end_replay`] is for the caller to call.
+    pub core: Core,
+    /// What the configuration file declared when it was last read; nothing before it ever was.
+    pub declared: BTreeMap<Name, Spec>,
+    /// The key of the request that made a peer, and what tells that request from others, for peers that live.
+    pub keys: HashMap<PeerId, (Name, u64)>,
+}
+
+impl State {
+    /// A state on which a journal is to be played, beginning with an empty state machine.
+    pub fn new(core: Core) -> Self {
+        Self { core, declared: BTreeMap::new(), keys: HashMap::new() }
+    }
+
+    /// Plays the records of a batch, or of a piece of a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read or do not fit what came before them.
+    pub fn play(&mut self, body: &[u8]) -> Result<(), StoreError> {
+        decode(body, |record| self.apply(record))
+    }
+
+    fn apply(&mut self, record: Record) -> Result<(), StoreError> {
+        match record.into_event() {
+            Ok(event) => {
+                if let Event::PeerEnded { peer, .. } = &event {
+                    self.keys.remove(peer);
+                }
+                self.core.replay(&event).map_err(StoreError::Damaged)
+            }
+            Err(Record::Declared { semaphores }) => {
+                self.declared = semaphores.into_iter().map(|(name, spec)| (name, spec.into())).collect();
+                Ok(())
+            }
+            Err(Record::KeyUsed { peer, key, fingerprint }) => {
+                self.keys.insert(PeerId(peer), (key, fingerprint));
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The whole in pieces of about `size` records each, which [`State::play`] builds again.
+    pub fn pieces(&self, size: usize) -> impl Iterator<Item = Vec<u8>> {
+        let mut first = Vec::new();
+        let semaphores = self.declared.iter().map(|(name, spec)| (name.clone(), (*spec).into())).collect();
+        encode(&mut first, &Record::Declared { semaphores });
+        let keys = self.keys.iter().filter(|(peer, _)| self.core.peer(**peer).is_ok());
+        let mut keys: Vec<_> = keys.map(|(peer, (key, fingerprint))| (peer.0, key, *fingerprint)).collect();
+        keys.sort_unstable();
+        for (peer, key, fingerprint) in keys {
+            encode(&mut first, &Record::KeyUsed { peer, key: key.clone(), fingerprint });
+        }
+        let events = self.core.snapshot_in_pieces(size).map(|events| {
+            let mut piece = Vec::new();
+            for record in events.iter().filter_map(Record::of) {
+                encode(&mut piece, &record);
+            }
+            piece
+        });
+        std::iter::once(first).chain(events)
+    }
+}

@@ -10,6 +10,7 @@
 )]
 
 mod bare;
+mod dashboards;
 mod durable;
 mod engine;
 mod handover;
@@ -106,6 +107,9 @@ struct Arguments {
     /// Keep the first processor for the load generator and the others for the servers (Linux)
     #[arg(long)]
     pin: bool,
+    /// Dashboards that are open on a server of their own beside the others; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    dashboards: usize,
     /// Compare designs of the engine, without a network
     #[arg(long)]
     engine: bool,
@@ -224,18 +228,23 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         arguments: Vec::new(),
         settings: "",
         workers: arguments.workers,
+        dashboards: 0,
     };
     let mut servers = vec![
         server("bare hyper", Kind::Bare, std::env::current_exe()?),
-        server(THROTTLE, Kind::Throttle, binary),
+        server(THROTTLE, Kind::Throttle, binary.clone()),
     ];
+    if arguments.dashboards > 0 {
+        let dashboards = arguments.dashboards;
+        servers.push(Server { dashboards, ..server("with dashboards", Kind::Watched, binary) });
+    }
     if let Some(path) = &arguments.other {
         let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
         servers.push(server("other", Kind::Other, path));
     }
     let own = servers.iter().find(|server| server.kind == Kind::Throttle).cloned();
     let waiting: usize = options.waiters.iter().map(|waiters| waiters + 1).sum();
-    let wanted = waiting as u64 + 1024;
+    let wanted = (waiting + arguments.dashboards) as u64 + 1024;
     let allowed = process::raise_open_files(wanted);
     if allowed < wanted {
         note(&format!("only {allowed} open files are allowed, {wanted} are wanted: hand-overs may fail"));
@@ -244,7 +253,7 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         (report.rates, report.idle_peers) = throughput::measure(options, &servers)?;
     }
     if options.wants("memory") || options.wants("handover") {
-        for server in servers.iter().filter(|server| server.kind != Kind::Bare) {
+        for server in servers.iter().filter(|server| matches!(server.kind, Kind::Throttle | Kind::Other)) {
             let (lines, memory) = handover::measure(options, server)?;
             report.handover.extend(lines);
             report.blocked_requests.extend(memory);

@@ -33,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) settings: &'static str,
     /// Worker threads, if it is not to choose itself.
     pub(crate) workers: Option<usize>,
+    /// How many dashboards are open on it.
+    pub(crate) dashboards: usize,
 }
 
 /// What a server can do, and so which rows and scenarios it takes part in.
@@ -42,6 +44,8 @@ pub(crate) enum Kind {
     Bare,
     /// Throttle, as it is built from this workspace.
     Throttle,
+    /// The same, while dashboards are open: takes part in a few rows, without idle peers, and in no scenario.
+    Watched,
     /// Any other server that speaks the old dialect; it has no `/v1`.
     Other,
 }

@@ -108,6 +108,10 @@ impl Report {
             let what = "heartbeat: rate to that of the bare server".into();
             add(what, line.vs_bare, line.work_vs_bare, 0.85);
         }
+        for line in &self.rates {
+            let what = format!("{}: rate with dashboards open to that with none", line.row);
+            add(what, line.vs_unwatched, line.work_vs_unwatched, 0.9);
+        }
         let handover = self.handover.iter().filter(|line| line.server == name);
         if let Some(line) = handover.max_by_key(|line| line.waiters) {
             let what = format!("hand-over: rate with {} waiters to that with fewest", count(line.waiters));
@@ -136,6 +140,7 @@ impl Report {
         }
         self.rate_table(&mut text);
         self.comparison(&mut text);
+        self.dashboards_table(&mut text);
         self.handover_table(&mut text);
         self.memory_tables(&mut text);
         self.durable_tables(&mut text);
@@ -220,6 +225,27 @@ impl Report {
                 format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max),
                 verdict.to_owned(),
                 line.work_vs_other.map_or_else(|| "-".into(), |work| format!("{:.2}", work.median)),
+            ]);
+        }
+        if !is_empty {
+            table.print(text);
+        }
+    }
+
+    /// Each row with dashboards open beside the same row with none.
+    fn dashboards_table(&self, text: &mut String) {
+        let mut table =
+            Table::new(&["Dashboards", "per second", "ratio to none", "by server us", "updates a slice"]);
+        let mut is_empty = true;
+        for line in &self.rates {
+            let (Some(ratio), Some(updates)) = (line.vs_unwatched, line.updates) else { continue };
+            is_empty = false;
+            table.row([
+                line.row.to_owned(),
+                count(line.rate.median as usize),
+                format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max),
+                line.work_vs_unwatched.map_or_else(|| "-".into(), |work| format!("{:.2}", work.median)),
+                format!("{updates:.1}"),
             ]);
         }
         if !is_empty {
@@ -491,6 +517,9 @@ mod tests {
             other_rate: None,
             work_vs_empty: None,
             work_vs_bare: None,
+            vs_unwatched: None,
+            work_vs_unwatched: None,
+            updates: None,
             server_us: None,
             client_us: None,
         }

@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) about: &'static str,
     /// Whether it needs `/v1`, which older servers do not have.
     pub(crate) v1: bool,
+    /// Whether it is measured while dashboards are open, too.
+    pub(crate) watched: bool,
     /// The script for the connection of that number.
     pub(crate) script: fn(&Rc<Peers>, usize) -> Box<dyn Script>,
 }
@@ -46,18 +48,21 @@ pub(crate) const ROWS: &[Row] = &[
         name: "create",
         about: "POST /new_peer; the peers are removed between the measurements",
         v1: false,
+        watched: false,
         script: |peers, connection| Box::new(Create::new(peers, connection, usize::MAX)),
     },
     Row {
         name: "heartbeat",
         about: "PUT /peers/{id}, each connection for a peer of its own",
         v1: false,
+        watched: true,
         script: |peers, connection| Box::new(Heartbeat { peer: peers.own(connection) }),
     },
     Row {
         name: "heartbeat-any",
         about: "PUT /peers/{id} for any of all peers at random, so that none is in a cache",
         v1: false,
+        watched: false,
         script: |peers, connection| {
             Box::new(HeartbeatAny { peers: Rc::clone(peers), random: peers.own(connection) | 1 })
         },
@@ -66,6 +71,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "cycle",
         about: "PUT and DELETE /peers/{id}/{semaphore}: a lock acquired and released, free of contention",
         v1: false,
+        watched: true,
         script: |peers, connection| {
             Box::new(Cycle { peer: peers.own(connection), v1: false, held: false, asked: false })
         },
@@ -74,12 +80,14 @@ pub(crate) const ROWS: &[Row] = &[
         name: "session",
         about: "POST /new_peer, PUT /peers/{id}/{semaphore}, DELETE /peers/{id}: all of a short job",
         v1: false,
+        watched: true,
         script: |peers, connection| Box::new(Session::new(peers, connection)),
     },
     Row {
         name: "v1-heartbeat",
         about: "POST /v1/peers/{id}/heartbeat, each connection for a peer of its own",
         v1: true,
+        watched: false,
         script: |peers, connection| {
             let mut request = Vec::new();
             http::v1_heartbeat(&mut request, peers.own(connection));
@@ -90,6 +98,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "v1-cycle",
         about: "PUT /v1/peers/{id}/locks and DELETE /v1/peers/{id}/locks/{semaphore}, free of contention",
         v1: true,
+        watched: true,
         script: |peers, connection| {
             Box::new(Cycle { peer: peers.own(connection), v1: true, held: false, asked: false })
         },
@@ -98,6 +107,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "heartbeats",
         about: "POST /v1/heartbeats for 1,000 peers at once; counted are peers",
         v1: true,
+        watched: false,
         script: |peers, connection| Box::new(batch(peers, connection)),
     },
 ];

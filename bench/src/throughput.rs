@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::dashboards::Dashboards;
 use crate::load::{Load, Script, exchange};
 use crate::process::{self, Kind, Running, Server};
 use crate::rows::{Create, Heartbeat, Peers, ROWS, Remove, Row};
@@ -25,6 +26,8 @@ struct Target {
     has_v1: bool,
     /// How many there are; fewer if filling took too long.
     idle: usize,
+    /// Closed before the server ends.
+    dashboards: Option<Dashboards>,
     running: Running,
     load: Load,
     peers: Rc<Peers>,
@@ -67,6 +70,12 @@ pub(crate) struct Line {
     pub(crate) work_vs_empty: Option<Spread>,
     /// Operations per processor time of the server, against the bare server.
     pub(crate) work_vs_bare: Option<Spread>,
+    /// Against the same server without dashboards.
+    pub(crate) vs_unwatched: Option<Spread>,
+    /// Operations per processor time of the server, against the same server without dashboards.
+    pub(crate) work_vs_unwatched: Option<Spread>,
+    /// Updates that each dashboard got by a slice, on average; the last one may come just after it.
+    pub(crate) updates: Option<f64>,
     /// Processor time of the server per operation, in microseconds.
     pub(crate) server_us: Option<Spread>,
     /// Processor time of the load generator per operation, in microseconds.
@@ -90,9 +99,10 @@ pub(crate) fn measure(options: &Options, servers: &[Server]) -> Result<(Vec<Line
     let fill_only = rows.is_empty();
     let mut targets = Vec::new();
     for server in servers {
-        let levels: &[usize] = if server.kind == Kind::Bare { &[0] } else { &options.peers };
+        let has_levels = matches!(server.kind, Kind::Throttle | Kind::Other);
+        let levels: &[usize] = if has_levels { &options.peers } else { &[0] };
         for &idle in levels {
-            if fill_only && (idle == 0 || server.kind == Kind::Bare) {
+            if fill_only && (idle == 0 || !has_levels) {
                 continue;
             }
             note(&format!("starting {} with {idle} idle peers", server.name));
@@ -109,13 +119,13 @@ pub(crate) fn measure(options: &Options, servers: &[Server]) -> Result<(Vec<Line
 }
 
 fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<Vec<Line>> {
-    let mut targets: Vec<&mut Target> =
-        targets.iter_mut().filter(|target| !row.v1 || target.has_v1).collect();
+    let mut targets: Vec<&mut Target> = targets.iter_mut().filter(|target| target.takes_part(row)).collect();
     for target in &mut targets {
         // Warm: code is paged in and buffers have their size.
         target.slice(row, options.pipeline, options.slice / 4)?;
     }
     let mut samples: Vec<Vec<Sample>> = targets.iter().map(|_| Vec::new()).collect();
+    let told: Vec<f64> = targets.iter().map(|target| target.updates()).collect();
     for round in 0..options.rounds {
         let mut pairs: Vec<_> = targets.iter_mut().zip(&mut samples).collect();
         if round % 2 == 1 {
@@ -127,17 +137,20 @@ fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<V
     }
 
     let mut lines = Vec::new();
-    for (target, own) in targets.iter().zip(&samples) {
+    for ((target, own), told) in targets.iter().zip(&samples).zip(told) {
         let base = |wanted: &dyn Fn(&Target) -> bool| {
             let found = targets.iter().zip(&samples).find(|(other, _)| wanted(other));
             found.map(|(_, samples)| samples.as_slice())
         };
-        let (mut empty, mut bare, mut other) = (None, None, None);
+        let (mut empty, mut bare, mut other, mut unwatched) = (None, None, None, None);
         if target.kind != Kind::Bare {
             bare = base(&|other| other.kind == Kind::Bare);
             if target.level > 0 {
                 empty = base(&|other| other.server == target.server && other.level == 0);
             }
+        }
+        if target.kind == Kind::Watched {
+            unwatched = base(&|other| other.kind == Kind::Throttle && other.level == 0);
         }
         if target.kind == Kind::Throttle {
             other = base(&|other| other.kind == Kind::Other && other.level == target.level);
@@ -154,6 +167,12 @@ fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<V
             other_rate: other.and_then(|base| column(base, |sample| Some(sample.rate))),
             work_vs_empty: empty.and_then(|base| work(own, base)),
             work_vs_bare: bare.and_then(|base| work(own, base)),
+            vs_unwatched: unwatched.and_then(|base| rates(own, base)),
+            work_vs_unwatched: unwatched.and_then(|base| work(own, base)),
+            updates: target
+                .dashboards
+                .as_ref()
+                .map(|dashboards| (dashboards.updates() - told) / options.rounds as f64),
             server_us: column(own, |sample| sample.server_us),
             client_us: column(own, |sample| sample.client_us),
         });
@@ -219,17 +238,31 @@ impl Target {
                 fill_rate: idle_peers.len() as f64 / seconds,
             });
         }
+        let dashboards = match server.dashboards {
+            0 => None,
+            number => Some(Dashboards::open(running.address, number)?),
+        };
         Ok(Self {
             server: server.name,
             kind: server.kind,
             level: idle,
             has_v1,
             idle: idle_peers.len(),
+            dashboards,
             running,
             load,
             peers: Rc::new(Peers { own, idle: idle_peers, constant }),
             memory,
         })
+    }
+
+    fn takes_part(&self, row: &Row) -> bool {
+        (!row.v1 || self.has_v1) && (row.watched || self.kind != Kind::Watched)
+    }
+
+    /// How many updates each dashboard got so far.
+    fn updates(&self) -> f64 {
+        self.dashboards.as_ref().map_or(0.0, Dashboards::updates)
     }
 
     fn slice(&mut self, row: &Row, depth: usize, time: Duration) -> Result<Sample> {
@@ -241,6 +274,9 @@ impl Target {
         let done = self.load.run(&mut scripts, depth, time, || after = used()).map_err(|error| {
             format!("{} on {} with {} idle peers: {error}", row.name, self.server, self.idle)
         })?;
+        if let Some(dashboards) = &self.dashboards {
+            dashboards.check()?;
+        }
         let each = |from: Option<Duration>, to: Option<Duration>| {
             let used = to?.saturating_sub(from?);
             (done.operations > 0).then(|| used.as_secs_f64() * 1e6 / done.operations as f64)

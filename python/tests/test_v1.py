@@ -141,6 +141,21 @@ def test_peers_tell_who_they_are(server: Server) -> None:
     assert {"host", "program"} <= default_labels().keys()
 
 
+def test_a_server_that_forgot_a_peer_learns_anew_who_it_is(server: Server) -> None:
+    mine = {"job": "nightly"}
+    with lock(server.url, "A", ttl=5 * TTL, labels=mine) as handle:
+        server.stop()
+        server.start()
+        eventually(lambda: server.client.remainder("A") == 0)
+        assert server.labels(handle.id) == mine
+    peer = Peer(Client(server.url), labels=mine)
+    assert server.labels(peer.id) == mine
+    server.stop()
+    server.start()
+    peer.restore()
+    assert server.labels(peer.id) == mine
+
+
 @pytest.mark.either_dialect
 def test_labels_of_ones_own(server: Server) -> None:
     mine = {"job": "nightly"}

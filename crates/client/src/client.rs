@@ -174,7 +174,7 @@ impl Client {
         acquired: &HashMap<String, u32>,
         expires_in: Duration,
     ) -> Result<(), Error> {
-        let request = protocol::restore(peer_id, acquired, expires_in, &BTreeMap::new());
+        let request = protocol::restore(peer_id, acquired, expires_in, &BTreeMap::new(), &BTreeMap::new());
         self.link.call(&request).await?;
         Ok(())
     }

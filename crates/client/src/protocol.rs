@@ -138,17 +138,23 @@ pub(crate) fn heartbeat(peer: u64, expires_in: Duration) -> Request {
     Request::new(Method::PUT, format!("/peers/{peer}")).json(json!({ "expires_in": text(expires_in) }))
 }
 
-/// Brings a peer back that the server forgot, with the locks that it holds and the tokens they had.
+/// Brings a peer back that the server forgot, with the locks that it holds, the tokens they had, and its labels.
 pub(crate) fn restore(
     peer: u64,
     acquired: &impl Serialize,
     expires_in: Duration,
     tokens: &BTreeMap<String, u64>,
+    labels: &BTreeMap<String, String>,
 ) -> Request {
     let mut body = json!({ "expires_in": text(expires_in), "peer_id": peer, "acquired": acquired });
-    if let Some(body) = body.as_object_mut().filter(|_| !tokens.is_empty()) {
-        let tokens = tokens.iter().map(|(name, token)| (name.clone(), json!(token.to_string())));
-        body.insert("tokens".to_owned(), tokens.collect());
+    if let Some(body) = body.as_object_mut() {
+        if !tokens.is_empty() {
+            let tokens = tokens.iter().map(|(name, token)| (name.clone(), json!(token.to_string())));
+            body.insert("tokens".to_owned(), tokens.collect());
+        }
+        if !labels.is_empty() {
+            body.insert("labels".to_owned(), json!(labels));
+        }
     }
     Request::new(Method::POST, "/restore").json(body)
 }
@@ -338,12 +344,13 @@ mod tests {
     fn a_restore_carries_tokens_as_strings() {
         let locks = BTreeMap::from([("A", 1)]);
         let tokens = BTreeMap::from([("A".to_owned(), 9_007_199_254_740_993)]);
-        let with = restore(7, &locks, Duration::from_secs(1), &tokens).json.unwrap();
+        let none = BTreeMap::new();
+        let with = restore(7, &locks, Duration::from_secs(1), &tokens, &none).json.unwrap();
         assert_eq!(
             with,
             json!({"expires_in": "1s", "peer_id": 7, "acquired": {"A": 1}, "tokens": {"A": "9007199254740993"}})
         );
-        let without = restore(7, &locks, Duration::from_secs(1), &BTreeMap::new()).json.unwrap();
+        let without = restore(7, &locks, Duration::from_secs(1), &BTreeMap::new(), &none).json.unwrap();
         assert_eq!(without.get("tokens"), None);
     }
 

@@ -1,6 +1,6 @@
 //! Keeping a lease alive: renew it, bring it back after a restart of the server, or tell that it is lost.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Error, LossReason,
@@ -124,7 +124,10 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     }
     let sent_at = now();
     let (counts, tokens) = lease.holdings();
-    let request = protocol::restore(lease.peer, &counts, lease.ttl, &tokens);
+    // Only servers that tell their state take labels.
+    let none = BTreeMap::new();
+    let labels = if instance.is_some() { &lease.link.settings.labels.all } else { &none };
+    let request = protocol::restore(lease.peer, &counts, lease.ttl, &tokens, labels);
     match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
         Ok(answer) => {
             lease.restored(sent_at, answer.instance);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::{
     error::{LimitReached, Resource, RestoreError, UnknownSemaphore},
     event::Event,
-    names::{PeerId, Token},
+    names::{Labels, PeerId, Token},
     peer::{Held, Part},
     state::{Core, RestorePolicy},
     time::Time,
 };
 
 /// A peer that a client brings back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Restore<'a> {
     /// The id that it had.
     pub peer: PeerId,
@@ -20,6 +20,8 @@ pub struct Restore<'a> {
     pub expires_in: Duration,
     /// What it holds.
     pub locks: &'a [RestoreLock<'a>],
+    /// What its client tells of it, if the peer is not known.
+    pub labels: Option<Labels>,
 }
 
 /// A lock that a client brings back.
@@ -64,7 +66,7 @@ impl Core {
             self.check_policy(&parts)?;
             self.check_room(Resource::Peers, self.peers.len() + 1)?;
             self.check_room(Resource::Locks, parts.len())?;
-            let slot = self.insert_peer(now, restore.peer, restore.expires_in, None);
+            let slot = self.insert_peer(now, restore.peer, restore.expires_in, restore.labels.clone());
             for (lock, part) in restore.locks.iter().zip(&parts) {
                 self.restore_lock(now, slot, *part, lock.token);
             }

@@ -22,6 +22,11 @@ impl Core {
         self.peers.len()
     }
 
+    /// How many semaphores there are.
+    pub fn semaphore_count(&self) -> usize {
+        self.semaphores.len()
+    }
+
     /// Whether one more semaphore may be made.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 mod durable;
 pub mod engine;
+pub mod history;
 pub mod http;
 pub mod journal;
 pub mod metrics;

@@ -131,6 +131,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("queue", before.queue != now.queue),
         ("durability", before.durability != now.durability),
         ("recovery", before.recovery != now.recovery),
+        ("http", before.http != now.http),
         ("telemetry", before.telemetry != now.telemetry),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()

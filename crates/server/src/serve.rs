@@ -12,6 +12,7 @@ use crate::{
     config::{self, Config},
     durable::{self, Durable},
     engine::{Bounds, Engine, Parts, time_of_day},
+    history::History,
     http::{self, App, INSTANCE, Stage},
     journal::State,
     metrics::Metrics,
@@ -115,11 +116,16 @@ async fn serve(
         }
     })
     .map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let app = App::new(engine.clone(), metrics, limits, instance, reloader);
+    let history = Arc::new(History::new(limits.histories, limits.history_step));
+    let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader);
     let tasks = [
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_feed().await)),
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_recovery().await)),
+        tokio::spawn({
+            let engine = engine.clone();
+            async move { history.run(&engine).await }
+        }),
         tokio::spawn(reload_signal),
     ];
     stage.open(app, telemetry.tracer());

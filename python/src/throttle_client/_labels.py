@@ -14,7 +14,7 @@ from typing import Optional
 from . import _protocol
 from ._errors import ConfigurationError
 
-__all__ = ["Labels", "checked", "default_labels", "new_peer"]
+__all__ = ["Labels", "checked", "default_labels", "new_peer", "or_default"]
 
 Labels = Mapping[str, str]
 
@@ -45,6 +45,11 @@ def checked(labels: Optional[Labels]) -> Optional[dict[str, str]]:
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigurationError(f"the label {key!r} is {value!r}; both must be text")
     return dict(labels)
+
+
+def or_default(labels: Optional[Labels]) -> Labels:
+    """The labels, or the default ones if there are none (`None`)."""
+    return default_labels() if labels is None else labels
 
 
 def new_peer(expires_in: float, labels: Optional[Labels]) -> _protocol.Request:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from ._clock import now
 from ._errors import LockLost
-from ._labels import Labels
+from ._labels import Labels, or_default
 from ._settings import Settings
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class Lease:
         self.gate: Optional[asyncio.Lock] = None
         self._mutex = threading.Lock()
         self._listeners: list[Callable[[LockLost], None]] = []
+
+    def labels_to_restore(self) -> Optional[Labels]:
+        """What a server that forgot the peer is told of it; nothing if it takes no labels."""
+        return None if self.instance is None else or_default(self.labels)
 
     @property
     def interval(self) -> float:

@@ -188,7 +188,9 @@ class Peer:
             current = self.client._link.exchange(_protocol.version()).instance
             if not lease.may_restore(current):
                 raise lease.lose("released", "the server ended it, and its state is the one that granted it")
-        request = _protocol.restore(peer_id, lease.acquired, lease.ttl, lease.tokens)
+        request = _protocol.restore(
+            peer_id, lease.acquired, lease.ttl, lease.tokens, lease.labels_to_restore()
+        )
         sent_at = now()
         try:
             answer = self.client._link.exchange(request)

@@ -207,7 +207,11 @@ def is_token_live(semaphore: str, token: int) -> Request:
 
 
 def restore(
-    peer_id: int, acquired: Mapping[str, int], expires_in: float, tokens: Optional[Mapping[str, int]] = None
+    peer_id: int,
+    acquired: Mapping[str, int],
+    expires_in: float,
+    tokens: Optional[Mapping[str, int]] = None,
+    labels: Optional[Mapping[str, str]] = None,
 ) -> Request:
     """Bring a peer back that the server forgot, with the locks that it holds."""
     body: dict[str, Any] = {
@@ -217,6 +221,8 @@ def restore(
     }
     if tokens:
         body["tokens"] = {name: str(token) for name, token in tokens.items()}
+    if labels:
+        body["labels"] = dict(labels)
     return Request("POST", "/restore", json=body)
 
 

@@ -121,7 +121,9 @@ async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: 
                 unknown.detail,
             )
         restored_at = now()
-        request = _protocol.restore(lease.peer_id, lease.acquired, lease.ttl, lease.tokens)
+        request = _protocol.restore(
+            lease.peer_id, lease.acquired, lease.ttl, lease.tokens, lease.labels_to_restore()
+        )
         limit = _limit(lease, lease.deadline if lease.deadline is not None else restored_at + lease.ttl)
         try:
             answer = await link.once(request, limit)

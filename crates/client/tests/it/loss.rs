@@ -137,6 +137,8 @@ async fn a_server_that_forgot_gets_the_lock_back_with_its_token() {
     assert!(guard.is_held());
     assert_eq!(second.remainder("A"), 0);
     assert_eq!(second.ask("GET", "/peers/"), format!(r#"[{{"id":{}}}]"#, guard.peer_id()));
+    let peer = second.ask("GET", &format!("/v1/peers/{}", guard.peer_id()));
+    assert!(peer.contains(&format!(r#""pid":"{}""#, std::process::id())), "it is known who it is: {peer}");
     guard.release().await.unwrap();
     assert_eq!(second.remainder("A"), 1);
 }

@@ -158,7 +158,7 @@ impl Run {
                 let token = token.map(Token);
                 let named: Vec<_> =
                     locks.iter().map(|&(semaphore, count)| RestoreLock { semaphore, count, token }).collect();
-                let real = self.core.restore(now, &Restore { peer, expires_in, locks: &named });
+                let real = self.core.restore(now, &Restore { peer, expires_in, locks: &named, labels: None });
                 assert_eq!(real, self.model.restore(peer, expires_in, locks));
             }
             Op::Set { semaphore, max, level, per } => {

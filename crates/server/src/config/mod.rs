@@ -13,6 +13,6 @@ mod tests;
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse};
 pub use model::{
-    Config, Durability, Expiry, Gelf, Limits, LogFormat, Logging, Otlp, Queue, Recovery, SemaphoreConfig,
-    Stderr, Telemetry,
+    Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
+    SemaphoreConfig, Stderr, Telemetry,
 };

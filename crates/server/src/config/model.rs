@@ -26,6 +26,8 @@ pub struct Config {
     pub durability: Durability,
     /// `[recovery]`.
     pub recovery: Recovery,
+    /// `[http]`.
+    pub http: Http,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
 }
@@ -142,10 +144,14 @@ pub struct Limits {
     pub idempotency_keys: usize,
     /// Events kept for readers that resume.
     pub events: usize,
-    /// Event streams open at the same time.
+    /// Event streams open at the same time; as many readers of `/v1/updates` beside them.
     pub event_streams: usize,
     /// How long an event stream is silent at most: proxies and clients give up on silent connections.
     pub event_keep_alive: Duration,
+    /// Semaphores of which a history is kept.
+    pub histories: usize,
+    /// The time between two samples of a history, which has sixty.
+    pub history_step: Duration,
     /// The longest `expires_in` that a client may ask for.
     pub expires_in_max: Duration,
     /// The time in which a request's head must arrive, and a new connection must send one.
@@ -177,6 +183,8 @@ impl Default for Limits {
             events: 10_000,
             event_streams: 1000,
             event_keep_alive: Duration::from_secs(15),
+            histories: 20_000,
+            history_step: Duration::from_mins(1),
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
@@ -248,6 +256,13 @@ impl Config {
         };
         self.recovery.restore.unwrap_or(default)
     }
+}
+
+/// `[http]`: how the server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Http {
+    /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
+    pub hosts: Vec<String>,
 }
 
 /// `[telemetry]`: what is sent to those who watch this server, beside logs and metrics.

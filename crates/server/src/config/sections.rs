@@ -8,7 +8,7 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, Durability, Expiry, Gelf, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
+    Config, ConfigError, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
     SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
     table::{Table, integer, integers},
@@ -49,6 +49,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "queue",
         "durability",
         "recovery",
+        "http",
         "telemetry",
     ])?;
     Ok(Config {
@@ -63,6 +64,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
         durability: top.table("durability")?.map_or(Ok(Durability::default()), |table| durability(&table))?,
         recovery: top.table("recovery")?.map_or(Ok(Recovery::default()), |table| recovery(&table))?,
+        http: top.table("http")?.map_or(Ok(Http::default()), |table| http(&table))?,
         telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
     })
 }
@@ -167,6 +169,8 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "events",
         "event_streams",
         "event_keep_alive",
+        "histories",
+        "history_step",
         "expires_in_max",
         "head_timeout",
         "body_timeout",
@@ -199,6 +203,8 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         events: count("events", 1..=10_000_000, default.events)?,
         event_streams: count("event_streams", 0..=1_000_000, default.event_streams)?,
         event_keep_alive: time("event_keep_alive", 10 * MILLISECOND..=HOUR, default.event_keep_alive)?,
+        histories: count("histories", 0..=10_000_000, default.histories)?,
+        history_step: time("history_step", SECOND..=DAY, default.history_step)?,
         expires_in_max: time("expires_in_max", SECOND..=TEN_YEARS, default.expires_in_max)?,
         head_timeout: time("head_timeout", 100 * MILLISECOND..=HOUR, default.head_timeout)?,
         body_timeout: time("body_timeout", 100 * MILLISECOND..=HOUR, default.body_timeout)?,
@@ -238,6 +244,13 @@ fn recovery(table: &Table<'_>) -> Result<Recovery, ConfigError> {
         hold_grants: table.duration("hold_grants", Duration::ZERO..=DAY)?.unwrap_or_default(),
         restore: table.choice("restore", RESTORE)?,
     })
+}
+
+fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
+    const HOSTS: &str = "a list of host names without a scheme or port, such as [\"throttle.example.com\"]";
+    table.only(&["hosts"])?;
+    let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
+    Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
 }
 
 fn telemetry(table: &Table<'_>) -> Result<Telemetry, ConfigError> {

@@ -131,6 +131,22 @@ impl<'a> Table<'a> {
         self.read(key, parse, || format!("{what}, as a string that is not empty"))
     }
 
+    /// A list of strings that all pass `is_right`; `what` says what it stands for.
+    pub(super) fn strings(
+        &self,
+        key: &str,
+        is_right: impl Fn(&str) -> bool,
+        what: &str,
+    ) -> Result<Option<Vec<String>>, ConfigError> {
+        let parse = |value: &DeValue<'_>| {
+            let items = value.as_array()?.iter();
+            items
+                .map(|item| item.get_ref().as_str().filter(|text| is_right(text)).map(str::to_owned))
+                .collect()
+        };
+        self.read(key, parse, || what.to_owned())
+    }
+
     /// One of a few words, upper or lower case.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, ConfigError> {
         let parse = |value: &DeValue<'_>| {

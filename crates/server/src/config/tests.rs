@@ -46,6 +46,8 @@ head_timeout = "1m 5s"
 margin = "0s"
 [queue]
 ageing_step = "2h"
+[http]
+hosts = ["throttle.example.com", "t"]
 [telemetry.otlp]
 endpoint = "http://collector:4318"
 sample_ratio = 0.25
@@ -74,6 +76,7 @@ queue_size = 100
     assert_eq!(config.limits, limits);
     assert_eq!(config.expiry.margin, Duration::ZERO);
     assert_eq!(config.queue.ageing_step, Duration::from_hours(2));
+    assert_eq!(config.http.hosts, ["throttle.example.com", "t"]);
     let otlp = Otlp {
         endpoint: Some("http://collector:4318".to_owned()),
         sample_ratio: 0.25,
@@ -87,7 +90,7 @@ queue_size = 100
 fn an_empty_file_is_the_default() {
     assert_eq!(parse("x", ""), Ok(Config::default()));
     assert_eq!(
-        parse("x", "[semaphores]\n[logging]\n[limits]\n[expiry]\n[queue]\n[telemetry.otlp]"),
+        parse("x", "[semaphores]\n[logging]\n[limits]\n[expiry]\n[queue]\n[http]\n[telemetry.otlp]"),
         Ok(Config::default())
     );
     let logging = parse("x", "[logging.stderr]").expect("valid").logging;
@@ -157,12 +160,12 @@ fn wrong_keys_and_settings() {
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
              (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
-             semaphores, logging, limits, expiry, queue, durability, recovery, telemetry.",
+             semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry.",
         ),
         (
             "[semaphore]\nA = 3",
             "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
-             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, telemetry.",
+             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry.",
         ),
         (
             "litter_collection_interval = \"often\"",
@@ -207,7 +210,8 @@ fn wrong_keys_and_settings() {
             "[limits]\nbody-bytes = 1",
             "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: body_bytes, \
              connections, blocked_requests, peers, locks_per_peer, waiters_per_semaphore, semaphores, deadlock_walk, \
-             labels_per_peer, label_length, remembered_peers, idempotency_keys, events, event_streams, event_keep_alive, expires_in_max, \
+             labels_per_peer, label_length, remembered_peers, idempotency_keys, events, event_streams, event_keep_alive, \
+             histories, history_step, expires_in_max, \
              head_timeout, body_timeout, idle_timeout.",
         ),
         (
@@ -222,6 +226,11 @@ fn wrong_keys_and_settings() {
         (
             "[queue]\nageing = \"1h\"",
             "throttle.toml:2: queue.ageing: unknown key; did you mean \"ageing_step\"? Known keys: ageing_step.",
+        ),
+        (
+            "[http]\nhosts = [\"a\", \"http://b\"]",
+            "throttle.toml:2: http.hosts: found an array; allowed: a list of host names without a scheme or port, such \
+             as [\"throttle.example.com\"].",
         ),
         ("port = 70000", "throttle.toml:1: port: found integer 70000; allowed: an integer from 0 to 65535."),
         (

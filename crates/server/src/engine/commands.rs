@@ -217,7 +217,7 @@ impl Shared {
             .map(|&(semaphore, count)| RestoreLock { semaphore, count, token: None })
             .collect();
         let (peer, lease) = (joint.peer, joint.expires_in.max(Duration::from_secs(1)));
-        let restore = Restore { peer, expires_in: lease, locks: &locks };
+        let restore = Restore { peer, expires_in: lease, locks: &locks, labels: None };
         self.core.restore(now, &restore).map_err(AcquireRefusal::Restore)?;
         let request = Acquire { peer, locks: joint.pending, priority: 0, expires_in: Some(joint.expires_in) };
         self.core.acquire(now, &request).map(drop).map_err(|error| {

@@ -1,11 +1,16 @@
 //! Reading what happens, as it happens.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
 use super::{
-    feed::{Found, Page},
+    feed::{Feed, Found, Happening, Page},
     handle::Engine,
 };
 
@@ -72,6 +77,8 @@ pub struct Subscription {
     news: watch::Receiver<()>,
     /// The number of the next event to read.
     next: u64,
+    /// Whether it reads for the server itself, which is no stream of a client.
+    is_own: bool,
 }
 
 impl Engine {
@@ -85,7 +92,7 @@ impl Engine {
             return Err(SubscribeError::Draining);
         }
         let feed = &mut shared.feed;
-        if feed.readers() >= self.event_streams_max {
+        if self.streams_of(feed) >= self.event_streams_max {
             return Err(SubscribeError::TooMany { limit: self.event_streams_max });
         }
         // Nothing that happened before somebody read was announced.
@@ -102,12 +109,34 @@ impl Engine {
         };
         let news = feed.news().subscribe();
         drop(shared);
-        Ok((Subscription { engine: Arc::clone(self), news, next }, missed))
+        Ok((Subscription { engine: Arc::clone(self), news, next, is_own: false }, missed))
     }
 
-    /// How many read events.
+    /// Begins to read events from now on, for the server itself. `None`: it is about to stop.
+    pub fn watch(self: &Arc<Self>) -> Option<Subscription> {
+        let mut shared = self.lock();
+        if shared.is_draining {
+            return None;
+        }
+        shared.feed.seal();
+        let (news, next) = (shared.feed.news().subscribe(), shared.feed.next());
+        self.own_streams.fetch_add(1, Relaxed);
+        drop(shared);
+        Some(Subscription { engine: Arc::clone(self), news, next, is_own: true })
+    }
+
+    /// The last events, up to so many, each with its number, the oldest first.
+    pub fn latest_events(&self, limit: usize) -> Vec<(u64, Happening)> {
+        self.lock().feed.latest(limit)
+    }
+
+    /// How many clients read events.
     pub fn event_streams(&self) -> usize {
-        self.lock().feed.readers()
+        self.streams_of(&self.lock().feed)
+    }
+
+    fn streams_of(&self, feed: &Feed) -> usize {
+        feed.readers().saturating_sub(self.own_streams.load(Relaxed))
     }
 
     /// Wakes the readers of events when there is something to read. Runs for ever.
@@ -154,5 +183,13 @@ impl Subscription {
     /// Whether events that it has not read are no longer kept.
     pub fn is_behind(&self) -> bool {
         matches!(self.engine.lock().feed.at(self.next), Found::Lost { .. })
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.is_own {
+            self.engine.own_streams.fetch_sub(1, Relaxed);
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Page {
     }
 
     /// The number after the last.
-    pub(super) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.first + self.events.len() as u64
     }
 }
@@ -150,6 +150,15 @@ impl Feed {
     /// The number of the oldest event that is kept.
     pub(super) fn oldest(&self) -> u64 {
         self.next - (self.kept + self.open.len()) as u64
+    }
+
+    /// The last events, up to so many, each with its number, the oldest first.
+    pub(super) fn latest(&self, limit: usize) -> Vec<(u64, Happening)> {
+        let sealed = self.sealed.iter().rev().flat_map(|page| page.events.iter().rev());
+        let latest = self.open.iter().rev().chain(sealed).take(limit);
+        let mut latest: Vec<_> = (0..self.next).rev().zip(latest.cloned()).collect();
+        latest.reverse();
+        latest
     }
 
     /// Whether an event of this number was, or is to be, the next of this run.
@@ -235,6 +244,8 @@ mod tests {
             let oldest = feed.oldest();
             assert!(matches!(feed.at(oldest - 1), Found::Lost { oldest: found } if found == oldest));
             assert_eq!(read(&feed, oldest), (oldest..5000).collect::<Vec<_>>());
+            let latest = feed.latest(2).into_iter().map(|(number, _)| number);
+            assert_eq!(latest.collect::<Vec<_>>(), [4998, 4999]);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
@@ -33,6 +33,8 @@ pub struct Engine {
     pub(super) unread: Notify,
     /// How many may read events at the same time.
     pub(super) event_streams_max: usize,
+    /// How many of those who read events are parts of the server.
+    pub(super) own_streams: AtomicUsize,
     outbox: Option<Outbox>,
 }
 
@@ -127,6 +129,7 @@ impl Engine {
             earlier: Notify::new(),
             unread: Notify::new(),
             event_streams_max: bounds.event_streams,
+            own_streams: AtomicUsize::new(0),
             outbox,
         };
         // Something may have been due at once.
@@ -182,6 +185,11 @@ impl Engine {
     /// A look at the core as it is now.
     pub fn view<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
         self.with(|shared, _| look(&shared.core))
+    }
+
+    /// What time it is to the core.
+    pub fn now(&self) -> Time {
+        self.with(|_, now| now)
     }
 
     /// How many requests wait for a grant while their connection is open.

@@ -1,7 +1,7 @@
 //! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
 
 use throttle_core::{
-    Core, HolderView, LimitReached, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
+    Core, HolderView, LimitReached, Name, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
     UnknownSemaphore,
 };
 
@@ -24,6 +24,15 @@ pub struct PeerPage<R> {
     pub items: Vec<R>,
     /// Where the next page begins, if there may be more.
     pub next: Option<usize>,
+}
+
+/// Some of the semaphores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SemaphorePage<R> {
+    /// What was seen of them.
+    pub items: Vec<R>,
+    /// The name after which the next page begins, if there may be more.
+    pub next: Option<Name>,
 }
 
 /// Why a semaphore was not set.
@@ -89,6 +98,40 @@ impl Engine {
             }
         }
         page.next = Some(at);
+        page
+    }
+
+    /// Up to `limit` semaphores for which `look` sees something, by name, from the first one after `after` on. The
+    /// walk is bounded, so a page may be short of `limit` and not be the last one.
+    pub fn semaphore_page<R>(
+        &self,
+        after: Option<Name>,
+        limit: usize,
+        look: impl Fn(SemaphoreView<'_>) -> Option<R>,
+    ) -> SemaphorePage<R> {
+        let mut page = SemaphorePage { items: Vec::new(), next: None };
+        let mut last = after;
+        for _ in 0..WALK / STEP {
+            let begin = last.clone();
+            let is_over = self.view(|core| {
+                for (place, semaphore) in core.semaphores(begin.as_deref()).enumerate() {
+                    if page.items.len() == limit {
+                        page.next.clone_from(&last);
+                        return true;
+                    }
+                    if place == STEP {
+                        return false;
+                    }
+                    last = Some(semaphore.name().clone());
+                    page.items.extend(look(semaphore));
+                }
+                true
+            });
+            if is_over {
+                return page;
+            }
+        }
+        page.next = last;
         page
     }
 

@@ -31,6 +31,6 @@ pub use feed::{Happening, Page};
 pub use handle::{Bounds, Engine, Parts};
 pub use keys::{Key, KeyReused};
 pub use kind::{Kind, cause_name};
-pub use manage::{PeerPage, SetRefusal};
+pub use manage::{PeerPage, SemaphorePage, SetRefusal};
 pub use recovery::Holding;
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
 
-use crate::{config::Limits, engine::Engine, metrics::Metrics, reload::Reloader};
+use super::{origin::Hosts, v1::Updates};
+use crate::{config::Config, engine::Engine, history::History, metrics::Metrics, reload::Reloader};
 
 /// Shared by all handlers.
 pub struct App {
@@ -28,6 +29,12 @@ pub struct App {
     pub instance: HeaderValue,
     /// Reads the configuration file again.
     pub reloader: Arc<Reloader>,
+    /// How busy semaphores were lately.
+    pub history: Arc<History>,
+    /// Tells what changed to those who look on.
+    pub(super) updates: Updates,
+    /// The names under which this server is reached.
+    pub(super) hosts: Hosts,
 }
 
 impl App {
@@ -35,10 +42,12 @@ impl App {
     pub fn new(
         engine: Arc<Engine>,
         metrics: Metrics,
-        limits: &Limits,
+        config: &Config,
         instance: HeaderValue,
+        history: Arc<History>,
         reloader: Arc<Reloader>,
     ) -> Arc<Self> {
+        let limits = &config.limits;
         Arc::new(Self {
             engine,
             metrics,
@@ -50,6 +59,9 @@ impl App {
             label_length_max: limits.label_length,
             instance,
             reloader,
+            history,
+            updates: Updates::new(limits.event_streams),
+            hosts: Hosts::new(&config.http.hosts),
         })
     }
 }

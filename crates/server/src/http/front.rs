@@ -17,7 +17,7 @@ use axum::{
 use hyper::service::{Service, service_fn};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{app::App, dialect::Dialect, gate, router::router, spans::Spans};
+use super::{app::App, dialect::Dialect, gate, origin::Guard, router::router, spans::Spans};
 use crate::telemetry::trace;
 
 /// The header of every answer by which clients see that the server started with empty state.
@@ -29,7 +29,7 @@ pub struct Stage(Arc<OnceLock<Open>>);
 
 struct Open {
     app: Arc<App>,
-    router: Router,
+    guard: Guard<Router>,
     spans: Option<Spans>,
 }
 
@@ -37,13 +37,15 @@ impl Stage {
     /// From now on everything is served. `tracer` makes the spans of requests, if there are any.
     pub fn open(&self, app: Arc<App>, tracer: Option<SdkTracer>) {
         let (router, templates) = router(app.clone());
+        let guard = Guard::new(router, app.hosts.clone());
         let spans = trace::is_on().then(|| Spans::new(tracer, templates));
         // It opens once.
-        let _ = self.0.set(Open { app, router, spans });
+        let _ = self.0.set(Open { app, guard, spans });
     }
 }
 
-/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state.
+/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state, and
+/// none for pages of other origins.
 pub fn service<B>(
     stage: Stage,
     instance: HeaderValue,
@@ -71,7 +73,7 @@ impl Open {
             None => None,
             Some(spans) => spans.begin(&request, dialect).map(Arc::new),
         };
-        let answer = gate::answer(&self.app, self.router.clone(), request);
+        let answer = gate::answer(&self.app, self.guard.clone(), request);
         let response = match &traced {
             None => answer.await?,
             // In a box, so that requests that are not traced need no room for it.

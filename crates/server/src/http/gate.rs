@@ -10,7 +10,7 @@ use axum::{
 };
 use tower::Service as _;
 
-use super::{app::App, classic::text, router::is_v1, v1};
+use super::{app::App, classic::text, origin::Guard, router::is_v1, v1};
 use crate::engine::Effect;
 
 /// Marks an answer that tells of nothing that the journal is about.
@@ -32,17 +32,17 @@ pub(super) fn after(app: &App, effect: Effect, response: Response) -> Response {
 /// Has a request answered, and holds the answer back until all that it read and changed is safe.
 pub(super) async fn answer(
     app: &Arc<App>,
-    mut router: Router,
+    mut routes: Guard<Router>,
     request: Request,
 ) -> Result<Response, Infallible> {
     if !app.engine.is_durable() {
-        return router.call(request).await;
+        return routes.call(request).await;
     }
     let is_v1 = is_v1(request.uri().path());
     if app.engine.is_behind() && !is_light(request.method(), request.uri().path()) {
         return Ok(refusal(is_v1, "The journal is behind; nothing was changed. Try again later."));
     }
-    let response = router.call(request).await?;
+    let response = routes.call(request).await?;
     if response.extensions().get::<Open>().is_some() {
         return Ok(response);
     }

@@ -10,7 +10,7 @@ use axum::{
     routing::{MethodRouter, get, post, put},
 };
 
-use super::{app::App, classic, first, site, v1};
+use super::{app::App, classic, dashboard, first, site, v1};
 
 /// All routes, and their templates.
 pub(super) fn router(app: Arc<App>) -> (Router, Vec<String>) {
@@ -23,9 +23,10 @@ pub(super) fn router(app: Arc<App>) -> (Router, Vec<String>) {
     (router, templates)
 }
 
-fn older_routes() -> [(&'static str, MethodRouter<Arc<App>>); 14] {
+fn older_routes() -> [(&'static str, MethodRouter<Arc<App>>); 15] {
     [
-        ("/", get(site::greeting)),
+        ("/", get(dashboard::front)),
+        (dashboard::FILES, get(dashboard::file)),
         ("/health", get(site::health)),
         ("/version", get(site::version)),
         ("/favicon.ico", get(site::favicon)),

@@ -1,4 +1,4 @@
-//! What people, scripts and monitoring ask for: greeting, health, version, icon, metrics, and the page for
+//! What people, scripts and monitoring ask for: health, version, icon, metrics, and the page for
 //! what is not there.
 
 use std::sync::Arc;
@@ -26,10 +26,6 @@ const NOT_FOUND: &str = "<!DOCTYPE html>
 </body>
 </html>
 ";
-
-pub(super) async fn greeting() -> Response {
-    gate::open(text(StatusCode::OK, "Hello from Throttle!"))
-}
 
 pub(super) async fn health() -> Response {
     gate::open(text(StatusCode::OK, "Ok"))

@@ -13,6 +13,7 @@
 mod bad_input;
 mod classic;
 mod commands;
+mod dashboard;
 mod first;
 mod limits;
 #[cfg(unix)]

@@ -197,7 +197,7 @@ impl World {
             token: token.map(Token),
         };
         let locks: Vec<_> = locks.iter().map(lock).collect();
-        self.run(|core, now| core.restore(now, &Restore { peer, expires_in, locks: &locks }))
+        self.run(|core, now| core.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None }))
     }
 
     fn set(&mut self, semaphore: &str, spec: Spec) -> Outcome<()> {

@@ -20,6 +20,7 @@ use crate::{
         extract::{self, Locks, PathOf},
         gate,
         refusal::Refusal,
+        v1::Entries,
     },
 };
 
@@ -99,6 +100,8 @@ struct RestoreBody {
     acquired: Locks,
     #[serde(default)]
     tokens: BTreeMap<String, String>,
+    #[serde(default)]
+    labels: Entries<String>,
 }
 
 pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Request) -> Answer {
@@ -110,7 +113,9 @@ pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Reque
         let token = body.tokens.get(semaphore).map(|text| token(text)).transpose()?;
         locks.push(RestoreLock { semaphore, count, token });
     }
-    app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks })?;
+    // A lock is worth more than its labels: those beyond the limits are left out.
+    let labels = body.labels.labels(&app).unwrap_or_default();
+    app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks, labels })?;
     Ok(text(StatusCode::OK, "Ok"))
 }
 

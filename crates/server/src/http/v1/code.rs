@@ -28,6 +28,8 @@ pub(in crate::http) enum Code {
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    CrossOrigin,
+    UnknownHost,
 }
 
 impl Code {
@@ -51,6 +53,7 @@ impl Code {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::CrossOrigin | Self::UnknownHost => StatusCode::FORBIDDEN,
         }
     }
 
@@ -186,6 +189,20 @@ impl Code {
                 "Request timeout",
                 "the body did not arrive in time.",
                 "The body of the request did not arrive in time.",
+            ),
+            Self::CrossOrigin => (
+                "Request from another origin",
+                "a browser sends the request for a page that is not this server's.",
+                "The request comes from a web page of another origin (\"https://example.com\"). From browsers this \
+                 server takes requests of its own pages only. A proxy in front of it must pass the header Host on as \
+                 it is.",
+            ),
+            Self::UnknownHost => (
+                "Unknown host",
+                "a browser sends the request, and knows the server by a name that the server does not know.",
+                "The browser knows this server as \"t.example.com\", and the server does not know that name as its \
+                 own. Open it by its address, or add the name, without a port, to hosts in the section [http] of its \
+                 configuration file.",
             ),
         }
     }

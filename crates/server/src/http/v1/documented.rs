@@ -150,7 +150,9 @@ problems! {
     RemoveSemaphore: InvalidRequest UnknownSemaphore InUse;
     CheckToken: InvalidRequest UnknownSemaphore TokenGone;
     RenewMany: InvalidRequest RequestTimeout TooLarge UnsupportedMediaType;
+    GetHistory: InvalidRequest;
     ReadEvents: InvalidRequest LimitReached Unavailable;
+    ReadUpdates: LimitReached Unavailable;
     Reload: InvalidConfiguration;
     Ready: Unavailable;
 }

@@ -9,9 +9,9 @@ use axum::{
         HeaderMap, HeaderValue,
         header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName},
     },
-    response::IntoResponse as _,
+    response::{IntoResponse as _, Response},
 };
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
@@ -95,6 +95,11 @@ pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Ans
         let frame = reader.frame().await?;
         Some((Ok::<_, Infallible>(frame), reader))
     });
+    Ok(stream_of(frames))
+}
+
+/// An answer of server-sent events.
+pub(super) fn stream_of(frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -103,7 +108,7 @@ pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Ans
         // Else nginx holds events back until it has many.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::from_stream(frames)).into_response())
+    (headers, Body::from_stream(frames)).into_response()
 }
 
 /// Where the client left off, and whether that is no place in this run of the server.
@@ -288,7 +293,7 @@ fn id(out: &mut Vec<u8>, app: &App, number: u64) {
 }
 
 /// The kind and the data. JSON of this kind has no line breaks.
-fn block(out: &mut Vec<u8>, kind: &str, data: &impl Serialize) {
+pub(super) fn block(out: &mut Vec<u8>, kind: &str, data: &impl Serialize) {
     let _ = write!(out, "event: {kind}\ndata: ");
     let _ = serde_json::to_writer(&mut *out, data);
     out.extend_from_slice(b"\n\n");

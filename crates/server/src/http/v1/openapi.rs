@@ -24,7 +24,9 @@ use crate::http::App;
                        thread of execution of a client; it lives while heartbeats renew its lease, and holds *locks*: \
                        counts on semaphores. What does not fit waits in line, first come, first served.\n\nTimes are \
                        RFC 3339 in UTC, durations are strings such as `1h 30m`, ids and tokens are strings of digits. \
-                       Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
+                       Errors are `application/problem+json` (RFC 9457) with a stable `code`. A browser that sends a \
+                       request for a page of another origin, or that reaches the server under a name that is not \
+                       its own, is answered 403 on every route (`cross_origin`, `unknown_host`).",
         license(name = "MIT", identifier = "MIT"),
         contact()
     ),

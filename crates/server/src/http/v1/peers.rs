@@ -9,13 +9,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use throttle_core::{EndCause, PeerId};
+use throttle_core::{EndCause, PeerId, PeerView};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     documented::{self, DurationText},
     problem::{Answer, Problem},
-    read::{self, Entries},
+    read::{self, Entries, contains},
     shapes::{Page, Peer, no_cursor, page_length},
 };
 use crate::{
@@ -92,6 +92,10 @@ pub(super) struct ListQuery {
     /// Only peers with this label: its key, a colon, its value.
     #[param(pattern = "^[^:]+:", example = "host:w1")]
     label: Option<String>,
+    /// Only peers whose id, or one of whose labels, written like `host:w1`, contains this, upper and lower case of
+    /// ASCII alike.
+    #[param(example = "w1")]
+    search: Option<String>,
     /// Only peers that hold this semaphore, or wait for it.
     #[param(example = "A")]
     semaphore: Option<String>,
@@ -115,7 +119,7 @@ pub(super) struct ListQuery {
 pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: ListQuery =
-        extract::query(&mut parts, "?label=host:w1&semaphore=A&limit=100&cursor=64").await?;
+        extract::query(&mut parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64").await?;
     let limit = page_length(query.limit)?;
     let from = query
         .cursor
@@ -139,10 +143,18 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
             let waits = || peer.pending().is_some_and(|p| p.locks().any(|(name, _)| **name == *semaphore));
             peer.lock(semaphore).is_some() || waits()
         };
-        (has_label && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer))
+        let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched));
+        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer))
     });
     let next = page.next.map(|place| format!("{place:x}"));
     Ok(Json(Page { items: page.items, next }).into_response())
+}
+
+/// Whether a search finds the peer.
+fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
+    let mut labels = peer.labels().into_iter().flat_map(|labels| labels.iter());
+    contains(&peer.id().to_string(), searched)
+        || labels.any(|(key, value)| contains(&format!("{key}:{value}"), searched))
 }
 
 /// Shows a peer: what it holds, and what it waits for and why.

@@ -65,6 +65,7 @@ mod tests {
         cli::Serve,
         config::{Config, Limits},
         engine::{Bounds, Engine, Parts},
+        history::History,
         journal::State,
         metrics::Metrics,
         reload::Reloader,
@@ -85,7 +86,9 @@ mod tests {
         let engine =
             Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox: None }).unwrap();
         let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
-        let app = App::new(engine, metrics, &limits, HeaderValue::from_static("0"), reloader);
+        let history = Arc::new(History::new(1, limits.history_step));
+        let instance = HeaderValue::from_static("0");
+        let app = App::new(engine, metrics, &Config::default(), instance, history, reloader);
         assert!(readyz(State(app.clone())).await.is_ok());
         app.engine.drain();
         let problem = readyz(State(app)).await.unwrap_err();

@@ -54,6 +54,11 @@ impl Problem {
         Self { code, detail: detail.into() }
     }
 
+    /// What was wrong, and what would be right.
+    pub(in crate::http) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn body(&self) -> ProblemBody<'_> {
         ProblemBody {
             r#type: "about:blank",

@@ -29,9 +29,15 @@ const KEY_BYTES: usize = 255;
 /// The longest key of a label, in characters.
 const LABEL_KEY_LENGTH: usize = 63;
 
+/// Whether `text` contains what somebody searches for, upper and lower case of ASCII alike.
+pub(super) fn contains(text: &str, searched: &str) -> bool {
+    let mut parts = text.as_bytes().windows(searched.len().max(1));
+    searched.is_empty() || parts.any(|part| part.eq_ignore_ascii_case(searched.as_bytes()))
+}
+
 /// The entries of a JSON object in their order. A name that comes twice is refused by whoever reads them.
 #[derive(Debug)]
-pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
+pub(in crate::http) struct Entries<V>(pub(super) Vec<(String, V)>);
 
 impl<V> Default for Entries<V> {
     fn default() -> Self {
@@ -117,7 +123,7 @@ impl Entries<Whole<i64>> {
 
 impl Entries<String> {
     /// The labels that these are, within their bounds.
-    pub(super) fn labels(self, app: &App) -> Result<Option<Labels>, Refusal> {
+    pub(in crate::http) fn labels(self, app: &App) -> Result<Option<Labels>, Refusal> {
         let (most, longest) = (app.labels_max, app.label_length_max);
         if self.0.len() > most {
             let sentence = format!("There are {} labels; a peer has at most {most}.", self.0.len());

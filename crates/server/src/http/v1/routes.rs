@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{events, heartbeats, locks, openapi, peers, probes, reload, resume, semaphores};
+use super::{
+    events, heartbeats, history, locks, openapi, peers, permissions, probes, reload, resume, semaphores,
+    updates,
+};
 use crate::http::App;
 
 /// All routes of this dialect with the one that describes them, and their templates.
@@ -21,7 +24,10 @@ pub(in crate::http) fn routes() -> (Router<Arc<App>>, Vec<String>) {
         .routes(routes!(semaphores::get, semaphores::set, semaphores::change, semaphores::remove))
         .routes(routes!(semaphores::token))
         .routes(routes!(heartbeats::renew))
+        .routes(routes!(history::history))
         .routes(routes!(events::events))
+        .routes(routes!(updates::updates))
+        .routes(routes!(permissions::permissions))
         .routes(routes!(reload::reload))
         .routes(routes!(resume::resume))
         .routes(routes!(probes::livez))

@@ -16,7 +16,7 @@ use super::{
     code::Code,
     documented::{self, RateText},
     problem::{Answer, Problem},
-    read::{self, Whole},
+    read::{self, Whole, contains},
     shapes::{
         Deadlock, Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length,
     },
@@ -42,6 +42,9 @@ pub(super) struct ListQuery {
     /// How many semaphores the page may have; 100 if it is not given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Only semaphores whose name contains this, upper and lower case of ASCII alike.
+    #[param(example = "tenant/")]
+    search: Option<String>,
     /// `next` of the page before.
     #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
@@ -61,16 +64,15 @@ pub(super) struct ListQuery {
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let query: ListQuery = extract::query(&mut parts, "?limit=100&cursor=41").await?;
+    let query: ListQuery = extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
     let limit = page_length(query.limit)?;
     let after = query.cursor.as_deref().map(name_before).transpose()?;
-    let mut items: Vec<Semaphore> = app
-        .engine
-        .view(|core| core.semaphores(after.as_deref()).take(limit + 1).map(Semaphore::of).collect());
-    let has_more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| has_more).map(|last| cursor_after(last.name()));
-    Ok(Json(Page { items, next }).into_response())
+    let search = query.search.unwrap_or_default();
+    let page = app.engine.semaphore_page(after.map(Into::into), limit, |semaphore| {
+        contains(semaphore.name(), &search).then(|| Semaphore::of(semaphore))
+    });
+    let next = page.next.map(|last| cursor_after(&last));
+    Ok(Json(Page { items: page.items, next }).into_response())
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -16,6 +16,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/peers/7/locks/A", ""),
     ("GET", "/v1/semaphores", ""),
     ("GET", "/v1/semaphores/A", ""),
+    ("GET", "/v1/history", ""),
+    ("GET", "/v1/permissions", ""),
     ("DELETE", "/v1/semaphores/A", ""),
     ("POST", "/v1/resume", ""),
     ("POST", "/v1/peers", r#"{"expires_in":"5m","labels":{"host":"w1"}}"#),

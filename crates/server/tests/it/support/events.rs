@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{answer::Answer, client::Client, server::Server};
+use super::{client::Client, server::Server};
 
 /// Longer than anything should take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,17 +109,18 @@ fn parse(block: &str) -> Sent {
 impl Server {
     /// Opens a stream, and returns once it is there.
     pub(crate) fn events(&self, query: &str, last_id: Option<&str>) -> Events {
-        let (answer, client) = self.ask_events(query, last_id);
+        let header = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        self.stream(&format!("/v1/events{query}"), &header)
+    }
+
+    /// Opens any stream of server-sent events.
+    pub(crate) fn stream(&self, path: &str, headers: &str) -> Events {
+        let mut client = self.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: throttle\r\n{headers}\r\n"));
+        let answer = client.answer_to_head();
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("text/event-stream"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         Events { client, text: String::new(), last_id: String::new() }
-    }
-
-    fn ask_events(&self, query: &str, last_id: Option<&str>) -> (Answer, Client) {
-        let header = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        let mut client = self.connect();
-        client.send(format!("GET /v1/events{query} HTTP/1.1\r\nhost: throttle\r\n{header}\r\n"));
-        (client.answer_to_head(), client)
     }
 }

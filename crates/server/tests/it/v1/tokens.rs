@@ -50,8 +50,22 @@ fn a_restored_lock_without_a_token_has_none_that_is_live() {
     let server = Server::start(FILE);
     server.post("/restore", r#"{"expires_in":"5m","peer_id":7,"acquired":{"A":1}}"#).is(200, "Ok");
     let peer = server.get("/v1/peers/7").shape(200);
-    assert_eq!(peer["locks"][0]["token"], Value::Null);
+    assert_eq!((&peer["locks"][0]["token"], &peer["labels"]), (&Value::Null, &serde_json::json!({})));
     let next = token(&server.post("/v1/locks", r#"{"locks":{"A":1},"expires_in":"5m"}"#).shape(201));
     let before = next.parse::<u64>().expect("a number") - 1;
     server.get(&format!("/v1/semaphores/A/tokens/{before}")).problem(410, "token_gone");
+}
+
+#[test]
+fn a_restored_peer_tells_who_it_is_and_never_loses_a_lock_over_that() {
+    let server = Server::start(FILE);
+    let restore = |peer: u64, labels: &str| {
+        let body =
+            format!(r#"{{"expires_in":"5m","peer_id":{peer},"acquired":{{"A":1}},"labels":{labels}}}"#);
+        server.post("/restore", &body).is(200, "Ok");
+        server.get(&format!("/v1/peers/{peer}")).shape(200)["labels"].clone()
+    };
+    assert_eq!(restore(7, r#"{"host":"w1"}"#), serde_json::json!({"host": "w1"}));
+    let long = "x".repeat(300);
+    assert_eq!(restore(8, &format!(r#"{{"host":"{long}"}}"#)), serde_json::json!({}));
 }

@@ -18,7 +18,7 @@ const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
 pub(in crate::http::v1) struct Digits(pub(in crate::http::v1) u64);
 
 /// A point in time, RFC 3339, UTC.
-#[derive(Clone, Copy, Debug, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-03-03T19:02:42.000000Z")]
 pub(in crate::http) struct Stamp(pub(in crate::http) Time);
 

@@ -164,10 +164,6 @@ impl Semaphore {
             deadlock: spec.deadlock.into(),
         }
     }
-
-    pub(in crate::http::v1) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 impl SemaphoreDetail {

@@ -1,0 +1,143 @@
+//! Keeps pages of other origins from driving the server by way of somebody's browser.
+//!
+//! Browsers say where a request comes from, by `Origin` or `Sec-Fetch-Site`. A request that carries neither is no
+//! browser's doing and is let through after two look-ups. One that does must come from a page of this very
+//! server, and reach it under a name that is surely its own: with DNS rebinding, a foreign page's name leads here.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    net::IpAddr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request,
+        header::{ACCEPT, HOST, ORIGIN},
+        uri::Authority,
+    },
+    response::{IntoResponse as _, Response},
+};
+use futures_util::future::Either;
+use tower::Service;
+
+use super::{
+    dashboard,
+    v1::{Code, Problem},
+};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// The names under which this server is reached.
+#[derive(Clone, Debug)]
+pub(super) struct Hosts(Arc<[String]>);
+
+impl Hosts {
+    /// These, beside literal addresses and `localhost`.
+    pub(super) fn new(names: &[String]) -> Self {
+        Self(names.into())
+    }
+
+    /// Refuses a request that reached the server under another name.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let text = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let is_own = Authority::try_from(text).is_ok_and(|authority| {
+            let host = authority.host();
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            bare.parse::<IpAddr>().is_ok()
+                || host.eq_ignore_ascii_case("localhost")
+                || self.0.iter().any(|name| host.eq_ignore_ascii_case(name))
+        });
+        if is_own {
+            return Ok(());
+        }
+        let sentence = format!(
+            "The browser knows this server as {text:?}, and the server does not know that name as its own. Open it by \
+             its address, or add the name, without a port, to hosts in the section [http] of its configuration \
+             file."
+        );
+        Err(Problem::new(Code::UnknownHost, sentence))
+    }
+}
+
+/// Lets requests of foreign pages come no further.
+#[derive(Clone, Debug)]
+pub(super) struct Guard<S> {
+    inner: S,
+    hosts: Hosts,
+}
+
+impl<S> Guard<S> {
+    pub(super) fn new(inner: S, hosts: Hosts) -> Self {
+        Self { inner, hosts }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Guard<S>
+where
+    S: Service<Request<B>, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let headers = request.headers();
+        let (origin, site) = (headers.get(ORIGIN), headers.get(SEC_FETCH_SITE));
+        if (origin.is_some() || site.is_some())
+            && let Err(problem) = check(&request, origin, site, &self.hosts)
+        {
+            let response = if dashboard::is_wanted(headers.get(ACCEPT)) {
+                dashboard::refusal(&problem)
+            } else {
+                problem.into_response()
+            };
+            return Either::Right(ready(Ok(response)));
+        }
+        Either::Left(self.inner.call(request))
+    }
+}
+
+fn check<B>(
+    request: &Request<B>,
+    origin: Option<&HeaderValue>,
+    site: Option<&HeaderValue>,
+    hosts: &Hosts,
+) -> Result<(), Problem> {
+    let headers = request.headers();
+    let is_own_site = site.is_none_or(|site| site == "same-origin" || site == "none");
+    let is_own_origin = origin.is_none_or(|origin| is_of(origin, headers.get(HOST)));
+    if is_own_origin && (is_own_site || is_followed_link(request)) {
+        return hosts.check(headers);
+    }
+    let from = origin.or(site).and_then(|from| from.to_str().ok()).unwrap_or_default();
+    let sentence = format!(
+        "The request comes from a web page of another origin ({from:?}). From browsers this server takes requests of \
+         its own pages only. A proxy in front of it must pass the header Host on as it is."
+    );
+    Err(Problem::new(Code::CrossOrigin, sentence))
+}
+
+/// Whether `origin` is that of the pages of `host`. Which scheme browsers use, only a proxy in front may know.
+fn is_of(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| !authority.is_empty() && authority.eq_ignore_ascii_case(host))
+}
+
+/// Whether somebody came here by a link on another page: the front page opens, in a place of its own.
+fn is_followed_link<B>(request: &Request<B>) -> bool {
+    let has = |name, value| request.headers().get(name).is_some_and(|found| found == value);
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.uri().path() == "/"
+        && has(SEC_FETCH_MODE, "navigate")
+        && has(SEC_FETCH_DEST, "document")
+}

@@ -1,0 +1,305 @@
+//! What changed, for those who look on: gathered once for all of them, at a bounded pace.
+//!
+//! A dashboard must not cost the server what a reader of all events does. So there is one reader, while anybody
+//! looks on; four times a second at most it says what changed, written once and shared by all.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{body::Bytes, extract::State};
+use futures_util::stream;
+use serde::Serialize;
+use throttle_core::{Event as CoreEvent, Name, PeerId};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::{Instant, timeout_at},
+};
+use utoipa::ToSchema;
+
+use super::{
+    code::Code,
+    documented,
+    events::{block, stream_of},
+    problem::{Answer, Problem},
+    shapes::{Digits, Event, Semaphore, Stamp},
+};
+use crate::{
+    engine::{Happening, News, Page, Subscription},
+    http::{App, refusal::Refusal},
+};
+
+/// The least time between two updates.
+const PACE: Duration = Duration::from_millis(250);
+/// The longest time between two: by it readers know that the server lives.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How many semaphores an update tells of, and how many peers.
+const CHANGED: usize = 200;
+/// How many semaphores are looked at while the engine is locked once.
+const STEP: usize = 50;
+/// How many events an update tells of: the last ones.
+const EVENTS: usize = 20;
+/// How many events a reader is told of when it begins.
+const FIRST_EVENTS: usize = 100;
+/// How many updates are kept for a reader that is slow.
+const KEPT: usize = 16;
+
+/// What changed since the update before.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub(super) struct Update<'a> {
+    at: Stamp,
+    /// How many semaphores there are.
+    semaphores: usize,
+    /// How many peers live.
+    peers: usize,
+    /// Semaphores that something happened to, as they are now; at most 200.
+    changed: Vec<Semaphore>,
+    /// Semaphores that are gone.
+    #[schema(value_type = Vec<String>)]
+    removed: Vec<Name>,
+    /// Peers that something happened to; at most 200.
+    changed_peers: Vec<Digits>,
+    /// Whether more changed than is told: look again at what matters to you.
+    is_partial: bool,
+    /// The last events; at most 20, in the first update 100.
+    events: Vec<Numbered<'a>>,
+    /// How many events came before those, since the update before.
+    skipped: u64,
+}
+
+/// An event with its number, which is below 2^53: events are counted without gaps.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Numbered<'a> {
+    number: u64,
+    #[serde(flatten)]
+    event: Event<'a>,
+}
+
+/// Tells of updates that a reader does not get.
+#[derive(Clone, Debug, Serialize)]
+struct Missed {
+    updates: u64,
+}
+
+/// Tells what changes to those who look on, at most four times a second, by server-sent events.
+///
+/// An event `update` has an Update as its data. The first one has the latest events and nothing that changed: look
+/// at what matters to you after it. Without any change there is one every five seconds. An event `missed` tells that
+/// the reader was too slow for some: look again.
+#[utoipa::path(
+    get,
+    path = "/v1/updates",
+    operation_id = "read_updates",
+    tag = documented::SERVER,
+    responses(
+        (status = 200, body = Update<'static>, content_type = "text/event-stream", description = "A stream without an end."),
+        documented::ReadUpdates
+    )
+)]
+pub(super) async fn updates(State(app): State<Arc<App>>) -> Answer {
+    let receiver = app.updates.subscribe(&app)?;
+    let first = first(&app);
+    let frames = stream::unfold((Some(first), receiver), async |(first, mut receiver)| {
+        if let Some(first) = first {
+            return Some((Ok::<_, Infallible>(first), (None, receiver)));
+        }
+        let frame = match receiver.recv().await {
+            Ok(frame) => frame,
+            Err(RecvError::Lagged(updates)) => {
+                let mut frame = Vec::new();
+                block(&mut frame, "missed", &Missed { updates });
+                frame.into()
+            }
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok(frame), (None, receiver)))
+    });
+    Ok(stream_of(frames))
+}
+
+/// What a reader is told when it begins.
+fn first(app: &App) -> Bytes {
+    let latest = app.engine.latest_events(FIRST_EVENTS);
+    let mut frame = b"retry: 1000\n".to_vec();
+    block(&mut frame, "update", &Update { events: numbered(&latest), ..Update::now(app) });
+    frame.into()
+}
+
+fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, Happening)>) -> Vec<Numbered<'a>> {
+    let events = events.into_iter();
+    events.map(|(number, happening)| Numbered { number: *number, event: Event::of(happening) }).collect()
+}
+
+impl Update<'_> {
+    /// That nothing changed.
+    fn now(app: &App) -> Self {
+        let (semaphores, peers) = app.engine.view(|core| (core.semaphore_count(), core.peer_count()));
+        Self { at: Stamp(app.engine.now()), semaphores, peers, ..Self::default() }
+    }
+}
+
+/// All who look on.
+pub(in crate::http) struct Updates {
+    limit: usize,
+    /// There while anybody looks on.
+    sender: Mutex<Option<broadcast::Sender<Bytes>>>,
+}
+
+impl Updates {
+    pub(in crate::http) fn new(limit: usize) -> Self {
+        Self { limit, sender: Mutex::default() }
+    }
+
+    fn subscribe(&self, app: &Arc<App>) -> Result<broadcast::Receiver<Bytes>, Problem> {
+        let mut sender = self.lock();
+        let readers = sender.as_ref().map_or(0, broadcast::Sender::receiver_count);
+        if readers >= self.limit {
+            let sentence =
+                format!("the limit of {} readers of updates at the same time is reached", self.limit);
+            return Err(Refusal::Limit(sentence).into());
+        }
+        if let Some(sender) = &*sender {
+            return Ok(sender.subscribe());
+        }
+        let subscription = app.engine.watch().ok_or_else(|| {
+            Problem::new(Code::Unavailable, "The server is about to stop. Connect again in a second.")
+        })?;
+        let (new, receiver) = broadcast::channel(KEPT);
+        tokio::spawn(run(Arc::clone(app), subscription, new.clone()));
+        *sender = Some(new);
+        Ok(receiver)
+    }
+
+    /// Ends the telling if nobody looks on any more.
+    fn is_over(&self) -> bool {
+        let mut sender = self.lock();
+        let is_over = sender.as_ref().is_none_or(|sender| sender.receiver_count() == 0);
+        if is_over {
+            *sender = None;
+        }
+        is_over
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<broadcast::Sender<Bytes>>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells until nobody looks on or the server stops.
+async fn run(app: Arc<App>, mut subscription: Subscription, sender: broadcast::Sender<Bytes>) {
+    let mut gathered = Gathered::default();
+    let mut said = Instant::now();
+    let mut due = said + PACE;
+    loop {
+        match timeout_at(due, subscription.next()).await {
+            Ok(Some(News::Events(page, from))) => gathered.take(&page, from),
+            Ok(Some(News::Dropped(missed))) => {
+                gathered.miss(missed);
+                let Some(anew) = app.engine.watch() else { break };
+                subscription = anew;
+            }
+            Ok(None) => break,
+            Err(_) => {}
+        }
+        let now = Instant::now();
+        if now < due {
+            continue;
+        }
+        if app.updates.is_over() {
+            return;
+        }
+        due = now + PACE;
+        if gathered.total > 0 || now >= said + SILENCE {
+            said = now;
+            let update = std::mem::take(&mut gathered).written(&app);
+            // What is not safe yet may still be undone by a power cut.
+            if app.engine.settled().await.is_err() {
+                break;
+            }
+            // Fails if the last reader has just gone.
+            let _ = sender.send(update);
+        }
+    }
+    // So that the readers' streams end.
+    *app.updates.lock() = None;
+}
+
+/// What happened since the update before.
+#[derive(Debug, Default)]
+struct Gathered {
+    semaphores: BTreeSet<Name>,
+    peers: BTreeSet<PeerId>,
+    is_partial: bool,
+    latest: VecDeque<(u64, Happening)>,
+    total: u64,
+}
+
+impl Gathered {
+    fn take(&mut self, page: &Page, from: u64) {
+        for (number, happening) in page.from(from) {
+            let (semaphore, peer) = subjects(&happening.event);
+            self.is_partial |= !semaphore.is_none_or(|name| note(&mut self.semaphores, name));
+            self.is_partial |= !peer.is_none_or(|peer| note(&mut self.peers, peer));
+            if number + EVENTS as u64 >= page.end() {
+                self.latest.push_back((number, happening.clone()));
+            }
+            self.total += 1;
+        }
+        let old = self.latest.len().saturating_sub(EVENTS);
+        self.latest.drain(..old);
+    }
+
+    fn miss(&mut self, events: u64) {
+        self.is_partial = true;
+        self.total += events;
+    }
+
+    fn written(self, app: &App) -> Bytes {
+        let mut update = Update {
+            events: numbered(&self.latest),
+            skipped: self.total.saturating_sub(self.latest.len() as u64),
+            is_partial: self.is_partial,
+            changed_peers: self.peers.iter().map(|peer| Digits(peer.0)).collect(),
+            ..Update::now(app)
+        };
+        let names: Vec<&Name> = self.semaphores.iter().collect();
+        for names in names.chunks(STEP) {
+            app.engine.view(|core| {
+                for &name in names {
+                    match core.semaphore(name) {
+                        Ok(semaphore) => update.changed.push(Semaphore::of(semaphore)),
+                        Err(_) => update.removed.push(name.clone()),
+                    }
+                }
+            });
+        }
+        let mut frame = Vec::new();
+        block(&mut frame, "update", &update);
+        frame.into()
+    }
+}
+
+/// Whether there is room to take note of `one`.
+fn note<T: Ord + Clone>(all: &mut BTreeSet<T>, one: &T) -> bool {
+    all.contains(one) || all.len() < CHANGED && all.insert(one.clone())
+}
+
+/// The semaphore and the peer that something happened to.
+fn subjects(event: &CoreEvent) -> (Option<&Name>, Option<&PeerId>) {
+    match event {
+        CoreEvent::Granted { peer, semaphore, .. }
+        | CoreEvent::Queued { peer, semaphore, .. }
+        | CoreEvent::Released { peer, semaphore, .. }
+        | CoreEvent::Shrunk { peer, semaphore, .. }
+        | CoreEvent::Withdrawn { peer, semaphore, .. }
+        | CoreEvent::Restored { peer, semaphore, .. } => (Some(semaphore), Some(peer)),
+        CoreEvent::Overcommitted { semaphore, .. }
+        | CoreEvent::SemaphoreSet { semaphore, .. }
+        | CoreEvent::SemaphoreRemoved { semaphore } => (Some(semaphore), None),
+        CoreEvent::PeerEnded { peer, .. } => (None, Some(peer)),
+        _ => (None, None),
+    }
+}

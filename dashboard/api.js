@@ -1,0 +1,55 @@
+// Requests to the server. Whatever fails is an Error whose message can be shown.
+
+/** An answer of the server that says no. */
+export class Refused extends Error {
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+async function ask(method, path, body) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(15_000),
+      cache: 'no-store',
+    });
+  } catch {
+    throw new Error('The server cannot be reached.');
+  }
+  const text = await response.text();
+  if (response.ok) return text ? JSON.parse(text) : null;
+  let problem = {};
+  try {
+    problem = JSON.parse(text);
+  } catch {
+    // Not from this server, but from a proxy in front of it.
+  }
+  throw new Refused(response.status, problem.code, problem.detail ?? `The answer was ${response.status}.`);
+}
+
+/** The path of a semaphore. */
+const semaphore = (name) => `/v1/semaphores/${encodeURIComponent(name)}`;
+
+/** A query without what is not given. */
+function query(entries) {
+  const given = Object.entries(entries).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return given.length ? `?${new URLSearchParams(given)}` : '';
+}
+
+export const getSemaphores = (entries) => ask('GET', `/v1/semaphores${query(entries)}`);
+export const getSemaphore = (name, limit) => ask('GET', `${semaphore(name)}${query({ limit })}`);
+export const changeSemaphore = (name, change) => ask('PATCH', semaphore(name), change);
+export const getPeers = (entries) => ask('GET', `/v1/peers${query(entries)}`);
+export const getPeer = (id) => ask('GET', `/v1/peers/${id}`);
+export const releasePeer = (id, reason) => ask('DELETE', `/v1/peers/${id}${query({ reason })}`);
+export const getPermissions = () => ask('GET', '/v1/permissions');
+
+export function getHistory(names) {
+  return ask('GET', `/v1/history?${new URLSearchParams(names.map((name) => ['semaphore', name]))}`);
+}

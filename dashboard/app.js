@@ -1,0 +1,153 @@
+// Starts the dashboard: which page is shown, and what is around it.
+
+import { html, nothing, render } from './vendor/lit-html/lit-html.js';
+import { drawBy, schedule } from './draw.js';
+import { length } from './format.js';
+import { connection, follow } from './live.js';
+import { learn, restriction } from './may.js';
+import * as events from './pages/events.js';
+import * as peer from './pages/peer.js';
+import * as peers from './pages/peers.js';
+import * as semaphore from './pages/semaphore.js';
+import * as semaphores from './pages/semaphores.js';
+import { apply, load, store } from './store.js';
+
+const ROUTES = [
+  [/^\/$/, semaphores, '#/'],
+  [/^\/semaphores\/(.+)$/, semaphore, '#/'],
+  [/^\/peers$/, peers, '#/peers'],
+  [/^\/peers\/(\d+)$/, peer, '#/peers'],
+  [/^\/events$/, events, '#/events'],
+];
+
+const content = document.getElementById('content');
+const searchBox = document.getElementById('search');
+let page = null;
+let section = '#/';
+
+const nowhere = () => ({
+  title: 'Not found',
+  view: () => html`<h1 tabindex="-1">There is no such page</h1><p><a href="#/">All semaphores</a></p>`,
+});
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function go() {
+  const [path, query = ''] = (location.hash.slice(1) || '/').split('?');
+  const parameters = new URLSearchParams(query);
+  page?.leave?.();
+  const found = ROUTES.find(([pattern]) => pattern.test(path));
+  page = found ? found[1].page(path.match(found[0]).slice(1).map(decoded), parameters) : nowhere();
+  section = found?.[2] ?? '';
+  if (document.activeElement !== searchBox) searchBox.value = parameters.get('search') ?? '';
+  document.getElementById('dialog').close();
+  render(nothing, content);
+  draw();
+  page.enter?.();
+  scrollTo(0, page.scroll ?? 0);
+  if (document.activeElement !== searchBox) content.querySelector('h1')?.focus({ preventScroll: true });
+}
+
+const STATES = { live: 'Live', connecting: 'Connecting…', paused: 'Resting', lost: 'Connection lost' };
+
+function drawAround() {
+  const state = document.getElementById('state');
+  state.dataset.state = connection.state;
+  const text = STATES[connection.state];
+  if (state.textContent !== text) state.textContent = text;
+  const isLost = connection.state === 'lost';
+  // Not part of what is read aloud, which would begin anew each second.
+  document.getElementById('since').textContent = isLost ? `${length(Date.now() - connection.since)} ago` : '';
+  document.getElementById('lost').hidden = !isLost;
+  document.body.classList.toggle('is-lost', isLost);
+  const restricted = document.getElementById('restricted');
+  restricted.hidden = !restriction();
+  if (restriction()) restricted.textContent = `You can look, but not act. ${restriction()}`;
+  for (const link of document.querySelectorAll('nav a')) {
+    if (link.getAttribute('href') === section) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+}
+
+function draw() {
+  drawAround();
+  if (!page) return;
+  render(page.view(), content);
+  page.drawn?.();
+  document.title = `${store.waiting ? `(${store.waiting}) ` : ''}${page.title} · Throttle`;
+}
+
+function onKey(event) {
+  if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest('input, textarea, dialog[open]')) return;
+  event.preventDefault();
+  searchBox.focus();
+  searchBox.select();
+}
+
+function onSearch() {
+  const text = searchBox.value.trim();
+  const target = `#/${text ? `?search=${encodeURIComponent(text)}` : ''}`;
+  if (section === '#/' && page.title === 'Semaphores') {
+    history.replaceState(null, '', target);
+    semaphores.searchFor(text);
+  } else if (text) {
+    location.hash = target;
+  }
+}
+
+const THEMES = { auto: 'light', light: 'dark', dark: 'auto' };
+const WORDS = { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Theme: dark' };
+const themeButton = document.getElementById('theme');
+
+function setTheme(theme) {
+  localStorage.setItem('theme', theme);
+  document.documentElement.dataset.theme = theme;
+  themeButton.setAttribute('aria-label', WORDS[theme]);
+  themeButton.title = WORDS[theme];
+  schedule();
+}
+
+setTheme(Object.hasOwn(THEMES, localStorage.getItem('theme') ?? '') ? localStorage.getItem('theme') : 'auto');
+themeButton.addEventListener('click', () => setTheme(THEMES[document.documentElement.dataset.theme]));
+addEventListener('keydown', onKey);
+searchBox.addEventListener('input', onSearch);
+searchBox.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') searchBox.blur();
+});
+document.getElementById('search-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  content.querySelector('a[data-row]')?.focus();
+});
+addEventListener('hashchange', go);
+addEventListener('scroll', schedule, { passive: true });
+addEventListener('resize', schedule);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', schedule);
+// Ages grow.
+setInterval(() => document.hidden || schedule(), 1_000);
+
+drawBy(draw);
+go();
+follow({
+  onUpdate(update, isFirst) {
+    apply(update, isFirst);
+    if (isFirst) {
+      load();
+      learn().finally(schedule);
+      page.again?.();
+    } else {
+      page.update?.(update);
+    }
+  },
+  onMissed() {
+    load();
+    page.again?.();
+  },
+  onState: schedule,
+});

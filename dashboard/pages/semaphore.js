@@ -1,0 +1,165 @@
+// One semaphore: who holds it, who waits and why, and what can be done.
+
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { getPeer, getSemaphore } from '../api.js';
+import { schedule } from '../draw.js';
+import { age, count, full, length, many, now, span, until } from '../format.js';
+import { may } from '../may.js';
+import { bar } from '../parts/bar.js';
+import { chartIn } from '../parts/chart.js';
+import { askToPause, askToResize, askToResume } from '../parts/dialog.js';
+import { eventList } from '../parts/events.js';
+import { peerName, releaseButton } from '../parts/peer.js';
+import { inSight, space } from '../parts/rows.js';
+import { repeating } from '../refetch.js';
+import { history, period, store } from '../store.js';
+import { states, why } from '../words.js';
+
+const ORIGINS = { file: 'configuration file', runtime: 'request', pattern: 'pattern' };
+/** How many holders and waiters are shown, at first and at most. */
+const FEW = 100;
+const MOST = 1000;
+
+const fact = (name, value) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
+
+const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 84 : 52);
+
+/** A table of peers, of which only the rows in sight are there. */
+function rowsOf(id, items, columns, row) {
+  const height = rowHeight();
+  const { first, last } = inSight(document.querySelector(`#${id} tbody`), items.length, height);
+  return html`<tbody role="rowgroup">${space(first, height, columns)}${repeat(items.slice(first, last), (item) => item.peer, row)}${space(items.length - last, height, columns)}</tbody>`;
+}
+
+const holder = (item) => html`<tr role="row">
+  <td role="cell" class="cell-peer">${peerName(item.peer, item.labels, `token ${item.token ?? 'none'}`)}</td>
+  <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
+  <td role="cell" class="number" data-name="Since" title=${full(item.since)}>${age(item.since)}</td>
+  <td role="cell" class="number expires ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
+  <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
+
+const waiter = (max) => (item) => html`<tr role="row" class=${item.count > max && max > 0 ? 'passed' : ''}>
+  <td role="cell" class="number place">${count(item.position)}</td>
+  <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
+  <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
+  <td role="cell" class="number priority" data-name="Priority">${item.priority}</td>
+  <td role="cell" class="number waits wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
+  <td role="cell" class="number estimate" data-name="Estimate">${item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
+  <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
+
+const head = (...names) => html`<thead role="rowgroup"><tr role="row">${names.map(([name, kind]) => html`<th scope="col" role="columnheader" class=${kind ?? ''}>${name}</th>`)}</tr></thead>`;
+
+export function page([name]) {
+  let seen = null;
+  let first = null;
+  let error = null;
+  let limit = FEW;
+  let chart = null;
+
+  const fetching = repeating(async () => {
+    try {
+      const found = await getSemaphore(name, limit);
+      // Why the first in line waits may lie in another semaphore.
+      const head = found.queue[0];
+      const fits = head && found.max > 0 && head.count <= found.max - found.acquired - found.cooling;
+      first = fits ? (await getPeer(head.peer).catch(() => null))?.pending : null;
+      [seen, error] = [found, null];
+    } catch (problem) {
+      error = problem;
+    }
+    schedule();
+  });
+
+  function more() {
+    limit = MOST;
+    fetching.now();
+  }
+
+  const cut = (shown, total, what) => total > shown
+    ? html`<p class="note">The first ${count(shown)} of ${count(total)} ${what} are shown. ${limit < MOST ? html`<button type="button" class="link" @click=${more}>Show up to ${count(MOST)}</button>` : html`<a href=${`#/peers?semaphore=${encodeURIComponent(name)}`}>All peers of this semaphore</a>`}</p>`
+    : nothing;
+
+  function acts() {
+    if (!may('change_semaphore', name)) return nothing;
+    return html`<div class="acts">
+      ${seen.max === 0
+        ? html`<button type="button" class="button main" @click=${() => askToResume(name)}>Resume…</button>`
+        : html`<button type="button" class="button" @click=${() => askToResize(name)}>Resize…</button>
+          <button type="button" class="button" @click=${() => askToPause(name)}>Pause…</button>`}
+    </div>`;
+  }
+
+  function facts() {
+    const { max, acquired, pending, waiting, level, per, deadlock, origin, cooling, remainder } = seen;
+    return html`<dl class="facts">
+      ${fact('Held', html`<strong>${count(acquired)}</strong> of ${count(max)}`)}
+      ${fact('Free', count(Math.max(0, remainder - cooling)))}
+      ${cooling ? fact('Cooling', count(cooling)) : nothing}
+      ${fact('Waiting', waiting ? html`<strong class="wait">${many(waiting, 'request')}</strong> for ${count(pending)}` : 'nobody')}
+      ${fact('Rate', per ? `${count(max)} per ${per}` : 'none')}
+      ${fact('Deadlocks', deadlock === 'detect' ? 'are detected' : `by level, ${level}`)}
+      ${fact('Declared by', ORIGINS[origin] ?? origin)}
+    </dl>`;
+  }
+
+  function body() {
+    const reason = why(seen, first);
+    return html`<div class="big-bar">${bar(seen, 16)}
+        <p class="legend" aria-hidden="true"><span class="key held">held</span>${seen.cooling ? html`<span class="key cooling">cooling</span>` : nothing}${seen.acquired > seen.max && seen.max > 0 ? html`<span class="key over">above max</span>` : nothing}<span class="key pending">asked for</span></p></div>
+      ${facts()}
+      ${reason ? html`<p class="why"><strong>Why they wait.</strong> ${reason}</p>` : nothing}
+      <div class="halves"><div>
+        <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>
+          ${seen.holders.length ? html`<table class="rows compact" id="holders" role="table" aria-labelledby="holders-title" aria-rowcount=${seen.holders_total + 1}>
+            ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number expires'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${rowsOf('holders', seen.holders, 5, holder)}</table>` : html`<p class="empty">Nobody holds it.</p>`}
+          ${cut(seen.holders.length, seen.holders_total, 'holders')}</section>
+        <section aria-labelledby="hour"><h2 id="hour">${period()}</h2><div id="chart" role="img" aria-label=${`${period()}: ${hour(name)}`}></div></section>
+        </div><div>
+        <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>
+          ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>
+            ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number priority'], ['Waits', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${rowsOf('queue', seen.queue, 7, waiter(seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}
+          ${cut(seen.queue.length, seen.queue_total, 'requests')}</section>
+        <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60, 'None of the events that are at hand is about this semaphore.')}</div></section>
+      </div></div>`;
+  }
+
+  return {
+    title: name,
+    enter() {
+      fetching.start();
+    },
+    leave() {
+      fetching.stop();
+      chart?.end();
+    },
+    update({ changed, removed }) {
+      // Where more changed than is told, the next reading is never far.
+      if (changed.some((s) => s.name === name) || removed.includes(name)) fetching.soon();
+    },
+    again: () => fetching.now(),
+    drawn() {
+      const place = document.getElementById('chart');
+      if (!place || !seen) return;
+      chart ??= chartIn(place);
+      chart.show(seen, history(name), store.historyStep, now());
+    },
+    view() {
+      const isThere = seen && error?.code !== 'unknown_semaphore';
+      // The heading stays while the rest comes: it has the focus.
+      return html`<p class="crumbs"><a href="#/">Semaphores</a></p>
+        <div class="headline"><h1 tabindex="-1"><span class="name">${name}</span>
+          ${isThere ? states(seen).map(({ word, kind }) => html`<span class="badge ${kind}">${word}</span>`) : nothing}</h1>${isThere ? acts() : nothing}</div>
+        ${error ? html`<p class="error" role="alert">${error.message}</p>` : nothing}
+        ${isThere ? body() : error ? nothing : html`<p class="empty">Reading…</p>`}`;
+    },
+  };
+}
+
+function hour(name) {
+  const found = history(name);
+  if (!found?.acquired.length) return 'nothing known yet';
+  return `up to ${count(Math.max(...found.acquired))} held, up to ${count(Math.max(...found.pending))} asked for`;
+}

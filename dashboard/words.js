@@ -1,0 +1,92 @@
+// What is going on, and what an act would do, in plain words.
+
+import { count, length, many, span } from './format.js';
+
+const overMax = (semaphore, queue) => queue.filter((waiter) => waiter.count > semaphore.max);
+
+/** What is unusual about a semaphore: a list of `{ word, kind }`. */
+export function states(semaphore) {
+  const { max, acquired, cooling } = semaphore;
+  const found = [];
+  if (max === 0) found.push({ word: 'paused', kind: 'paused' });
+  else if (acquired > max) found.push({ word: `overcommitted by ${count(acquired - max)}`, kind: 'over' });
+  if (cooling > 0) found.push({ word: `${count(cooling)} cooling`, kind: 'cooling' });
+  return found;
+}
+
+/** Whether nothing more can be acquired. */
+export const isFull = ({ max, acquired, cooling }) => max > 0 && acquired + cooling >= max;
+
+/** Why those who wait have to. `other` is the request of the first in line, if it asks for more than this. */
+export function why(semaphore, first) {
+  const { max, acquired, cooling, queue, per } = semaphore;
+  if (!queue.length) return null;
+  if (max === 0) {
+    return 'The semaphore is paused: its max is 0. Nobody gets anything until somebody resumes it.';
+  }
+  const stuck = overMax(semaphore, queue);
+  const head = queue.find((waiter) => waiter.count <= max);
+  const passed = stuck.length
+    ? ` ${many(stuck.length, 'request')} shown here ${stuck.length === 1 ? 'asks' : 'ask'} for more than the max of ` +
+      `${count(max)} and ${stuck.length === 1 ? 'is' : 'are'} passed over until that grows.`
+    : '';
+  if (!head) return passed.trim();
+  const free = max - acquired - cooling;
+  const lacking = head.count - free;
+  const elsewhere = Object.keys(first?.locks ?? {}).filter((name) => name !== semaphore.name);
+  if (lacking <= 0) {
+    const where = elsewhere.length
+      ? `The first in line would fit, but asks for ${elsewhere.join(', ')} in the same step, and waits there.`
+      : 'The first in line fits, and is about to be granted.';
+    return where + passed;
+  }
+  if (acquired > max) {
+    return `More is held than there is: ${count(acquired)} of ${count(max)}. ${count(acquired - max)} must be given ` +
+      `back before anybody gets anything.${passed}`;
+  }
+  if (max === 1 && acquired === 1) {
+    return `It is held, and there is one of it. ${queue.length === 1 ? 'The one in line gets it' : 'Those in line get it one after another,'} as soon as it is given back or its lease runs out.${passed}`;
+  }
+  const parts = [`${acquired === max ? 'All' : count(acquired)} of ${count(max)} ${acquired === 1 ? 'is' : 'are'} held`];
+  if (cooling > 0) parts.push(`${count(cooling)} ${cooling === 1 ? 'comes' : 'come'} back by the rate of ${count(max)} per ${length(span(per ?? '0s'))}`);
+  const wish = `the first in line asks for ${count(head.count)}, and ${count(lacking)} more must come free`;
+  return `${parts.join('; ')}; ${wish}. Those behind it wait their turn.${passed}`;
+}
+
+/** What resizing to `max` would do. */
+export function resizing(semaphore, max) {
+  const { acquired, queue, waiting, name } = semaphore;
+  if (max === semaphore.max) return [`The max of ${name} is ${count(max)} already.`];
+  const said = [];
+  if (max === 0) {
+    said.push(`Nobody gets ${name} until it is resumed. ${waiting ? `${many(waiting, 'request')} that wait now, and all that come, stay in line.` : 'All requests that come stay in line.'}`);
+    said.push(acquired ? `Nobody loses a lock: the ${count(acquired)} held now stay held until they are given back.` : 'Nothing is held now.');
+    return said;
+  }
+  if (max < acquired) {
+    said.push(`Nobody loses a lock. ${count(acquired)} are held, so ${count(acquired - max)} must be given back before anything is granted again; until then it shows as overcommitted.`);
+  } else if (max > semaphore.max && waiting) {
+    said.push(`Up to ${count(max - Math.max(acquired, semaphore.max))} more can be held at once. Those who wait are served in their order, at once as far as it fits.`);
+  } else if (max > semaphore.max) {
+    said.push('Nobody waits, so nothing changes for anybody now.');
+  } else {
+    said.push('What is held now stays held, and fits.');
+  }
+  const stuck = overMax({ ...semaphore, max }, queue);
+  if (stuck.length) said.push(`${many(stuck.length, 'waiting request')} ${stuck.length === 1 ? 'asks' : 'ask'} for more than ${count(max)} and would be passed over until the max grows.`);
+  return said;
+}
+
+/** What releasing a peer would do. */
+export function releasing(peer) {
+  const said = [];
+  const held = peer.locks.map((lock) => `${lock.semaphore} (${count(lock.count)})`);
+  if (held.length) {
+    said.push(`It loses what it holds: ${held.join(', ')}. Those who wait for that get it at once, as far as it fits.`);
+    said.push('Its program is not stopped. It learns of the loss when it next asks the server, and may go on working until then: only a check of the fencing token keeps its late writes out.');
+  } else {
+    said.push('It holds nothing.');
+  }
+  if (peer.pending) said.push(`Its request for ${Object.keys(peer.pending.locks).join(', ')} leaves the queue, and its client is told so.`);
+  return said;
+}

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ClientBuilder, Error, LockRequest, dialect::Dialect, protocol, settings::Settings, tls, transport::Link,
-    v1,
+    ClientBuilder, Error, Events, LockRequest, dialect::Dialect, protocol, settings::Settings, tls,
+    transport::Link, v1,
 };
 
 /// A client of one server.
@@ -135,6 +135,21 @@ impl Client {
         let request = protocol::raw(method, path, body)?;
         let answer = self.link.attempt(&request, self.link.settings.timeout).await?;
         answer.json(&request)
+    }
+
+    /// Opens a stream of what happens on the server. `path` begins with `/v1/events`, and may have a query.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated.
+    pub async fn events(&self, path: &str) -> Result<Events, Error> {
+        self.link.listen(&protocol::raw("GET", path, None)?).await
+    }
+
+    /// The time by the server's clock, which the times in its answers go by, as far as its last answer tells: to
+    /// about a second. Before that, the time of this machine.
+    pub fn server_time(&self) -> SystemTime {
+        self.link.server_time.now()
     }
 
     /// Whether the peer waits for nothing.

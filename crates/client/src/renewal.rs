@@ -124,11 +124,19 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     }
     let sent_at = now();
     let (counts, tokens) = lease.holdings();
+    let restore = async |labels: &BTreeMap<String, String>| {
+        let request = protocol::restore(lease.peer, &counts, lease.ttl, &tokens, labels);
+        lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request)
+    };
     // Only servers that tell their state take labels.
     let none = BTreeMap::new();
     let labels = if instance.is_some() { &lease.link.settings.labels.all } else { &none };
-    let request = protocol::restore(lease.peer, &counts, lease.ttl, &tokens, labels);
-    match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
+    let mut restored = restore(labels).await;
+    if matches!(restored, Err(Error::Refused { status: 400, .. })) && !labels.is_empty() {
+        // It may allow fewer or shorter ones. To be held matters more than to be named.
+        restored = restore(&none).await;
+    }
+    match restored {
         Ok(answer) => {
             lease.restored(sent_at, answer.instance);
             Ok(())

@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::{
-    Response,
-    header::{HeaderMap, RETRY_AFTER},
+    RequestBuilder, Response,
+    header::{DATE, HeaderMap, RETRY_AFTER},
     redirect,
 };
 use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error,
+    Error, Events,
     clock::{Moment, now},
     dialect::Dialect,
     protocol::{Answer, INSTANCE_HEADER, KEY_HEADER, Request, TOKEN_HEADER},
     retry::Retry,
+    server_time::ServerTime,
     settings::Settings,
     tls,
 };
@@ -30,6 +31,7 @@ const USER_AGENT: &str = concat!("throttle-client-rust/", env!("CARGO_PKG_VERSIO
 pub(crate) struct Link {
     pub(crate) settings: Arc<Settings>,
     pub(crate) dialect: Dialect,
+    pub(crate) server_time: ServerTime,
     http: reqwest::Client,
 }
 
@@ -69,7 +71,7 @@ impl Link {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
-        Ok(Self { settings, dialect, http })
+        Ok(Self { settings, dialect, server_time: ServerTime::default(), http })
     }
 
     /// The usual effort for a request that the server may hold back for so long.
@@ -116,6 +118,37 @@ impl Link {
 
     /// Sends once.
     pub(crate) async fn attempt(&self, request: &Request, limit: Duration) -> Result<Answer, Error> {
+        let (builder, what) = self.prepare(request)?;
+        match builder.timeout(limit).send().await {
+            Ok(response) => self.read(response).await.map_err(|error| self.translate(error, what)),
+            Err(error) => Err(self.translate(error, what)),
+        }
+    }
+
+    /// Opens a stream of events. Its head has to come in time, its body may take for ever.
+    pub(crate) async fn listen(&self, request: &Request) -> Result<Events, Error> {
+        let (builder, what) = self.prepare(request)?;
+        let limit = self.settings.timeout;
+        let response = match tokio::time::timeout(limit, builder.send()).await {
+            Ok(response) => response.map_err(|error| self.translate(error, what.clone()))?,
+            Err(late) => return Err(Error::Unreachable { what, sent: true, source: late.into() }),
+        };
+        if response.status().is_success() {
+            return Ok(Events::new(response, what));
+        }
+        let refused = tokio::time::timeout(limit, self.read(response)).await;
+        match refused {
+            Ok(Ok(answer)) => Err(answer.json(request).err().unwrap_or_else(|| Error::Server {
+                what,
+                status: 200,
+                message: "what comes is no stream of events".to_owned(),
+            })),
+            Ok(Err(error)) => Err(self.translate(error, what)),
+            Err(late) => Err(Error::Unreachable { what, sent: true, source: late.into() }),
+        }
+    }
+
+    fn prepare(&self, request: &Request) -> Result<(RequestBuilder, String), Error> {
         let url = format!("{}{}", self.settings.url, request.path);
         let what = format!("{} {url}", request.method);
         let mut url = reqwest::Url::parse(&url)
@@ -123,7 +156,7 @@ impl Link {
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let mut builder = self.http.request(request.method.clone(), url).timeout(limit);
+        let mut builder = self.http.request(request.method.clone(), url);
         if let Some(token) = self.settings.token()? {
             builder = builder.bearer_auth(token);
         }
@@ -133,10 +166,23 @@ impl Link {
         if let Some(json) = &request.json {
             builder = builder.json(json);
         }
-        match builder.send().await {
-            Ok(response) => read(response).await.map_err(|error| self.translate(error, what)),
-            Err(error) => Err(self.translate(error, what)),
+        Ok((builder, what))
+    }
+
+    async fn read(&self, response: Response) -> Result<Answer, reqwest::Error> {
+        let headers = response.headers();
+        if let Some(date) = text(headers, DATE.as_str()) {
+            self.server_time.learn(date);
         }
+        Ok(Answer {
+            status: response.status(),
+            instance: text(headers, INSTANCE_HEADER).map(str::to_owned),
+            token: text(headers, TOKEN_HEADER).and_then(|text| text.parse().ok()),
+            retry_after: text(headers, RETRY_AFTER.as_str())
+                .and_then(|text| text.parse().ok())
+                .map(Duration::from_secs),
+            text: response.text().await?,
+        })
     }
 
     fn translate(&self, error: reqwest::Error, what: String) -> Error {
@@ -150,19 +196,6 @@ impl Link {
         }
         Error::Unreachable { what, sent: !error.is_connect(), source: error.into() }
     }
-}
-
-async fn read(response: Response) -> Result<Answer, reqwest::Error> {
-    let headers = response.headers();
-    Ok(Answer {
-        status: response.status(),
-        instance: text(headers, INSTANCE_HEADER).map(str::to_owned),
-        token: text(headers, TOKEN_HEADER).and_then(|text| text.parse().ok()),
-        retry_after: text(headers, RETRY_AFTER.as_str())
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs),
-        text: response.text().await?,
-    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

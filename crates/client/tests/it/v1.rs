@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use throttle_client::{AcquireError, Client, Error, Guard, LossReason, WaitingFor};
 
-use crate::support::{Gateway, Rules, Server, soon, until};
+use crate::support::{Gateway, Network, Rules, Server, soon, until};
 
 const TTL: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -122,6 +122,20 @@ async fn usual_labels_that_the_server_does_not_allow_are_left_out() {
 }
 
 #[tokio::test]
+async fn a_restore_does_not_fail_for_labels() {
+    let first = Server::start();
+    let network = Network::to(first.port);
+    let guard = Client::new(network.url()).unwrap().lock("A").ttl(TTL).acquire().await.unwrap();
+    drop(first);
+    let second = Server::with("[semaphores]\nA = 1\n[limits]\nlabels_per_peer = 1\n");
+    network.lead_to(second.port);
+    until("the peer is restored", || second.peers() == 1).await;
+    assert!(guard.is_held());
+    assert_eq!(labels(&second, guard.peer_id()), BTreeMap::new());
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_higher_priority_goes_first() {
     let server = Server::start();
     let held = server.client().lock("A").acquire().await.unwrap();
@@ -218,6 +232,24 @@ async fn a_token_is_live_as_long_as_its_grant() {
     assert!(!client.is_token_live("/& ü", token).await.unwrap());
     let error = client.is_token_live("Z", token).await.unwrap_err();
     assert!(matches!(&error, Error::UnknownSemaphore { semaphore, .. } if semaphore == "Z"), "{error}");
+}
+
+#[tokio::test]
+async fn what_happens_is_told() {
+    let server = Server::start();
+    let client = server.client();
+    let mut events = client.events("/v1/events?semaphore=A").await.unwrap();
+    let guard = client.lock("A").and("C", 1).acquire().await.unwrap();
+    let event = soon("an event", events.next()).await.unwrap().unwrap();
+    assert_eq!((&*event.kind, &event.data["peer"]), ("granted", &Value::from(guard.peer_id().to_string())));
+    assert!(event.id.is_some());
+    guard.release().await.unwrap();
+    assert_eq!(soon("an event", events.next()).await.unwrap().unwrap().kind, "released");
+    let error = client.events("/v1/events?kind=x").await.unwrap_err();
+    assert!(matches!(&error, Error::Problem { code, .. } if code == "invalid_request"), "{error}");
+    drop(server);
+    let end = soon("the end", events.next()).await;
+    assert!(matches!(end, Ok(None) | Err(Error::Unreachable { .. })), "{end:?}");
 }
 
 #[tokio::test]

@@ -30,3 +30,5 @@ mod support;
 mod traces;
 mod v1;
 mod waiting;
+#[cfg(unix)]
+mod watch;

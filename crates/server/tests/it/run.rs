@@ -8,7 +8,6 @@ mod gateway;
 mod labels;
 mod loss;
 mod old_server;
-mod proxy;
 mod signals;
 mod streams;
 mod terminal;

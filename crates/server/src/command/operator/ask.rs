@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use throttle_client::Client;
+use throttle_client::{Client, Error as ClientError};
 
 use super::super::Connection;
 
@@ -47,20 +47,7 @@ impl Operator {
         query: &str,
         limit: usize,
     ) -> Result<(Vec<Value>, bool), Box<dyn Error>> {
-        let client = self.client()?;
-        let (mut items, mut cursor) = (Vec::new(), String::new());
-        while items.len() < limit {
-            let page = client.send("GET", &format!("{path}?limit=1000{query}{cursor}"), None).await?;
-            items.extend(page["items"].as_array().cloned().unwrap_or_default());
-            let is_short = items.len() <= limit;
-            let Some(next) = page["next"].as_str() else {
-                items.truncate(limit);
-                return Ok((items, !is_short));
-            };
-            cursor = format!("&cursor={next}");
-        }
-        items.truncate(limit);
-        Ok((items, true))
+        Ok(list(&self.client()?, path, query, limit).await?)
     }
 
     /// Writes a list as JSON, or as `table` has it.
@@ -100,6 +87,28 @@ impl Operator {
     fn client(&self) -> Result<Client, Box<dyn Error>> {
         Ok(self.connection.client().build()?)
     }
+}
+
+/// Everything that a list has, page by page, up to `limit` entries; and whether there is more.
+pub(super) async fn list(
+    client: &Client,
+    path: &str,
+    query: &str,
+    limit: usize,
+) -> Result<(Vec<Value>, bool), ClientError> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    while items.len() < limit {
+        let page = client.send("GET", &format!("{path}?limit=1000{query}{cursor}"), None).await?;
+        items.extend(page["items"].as_array().cloned().unwrap_or_default());
+        let is_short = items.len() <= limit;
+        let Some(next) = page["next"].as_str() else {
+            items.truncate(limit);
+            return Ok((items, !is_short));
+        };
+        cursor = format!("&cursor={next}");
+    }
+    items.truncate(limit);
+    Ok((items, true))
 }
 
 /// A name as a part of a path or query.

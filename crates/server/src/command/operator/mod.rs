@@ -10,6 +10,7 @@ mod resume;
 mod semaphore;
 mod status;
 mod table;
+mod watch;
 
 pub use ask::{Format, Operator};
 pub use peers::Peers;

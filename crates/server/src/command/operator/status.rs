@@ -1,6 +1,7 @@
 //! `throttle status`.
 
 use std::{
+    env,
     error::Error,
     io::{self, IsTerminal as _},
     time::Duration,
@@ -9,20 +10,21 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    ask::{Operator, encoded},
+    ask::{Format, Operator, encoded},
     table::{cell, table},
+    watch::watch,
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
-/// Moves the cursor to the upper left and clears what is below it.
-const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Arguments of `throttle status`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Status {
     /// Only these semaphores
     pub semaphores: Vec<String>,
-    /// Shows it anew each second, until it is interrupted
+    /// Shows what happens, until q; without a terminal, writes the table anew each second
+    ///
+    /// On a terminal: who holds what, who waits and why, as it happens; ? tells the keys.
     #[arg(short, long)]
     pub watch: bool,
     /// The most semaphores that are shown
@@ -35,11 +37,11 @@ pub struct Status {
 
 impl Status {
     pub(super) async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
+        if self.watch && self.operator.output == Format::Table && is_screen() {
+            return watch(&self.operator, &self.semaphores, self.limit).await;
+        }
         loop {
             let (items, has_more) = self.semaphores().await?;
-            if self.watch && io::stdout().is_terminal() {
-                out.write_all(CLEAR.as_bytes())?;
-            }
             self.operator.show(out, &items, has_more, rows)?;
             out.flush()?;
             if !self.watch {
@@ -59,6 +61,11 @@ impl Status {
         }
         Ok((items, false))
     }
+}
+
+/// Whether there is a terminal that more can be done with than to write lines.
+fn is_screen() -> bool {
+    io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 fn rows(items: &[Value]) -> String {

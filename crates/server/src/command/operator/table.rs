@@ -19,11 +19,23 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.chars().flat_map(plain).collect(),
+        Value::String(text) => printable(text),
         other => other.to_string(),
     }
 }
 
+/// A text without signs that steer a terminal, or turn the direction of what is read; they are shown as escapes.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(plain).collect()
+}
+
 fn plain(letter: char) -> Box<dyn Iterator<Item = char>> {
-    if letter.is_control() { Box::new(letter.escape_default()) } else { Box::new(std::iter::once(letter)) }
+    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if letter.is_control() {
+        Box::new(letter.escape_default())
+    } else if turns {
+        Box::new(letter.escape_unicode())
+    } else {
+        Box::new(std::iter::once(letter))
+    }
 }

@@ -5,8 +5,8 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{SEMAPHORES, proxy::Proxy, run, run_at};
-use crate::support::Server;
+use super::{SEMAPHORES, run, run_at};
+use crate::support::{Proxy, Server};
 
 /// Writes its peer id, then runs until it is killed, or for so long that nobody could overlook it.
 const STUBBORN: &str = "trap '' TERM; echo $THROTTLE_PEER_ID; i=0

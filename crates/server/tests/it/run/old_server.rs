@@ -7,7 +7,7 @@ fn a_server_without_v1() {
     let gateway = Gateway::as_0_5(server.port);
     let script = "echo ready; read x; exit 7";
     let arguments =
-        ["-s", "B", "-s", "A", "--ttl", "1s", "--priority", "3", "--label", "a=b", "--", "sh", "-c", script];
+        ["-s", "B", "-s", "A", "--ttl", "3s", "--priority", "3", "--label", "a=b", "--", "sh", "-c", script];
     let mut process = run(&server, &arguments)
         .env("THROTTLE_URL", &gateway.url())
         .stdin(std::process::Stdio::piped())

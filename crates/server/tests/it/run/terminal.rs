@@ -1,78 +1,7 @@
-use std::{
-    io::{Read, Write as _},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::Duration,
-};
-
 use super::SEMAPHORES;
-use crate::support::Server;
+use crate::support::{Server, Terminal};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const THROTTLE: &str = env!("CARGO_BIN_EXE_throttle");
-
-/// A command on a pseudo terminal of its own, which Python makes: it is what is there wherever the tests run.
-struct Terminal {
-    python: Child,
-    keys: ChildStdin,
-    screen: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Terminal {
-    fn open(server: &Server, command: &[&str]) -> Self {
-        let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
-        let mut python = Command::new("python3")
-            .args(["-c", spawn])
-            .args(command)
-            .env("THROTTLE_URL", format!("http://127.0.0.1:{}", server.port))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("Python is there");
-        let keys = python.stdin.take().expect("piped");
-        let mut output = python.stdout.take().expect("piped");
-        let (send, screen) = channel();
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = output.read(&mut buffer) {
-                if send.send(buffer[..length].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { python, keys, screen, seen: String::new() }
-    }
-
-    /// Waits until `text` has come, and drops all up to its end.
-    fn see(&mut self, text: &str) {
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                self.seen.drain(..at + text.len());
-                return;
-            }
-            let more = self.screen.recv_timeout(PATIENCE);
-            let more = more.unwrap_or_else(|_| panic!("{text:?} is not in {:?}", self.seen));
-            self.seen.push_str(&String::from_utf8_lossy(&more));
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).expect("taken");
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        self.python.wait().expect("ended").code()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.python.kill();
-        let _ = self.python.wait();
-    }
-}
 
 #[test]
 fn says_what_it_waits_for_and_wipes_that_out() {

@@ -6,7 +6,9 @@ mod collector;
 mod events;
 mod log;
 mod process;
+mod proxy;
 mod server;
+mod terminal;
 mod v1;
 
 pub(crate) use answer::Answer;
@@ -14,5 +16,7 @@ pub(crate) use client::{Client, request};
 pub(crate) use collector::{Collector, attribute, event};
 pub(crate) use events::{Events, Sent};
 pub(crate) use process::{Launch, free_port, until};
+pub(crate) use proxy::Proxy;
 pub(crate) use server::Server;
+pub(crate) use terminal::Terminal;
 pub(crate) use v1::id;

@@ -252,7 +252,6 @@ fn a_slow_reader_is_dropped_with_a_notice_while_grants_go_on() {
     lost.take(2);
     // Each of these is granted, although two readers do not read.
     flood(&server, &peer, &long);
-    server.until_metric("throttle_event_streams", 2.0);
     let mut read = slow.rest();
     let notice = read.pop().expect("a notice");
     assert_eq!((notice.event.as_str(), &notice.data["reason"]), ("dropped", &json!("too_slow")));
@@ -260,11 +259,10 @@ fn a_slow_reader_is_dropped_with_a_notice_while_grants_go_on() {
     for (sent, number) in read.iter().zip(first[1].number() + 1..) {
         assert_eq!(sent.number(), number, "nothing is left out before the notice");
     }
-    server.until_metric("throttle_event_streams_dropped_total", 1.0);
     let missed = server.events("", Some(&slow.last_id)).next();
     assert_eq!(missed.event, "missed");
     assert!(missed.data["missed"].as_u64() >= notice.data["missed"].as_u64());
-    // One that never reads again is counted when it is gone.
+    // One that never reads again is counted when it is gone; or earlier, if its notice found room on the way.
     drop(lost);
     server.until_metric("throttle_event_streams_dropped_total", 2.0);
     server.until_metric("throttle_event_streams", 0.0);

@@ -10,13 +10,13 @@ use std::{
     thread,
 };
 
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     cut: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    pub(super) fn to(server: u16) -> Self {
+    pub(crate) fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let cut = Arc::new(AtomicBool::new(false));
@@ -35,7 +35,7 @@ impl Proxy {
     }
 
     /// Drops all bytes from now on, without a word to either side.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
     }
 }

@@ -1,0 +1,106 @@
+//! A part of a page: a title, a head, and rows of which one may be selected.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    text::Line,
+    widgets::{Row, Table, TableState},
+};
+
+use super::palette::Palette;
+
+/// A table with its title.
+pub(super) struct Section<'a> {
+    pub(super) title: String,
+    pub(super) head: Vec<&'static str>,
+    pub(super) widths: Vec<Constraint>,
+    pub(super) rows: Vec<Row<'a>>,
+}
+
+impl Section<'_> {
+    /// How many rows it needs on the screen: the title and the head, too.
+    fn need(&self) -> u16 {
+        let rows = u16::try_from(self.rows.len()).unwrap_or(u16::MAX);
+        if self.rows.is_empty() { 1 } else { rows.saturating_add(2) }
+    }
+}
+
+/// Draws sections below each other. `selected` counts through all of their rows.
+pub(super) fn draw(
+    sections: Vec<Section<'_>>,
+    selected: Option<usize>,
+    palette: &Palette,
+    frame: &mut Frame<'_>,
+    area: Rect,
+) {
+    let needs: Vec<u16> = sections.iter().map(Section::need).collect();
+    let areas =
+        Layout::vertical(heights(&needs, area.height).into_iter().map(Constraint::Length)).split(area);
+    let mut first = 0;
+    for (section, area) in sections.into_iter().zip(areas.iter()) {
+        let count = section.rows.len();
+        let at = selected.and_then(|at| at.checked_sub(first)).filter(|at| *at < count);
+        first += count;
+        let [title, rows] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(*area);
+        frame.render_widget(Line::styled(section.title, palette.heading), title);
+        if count > 0 {
+            table(Row::new(section.head), section.widths, section.rows, at, palette, frame, rows);
+        }
+    }
+}
+
+/// Draws a table with a head, such that the selected row is seen.
+pub(super) fn table(
+    head: Row<'_>,
+    widths: Vec<Constraint>,
+    rows: Vec<Row<'_>>,
+    selected: Option<usize>,
+    palette: &Palette,
+    frame: &mut Frame<'_>,
+    area: Rect,
+) {
+    let table = Table::new(rows, widths)
+        .header(head.style(palette.head))
+        .column_spacing(1)
+        .row_highlight_style(palette.selected);
+    frame.render_stateful_widget(table, area, &mut TableState::new().with_selected(selected));
+}
+
+/// Shares a height: each gets what it needs if that fits, and those that need more share the rest evenly.
+fn heights(needs: &[u16], height: u16) -> Vec<u16> {
+    let mut given = vec![0; needs.len()];
+    let mut left = height;
+    loop {
+        let open: Vec<usize> = (0..needs.len()).filter(|&at| given.get(at) < needs.get(at)).collect();
+        let Some(share) = u16::try_from(open.len()).ok().and_then(|count| left.checked_div(count)) else {
+            break;
+        };
+        // What does not divide goes to the first.
+        let share = share.max(u16::from(left > 0));
+        if share == 0 {
+            break;
+        }
+        for at in open {
+            if let (Some(has), Some(need)) = (given.get_mut(at), needs.get(at)) {
+                let more = share.min(need.saturating_sub(*has)).min(left);
+                *has += more;
+                left -= more;
+            }
+        }
+    }
+    given
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_are_shared() {
+        assert_eq!(heights(&[3, 4], 20), [3, 4]);
+        assert_eq!(heights(&[3, 40], 20), [3, 17]);
+        assert_eq!(heights(&[100, 100], 21), [11, 10]);
+        assert_eq!(heights(&[1, 100, 100], 0), [0, 0, 0]);
+        assert_eq!(heights(&[], 5), [0; 0]);
+    }
+}

@@ -116,6 +116,11 @@ pub struct Serve {
     /// count of 0 pauses the semaphore.
     #[arg(long, value_name = "NAME=MAX", value_parser = semaphore)]
     pub semaphore: Vec<(String, i64)>,
+    /// The URL of an OpenTelemetry collector that gets traces [default: none]
+    ///
+    /// By OTLP over HTTP, so usually port 4318; `/v1/traces` is added to it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Where a server listens if nothing says otherwise: only this machine can reach it.
@@ -132,6 +137,10 @@ impl Serve {
         config.port = self.port.or(config.port);
         if self.data_dir.is_some() {
             config.durability.data_dir.clone_from(&self.data_dir);
+        }
+        // To an environment an empty value is none.
+        if let Some(endpoint) = self.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty()) {
+            config.telemetry.otlp.endpoint = Some(endpoint.clone());
         }
         for (name, max) in &self.semaphore {
             config.set_semaphore(name, *max);

@@ -1,9 +1,13 @@
 //! What Prometheus is told: figures of both older generations under their names, and newer ones.
 
+mod around;
+mod read;
+mod requests;
+
 use std::{
     collections::HashMap,
     ops::Add as _,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +17,14 @@ use prometheus::{
 };
 use throttle_core::{EndCause, Event, Name, SemaphoreView};
 
-use crate::{engine::Engine, journal::Figures};
+pub use requests::RequestCounters;
+
+use crate::{
+    engine::Engine,
+    journal::Figures,
+    net::NetStats,
+    telemetry::{GelfStats, OtlpStats},
+};
 
 const SEMAPHORE: &[&str] = &["semaphore"];
 
@@ -37,6 +48,7 @@ struct Families {
     expiries: IntCounterVec,
     restores: IntCounterVec,
     overcommits: IntCounterVec,
+    withdrawals: IntCounterVec,
     wait_seconds: HistogramVec,
     hold_seconds: HistogramVec,
     expired_peers: IntCounter,
@@ -51,6 +63,7 @@ struct Series {
     expiries: IntCounter,
     restores: IntCounter,
     overcommits: IntCounter,
+    withdrawals: IntCounter,
     wait_seconds: Histogram,
     hold_seconds: Histogram,
 }
@@ -74,6 +87,7 @@ impl Recorder {
             }
             Event::Restored { semaphore, .. } => self.series(semaphore).restores.inc(),
             Event::Overcommitted { semaphore, .. } => self.series(semaphore).overcommits.inc(),
+            Event::Withdrawn { semaphore, .. } => self.series(semaphore).withdrawals.inc(),
             Event::PeerEnded { cause: EndCause::Expired, .. } => self.families.expired_peers.inc(),
             _ => {}
         }
@@ -99,10 +113,18 @@ impl Recorder {
             return;
         }
         let Families {
-            grants, releases, expiries, restores, overcommits, wait_seconds, hold_seconds, ..
+            grants,
+            releases,
+            expiries,
+            restores,
+            overcommits,
+            withdrawals,
+            wait_seconds,
+            hold_seconds,
+            expired_peers: _,
         } = &self.families;
         let label = &[&**semaphore];
-        for counter in [grants, releases, expiries, restores, overcommits] {
+        for counter in [grants, releases, expiries, restores, overcommits, withdrawals] {
             // It has no series if it was never made; then there is nothing to forget.
             let _ = counter.remove_label_values(label);
         }
@@ -122,6 +144,7 @@ impl Families {
             expiries: self.expiries.with_label_values(label),
             restores: self.restores.with_label_values(label),
             overcommits: self.overcommits.with_label_values(label),
+            withdrawals: self.withdrawals.with_label_values(label),
             wait_seconds: self.wait_seconds.with_label_values(label),
             hold_seconds: self.hold_seconds.with_label_values(label),
         }
@@ -134,7 +157,10 @@ pub struct Metrics {
     families: Families,
     /// GETs of what is not there.
     pub num_404: IntCounter,
+    /// Requests that were answered.
+    pub requests: Arc<RequestCounters>,
     peers: IntGauge,
+    semaphores: IntGauge,
     blocked_requests: IntGauge,
     event_streams: IntGauge,
     holding_grants: IntGauge,
@@ -181,12 +207,19 @@ impl Metrics {
                 "throttle_overcommits_total",
                 "Times that a restore or a resize left more acquired than max.",
             )?,
+            withdrawals: counter(
+                "throttle_withdrawals_total",
+                "Requests that left the queue without a grant.",
+            )?,
             wait_seconds: histogram("throttle_wait_seconds", "How long granted requests had waited.")?,
             hold_seconds: histogram("throttle_hold_seconds", "How long locks were held when they ended.")?,
             expired_peers: plain("throttle_expired_peers_total", "Peers whose lease ended.")?,
         };
         let num_404 = plain("throttle_num_404", "GET requests for pages that do not exist.")?;
+        let requests = Arc::new(RequestCounters::new()?);
+        registry.register(Box::new(requests.family().clone()))?;
         let peers = figure("throttle_peers", "Live peers.")?;
+        let semaphores = figure("throttle_semaphores", "Semaphores, members of patterns among them.")?;
         let blocked_requests = figure(
             "throttle_blocked_requests",
             "Requests that wait for a grant with their connection open.",
@@ -206,17 +239,32 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             gauges.push((gauge, *value));
         }
+        around::process(&registry)?;
         Ok(Self {
             registry,
             families,
             num_404,
+            requests,
             peers,
+            semaphores,
             blocked_requests,
             event_streams,
             holding_grants,
             event_streams_dropped,
             gauges: Mutex::new(gauges),
         })
+    }
+
+    /// Shows what happens on the network, and what becomes of messages to Graylog and of spans, where there are any.
+    pub fn watch(
+        &self,
+        network: &Arc<NetStats>,
+        gelf: Option<&Arc<GelfStats>>,
+        otlp: Option<&Arc<OtlpStats>>,
+    ) -> prometheus::Result<()> {
+        around::network(&self.registry, network)?;
+        gelf.map_or(Ok(()), |stats| around::gelf(&self.registry, stats))?;
+        otlp.map_or(Ok(()), |stats| around::otlp(&self.registry, stats))
     }
 
     /// What counts the events of the core.
@@ -245,10 +293,12 @@ impl Metrics {
             gauge.reset();
         }
         let mut after: Option<Name> = None;
+        let mut semaphores = 0;
         loop {
             let seen = engine.view(|core| {
                 let page = core.semaphores(after.as_deref()).take(PAGE);
                 page.map(|semaphore| {
+                    semaphores += 1;
                     let shown = &**semaphore.pattern().unwrap_or(semaphore.name());
                     for (gauge, (value, together)) in &*gauges {
                         let gauge = gauge.with_label_values(&[shown]);
@@ -261,6 +311,7 @@ impl Metrics {
             let Some(last) = seen else { break };
             after = Some(last);
         }
+        self.semaphores.set(semaphores);
         self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
         self.event_streams.set(as_gauge(engine.event_streams()));
@@ -289,6 +340,11 @@ const SEMAPHORE_GAUGES: &[SemaphoreGauge] = &[
         (|s| Duration::as_secs_f64(&s.longest_wait()), f64::max),
     ),
     ("throttle_waiting", "How many requests wait.", (|s| count(as_gauge(s.waiting())), f64::add)),
+    (
+        "throttle_cooling",
+        "The count that is released but not yet due back by its rate.",
+        (|s| count(s.cooling()), f64::add),
+    ),
 ];
 
 #[expect(

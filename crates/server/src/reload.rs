@@ -132,6 +132,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("durability", before.durability != now.durability),
         ("recovery", before.recovery != now.recovery),
         ("http", before.http != now.http),
+        ("telemetry", before.telemetry != now.telemetry),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

@@ -4,6 +4,7 @@ use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
 use throttle_core::{Core, Limits, Origin, Settings};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
@@ -17,26 +18,32 @@ use crate::{
     metrics::Metrics,
     net, platform,
     reload::{self, Difference, Reloader},
-    telemetry,
+    telemetry::{self, Telemetry},
 };
 
-/// How long messages on their way to Graylog may hold up the end of the process.
+/// How long messages on their way to Graylog may hold up the end of the process; traces at least as long.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
+/// The time for everything at shutdown, if requests leave any of it to the traces.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(700);
 
 /// Serves until Ctrl+C or SIGTERM. The error, if it cannot start or go on, is one clear line.
 pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
     let loaded = config::load(&arguments.configuration)?;
     let mut config = loaded.config;
     arguments.apply(&mut config);
-    let telemetry = telemetry::init(&config.logging, env::var(telemetry::ENVIRONMENT).ok().as_deref())?;
+    let filter = env::var(telemetry::ENVIRONMENT).ok();
+    let telemetry = telemetry::init(&config.logging, &config.telemetry, filter.as_deref())?;
     if !loaded.found {
         info!("There is no file {}; the defaults apply.", arguments.configuration.display());
     }
     remark(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(arguments, &config));
+    let mut asked_at = None;
+    let outcome = runtime.block_on(serve(arguments, &config, &telemetry, &mut asked_at));
     runtime.shutdown_background();
-    telemetry.flush(FLUSH_PATIENCE);
+    let for_traces = asked_at
+        .map_or(FLUSH_PATIENCE, |at: Instant| SHUTDOWN_TIME.saturating_sub(at.elapsed()).max(FLUSH_PATIENCE));
+    telemetry.shut_down(FLUSH_PATIENCE, for_traces);
     outcome
 }
 
@@ -50,7 +57,13 @@ fn remark(config: &Config) {
     }
 }
 
-async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>> {
+/// Serves until it is asked to stop, and tells when that was.
+async fn serve(
+    arguments: &Serve,
+    config: &Config,
+    telemetry: &Telemetry,
+    asked_at: &mut Option<Instant>,
+) -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::new()?;
     let limits = &config.limits;
     // From before anybody can know that the server is there, so that none of these signals just kills it.
@@ -67,6 +80,7 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
     let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
     let local = listener.local_addr()?;
     let mut network = net::Settings::from(limits);
+    metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.headers.insert(INSTANCE, instance.clone());
     let stage = Stage::default();
@@ -114,7 +128,7 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
         }),
         tokio::spawn(reload_signal),
     ];
-    stage.open(app);
+    stage.open(app, telemetry.tracer());
     info!("Listening on http://{local}");
 
     let failed = tokio::select! {
@@ -127,6 +141,7 @@ async fn serve(arguments: &Serve, config: &Config) -> Result<(), Box<dyn Error>>
             }
         } => Some(failed),
     };
+    *asked_at = Some(Instant::now());
     info!("Shutting down.");
     engine.drain();
     // It ends only when it is told so.

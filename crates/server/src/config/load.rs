@@ -8,7 +8,7 @@ use super::{
 };
 
 /// A configuration together with where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// What the file says, or the default.
     pub config: Config,

@@ -13,5 +13,6 @@ mod tests;
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse};
 pub use model::{
-    Config, Durability, Expiry, Gelf, Http, Limits, Logging, Queue, Recovery, SemaphoreConfig, Stderr,
+    Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
+    SemaphoreConfig, Stderr, Telemetry,
 };

@@ -4,7 +4,7 @@ use throttle_core::{Deadlock, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
 /// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// `address`: the address or host name to listen on. The command line and its default decide if it is `None`.
     pub address: Option<String>,
@@ -28,6 +28,8 @@ pub struct Config {
     pub recovery: Recovery,
     /// `[http]`.
     pub http: Http,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
 }
 
 impl Config {
@@ -76,17 +78,28 @@ pub struct Logging {
     pub gelf: Option<Gelf>,
 }
 
-/// `[logging.stderr]`: text lines on standard error.
+/// `[logging.stderr]`: lines on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stderr {
     /// The least severe level that is written.
     pub level: LevelFilter,
+    /// What a line looks like.
+    pub format: LogFormat,
 }
 
 impl Default for Stderr {
     fn default() -> Self {
-        Self { level: LevelFilter::WARN }
+        Self { level: LevelFilter::WARN, format: LogFormat::Text }
     }
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: the time, the level, the message, then the fields.
+    Text,
+    /// For programs: one JSON object.
+    Json,
 }
 
 /// `[logging.gelf]`: records as GELF 1.1 over UDP, for Graylog.
@@ -250,4 +263,30 @@ impl Config {
 pub struct Http {
     /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
     pub hosts: Vec<String>,
+}
+
+/// `[telemetry]`: what is sent to those who watch this server, beside logs and metrics.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Telemetry {
+    /// `[telemetry.otlp]`.
+    pub otlp: Otlp,
+}
+
+/// `[telemetry.otlp]`: traces, by OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Otlp {
+    /// The URL of the collector, without `/v1/traces`. `None`: no traces.
+    pub endpoint: Option<String>,
+    /// The share of the traces that begin here that is recorded. Of others their beginning decides.
+    pub sample_ratio: f64,
+    /// How long one attempt to send may take.
+    pub timeout: Duration,
+    /// Spans that wait to be sent. What comes on top of them is dropped and counted.
+    pub queue_size: usize,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self { endpoint: None, sample_ratio: 1.0, timeout: Duration::from_secs(10), queue_size: 2048 }
+    }
 }

@@ -8,8 +8,8 @@ use toml::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, ConfigError, Durability, Expiry, Gelf, Http, Limits, Logging, Queue, Recovery, SemaphoreConfig,
-    Stderr,
+    Config, ConfigError, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
+    SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
     table::{Table, integer, integers},
 };
@@ -30,6 +30,8 @@ const LEVELS: &[(&str, LevelFilter)] = &[
     ("OFF", LevelFilter::OFF),
 ];
 
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
 const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
 const RESTORE: &[(&str, RestorePolicy)] =
@@ -48,6 +50,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "durability",
         "recovery",
         "http",
+        "telemetry",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -62,6 +65,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         durability: top.table("durability")?.map_or(Ok(Durability::default()), |table| durability(&table))?,
         recovery: top.table("recovery")?.map_or(Ok(Recovery::default()), |table| recovery(&table))?,
         http: top.table("http")?.map_or(Ok(Http::default()), |table| http(&table))?,
+        telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
     })
 }
 
@@ -121,8 +125,12 @@ fn logging<'a>(top: &Table<'a>, table: &Table<'a>) -> Result<Logging, ConfigErro
     table.only(&["stderr", "gelf"])?;
     let stderr = match table.table("stderr")? {
         Some(stderr) => {
-            stderr.only(&["level"])?;
-            Some(Stderr { level: stderr.choice("level", LEVELS)?.unwrap_or(LevelFilter::WARN) })
+            stderr.only(&["level", "format"])?;
+            let default = Stderr::default();
+            Some(Stderr {
+                level: stderr.choice("level", LEVELS)?.unwrap_or(default.level),
+                format: stderr.choice("format", FORMATS)?.unwrap_or(default.format),
+            })
         }
         None => None,
     };
@@ -243,4 +251,22 @@ fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
     table.only(&["hosts"])?;
     let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
     Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
+}
+
+fn telemetry(table: &Table<'_>) -> Result<Telemetry, ConfigError> {
+    table.only(&["otlp"])?;
+    Ok(Telemetry { otlp: table.table("otlp")?.map_or(Ok(Otlp::default()), |table| otlp(&table))? })
+}
+
+fn otlp(table: &Table<'_>) -> Result<Otlp, ConfigError> {
+    table.only(&["endpoint", "sample_ratio", "timeout", "queue_size"])?;
+    let default = Otlp::default();
+    let timeout = table.duration("timeout", 100 * MILLISECOND..=HOUR)?;
+    let queue_size = table.integer("queue_size", 1..=1_000_000)?;
+    Ok(Otlp {
+        endpoint: table.string("endpoint", "the URL of a collector, such as http://127.0.0.1:4318")?,
+        sample_ratio: table.ratio("sample_ratio")?.unwrap_or(default.sample_ratio),
+        timeout: timeout.unwrap_or(default.timeout),
+        queue_size: queue_size.and_then(|n| usize::try_from(n).ok()).unwrap_or(default.queue_size),
+    })
 }

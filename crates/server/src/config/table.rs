@@ -96,6 +96,16 @@ impl<'a> Table<'a> {
         )
     }
 
+    /// A part of a whole.
+    pub(super) fn ratio(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+        let parse = |value: &DeValue<'_>| {
+            let whole = value.as_integer().and_then(integer).and_then(|n| i32::try_from(n).ok());
+            let part = value.as_float().and_then(|number| number.as_str().parse().ok());
+            part.or(whole.map(f64::from)).filter(|ratio| (0.0..=1.0).contains(ratio))
+        };
+        self.read(key, parse, || "a number from 0 to 1".to_owned())
+    }
+
     pub(super) fn duration(
         &self,
         key: &str,

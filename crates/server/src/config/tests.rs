@@ -33,6 +33,7 @@ max = 0x10
 level = -2
 [logging.stderr]
 level = "info"
+format = "json"
 [logging.gelf]
 name = "MyThrottleServer"
 host = "my_graylog_instance.cloud"
@@ -47,6 +48,11 @@ margin = "0s"
 ageing_step = "2h"
 [http]
 hosts = ["throttle.example.com", "t"]
+[telemetry.otlp]
+endpoint = "http://collector:4318"
+sample_ratio = 0.25
+timeout = "3s"
+queue_size = 100
 "#,
     )
     .expect("valid");
@@ -60,7 +66,7 @@ hosts = ["throttle.example.com", "t"]
     assert_eq!(api.per, Some(Duration::from_secs(1)));
     assert_eq!((x.deadlock, b.deadlock), (Deadlock::Detect, Deadlock::Hierarchy));
     assert_eq!((a.max, a.level), (16, -2));
-    assert_eq!(config.logging.stderr, Some(Stderr { level: LevelFilter::INFO }));
+    assert_eq!(config.logging.stderr, Some(Stderr { level: LevelFilter::INFO, format: LogFormat::Json }));
     let gelf = config.logging.gelf.expect("gelf");
     assert_eq!(
         (gelf.name.as_str(), gelf.host.as_str(), gelf.port, gelf.level),
@@ -71,13 +77,20 @@ hosts = ["throttle.example.com", "t"]
     assert_eq!(config.expiry.margin, Duration::ZERO);
     assert_eq!(config.queue.ageing_step, Duration::from_hours(2));
     assert_eq!(config.http.hosts, ["throttle.example.com", "t"]);
+    let otlp = Otlp {
+        endpoint: Some("http://collector:4318".to_owned()),
+        sample_ratio: 0.25,
+        timeout: Duration::from_secs(3),
+        queue_size: 100,
+    };
+    assert_eq!(config.telemetry.otlp, otlp);
 }
 
 #[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(parse("x", ""), Ok(Config::default()));
     assert_eq!(
-        parse("x", "[semaphores]\n[logging]\n[limits]\n[expiry]\n[queue]\n[http]"),
+        parse("x", "[semaphores]\n[logging]\n[limits]\n[expiry]\n[queue]\n[http]\n[telemetry.otlp]"),
         Ok(Config::default())
     );
     let logging = parse("x", "[logging.stderr]").expect("valid").logging;
@@ -147,12 +160,12 @@ fn wrong_keys_and_settings() {
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
              (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
-             semaphores, logging, limits, expiry, queue, durability, recovery, http.",
+             semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry.",
         ),
         (
             "[semaphore]\nA = 3",
             "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
-             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http.",
+             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry.",
         ),
         (
             "litter_collection_interval = \"often\"",
@@ -169,9 +182,21 @@ fn wrong_keys_and_settings() {
              \"INFO\", \"DEBUG\", \"TRACE\", \"OFF\".",
         ),
         (
-            "[logging.stderr]\nformat = \"json\"",
-            "throttle.toml:2: logging.stderr.format: unknown key; remove it (older versions ignored such keys). \
-             Known keys: level.",
+            "[logging.stderr]\nformat = \"yaml\"",
+            "throttle.toml:2: logging.stderr.format: found string \"yaml\"; allowed: one of \"text\", \"json\".",
+        ),
+        (
+            "[telemetry.otlp]\nsample_ratio = 2",
+            "throttle.toml:2: telemetry.otlp.sample_ratio: found integer 2; allowed: a number from 0 to 1.",
+        ),
+        (
+            "[telemetry.oltp]",
+            "throttle.toml:1: telemetry.oltp: unknown key; did you mean \"otlp\"? Known keys: otlp.",
+        ),
+        (
+            "[telemetry.otlp]\nendpoint = \"\"",
+            "throttle.toml:2: telemetry.otlp.endpoint: found string \"\"; allowed: the URL of a collector, such as \
+             http://127.0.0.1:4318, as a string that is not empty.",
         ),
         (
             "\n[logging.gelf]\nname = \"A\"\nhost = \"h\"",

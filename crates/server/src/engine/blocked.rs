@@ -5,6 +5,8 @@ use std::{collections::HashMap, error::Error, fmt};
 use throttle_core::PeerId;
 use tokio::sync::oneshot;
 
+use crate::telemetry::trace::TraceIds;
+
 /// As many requests wait as may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyBlocked {
@@ -26,7 +28,15 @@ pub(super) struct Blocked {
     limit: usize,
     count: usize,
     next_ticket: u64,
-    by_peer: HashMap<PeerId, Vec<(u64, oneshot::Sender<()>)>, foldhash::fast::RandomState>,
+    by_peer: HashMap<PeerId, Vec<Request>, foldhash::fast::RandomState>,
+}
+
+struct Request {
+    ticket: u64,
+    /// Where it is in its trace.
+    trace: Option<TraceIds>,
+    /// Told when it is woken, with the place in a trace of what woke it.
+    sender: oneshot::Sender<Option<TraceIds>>,
 }
 
 impl Blocked {
@@ -39,7 +49,11 @@ impl Blocked {
     }
 
     /// Registers a request. The receiver completes when something happened to the request of the peer.
-    pub(super) fn enter(&mut self, peer: PeerId) -> Result<(u64, oneshot::Receiver<()>), TooManyBlocked> {
+    pub(super) fn enter(
+        &mut self,
+        peer: PeerId,
+        trace: Option<TraceIds>,
+    ) -> Result<(u64, oneshot::Receiver<Option<TraceIds>>), TooManyBlocked> {
         if self.count >= self.limit {
             return Err(TooManyBlocked { limit: self.limit });
         }
@@ -47,7 +61,7 @@ impl Blocked {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.count += 1;
-        self.by_peer.entry(peer).or_default().push((ticket, sender));
+        self.by_peer.entry(peer).or_default().push(Request { ticket, trace, sender });
         Ok((ticket, receiver))
     }
 
@@ -55,7 +69,7 @@ impl Blocked {
     pub(super) fn leave(&mut self, peer: PeerId, ticket: u64) {
         let Some(requests) = self.by_peer.get_mut(&peer) else { return };
         let before = requests.len();
-        requests.retain(|(other, _)| *other != ticket);
+        requests.retain(|request| request.ticket != ticket);
         self.count -= before - requests.len();
         if requests.is_empty() {
             self.by_peer.remove(&peer);
@@ -67,21 +81,26 @@ impl Blocked {
         self.by_peer.contains_key(&peer)
     }
 
-    pub(super) fn wake(&mut self, peer: PeerId) {
+    /// Wakes the requests of a peer. `cause` is where in a trace that happens which they are woken by. Tells where in
+    /// its trace the first of them is.
+    pub(super) fn wake(&mut self, peer: PeerId, cause: Option<TraceIds>) -> Option<TraceIds> {
         if self.count == 0 {
-            return;
+            return None;
         }
-        for (_, sender) in self.by_peer.remove(&peer).unwrap_or_default() {
-            self.count -= 1;
+        let requests = self.by_peer.remove(&peer)?;
+        self.count -= requests.len();
+        let first = requests.first().and_then(|request| request.trace);
+        for request in requests {
             // A request that is gone needs no word; its grant stays with the peer.
-            let _ = sender.send(());
+            let _ = request.sender.send(cause);
         }
+        first
     }
 
     pub(super) fn wake_all(&mut self) {
         self.count = 0;
-        for (_, sender) in self.by_peer.drain().flat_map(|(_, requests)| requests) {
-            let _ = sender.send(());
+        for request in self.by_peer.drain().flat_map(|(_, requests)| requests) {
+            let _ = request.sender.send(None);
         }
     }
 }

@@ -6,12 +6,12 @@ use throttle_core::{
     Acquire, AcquireError, EndCause, Labels, LimitReached, PeerId, ReleaseError, Restore, RestoreError,
     RestoreLock, Status, Time, UnknownPeer, UnknownSemaphore,
 };
-use tokio::sync::oneshot;
 
 use super::{
     blocked::TooManyBlocked,
     handle::{Engine, Shared},
 };
+use crate::telemetry::trace::{Subject, about};
 
 /// How many leases are moved in one go, so that many of them hold up no grant.
 const LEASES_AT_ONCE: usize = 256;
@@ -54,14 +54,16 @@ pub enum Effect {
 impl Engine {
     /// Makes a peer that holds nothing.
     pub fn new_peer(&self, expires_in: Duration, labels: Option<Labels>) -> Result<PeerId, LimitReached> {
-        self.with(|shared, now| {
+        let made = self.with(|shared, now| {
             let random = shared.random();
             shared.core.new_peer(now, expires_in, random, labels)
-        })
+        });
+        made.inspect(|&peer| about(Subject::Peer(peer)))
     }
 
     /// Moves the end of a peer's lease.
     pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<Effect, UnknownPeer> {
+        about(Subject::Peer(peer));
         self.with(|shared, now| {
             shared.core.heartbeat(now, peer, expires_in)?;
             Ok(shared.effect())
@@ -70,6 +72,7 @@ impl Engine {
 
     /// Moves the end of many peers' leases, and returns those of them that are not known.
     pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> (Vec<PeerId>, Effect) {
+        about(Subject::Peers(peers.len()));
         let (mut gone, mut effect) = (Vec::new(), Effect::Passing);
         let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
         while let Some(part) = parts.next() {
@@ -88,21 +91,26 @@ impl Engine {
 
     /// Ends a peer. Tells whether it was known.
     pub fn end_peer(&self, peer: PeerId, cause: EndCause) -> bool {
+        about(Subject::Peer(peer));
         self.with(|shared, now| shared.core.end_peer(now, peer, cause))
     }
 
     /// Releases what a peer has on one semaphore.
     pub fn release_lock(&self, peer: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
+        about(Subject::Peer(peer));
+        about(Subject::Semaphore(semaphore));
         self.with(|shared, now| shared.core.release_lock(now, peer, semaphore))
     }
 
     /// Whether a peer waits for nothing.
     pub fn is_acquired(&self, peer: PeerId) -> Result<bool, UnknownPeer> {
+        about(Subject::Peer(peer));
         self.view(|core| Ok(core.peer(peer)?.is_acquired()))
     }
 
     /// What is left of a semaphore; negative when it is overcommitted.
     pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
+        about(Subject::Semaphore(semaphore));
         self.view(|core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
             (Err(_), Some((_, spec))) => Ok(spec.max),
             (seen, _) => Ok(seen?.remainder()),
@@ -111,6 +119,7 @@ impl Engine {
 
     /// Brings back a peer that this server does not know.
     pub fn restore(&self, restore: &Restore<'_>) -> Result<(), RestoreError> {
+        about(Subject::Peer(restore.peer));
         self.with(|shared, now| shared.core.restore(now, restore))
     }
 
@@ -123,6 +132,8 @@ impl Engine {
         request: &Acquire<'_>,
         block_for: Duration,
     ) -> Result<Status, AcquireRefusal> {
+        about(Subject::Peer(request.peer));
+        about(Subject::Locks(request.locks));
         let (status, until) = self.with(|shared, now| (shared.core.acquire(now, request), now + block_for));
         let status = status.map_err(AcquireRefusal::Refused)?;
         if status != Status::Pending || block_for.is_zero() || request.expires_in == Some(Duration::ZERO) {
@@ -148,7 +159,8 @@ impl Engine {
         locks: &[(&str, i64)],
         expires_in: Duration,
     ) -> Result<(PeerId, Status), AcquireRefusal> {
-        self.with(|shared, now| {
+        about(Subject::Locks(locks));
+        let made = self.with(|shared, now| {
             let random = shared.random();
             // A peer whose lease has no length would end before it could ask.
             let lease = expires_in.max(Duration::from_secs(1));
@@ -161,12 +173,14 @@ impl Engine {
                     Err(AcquireRefusal::Refused(error))
                 }
             }
-        })
+        });
+        made.inspect(|&(peer, _)| about(Subject::Peer(peer)))
     }
 
     /// A heartbeat that brings an unknown peer back with what it holds and asks for. What a known peer says
     /// of its locks is not looked at. A refused request brings back no peer.
     pub fn keep_or_restore(&self, joint: &Joint<'_>) -> Result<Effect, AcquireRefusal> {
+        about(Subject::Peer(joint.peer));
         self.with(|shared, now| shared.keep_or_restore(now, joint).map(|()| shared.effect()))
     }
 
@@ -177,57 +191,13 @@ impl Engine {
         joint: &Joint<'_>,
         block_for: Duration,
     ) -> Result<bool, AcquireRefusal> {
+        about(Subject::Peer(joint.peer));
+        about(Subject::Locks(joint.pending));
         let until = self.with(|shared, now| shared.keep_or_restore(now, joint).map(|()| now + block_for))?;
         if joint.expires_in.is_zero() {
             return Ok(joint.pending.is_empty());
         }
         self.wait(joint.peer, until).await
-    }
-
-    /// Waits until the peer waits for nothing any more. `false`: its time, or that until `until`, is over.
-    pub(super) async fn wait(&self, peer: PeerId, until: Time) -> Result<bool, AcquireRefusal> {
-        loop {
-            let step = self.with(|shared, now| {
-                let seen =
-                    shared.core.peer(peer).map_err(|_| AcquireRefusal::Refused(AcquireError::UnknownPeer))?;
-                if seen.is_acquired() {
-                    return Ok(Step::Over(true));
-                }
-                // A heartbeat moves the promised time, so it is looked at again when it is over.
-                let at = until.min(seen.expires_at());
-                if shared.is_draining || at <= now {
-                    return Ok(Step::Over(false));
-                }
-                let (ticket, woken) = shared.blocked.enter(peer).map_err(AcquireRefusal::TooManyBlocked)?;
-                Ok(Step::Wait { ticket, woken, pause: at.since(now) })
-            })?;
-            match step {
-                Step::Over(is_acquired) => return Ok(is_acquired),
-                Step::Wait { ticket, woken, pause } => {
-                    let _place = Place { engine: self, peer, ticket };
-                    // Woken or not, the state of the peer says what is the matter.
-                    let _ = tokio::time::timeout(pause, woken).await;
-                }
-            }
-        }
-    }
-}
-
-enum Step {
-    Over(bool),
-    Wait { ticket: u64, woken: oneshot::Receiver<()>, pause: Duration },
-}
-
-/// A place among the blocked requests; given up when the wait ends, or its client hangs up.
-struct Place<'a> {
-    engine: &'a Engine,
-    peer: PeerId,
-    ticket: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.engine.lock().blocked.leave(self.peer, self.ticket);
     }
 }
 

@@ -1,14 +1,19 @@
 //! The engine itself: the core behind its mutex, and what follows from every command.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+};
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
 use throttle_core::{Core, EndCause, Event, Time};
 use tokio::sync::Notify;
+use tracing::level_filters::LevelFilter;
 
 use super::{
     blocked::Blocked,
     clock::Clock,
+    diary::{self, Note},
     ended::{Ended, Ending},
     feed::Feed,
     keys::{Key, Keys},
@@ -16,6 +21,7 @@ use super::{
 use crate::{
     journal::{JournalFailed, Outbox, Record, State},
     metrics::Recorder,
+    telemetry::trace,
 };
 
 /// Serves commands on one core. Cheap to share behind an [`Arc`].
@@ -79,6 +85,8 @@ pub(super) struct Shared {
     /// What this command has written down besides its events.
     records: Vec<Record>,
     recorder: Recorder,
+    /// What is to be logged once the engine is let go.
+    notes: Vec<Note>,
 }
 
 impl Engine {
@@ -117,6 +125,7 @@ impl Engine {
             outbox: outbox.clone(),
             records: Vec::new(),
             recorder,
+            notes: Vec::new(),
         };
         let engine = Self {
             shared: Mutex::new(shared),
@@ -158,8 +167,10 @@ impl Engine {
         let mut shared = self.lock();
         let now = shared.clock.now();
         shared.core.advance(now);
+        let due = shared.core.events().len();
         let reply = command(&mut shared, now);
-        let is_unread = shared.publish(now);
+        let is_unread = shared.has_news() && shared.publish(now, due);
+        let notes = mem::take(&mut shared.notes);
         let is_due_earlier = shared.core.next_deadline().is_some_and(|at| at < shared.armed_for);
         drop(shared);
         if is_due_earlier {
@@ -167,6 +178,9 @@ impl Engine {
         }
         if is_unread {
             self.unread.notify_one();
+        }
+        if !notes.is_empty() {
+            diary::write(notes);
         }
         reply
     }
@@ -208,6 +222,11 @@ impl Engine {
 }
 
 impl Shared {
+    /// Whether this command did something that others are to know.
+    fn has_news(&self) -> bool {
+        self.core.has_events() || !self.records.is_empty()
+    }
+
     /// Has something written down that is not an event of the core, together with the events of this command.
     pub(super) fn write_down(&mut self, record: Record) {
         if self.outbox.is_some() {
@@ -219,30 +238,42 @@ impl Shared {
         self.random.next_u64()
     }
 
-    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. Tells whether
-    /// readers of events are to be told.
-    fn publish(&mut self, now: Time) -> bool {
-        if !self.core.has_events() && self.records.is_empty() {
-            return false;
-        }
+    /// Counts what happened, remembers what will be asked for, and wakes those whom it concerns. The first `due`
+    /// events fell due, and are not the doing of whoever asks for something now. Tells whether readers of events are
+    /// to be told.
+    #[inline(never)]
+    fn publish(&mut self, now: Time, due: usize) -> bool {
         let reason = self.reason.take();
         if let Some(outbox) = &self.outbox {
             // All at once: a part of what a command did must not outlive a crash without the rest.
             let events = self.core.events().iter().filter_map(Record::of);
             outbox.put(self.records.drain(..).chain(events));
         }
-        for event in self.core.drain_events() {
+        let current = trace::current();
+        let level = LevelFilter::current();
+        // A grant over several semaphores is an event for each, and wakes its request with the first.
+        let mut last_woken = None;
+        for (index, event) in self.core.drain_events().enumerate() {
             self.recorder.record(&event);
+            let cause = current.filter(|_| index >= due);
+            let mut trace = cause;
             match event {
                 Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
-                    self.blocked.wake(peer);
+                    trace = match last_woken {
+                        Some((woken, trace)) if woken == peer => trace,
+                        _ => self.blocked.wake(peer, cause),
+                    };
+                    last_woken = Some((peer, trace));
                 }
-                Event::PeerEnded { peer, cause } => {
-                    let reason = reason.clone().filter(|_| cause == EndCause::Operator);
-                    self.ended.remember(peer, Ending { cause, reason, at: now });
-                    self.blocked.wake(peer);
+                Event::PeerEnded { peer, cause: end } => {
+                    let reason = reason.clone().filter(|_| end == EndCause::Operator);
+                    self.ended.remember(peer, Ending { cause: end, reason, at: now });
+                    self.blocked.wake(peer, cause);
                 }
                 _ => {}
+            }
+            if level >= LevelFilter::INFO {
+                self.notes.extend(Note::of(&event, level, reason.as_ref(), trace));
             }
             self.feed.push(now, event, reason.as_ref());
         }

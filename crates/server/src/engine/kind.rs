@@ -80,3 +80,14 @@ impl Kind {
         }
     }
 }
+
+/// Why something ended, in a word.
+pub const fn cause_name(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Released => "released",
+        EndCause::Expired => "expired",
+        EndCause::Operator => "operator",
+        EndCause::Removed => "removed",
+        EndCause::ExceedsMax => "exceeds_max",
+    }
+}

@@ -9,6 +9,7 @@ use super::handle::Engine;
 use crate::{
     journal::Record,
     reload::{Declared, Difference},
+    telemetry::trace::{Subject, about},
 };
 
 /// How many places in the table of peers are looked at while the engine is locked once.
@@ -141,6 +142,7 @@ impl Engine {
         spec: Spec,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
     ) -> Result<(bool, R), SetRefusal> {
+        about(Subject::Semaphore(name));
         self.with(|shared, now| {
             let is_new = shared.core.semaphore(name).is_err();
             if is_new {
@@ -159,6 +161,7 @@ impl Engine {
         change: impl FnOnce(Spec) -> Spec,
         look: impl FnOnce(SemaphoreView<'_>) -> R,
     ) -> Result<R, SetRefusal> {
+        about(Subject::Semaphore(name));
         self.with(|shared, now| {
             // A member of a pattern may be changed before anybody uses it.
             let spec = match (shared.core.semaphore(name), shared.core.pattern_of(name)) {
@@ -175,6 +178,7 @@ impl Engine {
 
     /// Removes a semaphore; with `force` also from under those who use it.
     pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+        about(Subject::Semaphore(name));
         self.with(|shared, now| shared.core.remove_semaphore(now, name, force))
     }
 
@@ -186,6 +190,7 @@ impl Engine {
         look: impl FnOnce(SemaphoreView<'_>) -> R,
         look_at_unused: impl FnOnce(Spec) -> R,
     ) -> Result<R, UnknownSemaphore> {
+        about(Subject::Semaphore(name));
         self.view(|core| match (core.semaphore(name), core.pattern_of(name)) {
             (Err(_), Some((_, spec))) => Ok(look_at_unused(spec)),
             (seen, _) => seen.map(look),

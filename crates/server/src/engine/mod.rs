@@ -8,6 +8,7 @@
 mod blocked;
 mod clock;
 mod commands;
+mod diary;
 mod driver;
 mod ended;
 mod events;
@@ -19,6 +20,7 @@ mod manage;
 mod near;
 mod recovery;
 mod sessions;
+mod wait;
 
 pub use blocked::TooManyBlocked;
 pub use clock::time_of_day;
@@ -28,7 +30,7 @@ pub use events::{Beginning, Missed, News, SubscribeError, Subscription};
 pub use feed::{Happening, Page};
 pub use handle::{Bounds, Engine, Parts};
 pub use keys::{Key, KeyReused};
-pub use kind::Kind;
+pub use kind::{Kind, cause_name};
 pub use manage::{PeerPage, SemaphorePage, SetRefusal};
 pub use recovery::Holding;
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};

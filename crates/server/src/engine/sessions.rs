@@ -12,6 +12,7 @@ use super::{
     handle::{Engine, Shared},
     keys::{Key, KeyReused},
 };
+use crate::telemetry::trace::{Subject, about};
 
 /// The shortest lease: one of no length at all would be over before its answer could show the peer.
 const INSTANT: Duration = Duration::from_micros(1);
@@ -67,14 +68,17 @@ impl Engine {
         new: &NewPeer<'_>,
         look: impl FnOnce(PeerView<'_>) -> R,
     ) -> Result<R, SessionRefusal> {
-        self.with(|shared, now| {
+        let (peer, seen) = self.with(|shared, now| {
             let known = shared.keys.find(new.key)?;
             let peer = match known {
                 Some(peer) => peer,
                 None => shared.new_peer(now, new)?,
             };
-            shared.core.peer(peer).map(look).map_err(|_| SessionRefusal::Gone(peer))
-        })
+            let seen = shared.core.peer(peer).map(look).map_err(|_| SessionRefusal::Gone(peer));
+            Ok::<_, SessionRefusal>((peer, seen))
+        })?;
+        about(Subject::Peer(peer));
+        seen
     }
 
     /// Moves the end of a peer's lease, by its own length if no other is given.
@@ -84,6 +88,7 @@ impl Engine {
         expires_in: Option<Duration>,
         look: impl FnOnce(PeerView<'_>) -> R,
     ) -> Result<R, UnknownPeer> {
+        about(Subject::Peer(peer));
         self.with(|shared, now| {
             let length = match expires_in {
                 Some(length) => length.max(INSTANT),
@@ -96,6 +101,7 @@ impl Engine {
 
     /// Ends a peer on the word of an operator. Tells whether it was known.
     pub fn release_with_reason(&self, peer: PeerId, reason: Arc<str>) -> bool {
+        about(Subject::Peer(peer));
         self.with(|shared, now| {
             let was_known = shared.core.end_peer(now, peer, EndCause::Operator);
             shared.reason = was_known.then_some(reason);
@@ -119,6 +125,8 @@ impl Engine {
         expires_in: Option<Duration>,
         look: impl Fn(PeerView<'_>) -> R,
     ) -> Result<Outcome<R>, AcquireRefusal> {
+        about(Subject::Peer(peer));
+        about(Subject::Locks(ask.locks));
         let (first, until) = self.with(|shared, now| {
             let first = shared.ask(now, peer, ask, expires_in.map(|length| length.max(INSTANT)), &look);
             first.map(|first| (first, now + ask.wait))
@@ -142,6 +150,7 @@ impl Engine {
         leaves: bool,
         look: impl Fn(PeerView<'_>) -> R,
     ) -> Result<Outcome<R>, SessionRefusal> {
+        about(Subject::Locks(ask.locks));
         let is_over = ask.wait.is_zero() || new.expires_in.is_zero();
         let (peer, first, until) = self.with(|shared, now| {
             let (peer, first) = shared.begin_session(now, new, ask, &look)?;
@@ -154,6 +163,7 @@ impl Engine {
             };
             Ok::<_, SessionRefusal>((peer, first, now + ask.wait))
         })?;
+        about(Subject::Peer(peer));
         if is_over || !matches!(first, Outcome::Pending(_)) {
             return Ok(first);
         }

@@ -9,14 +9,18 @@
 mod app;
 mod classic;
 mod dashboard;
+mod dialect;
 mod extract;
 mod first;
+mod front;
 mod gate;
 mod origin;
 mod refusal;
 mod router;
 mod site;
+mod spans;
 mod v1;
 
 pub use app::App;
-pub use router::{INSTANCE, Stage, service};
+pub use dialect::Dialect;
+pub use front::{INSTANCE, Stage, service};

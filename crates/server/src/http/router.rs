@@ -1,91 +1,53 @@
 //! Which path is whose.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, OnceLock},
-};
+use std::sync::Arc;
 
 use axum::{
-    BoxError, Router,
-    body::{Body, Bytes, HttpBody},
+    Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode},
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{MethodRouter, get, post, put},
 };
-use hyper::service::{Service, service_fn};
 
-use super::{app::App, classic, dashboard, first, gate, origin::Guard, site, v1};
+use super::{app::App, classic, dashboard, first, site, v1};
 
-/// The header of every answer by which clients see that the server started with empty state.
-pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
-
-/// What is served: at first only the word that the server is not ready yet, then everything.
-#[derive(Clone, Default)]
-pub struct Stage(Arc<OnceLock<(Arc<App>, Guard<Router>)>>);
-
-impl Stage {
-    /// From now on everything is served.
-    pub fn open(&self, app: Arc<App>) {
-        let guard = Guard::new(router(app.clone()), app.hosts.clone());
-        // It opens once.
-        let _ = self.0.set((app, guard));
+/// All routes, and their templates.
+pub(super) fn router(app: Arc<App>) -> (Router, Vec<String>) {
+    let (mut router, mut templates) = v1::routes();
+    for (template, methods) in older_routes() {
+        router = router.route(template, methods);
+        templates.push(template.to_owned());
     }
+    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app);
+    (router, templates)
 }
 
-/// The whole of HTTP as one service: every answer of the routes, marked with the id of this server's state, and
-/// none for pages of other origins.
-///
-/// Both are done from outside the router: a layer would cost two allocations a request.
-pub fn service<B>(
-    stage: Stage,
-    instance: HeaderValue,
-) -> impl Service<Request<B>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
-where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    service_fn(move |request: Request<B>| {
-        let (stage, instance) = (stage.clone(), instance.clone());
-        async move {
-            let mut response = match stage.0.get() {
-                Some((app, guard)) => gate::answer(app, guard.clone(), request.map(Body::new)).await?,
-                None => gate::not_ready(request.uri().path()),
-            };
-            response.headers_mut().insert(INSTANCE, instance);
-            Ok(response)
-        }
-    })
-}
-
-/// All routes.
-fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(dashboard::front))
-        .route(dashboard::FILES, get(dashboard::file))
-        .route("/health", get(site::health))
-        .route("/version", get(site::version))
-        .route("/favicon.ico", get(site::favicon))
-        .route("/metrics", get(site::metrics))
-        .route("/new_peer", post(classic::new_peer))
-        .route("/peers", get(classic::list_peers))
-        .route("/peers/", get(classic::list_peers))
-        .route("/peers/{peer}", put(classic::heartbeat).delete(classic::release_peer))
-        .route(
+fn older_routes() -> [(&'static str, MethodRouter<Arc<App>>); 15] {
+    [
+        ("/", get(dashboard::front)),
+        (dashboard::FILES, get(dashboard::file)),
+        ("/health", get(site::health)),
+        ("/version", get(site::version)),
+        ("/favicon.ico", get(site::favicon)),
+        ("/metrics", get(site::metrics)),
+        ("/new_peer", post(classic::new_peer)),
+        ("/peers", get(classic::list_peers)),
+        ("/peers/", get(classic::list_peers)),
+        ("/peers/{peer}", put(classic::heartbeat).delete(classic::release_peer)),
+        (
             "/peers/{peer}/{semaphore}",
             // A semaphore may be called like a route that other methods have here.
             get(classic::is_acquired)
                 .post(first::block_until_acquired)
                 .put(classic::acquire)
                 .delete(classic::release_lock),
-        )
-        .route("/restore", post(classic::restore))
-        .route("/remainder", get(classic::remainder))
-        .route("/remove_expired", post(classic::remove_expired))
-        .route("/acquire", post(first::acquire))
-        .merge(v1::routes())
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        ),
+        ("/restore", post(classic::restore)),
+        ("/remainder", get(classic::remainder)),
+        ("/remove_expired", post(classic::remove_expired)),
+        ("/acquire", post(first::acquire)),
+    ]
 }
 
 async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {

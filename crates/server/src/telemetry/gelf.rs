@@ -12,15 +12,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
-use tracing::{
-    Event, Level, Subscriber,
-    field::{Field, Visit},
-};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::{chunks, shown_target, text};
+use super::{chunks, fields::Values, shown_target, text};
 use crate::config::Gelf;
 
 /// Messages that wait to be sent. What comes on top of them is dropped and counted.
@@ -113,16 +110,16 @@ impl<S: Subscriber> Layer<S> for GelfLayer {
 
 fn message(host: &str, now: SystemTime, event: &Event<'_>) -> Vec<u8> {
     let metadata = event.metadata();
-    let mut fields = Fields { short_message: String::new(), others: Map::new() };
-    event.record(&mut fields);
-    let Fields { mut short_message, others: mut message } = fields;
+    let Values { message: mut short_message, others } = Values::of(event);
     if short_message.is_empty() {
         // The format does not allow an empty one.
         metadata.name().clone_into(&mut short_message);
     }
+    let mut message: Map<String, Value> =
+        others.into_iter().map(|(name, value)| (key(&name), allowed(value))).collect();
     message.insert("version".to_owned(), "1.1".into());
     message.insert("host".to_owned(), host.into());
-    message.insert("short_message".to_owned(), short_message.into());
+    message.insert("short_message".to_owned(), allowed(short_message.into()));
     let time = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     message.insert("timestamp".to_owned(), ((time * 1000.0).round() / 1000.0).into());
     message.insert("level".to_owned(), severity(*metadata.level()).into());
@@ -140,24 +137,6 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-struct Fields {
-    short_message: String,
-    others: Map<String, Value>,
-}
-
-impl Fields {
-    fn put(&mut self, field: &Field, value: Value) {
-        if field.name() == "message" {
-            self.short_message = match value {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
-        } else if !field.name().starts_with("log.") {
-            self.others.insert(key(field.name()), value);
-        }
-    }
-}
-
 // The format reserves `_id`, and allows word characters, dots and dashes.
 fn key(name: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
@@ -165,34 +144,16 @@ fn key(name: &str) -> String {
     if key == "_id" { "_id_".to_owned() } else { key }
 }
 
-fn clip(mut text: String) -> Value {
-    if text.len() > LONGEST_TEXT {
-        let end = (0..=LONGEST_TEXT).rev().find(|&end| text.is_char_boundary(end));
-        text.truncate(end.unwrap_or_default());
-    }
-    text.into()
-}
-
-impl Visit for Fields {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        let number = Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number);
-        self.put(field, number);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, clip(value.to_owned()));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, clip(format!("{value:?}")));
+// The format allows numbers and texts.
+fn allowed(value: Value) -> Value {
+    match value {
+        Value::String(mut text) if text.len() > LONGEST_TEXT => {
+            let end = (0..=LONGEST_TEXT).rev().find(|&end| text.is_char_boundary(end));
+            text.truncate(end.unwrap_or_default());
+            text.into()
+        }
+        Value::String(_) | Value::Number(_) => value,
+        other => other.to_string().into(),
     }
 }
 

@@ -1,13 +1,19 @@
-//! Logging: text lines on standard error, and GELF messages to Graylog.
+//! What this server tells of itself: lines on standard error, GELF messages to Graylog, and traces to a collector.
 //!
-//! Both are layers of `tracing`; the rest of the server records events with its macros.
+//! The first two are layers of `tracing`; the rest of the server records events with its macros. Traces are spans of
+//! OpenTelemetry (`trace`) that `otlp` sends.
 
 mod chunks;
 mod fields;
 mod gelf;
+mod json;
+mod otlp;
 mod text;
+pub mod trace;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, thread, time::Duration};
+
+use opentelemetry_sdk::trace::SdkTracer;
 
 use tracing::{Subscriber, level_filters::LevelFilter, warn};
 use tracing_subscriber::{
@@ -16,16 +22,18 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
 };
 
-use crate::config::{Logging, Stderr};
+use crate::config::{LogFormat, Logging, Stderr, Telemetry as Configuration};
 pub use gelf::GelfStats;
+pub use otlp::OtlpStats;
 
 /// The environment variable that says what goes to standard error, above what the configuration file says.
 pub const ENVIRONMENT: &str = "THROTTLE_LOG";
 
-/// What runs behind the logging of this process. Keep it until the process ends.
+/// What runs behind the logs and traces of this process. Keep it until the process ends.
 #[derive(Debug)]
 pub struct Telemetry {
     gelf: Option<gelf::Sender>,
+    otlp: Option<otlp::Otlp>,
 }
 
 impl Telemetry {
@@ -34,25 +42,52 @@ impl Telemetry {
         self.gelf.as_ref().map(gelf::Sender::stats)
     }
 
-    /// Waits until every message recorded so far is sent, `patience` at most. Blocks the thread.
-    pub fn flush(&self, patience: Duration) {
-        if let Some(gelf) = &self.gelf {
-            gelf.flush(patience);
-        }
+    /// What became of the spans; `None` if there is no collector.
+    pub fn otlp(&self) -> Option<Arc<OtlpStats>> {
+        self.otlp.as_ref().map(otlp::Otlp::stats)
+    }
+
+    /// What makes spans; `None` if there is no collector.
+    pub fn tracer(&self) -> Option<SdkTracer> {
+        self.otlp.as_ref().map(otlp::Otlp::tracer)
+    }
+
+    /// Ends the traces and waits until every message recorded so far is sent; at most `for_logs` and `for_traces`.
+    /// Blocks the thread.
+    pub fn shut_down(&self, for_logs: Duration, for_traces: Duration) {
+        thread::scope(|scope| {
+            if let Some(otlp) = &self.otlp {
+                scope.spawn(|| otlp.shut_down(for_traces));
+            }
+            if let Some(gelf) = &self.gelf {
+                gelf.flush(for_logs);
+            }
+        });
     }
 }
 
-/// Sets up logging for the whole process. `filter` is the value of [`ENVIRONMENT`], if it is set; it takes the
-/// place of the level of `[logging.stderr]`. If it cannot be understood, a warning says so and the level counts.
+/// Sets up logs and traces for the whole process. `filter` is the value of [`ENVIRONMENT`], if it is set; it takes
+/// the place of the level of `[logging.stderr]`. If it cannot be understood, a warning says so and the level counts.
+/// Not to be called from async code.
 ///
 /// # Errors
 ///
-/// If logging was set up before, or the thread that sends to Graylog cannot be started.
-pub fn init(logging: &Logging, filter: Option<&str>) -> io::Result<Telemetry> {
-    let (subscriber, telemetry, complaint) = subscriber(logging, filter, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+/// If logging was set up before, the thread that sends to Graylog cannot be started, or the collector of the traces
+/// is none.
+pub fn init(
+    logging: &Logging,
+    configuration: &Configuration,
+    filter: Option<&str>,
+) -> Result<Telemetry, Box<dyn Error>> {
+    let (subscriber, mut telemetry, complaint) = subscriber(logging, filter, io::stderr)?;
+    telemetry.otlp = otlp::start(&configuration.otlp)?;
+    tracing::subscriber::set_global_default(subscriber)?;
     if let Some(complaint) = complaint {
         warn!(target: "throttle", "{complaint}");
+    }
+    // At other levels too little is logged to be worth a look at each request.
+    if telemetry.otlp.is_some() || LevelFilter::current() >= LevelFilter::INFO {
+        trace::turn_on();
     }
     Ok(telemetry)
 }
@@ -79,7 +114,11 @@ where
                 .ok()
         });
         let filter = filter.unwrap_or_else(|| EnvFilter::default().add_directive(stderr.level.into()));
-        fmt::layer().event_format(text::Lines).with_writer(writer).log_internal_errors(false).with_filter(filter)
+        let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
+        match stderr.format {
+            LogFormat::Text => lines.event_format(text::Lines).with_filter(filter).boxed(),
+            LogFormat::Json => lines.event_format(json::JsonLines).with_filter(filter).boxed(),
+        }
     });
     let (gelf, layer) = match &logging.gelf {
         Some(config) => {
@@ -88,14 +127,14 @@ where
         }
         None => (None, None),
     };
-    Ok((Registry::default().with(text).with(layer), Telemetry { gelf }, complaint))
+    Ok((Registry::default().with(text).with(layer), Telemetry { gelf, otlp: None }, complaint))
 }
 
 // Whoever names Graylog gets nothing on stderr unless asked for: so it always was.
 fn stderr(logging: &Logging) -> Option<Stderr> {
     match (&logging.stderr, &logging.gelf) {
         (Some(stderr), _) => Some(stderr.clone()),
-        (None, None) => Some(Stderr { level: LevelFilter::WARN }),
+        (None, None) => Some(Stderr::default()),
         (None, Some(_)) => None,
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use flate2::read::ZlibDecoder;
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use serde_json::Value;
 use tracing::{debug, error, info};
 
@@ -79,8 +80,67 @@ fn text_lines() {
 }
 
 #[test]
+fn json_lines() {
+    let logging =
+        Logging { stderr: Some(Stderr { format: LogFormat::Json, ..Stderr::default() }), gelf: None };
+    let (text, _, _) = record(&logging, None, || {
+        warn!("No semaphores configured.");
+        warn!(peer = %7, count = -1, share = 0.5, ok = true, level = "odd", "Odd\nline \"quoted\"");
+        info!("not at WARN");
+    });
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object each")).collect();
+    assert!(text.starts_with("{\"timestamp\":\""), "the time comes first: {text}");
+    for line in &mut lines {
+        let time = line["timestamp"].take();
+        humantime::parse_rfc3339(time.as_str().expect("text")).expect("a time");
+    }
+    let start = |message: &str| serde_json::json!({ "timestamp": null, "level": "WARN", "target": "throttle", "message": message });
+    let mut odd = start("Odd\nline \"quoted\"");
+    let fields =
+        serde_json::json!({ "peer": "7", "count": -1, "share": 0.5, "ok": true, "field.level": "odd" });
+    odd.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    assert_eq!(lines, [start("No semaphores configured."), odd]);
+}
+
+#[tokio::test]
+async fn what_happens_in_a_trace_tells_its_ids() {
+    let parent = SpanContext::new(
+        TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap(),
+        SpanId::from_hex("b7ad6b7169203331").unwrap(),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::default(),
+    );
+    trace::turn_on();
+    let (socket, logging) = graylog();
+    let both = Logging { stderr: Some(Stderr::default()), ..logging };
+    let (text, ..) = trace::scope(Arc::new(trace::Traced::by_client(&parent)), async {
+        record(&both, None, || {
+            warn!(semaphore = "A", "In it.");
+            warn!(trace_id = "another", "Of another.");
+        })
+    })
+    .await;
+    let ids = "trace_id=0af7651916cd43dd8448eb211c80319c span_id=b7ad6b7169203331";
+    assert_eq!(
+        lines(&text),
+        [
+            &*format!("WARN  throttle] In it. semaphore=A {ids}"),
+            "WARN  throttle] Of another. trace_id=another"
+        ]
+    );
+    let message = decode(&receive(&socket));
+    assert_eq!(message["_trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!((&message["_span_id"], &message["_semaphore"]), (&"b7ad6b7169203331".into(), &"A".into()));
+    let (text, ..) = record(&both, None, || warn!("Out of it."));
+    assert_eq!(lines(&text), ["WARN  throttle] Out of it."]);
+}
+
+#[test]
 fn the_environment_beats_the_level() {
-    let logging = Logging { stderr: Some(Stderr { level: LevelFilter::ERROR }), gelf: None };
+    let logging =
+        Logging { stderr: Some(Stderr { level: LevelFilter::ERROR, ..Stderr::default() }), gelf: None };
     let events = || {
         info!(target: "throttle", "one");
         info!(target: "other", "two");
@@ -139,7 +199,7 @@ fn gelf_messages() {
             "_target": "throttle", "_peer": 7, "_id_": -1, "_share": 0.5, "_name": "A", "_ok": "true",
         })
     );
-    telemetry.flush(Duration::from_secs(5));
+    telemetry.shut_down(Duration::from_secs(5), Duration::ZERO);
     let stats = telemetry.gelf().expect("stats");
     assert_eq!((stats.sent(), stats.dropped()), (1, 0));
 }

@@ -6,7 +6,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{fields::Line, shown_target};
+use super::{
+    fields::{Line, write_trace},
+    shown_target,
+};
 
 /// Text lines such as `[2020-03-03T19:02:42Z WARN  throttle] No semaphores configured.`
 pub(super) struct Lines;
@@ -24,6 +27,7 @@ where
             event.record(&mut line);
             line.result?;
         }
+        write_trace(&mut out, event)?;
         writeln!(out)
     }
 }

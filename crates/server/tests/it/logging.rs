@@ -64,6 +64,18 @@ fn graylog_gets_the_messages_and_stderr_none() {
     let process = Launch::new(&["--port", "0"]).file(&gelf).env("THROTTLE_LOG", "info").start();
     let server = Server { port: listening(&socket), process };
     server.get("/health").is(200, "Ok");
+    let peer = server.holder("A", 1, "10m");
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let headers = format!("traceparent: 00-{trace}-b7ad6b7169203331-01\r\n");
+    server.ask_with("DELETE", &format!("/v1/peers/{peer}?reason=stuck"), &headers, "").is_empty();
+    let message = gelf_message(&socket);
+    assert_eq!(message["short_message"], "Lock taken away.");
+    for (key, value) in
+        [("_peer", &*peer.to_string()), ("_semaphore", "A"), ("_reason", "stuck"), ("_trace_id", trace)]
+    {
+        assert_eq!(message[key], value, "{key} in {message}");
+    }
+    assert_eq!(gelf_message(&socket)["short_message"], "Peer released by an operator.");
     assert_eq!(server.stop(), Vec::<String>::new());
     assert_eq!(gelf_message(&socket)["short_message"], "Shutting down.");
 
@@ -71,4 +83,93 @@ fn graylog_gets_the_messages_and_stderr_none() {
     let both = format!("{gelf}[logging.stderr]\nlevel = 'INFO'\n");
     let server = Server::launch(Launch::new(&["--port", "0"]).file(&both));
     assert_eq!(server.port, listening(&socket));
+}
+
+/// A line of the log that is JSON and has this message.
+fn json_line(server: &Server, message: &str) -> serde_json::Value {
+    let line = server.process.stderr.line(&format!("\"message\":\"{message}"));
+    serde_json::from_str(&line).expect("JSON")
+}
+
+#[test]
+fn what_an_operator_needs_at_night() {
+    let file = "[semaphores]\nA = 1\nB = 1\n[expiry]\nmargin = '0s'\n[logging.stderr]\nlevel = 'DEBUG'\nformat = 'json'\n";
+    let server = Server::launch(Launch::new(&["--port", "0"]).file(file));
+    let listens = json_line(&server, "Listening on http://");
+    assert_eq!((&listens["level"], &listens["target"]), (&"INFO".into(), &"throttle".into()));
+    let is = |line: &serde_json::Value, fields: &[(&str, &str)]| {
+        for (key, value) in fields {
+            assert_eq!(line[*key], *value, "{key} in {line}");
+        }
+    };
+
+    // A wait and a grant; the trace is that of whoever waits.
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let holder = server.holder("A", 1, "10m");
+    let waiter = server.peer("10m");
+    let mut waits = server.connect();
+    waits.send(format!(
+        "PUT /peers/{waiter}/A?block_for=10m HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         traceparent: 00-{trace}-b7ad6b7169203331-01\r\ncontent-length: 1\r\n\r\n1"
+    ));
+    server.until_metric("throttle_blocked_requests", 1.0);
+    let id = waiter.to_string();
+    is(&json_line(&server, "Request waits."), &[("level", "DEBUG"), ("peer", &id), ("trace_id", trace)]);
+    let released = format!("/v1/peers/{holder}?reason=stuck+since+noon");
+    assert_eq!(server.delete(&released).status, 204);
+    let token = waits.answer().token().to_string();
+    let granted = json_line(&server, "Lock granted after a wait.");
+    is(
+        &granted,
+        &[("level", "DEBUG"), ("peer", &id), ("semaphore", "A"), ("token", &token), ("trace_id", trace)],
+    );
+    is(&granted, &[("span_id", "b7ad6b7169203331")]);
+    assert!(granted["waited"].is_string() && granted["count"] == 1, "{granted}");
+
+    // An operator, and a lease that ended with what it held.
+    let holder = holder.to_string();
+    let ended = json_line(&server, "Peer released by an operator.");
+    is(&ended, &[("level", "INFO"), ("peer", &holder), ("reason", "stuck since noon")]);
+    let taken = json_line(&server, "Lock taken away.");
+    is(&taken, &[("level", "INFO"), ("peer", &holder), ("semaphore", "A"), ("cause", "operator")]);
+    assert_eq!(taken["trace_id"], serde_json::Value::Null);
+    server.heartbeat(waiter, "0s");
+    let expired = json_line(&server, "Lock expired with the lease of its peer.");
+    is(&expired, &[("level", "INFO"), ("peer", &id), ("semaphore", "A"), ("token", &token)]);
+    is(&json_line(&server, "Peer ended."), &[("level", "DEBUG"), ("peer", &id), ("cause", "expired")]);
+
+    // More than there is, by a restore.
+    let restore = |peer: u64| format!(r#"{{"expires_in":"10m","peer_id":{peer},"acquired":{{"B":2}}}}"#);
+    assert_eq!(server.post("/restore", &restore(7)).status, 200);
+    is(
+        &json_line(&server, "Lock restored by its client."),
+        &[("level", "DEBUG"), ("peer", "7"), ("semaphore", "B")],
+    );
+    let over = json_line(&server, "More is acquired than max.");
+    is(&over, &[("level", "INFO"), ("semaphore", "B")]);
+    assert_eq!((&over["acquired"], &over["max"]), (&2.into(), &1.into()));
+
+    // Semaphores, and the file.
+    server.put("/v1/semaphores/C", r#"{"max":3}"#).shape(201);
+    is(&json_line(&server, "Semaphore made by a request."), &[("level", "INFO"), ("semaphore", "C")]);
+    assert_eq!(server.delete("/v1/semaphores/C").status, 204);
+    is(&json_line(&server, "Semaphore removed by a request."), &[("semaphore", "C")]);
+    server.post("/v1/reload", "").shape(200);
+    is(&json_line(&server, "The configuration was reloaded."), &[("level", "INFO")]);
+    for line in server.stop() {
+        serde_json::from_str::<serde_json::Value>(&line).expect(&line);
+    }
+}
+
+#[test]
+fn at_info_requests_leave_no_line() {
+    let server = Server::start("[semaphores]\nA = 1");
+    let peer = server.holder("A", 1, "10m");
+    let waiter = server.peer("10m");
+    assert_eq!(server.lock(waiter, "A", 1).status, 202);
+    server.release(peer, "A");
+    server.heartbeat(peer, "10m");
+    let lines = server.stop();
+    let told = lines.iter().filter(|line| !line.contains("Listening on") && !line.contains("Shutting down."));
+    assert_eq!(told.collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -29,6 +29,7 @@ mod site;
 mod standstill;
 mod start;
 mod support;
+mod traces;
 mod v1;
 mod waiting;
 #[cfg(unix)]

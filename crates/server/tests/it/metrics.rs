@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::Server;
+use crate::support::{Launch, Server};
 
 #[test]
 fn figures_after_a_scenario() {
@@ -68,6 +68,43 @@ fn figures_after_a_scenario() {
 }
 
 #[test]
+fn figures_around_the_engine() {
+    let server = Server::start("[semaphores]\nA = 1\nB = { max = 2, per = '1h' }\n\"P*\" = 1");
+    server.get("/nope");
+    assert_eq!(server.lock(server.peer("10m"), "P1", 1).status, 200);
+    let waiter = server.peer("10m");
+    server.holder("A", 1, "10m");
+    assert_eq!(server.lock(waiter, "A", 1).status, 202);
+    server.release(waiter, "A");
+    let quick = server.holder("B", 2, "10m");
+    server.release(quick, "B");
+    server.post("/v1/peers", "{}").problem(400, "invalid_request");
+    server.post("/acquire", r#"{"pending":{"P2":1},"expires_in":"10m"}"#);
+    server.connect().send("no HTTP\r\n\r\n").answer().says(400, "valid HTTP");
+    for (name, value) in [
+        ("throttle_semaphores", 4.0),
+        ("throttle_cooling{semaphore=\"B\"}", 2.0),
+        ("throttle_withdrawals_total{semaphore=\"A\"}", 1.0),
+        ("throttle_http_requests_total{code=\"404\",dialect=\"site\"}", 1.0),
+        ("throttle_http_requests_total{code=\"202\",dialect=\"classic\"}", 1.0),
+        ("throttle_http_requests_total{code=\"201\",dialect=\"first\"}", 1.0),
+        ("throttle_http_requests_total{code=\"400\",dialect=\"v1\"}", 1.0),
+        ("throttle_connections_refused_total", 0.0),
+        ("throttle_connection_errors_total{error=\"head_timeout\"}", 0.0),
+        (concat!("throttle_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
+    ] {
+        assert_eq!(server.figure(name), Some(value), "{name}");
+    }
+    server.until_metric("throttle_connection_errors_total{error=\"malformed\"}", 1.0);
+    // The one that asks is open.
+    assert!(server.metric("throttle_connections") >= 1.0);
+    let accepted = server.metric("throttle_connections_accepted_total");
+    assert!(server.metric("throttle_connections_accepted_total") > accepted);
+    let uptime = server.metric("throttle_uptime_seconds");
+    assert!(uptime > 0.0 && server.metric("throttle_uptime_seconds") > uptime);
+}
+
+#[test]
 fn the_page_can_be_parsed_and_names_no_peer() {
     let server = Server::start("[semaphores]\nA = 3\nB = 1");
     let holder = server.holder("A", 2, "10m");
@@ -80,7 +117,25 @@ fn the_page_can_be_parsed_and_names_no_peer() {
         assert!(!page.contains(&peer.to_string()), "{page}");
     }
 
-    let mut kinds = BTreeMap::new();
+    let families = families(page);
+    for name in ["count", "full_count", "pending", "acquired", "max", "longest_pending_sec"] {
+        let family = Family { kind: "gauge".to_owned(), labels: vec!["semaphore".to_owned()] };
+        assert_eq!(families.get(&format!("throttle_{name}")), Some(&family), "{name}");
+    }
+    assert_eq!(families["throttle_num_404"], Family { kind: "counter".to_owned(), labels: Vec::new() });
+    assert_eq!(families["throttle_wait_seconds"].kind, "histogram");
+}
+
+/// What is known of a metric.
+#[derive(Debug, PartialEq, Eq)]
+struct Family {
+    kind: String,
+    labels: Vec<String>,
+}
+
+/// All metrics of a page, which has to be one.
+fn families(page: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::<String, Family>::new();
     let mut described = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for line in page.lines() {
@@ -89,27 +144,107 @@ fn the_page_can_be_parsed_and_names_no_peer() {
             assert!(!text.is_empty() && described.insert(name), "{line}");
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').expect("a name and a type");
-            assert_eq!(kinds.insert(name, kind), None, "{line}");
+            let family = Family { kind: kind.to_owned(), labels: Vec::new() };
+            assert_eq!(families.insert(name.to_owned(), family), None, "{line}");
         } else {
             let (series, value) = line.rsplit_once(' ').expect("a series and a value");
             value.parse::<f64>().expect(line);
             assert!(seen.insert(series), "twice: {line}");
-            let name = series.split('{').next().expect("a name");
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             let family = ["_bucket", "_sum", "_count"]
                 .iter()
                 .filter_map(|suffix| name.strip_suffix(suffix))
-                .find(|family| kinds.get(family) == Some(&"histogram"))
+                .find(|family| families.get(*family).is_some_and(|family| family.kind == "histogram"))
                 .unwrap_or(name);
-            assert!(kinds.contains_key(family) && described.contains(family), "not described: {line}");
-            if let Some(labels) = series.split_once('{').map(|(_, labels)| labels) {
-                assert!(labels.starts_with("semaphore=\""), "{line}");
-            }
+            assert!(described.contains(family), "not described: {line}");
+            let family = families.get_mut(family).unwrap_or_else(|| panic!("not described: {line}"));
+            family.labels = names(labels);
         }
     }
-    for name in ["count", "full_count", "pending", "acquired", "max", "longest_pending_sec"] {
-        assert_eq!(kinds.get(&*format!("throttle_{name}")), Some(&"gauge"), "{name}");
+    families
+}
+
+/// The names of the labels of a series, without that of buckets.
+fn names(labels: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = labels;
+    while let Some((name, value)) = rest.split_once("=\"") {
+        names.push(name.trim_start_matches(',').to_owned());
+        let mut is_escaped = false;
+        let end = value.find(|c| {
+            let is_end = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            is_end
+        });
+        rest = &value[end.expect("a closing quote") + 1..];
     }
-    assert_eq!(kinds.get("throttle_num_404"), Some(&"counter"));
-    assert_eq!(kinds.get("throttle_wait_seconds"), Some(&"histogram"));
-    assert!(seen.contains("throttle_num_404"), "it has no labels");
+    names.retain(|name| name != "le");
+    names.sort();
+    names
+}
+
+/// The sections of `docs/metrics.md` for metrics that not every server has, each with the configuration that makes
+/// a server show them.
+const SECTIONS: &[(&str, &str)] = &[
+    ("With a data directory", "[durability]\ndata_dir = 'data'\n"),
+    (
+        "With `[logging.gelf]`",
+        "[logging.gelf]\nname = 'it'\nhost = '127.0.0.1'\nport = 9\n[logging.stderr]\n",
+    ),
+    ("With `[telemetry.otlp]`", "[telemetry.otlp]\nendpoint = 'http://127.0.0.1:9'\n"),
+];
+
+/// The tables of the document, by the section that they are in.
+fn documented() -> BTreeMap<String, BTreeMap<String, Family>> {
+    let mut sections = BTreeMap::<_, BTreeMap<_, _>>::new();
+    let mut section = String::new();
+    for line in include_str!("../../../../docs/metrics.md").lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            title.clone_into(&mut section);
+        }
+        let Some(row) = line.strip_prefix("| `") else { continue };
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [name, kind, labels, meaning, _, ""] = cells[..] else { panic!("five columns: {line}") };
+        assert!(!meaning.is_empty(), "{line}");
+        let mut labels: Vec<_> = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        labels.sort();
+        let name = name.trim_end_matches('`').to_owned();
+        let family = Family { kind: kind.to_owned(), labels };
+        let before = sections.entry(section.clone()).or_default().insert(name, family);
+        assert_eq!(before, None, "twice: {line}");
+    }
+    sections
+}
+
+#[test]
+fn the_document_knows_every_metric_and_no_other() {
+    let mut documented = documented();
+    let mut always = documented.remove("Always").expect("a section");
+    let linux = documented.remove("On Linux").expect("a section");
+    if cfg!(target_os = "linux") {
+        always.extend(linux);
+    }
+    let mut modes = vec![(String::new(), BTreeMap::new())];
+    for (section, configuration) in SECTIONS {
+        let metrics = documented.remove(*section).unwrap_or_else(|| panic!("a section {section:?}"));
+        modes.push(((*configuration).to_owned(), metrics));
+    }
+    assert!(documented.is_empty(), "sections that nobody looks at: {documented:?}");
+
+    for (configuration, metrics) in modes {
+        let file = format!("{configuration}[semaphores]\nA = 1\n");
+        let server = Server::launch(Launch::new(&["--port", "0"]).file(file).env("THROTTLE_LOG", "info"));
+        // Traffic, as some series begin with it.
+        let holder = server.holder("A", 1, "10m");
+        server.release(holder, "A");
+        let mut shown = families(server.get("/metrics").text());
+        for (name, family) in always.iter().chain(&metrics) {
+            assert_eq!(
+                shown.remove(name).as_ref(),
+                Some(family),
+                "{name}, documented, with {configuration:?}"
+            );
+        }
+        assert!(shown.is_empty(), "not documented, with {configuration:?}: {shown:?}");
+    }
 }

@@ -47,6 +47,9 @@ pub(super) fn frame() -> OpenApi {
     frame
 }
 
+/// Where the description is.
+pub(super) const PATH: &str = "/openapi.json";
+
 /// The route that answers with the description.
 pub(super) fn route(mut description: OpenApi) -> Router<Arc<App>> {
     for item in description.paths.paths.values_mut() {
@@ -56,7 +59,7 @@ pub(super) fn route(mut description: OpenApi) -> Router<Arc<App>> {
     // A description of strings and numbers can always be written.
     let page = Bytes::from(description.to_pretty_json().unwrap_or_default());
     let json = HeaderValue::from_static("application/json");
-    Router::new().route("/openapi.json", get(move || async move { ([(CONTENT_TYPE, json)], page) }))
+    Router::new().route(PATH, get(move || async move { ([(CONTENT_TYPE, json)], page) }))
 }
 
 /// Describes the header that every answer has.

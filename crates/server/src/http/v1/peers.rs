@@ -234,10 +234,9 @@ pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, r
     if let Some(peer) = number.map(PeerId) {
         match reason {
             None => drop(app.engine.end_peer(peer, EndCause::Released)),
-            Some(reason) if app.engine.release_with_reason(peer, reason.as_str().into()) => {
-                tracing::info!("Peer {peer} was released by an operator: {reason:?}");
+            Some(reason) => {
+                app.engine.release_with_reason(peer, reason.as_str().into());
             }
-            Some(_) => {}
         }
     }
     Ok(StatusCode::NO_CONTENT.into_response())

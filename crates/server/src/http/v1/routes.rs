@@ -11,8 +11,8 @@ use super::{
 };
 use crate::http::App;
 
-/// All routes of this dialect, and the one that describes them.
-pub(in crate::http) fn routes() -> Router<Arc<App>> {
+/// All routes of this dialect with the one that describes them, and their templates.
+pub(in crate::http) fn routes() -> (Router<Arc<App>>, Vec<String>) {
     let (router, description) = OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(peers::create, peers::list))
         .routes(routes!(peers::get, peers::release))
@@ -33,5 +33,7 @@ pub(in crate::http) fn routes() -> Router<Arc<App>> {
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
         .split_for_parts();
-    router.merge(openapi::route(description))
+    let mut templates: Vec<String> = description.paths.paths.keys().cloned().collect();
+    templates.push(openapi::PATH.to_owned());
+    (router.merge(openapi::route(description)), templates)
 }

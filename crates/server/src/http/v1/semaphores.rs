@@ -160,7 +160,7 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
     let set = app.engine.set_semaphore(&name, spec, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
     let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, None, error))?;
     let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
-    tracing::info!("Semaphore {name:?} was {verb} by a request: max {max}, level {level}.");
+    tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
     Ok((status, Json(seen)).into_response())
 }
 
@@ -211,7 +211,7 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
         app.engine.change_semaphore(&name, change, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
     let seen = changed.map_err(|error| Problem::explained(&app.engine, None, error))?;
     if is_change {
-        tracing::info!("Semaphore {name:?} was changed by a request.");
+        tracing::info!(semaphore = name, max, "Semaphore changed by a request.");
     }
     Ok(Json(seen).into_response())
 }
@@ -281,7 +281,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, re
     let RemoveQuery { force } = extract::query(&mut parts, "?force=true").await?;
     match app.engine.remove_semaphore(&name, force) {
         Ok(()) => {
-            tracing::info!("Semaphore {name:?} was removed by a request.");
+            tracing::info!(semaphore = name, force, "Semaphore removed by a request.");
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Err(RemoveError::UnknownSemaphore(name)) => {

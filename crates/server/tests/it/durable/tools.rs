@@ -43,12 +43,12 @@ fn a_copy_is_whole_and_goes_on_by_itself() {
     let told = said(&["backup", copy.path().to_str().expect("text")], &home);
     assert!(told.contains("has everything up to batch"), "{told}");
     // What comes later is not in it.
-    server.holder("tenant/b", 1, "1h");
+    server.v1_holder(&json!({"tenant/b": 1}));
     server.kill();
     let restored = copy.start(FILE);
     assert_eq!(restored.peers(), peers);
     assert_eq!(instance(restored.get("/livez")), id);
-    restored.holder("tenant/b", 1, "1h");
+    restored.v1_holder(&json!({"tenant/b": 1}));
     restored.kill();
     assert_eq!(copy.start(FILE).peers().len(), peers.len() + 1);
     let line = throttle(&["backup", copy.path().to_str().expect("text")], &home).fails();

@@ -2,6 +2,7 @@
 
 mod answer;
 mod client;
+mod collector;
 mod events;
 mod log;
 mod process;
@@ -12,6 +13,7 @@ mod v1;
 
 pub(crate) use answer::Answer;
 pub(crate) use client::{Client, request};
+pub(crate) use collector::{Collector, attribute, event};
 pub(crate) use events::{Events, Sent};
 pub(crate) use process::{Launch, free_port, until};
 pub(crate) use proxy::Proxy;

@@ -62,6 +62,8 @@ impl Launch {
             "THROTTLE_TOKEN",
             "THROTTLE_TOKEN_FILE",
             "THROTTLE_CACERT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_TRACES_SAMPLER",
         ] {
             command.env_remove(variable);
         }

@@ -21,7 +21,9 @@ impl Server {
     pub(crate) fn launch(launch: Launch) -> Self {
         let process = launch.start();
         let line = process.stderr.line("Listening on http://127.0.0.1:");
-        let port = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        // The line may be JSON.
+        let port = line.trim_end_matches(['"', '}']).rsplit(':').next();
+        let port = port.and_then(|port| port.parse().ok()).expect("a port");
         Self { process, port }
     }
 

@@ -1,11 +1,11 @@
 //! Something that happened.
 
 use serde::Serialize;
-use throttle_core::{EndCause, Event as Core, PeerId};
+use throttle_core::{Event as Core, PeerId};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, Span, Stamp};
-use crate::engine::Happening;
+use crate::engine::{Happening, cause_name};
 
 /// Something that happened. A kind has those of the fields that say something about it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -79,12 +79,12 @@ impl<'a> Event<'a> {
             Core::Released { peer, semaphore, count, token, held, cause, .. } => Self {
                 token: token.map(|token| Digits(token.0)),
                 held: Some(Span(*held)),
-                cause: Some(name_of(*cause)),
+                cause: Some(cause_name(*cause)),
                 ..bare.about(*peer, semaphore, *count)
             },
             Core::Shrunk { peer, semaphore, count, .. } => bare.about(*peer, semaphore, *count),
             Core::Withdrawn { peer, semaphore, count, cause } => {
-                Self { cause: Some(name_of(*cause)), ..bare.about(*peer, semaphore, *count) }
+                Self { cause: Some(cause_name(*cause)), ..bare.about(*peer, semaphore, *count) }
             }
             Core::Restored { peer, semaphore, count, token, .. } => {
                 Self { token: token.map(|token| Digits(token.0)), ..bare.about(*peer, semaphore, *count) }
@@ -97,7 +97,7 @@ impl<'a> Event<'a> {
             }
             Core::SemaphoreRemoved { semaphore } => Self { semaphore: Some(semaphore), ..bare },
             Core::PeerEnded { peer, cause } => {
-                Self { peer: Some(Digits(peer.0)), cause: Some(name_of(*cause)), ..bare }
+                Self { peer: Some(Digits(peer.0)), cause: Some(cause_name(*cause)), ..bare }
             }
             // No reader is told of these.
             _ => bare,
@@ -111,15 +111,5 @@ impl<'a> Event<'a> {
     /// The semaphore that it is about.
     pub(in crate::http::v1) fn semaphore(&self) -> Option<&str> {
         self.semaphore
-    }
-}
-
-fn name_of(cause: EndCause) -> &'static str {
-    match cause {
-        EndCause::Released => "released",
-        EndCause::Expired => "expired",
-        EndCause::Operator => "operator",
-        EndCause::Removed => "removed",
-        EndCause::ExceedsMax => "exceeds_max",
     }
 }

@@ -1,0 +1,95 @@
+//! Figures of what is around the engine: the network, the telemetry, the process.
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tokio::time::Instant;
+
+use super::read::ReadMetric;
+use crate::{
+    net::NetStats,
+    telemetry::{GelfStats, OtlpStats},
+};
+
+/// Version and age.
+pub(super) fn process(registry: &Registry) -> prometheus::Result<()> {
+    let options = prometheus::Opts::new("throttle_build_info", "Always 1; the label tells the version.");
+    let build = prometheus::IntGaugeVec::new(options, &["version"])?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(build))?;
+    let start = Instant::now();
+    let uptime = ReadMetric::gauge("throttle_uptime_seconds", "How long the server has run.", move || {
+        start.elapsed().as_secs_f64()
+    })?;
+    registry.register(Box::new(uptime))?;
+    // These have the names that every program gives them.
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Ok(())
+}
+
+/// What happens on the network.
+pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus::Result<()> {
+    let read = |figure: fn(&NetStats) -> u64| {
+        let stats = stats.clone();
+        move || figure(&stats)
+    };
+    let open = read(NetStats::open);
+    #[expect(clippy::cast_precision_loss, reason = "there are no 2^53 connections")]
+    let open =
+        ReadMetric::gauge("throttle_connections", "Connections that are open.", move || open() as f64)?;
+    registry.register(Box::new(open))?;
+    registry.register(Box::new(ReadMetric::counter(
+        "throttle_connections_accepted_total",
+        "Connections that were served.",
+        read(NetStats::accepted),
+    )?))?;
+    registry.register(Box::new(ReadMetric::counter(
+        "throttle_connections_refused_total",
+        "Connections that were answered 503, since too many were open.",
+        read(NetStats::refused),
+    )?))?;
+    registry.register(Box::new(ReadMetric::counters(
+        "throttle_connection_errors_total",
+        "Connections that failed: malformed (what came is not HTTP), head_timeout (a head came too late), accept (the \
+         system could not give one).",
+        "error",
+        [
+            ("malformed", read(NetStats::malformed)),
+            ("head_timeout", read(NetStats::head_timeouts)),
+            ("accept", read(NetStats::accept_errors)),
+        ],
+    )?))
+}
+
+/// What becomes of messages to Graylog.
+pub(super) fn gelf(registry: &Registry, stats: &Arc<GelfStats>) -> prometheus::Result<()> {
+    let read = |figure: fn(&GelfStats) -> u64| {
+        let stats = stats.clone();
+        move || figure(&stats)
+    };
+    registry.register(Box::new(ReadMetric::counters(
+        "throttle_gelf_messages_total",
+        "Messages for Graylog: sent, or dropped (too many at once, too large, or refused by the network).",
+        "outcome",
+        [("sent", read(GelfStats::sent)), ("dropped", read(GelfStats::dropped))],
+    )?))
+}
+
+/// What becomes of spans.
+pub(super) fn otlp(registry: &Registry, stats: &Arc<OtlpStats>) -> prometheus::Result<()> {
+    let read = |figure: fn(&OtlpStats) -> u64| {
+        let stats = stats.clone();
+        move || figure(&stats)
+    };
+    registry.register(Box::new(ReadMetric::counters(
+        "throttle_otlp_spans_total",
+        "Spans for the collector: exported, failed (sent in vain), or dropped (the queue was full).",
+        "outcome",
+        [
+            ("exported", read(OtlpStats::exported)),
+            ("failed", read(OtlpStats::failed)),
+            ("dropped", read(OtlpStats::dropped)),
+        ],
+    )?))
+}

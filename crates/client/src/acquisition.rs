@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     /// How long to wait; `None` is without end.
     pub(crate) patience: Option<Duration>,
     pub(crate) priority: i32,
+    /// The span on whose behalf this is, as W3C Trace Context writes it.
+    pub(crate) trace_parent: Option<Arc<str>>,
 }
 
 /// How the caller is told.
@@ -54,7 +56,7 @@ pub(crate) struct Caller {
 pub(crate) async fn run(plan: Plan, caller: Caller) {
     let attempt = Attempt {
         give_up_at: plan.patience.map(|patience| now() + patience),
-        link: plan.client.background().clone(),
+        link: plan.client.background().traced(plan.trace_parent),
         ttl: plan.ttl,
         priority: plan.priority,
         waiting: caller.waiting,
@@ -116,7 +118,8 @@ impl Attempt {
         let Made { peer, exchanged } =
             self.link.create_peer(self.ttl, self.effort(Duration::ZERO), stop).await?;
         let Exchanged { answer, sent_at, .. } = exchanged;
-        Ok(Lease::new(self.link.clone(), peer, self.ttl, sent_at, answer.instance))
+        // Renewals go on when the span may be over.
+        Ok(Lease::new(self.link.traced(None), peer, self.ttl, sent_at, answer.instance))
     }
 
     /// Acquires all of them in one request, or one after the other if the server can grant no more at a time.

@@ -25,6 +25,7 @@ pub struct LockRequest {
     ttl: Duration,
     patience: Option<Duration>,
     priority: i32,
+    trace_parent: Option<Arc<str>>,
     on_wait: Option<Box<dyn FnMut(WaitingFor) + Send>>,
 }
 
@@ -53,7 +54,7 @@ impl LockRequest {
     pub(crate) fn new(client: Client, semaphore: String) -> Self {
         let priority = client.background().settings.priority;
         let wanted = vec![(semaphore, 1)];
-        Self { client, wanted, ttl: DEFAULT_TTL, patience: None, priority, on_wait: None }
+        Self { client, wanted, ttl: DEFAULT_TTL, patience: None, priority, trace_parent: None, on_wait: None }
     }
 
     /// How much of the semaphore that was named last to take; the default is 1.
@@ -101,6 +102,16 @@ impl LockRequest {
         self
     }
 
+    /// The span on whose behalf the lock is asked for, as [W3C Trace Context] writes it in the header `traceparent`:
+    /// a server that sends traces lets its spans begin there. What is not written so is not sent.
+    ///
+    /// [W3C Trace Context]: https://www.w3.org/TR/trace-context/
+    pub fn trace_parent(mut self, trace_parent: &str) -> Self {
+        let is_sendable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        self.trace_parent = trace_parent.bytes().all(is_sendable).then(|| trace_parent.into());
+        self
+    }
+
     /// Calls `tell` when the lock is not free at once, before the wait for it begins. It runs where `acquire` is
     /// awaited. With a server up to 0.5 it is called once for each semaphore that has to be waited for.
     pub fn on_wait(mut self, tell: impl FnMut(WaitingFor) + Send + 'static) -> Self {
@@ -121,7 +132,7 @@ impl LockRequest {
     /// both cases nothing is held and nothing is waited for any more.
     pub async fn acquire(self) -> Result<Guard, AcquireError> {
         self.validate()?;
-        let Self { client, wanted, ttl, patience, priority, mut on_wait } = self;
+        let Self { client, wanted, ttl, patience, priority, trace_parent, mut on_wait } = self;
         let (reply, mut replied) = oneshot::channel();
         let (waiting, mut waits) = mpsc::unbounded_channel();
         let gone = CancellationToken::new();
@@ -133,7 +144,7 @@ impl LockRequest {
             release: Arc::clone(&release),
         };
         let mut presence = Presence { gone, release: Some(release) };
-        let plan = Plan { client, wanted, ttl, patience, priority };
+        let plan = Plan { client, wanted, ttl, patience, priority, trace_parent };
         background::handle()?.spawn(acquisition::run(plan, caller));
         let outcome = loop {
             tokio::select! {

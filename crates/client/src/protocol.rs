@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{Error, v1};
 
 pub(crate) const INSTANCE_HEADER: &str = "throttle-instance";
+pub(crate) const TRACE_HEADER: &str = "traceparent";
 pub(crate) const TOKEN_HEADER: &str = "throttle-fencing-token";
 pub(crate) const KEY_HEADER: &str = "idempotency-key";
 

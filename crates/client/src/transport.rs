@@ -14,7 +14,7 @@ use crate::{
     Error, Events,
     clock::{Moment, now},
     dialect::Dialect,
-    protocol::{Answer, INSTANCE_HEADER, KEY_HEADER, Request, TOKEN_HEADER},
+    protocol::{Answer, INSTANCE_HEADER, KEY_HEADER, Request, TOKEN_HEADER, TRACE_HEADER},
     retry::Retry,
     server_time::ServerTime,
     settings::Settings,
@@ -33,6 +33,8 @@ pub(crate) struct Link {
     pub(crate) dialect: Dialect,
     pub(crate) server_time: ServerTime,
     http: reqwest::Client,
+    /// The span of the caller on whose behalf this sends, as W3C Trace Context writes it.
+    trace_parent: Option<Arc<str>>,
 }
 
 /// An answer, and what it took to get it.
@@ -71,7 +73,12 @@ impl Link {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
-        Ok(Self { settings, dialect, server_time: ServerTime::default(), http })
+        Ok(Self { settings, dialect, server_time: ServerTime::default(), http, trace_parent: None })
+    }
+
+    /// The same connections, on behalf of a caller's span, or of none.
+    pub(crate) fn traced(&self, trace_parent: Option<Arc<str>>) -> Self {
+        Self { trace_parent, ..self.clone() }
     }
 
     /// The usual effort for a request that the server may hold back for so long.
@@ -162,6 +169,9 @@ impl Link {
         }
         if let Some(key) = &request.idempotency_key {
             builder = builder.header(KEY_HEADER, key);
+        }
+        if let Some(parent) = &self.trace_parent {
+            builder = builder.header(TRACE_HEADER, &**parent);
         }
         if let Some(json) = &request.json {
             builder = builder.json(json);

@@ -262,3 +262,19 @@ async fn refusals_of_one_request_for_several() {
     assert!(matches!(&error, AcquireError::Failed(Error::CountExceedsMax(_))), "{error}");
     server.until_no_peers().await;
 }
+
+#[tokio::test]
+async fn the_span_of_the_caller_goes_with_what_it_asks_for() {
+    const SPAN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let server = Server::start();
+    let gateway = Gateway::new(server.port, Rules::default());
+    let client = Client::new(gateway.url()).unwrap();
+    let guard = client.lock("A").ttl(TTL).trace_parent(SPAN).acquire().await.unwrap();
+    until("it is renewed", || gateway.trace_parents().len() > 2).await;
+    let span = || Some(SPAN.to_owned());
+    assert_eq!(gateway.trace_parents()[..3], [span(), span(), None], "a renewal is nobody's");
+    guard.release().await.unwrap();
+    let before = gateway.trace_parents().len();
+    client.lock("A").trace_parent("no\r\nspan").acquire().await.unwrap().release().await.unwrap();
+    assert!(gateway.trace_parents()[before..].iter().all(Option::is_none));
+}

@@ -17,6 +17,8 @@ struct Shared {
     server: u16,
     rules: Mutex<Rules>,
     requests: Mutex<Vec<String>>,
+    /// The header `traceparent` of each of them, if it has one.
+    trace_parents: Mutex<Vec<Option<String>>>,
 }
 
 /// What it does besides passing on.
@@ -34,7 +36,12 @@ impl Gateway {
     pub(crate) fn new(server: u16, rules: Rules) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Shared { server, rules: Mutex::new(rules), requests: Mutex::default() };
+        let shared = Shared {
+            server,
+            rules: Mutex::new(rules),
+            requests: Mutex::default(),
+            trace_parents: Mutex::default(),
+        };
         let gateway = Self { port, shared: Arc::new(shared) };
         let shared = Arc::clone(&gateway.shared);
         thread::spawn(move || {
@@ -65,6 +72,11 @@ impl Gateway {
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
+
+    /// The header `traceparent` of each of them, if it has one.
+    pub(crate) fn trace_parents(&self) -> Vec<Option<String>> {
+        self.shared.trace_parents.lock().unwrap().clone()
+    }
 }
 
 impl Shared {
@@ -85,6 +97,8 @@ impl Shared {
         reader.read_exact(&mut body)?;
         let (first, headers) = head.split_once("\r\n").unwrap();
         let what = first.strip_suffix(" HTTP/1.1").unwrap();
+        let of_trace = headers.lines().find_map(|line| line.strip_prefix("traceparent: "));
+        self.trace_parents.lock().unwrap().push(of_trace.map(str::to_owned));
         self.requests.lock().unwrap().push(what.to_owned());
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;

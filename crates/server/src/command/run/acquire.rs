@@ -1,6 +1,6 @@
 //! Getting the locks.
 
-use std::{path::Path, time::Duration};
+use std::{env, path::Path, time::Duration};
 
 use throttle_client::{AcquireError, Client, Error, Guard};
 
@@ -9,6 +9,9 @@ use crate::platform::{Signal, Signals};
 
 /// For how long a server that is out of reach is asked again, where the locks are to be had at once or not at all.
 const RETRY_OF_TRY: Duration = Duration::from_secs(5);
+
+/// The environment variable by which OpenTelemetry hands a span on to a process.
+const TRACE_PARENT: &str = "TRACEPARENT";
 
 /// The longest label that a server keeps, in characters.
 const LABEL_LENGTH: usize = 255;
@@ -30,6 +33,10 @@ pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Gu
     let mut lock = client.lock(first).count(*count).ttl(arguments.ttl);
     for (name, count) in &arguments.wanted.others {
         lock = lock.and(name, *count);
+    }
+    // Whoever starts the command may do so as a part of a trace.
+    if let Ok(span) = env::var(TRACE_PARENT) {
+        lock = lock.trace_parent(&span);
     }
     if arguments.r#try {
         lock = lock.try_once();

@@ -16,7 +16,7 @@ use crate::load::{Load, Script, exchange};
 use crate::process::{Running, Server, WIDE, start};
 use crate::rows::{Peers, ROWS, Row};
 use crate::stats::{Spread, percentile};
-use crate::throughput::create;
+use crate::throughput::{create, in_turns};
 use crate::{Options, Result, note, now};
 
 /// The rows that are measured in both modes.
@@ -124,15 +124,9 @@ pub(crate) fn measure(options: &Options, server: &Server) -> Result<Vec<Line>> {
         for target in &mut targets {
             target.slice(row, options.pipeline, options.slice / 4)?;
         }
-        for round in 0..options.rounds {
-            let mut pairs: Vec<_> = targets.iter_mut().zip(&mut samples).collect();
-            if round % 2 == 1 {
-                pairs.reverse();
-            }
-            for (target, samples) in pairs {
-                samples.push(target.slice(row, options.pipeline, options.slice)?);
-            }
-        }
+        in_turns(options.rounds, &mut targets, &mut samples, |target| {
+            target.slice(row, options.pipeline, options.slice)
+        })?;
         let column =
             |samples: &[Sample], pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
         let [memory, disk] = samples.each_ref().map(|samples| column(samples, |sample| sample.rate));

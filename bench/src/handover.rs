@@ -31,7 +31,7 @@ use crate::load::{Connection, Load, exchange};
 use crate::process::{self, MUTEX, Running, Server};
 use crate::rows::Peers;
 use crate::stats::{Spread, percentile};
-use crate::throughput::create;
+use crate::throughput::{create, in_turns};
 use crate::{Options, Result, http, note, now};
 
 /// The figures for one server and number of waiters.
@@ -84,15 +84,7 @@ pub(crate) fn measure(options: &Options, server: &Server) -> Result<(Vec<Line>, 
         // Once around, so that every connection has done all that it will do again.
         chain.run(options.slice * 4, chain.peers.len() as u64)?;
     }
-    for round in 0..options.rounds {
-        let mut pairs: Vec<_> = chains.iter_mut().zip(&mut samples).collect();
-        if round % 2 == 1 {
-            pairs.reverse();
-        }
-        for (chain, samples) in pairs {
-            samples.push(chain.run(options.slice, u64::MAX)?);
-        }
-    }
+    in_turns(options.rounds, &mut chains, &mut samples, |chain| chain.run(options.slice, u64::MAX))?;
     let column = |samples: &[Sample], pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
     let first = samples.first().cloned().unwrap_or_default();
     let mut lines = Vec::new();

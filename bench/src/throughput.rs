@@ -118,6 +118,26 @@ pub(crate) fn measure(options: &Options, servers: &[Server]) -> Result<(Vec<Line
     Ok((lines, memory))
 }
 
+/// Takes a sample of each target in every round, forwards and backwards in turn, so that a ratio is always one of two
+/// slices of the same round.
+pub(crate) fn in_turns<T, S>(
+    rounds: usize,
+    targets: &mut [T],
+    samples: &mut [Vec<S>],
+    mut slice: impl FnMut(&mut T) -> Result<S>,
+) -> Result<()> {
+    for round in 0..rounds {
+        let mut pairs: Vec<_> = targets.iter_mut().zip(samples.iter_mut()).collect();
+        if round % 2 == 1 {
+            pairs.reverse();
+        }
+        for (target, samples) in pairs {
+            samples.push(slice(target)?);
+        }
+    }
+    Ok(())
+}
+
 fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<Vec<Line>> {
     let mut targets: Vec<&mut Target> = targets.iter_mut().filter(|target| target.takes_part(row)).collect();
     for target in &mut targets {
@@ -126,15 +146,9 @@ fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<V
     }
     let mut samples: Vec<Vec<Sample>> = targets.iter().map(|_| Vec::new()).collect();
     let told: Vec<f64> = targets.iter().map(|target| target.updates()).collect();
-    for round in 0..options.rounds {
-        let mut pairs: Vec<_> = targets.iter_mut().zip(&mut samples).collect();
-        if round % 2 == 1 {
-            pairs.reverse();
-        }
-        for (target, samples) in pairs {
-            samples.push(target.slice(row, options.pipeline, options.slice)?);
-        }
-    }
+    in_turns(options.rounds, &mut targets, &mut samples, |target| {
+        target.slice(row, options.pipeline, options.slice)
+    })?;
 
     let mut lines = Vec::new();
     for ((target, own), told) in targets.iter().zip(&samples).zip(told) {

@@ -90,6 +90,11 @@ impl Core {
         self.detecting -= usize::from(before.is_some_and(|before| before.deadlock == Deadlock::Detect));
         if before != Some(spec) {
             for member in self.members(pattern) {
+                // The pattern may have been taken back a while ago.
+                let was_leaving = std::mem::take(&mut self.semaphores[member].is_leaving);
+                if was_leaving && self.semaphores[member].spec == spec {
+                    self.emit_set(member);
+                }
                 self.change_spec(now, member, spec);
             }
         }

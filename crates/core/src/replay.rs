@@ -125,9 +125,12 @@ impl Core {
         Some(())
     }
 
-    /// No later command is taken for one from before this event.
+    /// No later command is taken for one from before this event. What was due back by then was given back.
     fn saw(&mut self, at: Time) {
         self.now = self.now.max(at);
+        while let Some(&(due, _)) = self.returns.first().filter(|&&(due, _)| due <= self.now) {
+            self.give_back_cooled(due);
+        }
     }
 
     fn slots(&self, peer: PeerId, semaphore: &str) -> Option<(usize, usize)> {

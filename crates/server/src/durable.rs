@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use throttle_core::Settings;
@@ -15,6 +16,9 @@ use crate::{
     serve::settings,
     stopwatch::Stopwatch,
 };
+
+/// How long the last write may take at the end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A data directory in use.
 pub(crate) struct Durable {
@@ -105,12 +109,17 @@ impl Durable {
         Ok((state, is_known))
     }
 
-    /// Writes what is left, and ends.
+    /// Writes what is left, and ends. Nobody was told of what is left, so it need not be there.
     pub(crate) async fn stop(self) -> Result<(), Box<dyn Error>> {
         let Stage::Writing(writer) = self.stage else { return Ok(()) };
-        tokio::task::spawn_blocking(move || writer.stop()).await?;
-        // What was left may have met the same end as anything else.
-        Ok(self.outbox.settled().await.map_err(|failed| about(&self.path, &failed.0))?)
+        let stopped = tokio::task::spawn_blocking(move || writer.stop());
+        if tokio::time::timeout(STOP_PATIENCE, stopped).await.is_err() {
+            return Err(about(&self.path, &"the disk does not answer; what was acknowledged is on it").into());
+        }
+        match self.outbox.failure() {
+            Some(failed) => Err(about(&self.path, &failed).into()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! Puts the parts together, and runs the server until it is asked to stop.
 
-use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
+use std::{
+    env,
+    error::Error,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::http::HeaderValue;
 use throttle_core::{Core, Limits, Origin, Settings};
@@ -69,6 +75,17 @@ async fn serve(
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let reloader = Arc::new(OnceLock::<Arc<Reloader>>::new());
+    let reload_signal = platform::on_reload_signal({
+        let reloader = reloader.clone();
+        move || {
+            if let Some(reloader) = reloader.get().cloned() {
+                // It reads a file.
+                tokio::task::spawn_blocking(move || reloader.reload_and_log());
+            }
+        }
+    })
+    .map_err(|error| format!("Signals cannot be received: {error}"))?;
     let mut durable = durable::find(config, &metrics)?;
     let instance = match &durable {
         Some(durable) => durable.journal(),
@@ -106,16 +123,9 @@ async fn serve(
             humantime::format_duration(config.recovery.hold_grants)
         );
     }
-    let reloader = Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone()));
-    let reload_signal = platform::on_reload_signal({
-        let reloader = reloader.clone();
-        move || {
-            let reloader = reloader.clone();
-            // It reads a file.
-            tokio::task::spawn_blocking(move || reloader.reload_and_log());
-        }
-    })
-    .map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let reloader = reloader
+        .get_or_init(|| Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone())))
+        .clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader);
     let tasks = [

@@ -66,7 +66,7 @@ impl Engine {
         about(Subject::Peer(peer));
         self.with(|shared, now| {
             shared.core.heartbeat(now, peer, expires_in)?;
-            Ok(shared.effect())
+            Ok(shared.effect(&[peer]))
         })
     }
 
@@ -79,7 +79,7 @@ impl Engine {
             self.with(|shared, now| {
                 let unknown = |&&peer: &&PeerId| shared.core.heartbeat(now, peer, expires_in).is_err();
                 gone.extend(part.iter().filter(unknown));
-                effect = effect.max(shared.effect());
+                effect = effect.max(shared.effect(part));
             });
             if parts.peek().is_some() {
                 tokio::task::yield_now().await;
@@ -181,7 +181,7 @@ impl Engine {
     /// of its locks is not looked at. A refused request brings back no peer.
     pub fn keep_or_restore(&self, joint: &Joint<'_>) -> Result<Effect, AcquireRefusal> {
         about(Subject::Peer(joint.peer));
-        self.with(|shared, now| shared.keep_or_restore(now, joint).map(|()| shared.effect()))
+        self.with(|shared, now| shared.keep_or_restore(now, joint).map(|()| shared.effect(&[joint.peer])))
     }
 
     /// Like [`Engine::keep_or_restore`], then waits up to `block_for` until nothing is pending. Tells whether
@@ -202,9 +202,10 @@ impl Engine {
 }
 
 impl Shared {
-    /// What the command did by now.
-    pub(super) fn effect(&self) -> Effect {
-        if self.core.has_events() { Effect::Lasting } else { Effect::Passing }
+    /// What the command, a heartbeat of these peers, did by now. One that repeats another tells what that one did.
+    fn effect(&self, peers: &[PeerId]) -> Effect {
+        let is_lasting = self.core.has_events() || self.has_unsafe_lease(peers);
+        if is_lasting { Effect::Lasting } else { Effect::Passing }
     }
 
     fn keep_or_restore(&mut self, now: Time, joint: &Joint<'_>) -> Result<(), AcquireRefusal> {

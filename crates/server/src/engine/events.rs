@@ -168,8 +168,10 @@ impl Subscription {
             };
             match found {
                 Found::Page(page) => {
-                    // What is not safe yet may still be undone by a power cut.
-                    self.engine.settled().await.ok()?;
+                    // What is not safe yet may still be undone by a power cut. The server itself only gathers here.
+                    if !self.is_own {
+                        self.engine.settled().await.ok()?;
+                    }
                     let from = std::mem::replace(&mut self.next, page.end());
                     return Some(News::Events(page, from));
                 }

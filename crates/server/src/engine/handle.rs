@@ -6,7 +6,7 @@ use std::{
 };
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
-use throttle_core::{Core, EndCause, Event, Time};
+use throttle_core::{Core, EndCause, Event, PeerId, Time};
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
@@ -94,20 +94,29 @@ impl Engine {
     ///
     /// Fails only if the system has no randomness to give.
     pub fn new(parts: Parts) -> Result<Arc<Self>, getrandom::Error> {
-        let Parts { state: State { mut core, keys: known, .. }, bounds, mut recorder, outbox } = parts;
+        let Parts { state, bounds, mut recorder, outbox } = parts;
+        let State { mut core, keys: known, holds_until, .. } = state;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
         let mut clock = Clock::start(core.now());
         let now = clock.now();
+        let holds_until = holds_until.filter(|&until| until > now);
+        if holds_until.is_some() {
+            core.hold_grants();
+        }
         core.end_replay(now);
         for semaphore in core.semaphores(None) {
             recorder.adopt(semaphore.name(), semaphore.pattern());
         }
         let mut keys = Keys::new(bounds.idempotency_keys);
-        for (peer, (text, fingerprint)) in known {
-            if core.peer(peer).is_ok() {
-                keys.remember(Some(Key::known(&text, fingerprint)), peer);
-            }
+        // In the order in which they were used, for the oldest go first.
+        let mut known: Vec<_> = known
+            .into_iter()
+            .filter_map(|(peer, key)| Some((core.peer(peer).ok()?.created_at(), peer, key)))
+            .collect();
+        known.sort_unstable_by_key(|&(at, peer, _)| (at, peer));
+        for (_, peer, (text, fingerprint)) in &known {
+            keys.remember(Some(Key::known(text, *fingerprint)), *peer);
         }
         let shared = Shared {
             core,
@@ -121,7 +130,7 @@ impl Engine {
             reason: None,
             is_draining: false,
             armed_for: Time::default(),
-            holds_until: None,
+            holds_until,
             outbox: outbox.clone(),
             records: Vec::new(),
             recorder,
@@ -222,6 +231,11 @@ impl Engine {
 }
 
 impl Shared {
+    /// Whether the lease of one of these peers, as it is now, is not safe yet.
+    pub(super) fn has_unsafe_lease(&self, peers: &[PeerId]) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| outbox.has_unsafe_lease(peers))
+    }
+
     /// Whether this command did something that others are to know.
     fn has_news(&self) -> bool {
         self.core.has_events() || !self.records.is_empty()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use throttle_core::Time;
 
 use super::handle::Engine;
+use crate::journal::Record;
 
 /// Grants are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,9 @@ impl Engine {
     pub fn hold_grants(&self, duration: Duration) {
         self.with(|shared, now| {
             shared.core.hold_grants();
-            shared.holds_until = Some(now + duration);
+            let until = now + duration;
+            shared.holds_until = Some(until);
+            shared.write_down(Record::Holding { until: Some(until.as_micros()) });
         });
     }
 
@@ -36,7 +39,11 @@ impl Engine {
     pub fn resume_grants(&self) -> bool {
         self.with(|shared, now| {
             shared.core.resume_grants(now);
-            shared.holds_until.take().is_some()
+            let was_holding = shared.holds_until.take().is_some();
+            if was_holding {
+                shared.write_down(Record::Holding { until: None });
+            }
+            was_holding
         })
     }
 

@@ -118,8 +118,8 @@ fn play(
     settings: Settings,
     steps: &Steps,
 ) -> Result<Option<(State, Chain)>, StoreError> {
-    // The counters are in the records.
-    let mut state = State::new(Core::new(settings, 0, 0));
+    // The counters are in the records. Without randomness its tables are slower at worst.
+    let mut state = State::new(Core::new(settings, 0, getrandom::u64().unwrap_or_default()));
     let end = source.read(Some(through), &mut |entry| {
         if steps.is_stopping() {
             return Err(StoreError::Busy("stopped".to_owned()));

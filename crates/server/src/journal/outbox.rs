@@ -1,6 +1,13 @@
 //! From the engine to the writer: records on their way to the disk, and those who wait until they are there.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    error::Error,
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use throttle_core::PeerId;
 
 use tokio::sync::{Notify, futures::OwnedNotified, watch};
 
@@ -9,6 +16,14 @@ use super::{batch::encode, record::Record};
 /// The journal cannot be written, so nothing can be promised any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalFailed(pub Arc<str>);
+
+impl fmt::Display for JournalFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for JournalFailed {}
 
 /// Where the engine leaves what happens. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +41,10 @@ struct State {
     /// Records that no write has begun for.
     open: Vec<u8>,
     records: u64,
+    /// The peers whose lease the open records tell of.
+    open_peers: Peers,
+    /// The same of what is being written now.
+    written_peers: Peers,
     /// Tells those who wait for the open records.
     when_open_is_safe: Arc<Notify>,
     /// Tells those who wait for what is being written now.
@@ -35,6 +54,8 @@ struct State {
     is_called: bool,
     failed: Option<JournalFailed>,
 }
+
+type Peers = HashSet<u64, foldhash::fast::RandomState>;
 
 /// What goes into one batch.
 pub(super) struct Parcel {
@@ -58,6 +79,8 @@ impl Outbox {
         let state = State {
             open: Vec::new(),
             records: 0,
+            open_peers: Peers::default(),
+            written_peers: Peers::default(),
             when_open_is_safe: Arc::default(),
             when_written: None,
             is_stopping: false,
@@ -81,6 +104,9 @@ impl Outbox {
         let mut state = self.lock();
         let was_empty = state.open.is_empty();
         for record in records {
+            if let Some(peer) = record.of_lease() {
+                state.open_peers.insert(peer);
+            }
             encode(&mut state.open, &record);
             state.records += 1;
         }
@@ -88,6 +114,15 @@ impl Outbox {
             drop(state);
             self.0.work.notify_one();
         }
+    }
+
+    /// Whether the lease of one of these peers, as it is now, is not safe yet.
+    pub fn has_unsafe_lease(&self, peers: &[PeerId]) -> bool {
+        let state = self.lock();
+        let among = |unsafe_peers: &Peers| {
+            !unsafe_peers.is_empty() && peers.iter().any(|peer| unsafe_peers.contains(&peer.0))
+        };
+        among(&state.open_peers) || among(&state.written_peers)
     }
 
     /// Whether so much waits to be written that nothing should be added.
@@ -136,17 +171,32 @@ impl Outbox {
         }
     }
 
-    /// Waits for something to do. What was being written before is safe.
-    pub(super) fn next(&self) -> Work {
+    /// Why nothing more will be safe, if that is so.
+    pub fn failure(&self) -> Option<JournalFailed> {
+        self.lock().failed.clone()
+    }
+
+    /// Tells those who wait that what was being written is safe.
+    pub(super) fn written(&self) {
         let mut state = self.lock();
-        if let Some(written) = state.when_written.take() {
+        state.written_peers.clear();
+        let written = state.when_written.take();
+        // There may be thousands, and the engine must not wait for them.
+        drop(state);
+        if let Some(written) = written {
             written.notify_waiters();
         }
+    }
+
+    /// Waits for something to do.
+    pub(super) fn next(&self) -> Work {
+        let mut state = self.lock();
         loop {
             if !state.open.is_empty() {
                 let body = std::mem::take(&mut state.open);
                 let records = std::mem::take(&mut state.records);
                 state.when_written = Some(std::mem::take(&mut state.when_open_is_safe));
+                state.written_peers = std::mem::take(&mut state.open_peers);
                 return Work::Parcel(Parcel { body, records });
             }
             if state.is_stopping {
@@ -187,6 +237,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -218,10 +270,12 @@ mod tests {
         put(&outbox, 3);
         let mut third = Box::pin(outbox.settled());
         assert_eq!(third.as_mut().now_or_never(), None);
+        outbox.written();
         assert_eq!(parcel(&outbox).records, 1);
         assert_eq!(first.now_or_never(), Some(Ok(())));
         assert_eq!(second.now_or_never(), Some(Ok(())));
         assert_eq!(third.as_mut().now_or_never(), None, "its record came later");
+        outbox.written();
         outbox.stop();
         assert!(matches!(outbox.next(), Work::End));
         assert_eq!(third.now_or_never(), Some(Ok(())));
@@ -244,6 +298,21 @@ mod tests {
             assert_eq!(told.now_or_never(), Some(Err(failed.clone())));
         }
         assert_eq!(outbox.failed().now_or_never(), Some(failed));
+    }
+
+    #[test]
+    fn a_lease_is_unsafe_until_its_record_is_written() {
+        let outbox = Outbox::new(100);
+        let is_unsafe = |peer| outbox.has_unsafe_lease(&[PeerId(peer)]);
+        let changed = |peer| std::iter::once(Record::LeaseChanged { peer, expires_in: Duration::ZERO });
+        outbox.put(changed(1));
+        put(&outbox, 2);
+        assert_eq!((is_unsafe(1), is_unsafe(2)), (true, false));
+        parcel(&outbox);
+        outbox.put(changed(3));
+        assert_eq!((is_unsafe(1), is_unsafe(3)), (true, true), "being written, and open");
+        outbox.written();
+        assert_eq!((is_unsafe(1), is_unsafe(3)), (false, true));
     }
 
     #[test]

@@ -100,6 +100,10 @@ pub enum Record {
         key: Name,
         fingerprint: u64,
     },
+    /// Until when nothing is granted anew, so that peers can come back first.
+    Holding {
+        until: Option<u64>,
+    },
 }
 
 /// What a semaphore is declared to be.
@@ -176,6 +180,16 @@ impl Record {
         })
     }
 
+    /// The peer whose lease it begins or changes.
+    pub(super) fn of_lease(&self) -> Option<u64> {
+        match self {
+            Self::PeerCreated { peer, .. }
+            | Self::LeaseChanged { peer, .. }
+            | Self::Restored { peer, .. } => Some(*peer),
+            _ => None,
+        }
+    }
+
     /// The event that was written; `Err` is what only the server knows.
     pub fn into_event(self) -> Result<Event, Self> {
         let time = Time::from_micros;
@@ -218,7 +232,7 @@ impl Record {
             Self::Cooling { semaphore, count, until } => {
                 Event::Cooling { semaphore, count, until: time(until) }
             }
-            Self::Declared { .. } | Self::KeyUsed { .. } => return Err(self),
+            Self::Declared { .. } | Self::KeyUsed { .. } | Self::Holding { .. } => return Err(self),
         })
     }
 }

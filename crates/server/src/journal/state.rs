@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use throttle_core::{Core, Event, Name, PeerId, Spec};
+use throttle_core::{Core, Event, Name, PeerId, Spec, Time};
 
 use super::{
     batch::{decode, encode},
@@ -18,12 +18,14 @@ pub struct State {
     pub declared: BTreeMap<Name, Spec>,
     /// The key of the request that made a peer, and what tells that request from others, for peers that live.
     pub keys: HashMap<PeerId, (Name, u64)>,
+    /// Until when nothing was to be granted anew, so that peers can come back first.
+    pub holds_until: Option<Time>,
 }
 
 impl State {
     /// A state on which a journal is to be played, beginning with an empty state machine.
     pub fn new(core: Core) -> Self {
-        Self { core, declared: BTreeMap::new(), keys: HashMap::new() }
+        Self { core, declared: BTreeMap::new(), keys: HashMap::new(), holds_until: None }
     }
 
     /// Plays the records of a batch, or of a piece of a snapshot.
@@ -51,6 +53,10 @@ impl State {
                 self.keys.insert(PeerId(peer), (key, fingerprint));
                 Ok(())
             }
+            Err(Record::Holding { until }) => {
+                self.holds_until = until.map(Time::from_micros);
+                Ok(())
+            }
             Err(_) => Ok(()),
         }
     }
@@ -60,12 +66,20 @@ impl State {
         let mut first = Vec::new();
         let semaphores = self.declared.iter().map(|(name, spec)| (name.clone(), (*spec).into())).collect();
         encode(&mut first, &Record::Declared { semaphores });
+        if let Some(until) = self.holds_until {
+            encode(&mut first, &Record::Holding { until: Some(until.as_micros()) });
+        }
         let keys = self.keys.iter().filter(|(peer, _)| self.core.peer(**peer).is_ok());
         let mut keys: Vec<_> = keys.map(|(peer, (key, fingerprint))| (peer.0, key, *fingerprint)).collect();
         keys.sort_unstable();
-        for (peer, key, fingerprint) in keys {
-            encode(&mut first, &Record::KeyUsed { peer, key: key.clone(), fingerprint });
-        }
+        let mut keys = keys.into_iter();
+        let keys = std::iter::from_fn(move || {
+            let mut piece = Vec::new();
+            for (peer, key, fingerprint) in keys.by_ref().take(size) {
+                encode(&mut piece, &Record::KeyUsed { peer, key: key.clone(), fingerprint });
+            }
+            (!piece.is_empty()).then_some(piece)
+        });
         let events = self.core.snapshot_in_pieces(size).map(|events| {
             let mut piece = Vec::new();
             for record in events.iter().filter_map(Record::of) {
@@ -73,6 +87,6 @@ impl State {
             }
             piece
         });
-        std::iter::once(first).chain(events)
+        std::iter::once(first).chain(keys).chain(events)
     }
 }

@@ -111,6 +111,7 @@ fn record() -> impl Strategy<Value = Record> {
             key,
             fingerprint
         }),
+        option::of(number()).prop_map(|until| Record::Holding { until }),
     ]
 }
 
@@ -225,6 +226,7 @@ fn version_1_is_as_it_always_was() {
         Record::Cooling { semaphore: semaphore.clone(), count: 3, until: 12 },
         Record::Declared { semaphores: vec![(semaphore, spec)] },
         Record::KeyUsed { peer: 7, key: "k".into(), fingerprint: 13 },
+        Record::Holding { until: Some(14) },
     ];
     let bytes = records.map(|record| {
         let mut body = Vec::new();
@@ -235,7 +237,7 @@ fn version_1_is_as_it_always_was() {
     assert_eq!(bytes, GOLDEN, "{bytes:#?}");
 }
 
-const GOLDEN: [&str; 16] = [
+const GOLDEN: [&str; 17] = [
     "010004412fc3bc540101010501020103412f2a01",
     "010104412fc3bc",
     "010204412fc3bc",
@@ -252,6 +254,7 @@ const GOLDEN: [&str; 16] = [
     "010d04412fc3bc060c",
     "010e0104412fc3bc54010101050102",
     "010f07016b0d",
+    "0110010e",
 ];
 
 /// Commands on a core, each a number for what, who and where: what is written of them.

@@ -114,6 +114,7 @@ impl Task {
         let batch = Batch { number, chain: end.chain.with(number, &body), body };
         let watch = Stopwatch::start();
         store.append(&batch)?;
+        self.outbox.written();
         figures.flush_seconds.observe(watch.elapsed().as_secs_f64());
         figures.batches.inc();
         figures.bytes.inc_by(bytes);

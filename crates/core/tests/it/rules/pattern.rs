@@ -66,6 +66,15 @@ fn members_of_a_pattern_that_is_gone_drain() {
 }
 
 #[test]
+fn a_pattern_that_is_declared_again_takes_its_members_back() {
+    let mut w = world([ANN, BOB]);
+    w.acquire(ANN, "tenant/a=1").is(acquired(1), ["tenant/a has max 1", "ann gets tenant/a=1 #1"]);
+    w.run(|core, now| core.remove_pattern(now, "tenant/*")).is(true, ["tenant/a takes no new requests"]);
+    w.run(|core, now| core.set_pattern(now, "tenant/*", max(1))).is((), ["tenant/a has max 1"]);
+    w.acquire(BOB, "tenant/a=1").is(PENDING, ["bob waits for tenant/a=1"]);
+}
+
+#[test]
 fn semaphores_have_a_limit() {
     let limits = Limits { semaphores: 1, ..Settings::default().limits };
     let mut w = World::with_settings(Settings { limits, ..Settings::default() });

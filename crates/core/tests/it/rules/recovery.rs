@@ -156,3 +156,28 @@ fn a_server_may_take_nothing_back() {
     w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
     w.restore(ANN, DAY, "A=1").is(Ok(()), []);
 }
+
+#[test]
+fn what_was_due_back_is_not_kept() {
+    let mut core = Core::new(Settings::default(), 1, 0);
+    core.set_semaphore(START, "A", Spec { per: Some(secs(1)), ..max(9) });
+    let mut events: Vec<Event> = core.drain_events().collect();
+    for second in 0..3 {
+        let now = START + secs(2 * second);
+        core.new_peer(now, HOUR, ANN.0, None).expect("room");
+        let request = Acquire { peer: ANN, locks: &[("A", 1)], priority: 0, expires_in: None };
+        core.acquire(now, &request).expect("granted");
+        core.end_peer(now + ms(1), ANN, EndCause::Released);
+        events.extend(core.drain_events());
+    }
+    // As a snapshot is made: without an end of the replay.
+    let mut played = Core::new(Settings::default(), 1, 0);
+    for event in &events {
+        played.replay(event).expect("it fits");
+    }
+    let cooling = |core: &Core| {
+        let snapshot = core.snapshot();
+        snapshot.into_iter().filter(|event| matches!(event, Event::Cooling { .. })).collect::<Vec<_>>()
+    };
+    assert_eq!((cooling(&played).len(), cooling(&played)), (1, cooling(&core)));
+}

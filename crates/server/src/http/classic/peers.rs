@@ -1,6 +1,6 @@
 //! Peers: made, kept, listed, restored, released.
 
-use std::{collections::BTreeMap, convert::Infallible, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, io, sync::Arc};
 
 use axum::{
     Json,
@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
+use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
 use throttle_core::{EndCause, PeerId, Restore, RestoreLock, Token};
 
@@ -71,9 +72,15 @@ pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: Pat
 
 /// The list is sent page by page: a peer that lives all the while is in it once.
 pub(in crate::http) async fn list_peers(State(app): State<Arc<App>>) -> Response {
-    let pages =
-        std::iter::once(Bytes::from_static(b"[")).chain(peer_pages(app)).chain([Bytes::from_static(b"]")]);
-    let body = Body::from_stream(futures_util::stream::iter(pages.map(Ok::<_, Infallible>)));
+    let pages = std::iter::once(Bytes::from_static(b"["))
+        .chain(peer_pages(app.clone()))
+        .chain([Bytes::from_static(b"]")]);
+    // Pages are read after the head has left, so each is safe, or the list ends, before it leaves itself.
+    let safe = stream::iter(pages).then(move |page| {
+        let app = app.clone();
+        async move { app.engine.settled().await.map(|()| page).map_err(io::Error::other) }
+    });
+    let body = Body::from_stream(safe);
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 

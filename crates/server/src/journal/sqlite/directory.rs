@@ -1,6 +1,7 @@
 //! A data directory: found, made, locked, checked, copied.
 
 use std::{
+    cell::Cell,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -117,30 +118,30 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, StoreError> {
     platform::create_private_directory(to)?;
     create(to, mark.journal)?;
     let mut store = SqliteStore::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
-    // A snapshot can only be told to be complete once its pieces are there.
-    let snapshot = source.snapshot()?;
-    let (mut index, mut chain) = (0, snapshot.map_or(Chain::start(mark.journal), |snapshot| snapshot.chain));
-    let mut finished = false;
-    let end = source.read(None, &mut |entry| match (entry, snapshot) {
-        (Entry::Piece(body), Some(Snapshot { through, .. })) => {
+    let (snapshot, mut index, mut chain) = (Cell::new(None::<Snapshot>), 0, None);
+    let end = source.read_after(|found| snapshot.set(found), None, &mut |entry| match entry {
+        Entry::Piece(body) => {
+            let through = snapshot.get().map_or(0, |snapshot| snapshot.through);
             store.put_piece(through, index, body)?;
             index += 1;
             Ok(())
         }
-        (Entry::Piece(_), None) => Ok(()),
-        (Entry::Batch { number, body }, snapshot) => {
-            if let Some(snapshot) = snapshot.filter(|_| !std::mem::replace(&mut finished, true)) {
-                store.finish_snapshot(&snapshot)?;
-            }
-            chain = chain.with(number, body);
-            store.append(&Batch { number, chain, body: body.to_vec() })
+        Entry::Batch { number, body } => {
+            let before = snapshot.get().map_or(Chain::start(mark.journal), |snapshot| snapshot.chain);
+            let with = chain.unwrap_or(before).with(number, body);
+            chain = Some(with);
+            store.append(&Batch { number, chain: with, body: body.to_vec() })
         }
     })?;
-    if let Some(snapshot) = snapshot.filter(|_| !finished) {
+    check_against_mark(&mut source, &end, &mark)?;
+    // Only now is it known that all of its pieces are there.
+    if let Some(snapshot) = snapshot.get() {
         store.finish_snapshot(&snapshot)?;
     }
-    check_against_mark(&mut source, &end, &mark)?;
     store.mark(&Batch { number: end.number, chain: end.chain, body: Vec::new() })?;
+    drop(store);
+    // A copy that cannot be read is found out now, not when it is needed.
+    inspect(to, &mut |_| Ok(()))?;
     Ok(end)
 }
 

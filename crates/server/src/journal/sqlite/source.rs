@@ -26,11 +26,6 @@ impl SqliteSource {
         Ok(id.cast_unsigned())
     }
 
-    /// The last snapshot.
-    pub(super) fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
-        last_snapshot(&self.connection)
-    }
-
     /// The chain with a batch, if that batch is still there.
     pub(super) fn chain_at(&self, number: u64) -> Result<Option<Chain>, StoreError> {
         let sql = "SELECT chain FROM batch WHERE number = ?1";
@@ -45,12 +40,20 @@ impl SqliteSource {
     }
 }
 
-impl Source for SqliteSource {
-    fn read(&mut self, through: Option<u64>, visit: Visit<'_>) -> Result<End, StoreError> {
+impl SqliteSource {
+    /// [`Source::read`], which first tells the snapshot that the pieces are of, all in one look at the file.
+    pub(super) fn read_after(
+        &mut self,
+        begin: impl FnOnce(Option<Snapshot>),
+        through: Option<u64>,
+        visit: Visit<'_>,
+    ) -> Result<End, StoreError> {
         let journal = self.journal()?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         let mut end = End { number: 0, chain: Chain::start(journal), snapshot_bytes: 0, batch_bytes: 0 };
-        if let Some(snapshot) = last_snapshot(&transaction)? {
+        let snapshot = last_snapshot(&transaction)?;
+        begin(snapshot);
+        if let Some(snapshot) = snapshot {
             end.snapshot_bytes = read_pieces(&transaction, journal, &snapshot, visit)?;
             (end.number, end.chain) = (snapshot.through, snapshot.chain);
         }
@@ -74,6 +77,12 @@ impl Source for SqliteSource {
             end.batch_bytes += body.len() as u64;
         }
         Ok(end)
+    }
+}
+
+impl Source for SqliteSource {
+    fn read(&mut self, through: Option<u64>, visit: Visit<'_>) -> Result<End, StoreError> {
+        self.read_after(|_| (), through, visit)
     }
 }
 

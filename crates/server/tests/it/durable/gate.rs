@@ -141,6 +141,31 @@ fn count(number: usize) -> f64 {
 }
 
 #[test]
+fn a_repeat_tells_what_the_first_request_did() {
+    let (disk, home) = (Disk::new(), Home::new());
+    let server = start(&disk, &home);
+    let peer = server.peer("1m");
+    let longer = |server: &Server| server.send("PUT", &format!("/peers/{peer}"), r#"{"expires_in":"10m"}"#);
+    let many = json!({ "expires_in": "10m", "peers": [peer.to_string()] }).to_string();
+
+    disk.hold();
+    let mut asked = vec![longer(&server)];
+    disk.until_held();
+    asked.push(longer(&server));
+    asked.push(server.send("POST", "/v1/heartbeats", &many));
+    pass(&server);
+    for (at, client) in asked.iter_mut().enumerate() {
+        assert!(client.is_silent(), "number {at} was answered");
+    }
+    disk.let_go();
+    for client in &mut asked {
+        assert_eq!(client.answer().status, 200);
+    }
+    longer(&server).answer().is(200, "Ok");
+    server.stop();
+}
+
+#[test]
 fn a_server_that_recovers_is_not_ready() {
     let (disk, home) = (Disk::new(), Home::new());
     let server = home.start(FILE);
@@ -160,6 +185,9 @@ fn a_server_that_recovers_is_not_ready() {
     server.post("/new_peer", r#"{"expires_in":"5m"}"#).says(503, "it reads its journal");
     server.get("/livez").is(200, "Ok");
     server.get("/health").says(503, "it reads its journal");
+    // There is nothing to reload yet, but that must not end it.
+    server.process.signal(rustix::process::Signal::HUP);
+    server.get("/livez").is(200, "Ok");
 
     disk.let_go();
     server.process.stderr.line("Listening on");

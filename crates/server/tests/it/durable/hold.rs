@@ -52,13 +52,23 @@ fn it_ends_by_itself() {
 }
 
 #[test]
-fn a_server_that_remembers_need_not_wait() {
+fn a_restart_does_not_end_it() {
     let file = "[semaphores]\nA = 2\n[recovery]\nhold_grants = \"1h\"";
     let home = Home::new();
     let server = home.start(file);
     let peer = server.peer("2h");
     server.lock(peer, "A", 1).is(202, &peer.to_string());
     server.kill();
+    // Those who may come back are still on their way.
     let server = home.start(file);
+    server.lock(peer, "A", 1).is(202, &peer.to_string());
+    server.get("/readyz").says(200, "nothing is granted anew, so that peers can come back first");
+    server.post("/v1/resume", "").shape(200);
     server.lock(peer, "A", 1).is(200, &peer.to_string());
+    server.kill();
+    // A server that remembers who holds what need not wait for anybody.
+    let server = home.start(file);
+    let other = server.holder("A", 1, "2h");
+    assert_ne!(other, peer);
+    server.get("/readyz").is(200, "Ok");
 }

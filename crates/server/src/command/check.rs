@@ -41,6 +41,9 @@ fn summary(file: &str, config: &Config) -> String {
     for semaphore in &config.semaphores {
         let _ = writeln!(text, "  {:width$}  {}", semaphore.name, description(semaphore));
     }
+    if let Some(path) = &config.durability.data_dir {
+        let _ = writeln!(text, "What happens would be kept in {}.", path.display());
+    }
     if config.litter_collection_interval.is_some() {
         text.push_str("litter_collection_interval changes nothing: expiry is exact.\n");
     }
@@ -76,12 +79,12 @@ mod tests {
         let config = config::parse(
             "f.toml",
             "litter_collection_interval = \"5min\"\n[semaphores]\nA = 42\nB = { max = 1, level = 1 }\n\
-             api = { max = 10, per = \"1s\" }\nlong_name = 0",
+             api = { max = 10, per = \"1s\" }\nlong_name = 0\n[durability]\ndata_dir = \"/var/lib/throttle\"",
         );
         let text = summary("f.toml", &config.expect("a right file"));
         let expected = "f.toml is right.\nIt would listen on 127.0.0.1, port 8000, and serve:\n  \
              A          max 42\n  B          max 1, level 1\n  api        max 10, per 1s\n  \
-             long_name  max 0 (paused)\nlitter_collection_interval changes nothing: expiry is exact.\n";
+             long_name  max 0 (paused)\nWhat happens would be kept in /var/lib/throttle.\nlitter_collection_interval changes nothing: expiry is exact.\n";
         assert_eq!(text, expected);
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use throttle_core::Settings;
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     journal::{Beginning, Directory, Figures, Found, Outbox, State, StoreError, Writer},
     metrics::Metrics,
     serve::settings,
-    stopwatch::Stopwatch,
 };
 
 /// How long the last write may take at the end.
@@ -79,14 +79,14 @@ impl Durable {
         let Stage::Found(directory) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Ok((state, false));
         };
-        let watch = Stopwatch::start();
+        let begun = Instant::now();
         // It reads files, for a while.
         let read = tokio::task::spawn_blocking(move || {
             let found = directory.read(&mut |entry| state.play(entry.body()))?;
             Ok::<_, StoreError>((state, found))
         });
         let (state, Found { end, store, lock }) = read.await?.map_err(|error| about(&self.path, &error))?;
-        metrics.recovered_in(watch.elapsed())?;
+        metrics.recovered_in(begun.elapsed())?;
         let beginning = Beginning {
             journal: self.journal,
             end,
@@ -102,7 +102,7 @@ impl Durable {
             info!(
                 "The state of {} is back after {:.1?}: {} peers.",
                 self.path.display(),
-                watch.elapsed(),
+                begun.elapsed(),
                 state.core.peer_count()
             );
         }

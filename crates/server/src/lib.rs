@@ -14,5 +14,4 @@ pub mod net;
 pub mod platform;
 pub mod reload;
 pub mod serve;
-pub mod stopwatch;
 pub mod telemetry;

@@ -4,13 +4,19 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, header::RETRY_AFTER},
+    http::{Method, StatusCode},
     response::{IntoResponse, Response},
     routing::Router,
 };
 use tower::Service as _;
 
-use super::{app::App, classic::text, origin::Guard, router::is_v1, v1};
+use super::{
+    app::App,
+    classic::{text, try_again},
+    origin::Guard,
+    router::is_v1,
+    v1::{Code, Problem},
+};
 use crate::engine::Effect;
 
 /// What is asked to see how the server does, and answered whatever the disk does.
@@ -79,9 +85,7 @@ fn is_light(method: &Method, path: &str) -> bool {
 
 fn refusal(is_v1: bool, sentence: &'static str) -> Response {
     if is_v1 {
-        return v1::unavailable(sentence).into_response();
+        return Problem::new(Code::Unavailable, sentence).into_response();
     }
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, sentence);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+    try_again(sentence)
 }

@@ -12,7 +12,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::{app::App, classic::text, gate};
+use super::{app::App, classic::text};
 
 const ICON: &[u8] = include_bytes!("favicon.ico");
 
@@ -28,7 +28,7 @@ const NOT_FOUND: &str = "<!DOCTYPE html>
 ";
 
 pub(super) async fn health() -> Response {
-    gate::open(text(StatusCode::OK, "Ok"))
+    text(StatusCode::OK, "Ok")
 }
 
 pub(super) async fn version() -> Response {
@@ -44,7 +44,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     match app.metrics.render(&app.engine) {
         Ok(page) => {
             let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-            gate::open(([(CONTENT_TYPE, format)], page).into_response())
+            ([(CONTENT_TYPE, format)], page).into_response()
         }
         Err(error) => {
             tracing::error!("The metrics could not be written: {error}");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use throttle_core::Settings;
+use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     outbox::{Outbox, Work},
     store::{End, Store, StoreError},
 };
-use crate::stopwatch::Stopwatch;
 
 /// What the writer begins with.
 pub struct Beginning {
@@ -71,7 +71,7 @@ struct Task {
     outbox: Outbox,
     steps: Steps,
     /// When the snapshot was begun that is being made.
-    snapshot_begun: Option<Stopwatch>,
+    snapshot_begun: Option<Instant>,
     is_to_trim: bool,
 }
 
@@ -112,10 +112,10 @@ impl Task {
         let Beginning { end, store, figures, .. } = &mut self.beginning;
         let (number, bytes) = (end.number + 1, body.len() as u64);
         let batch = Batch { number, chain: end.chain.with(number, &body), body };
-        let watch = Stopwatch::start();
+        let begun = Instant::now();
         store.append(&batch)?;
         self.outbox.written();
-        figures.flush_seconds.observe(watch.elapsed().as_secs_f64());
+        figures.flush_seconds.observe(begun.elapsed().as_secs_f64());
         figures.batches.inc();
         figures.bytes.inc_by(bytes);
         (end.number, end.chain) = (number, batch.chain);
@@ -136,7 +136,7 @@ impl Task {
             .name("snapshot".to_owned())
             .spawn(move || compact::run(&mut *source, journal, through, settings, &steps))?;
         debug!("The journal is being made short, up to batch {through}.");
-        self.snapshot_begun = Some(Stopwatch::start());
+        self.snapshot_begun = Some(Instant::now());
         // From now on, what is written will be behind it.
         self.beginning.end.batch_bytes = 0;
         Ok(())
@@ -150,8 +150,8 @@ impl Task {
                 store.finish_snapshot(&snapshot)?;
                 end.snapshot_bytes = bytes;
                 self.is_to_trim = true;
-                if let Some(watch) = self.snapshot_begun.take() {
-                    let took = watch.elapsed();
+                if let Some(begun) = self.snapshot_begun.take() {
+                    let took = begun.elapsed();
                     figures.snapshot_seconds.observe(took.as_secs_f64());
                     info!("The journal was made short in {took:.1?}: a snapshot of {bytes} bytes.");
                 }

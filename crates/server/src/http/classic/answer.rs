@@ -27,6 +27,13 @@ pub(in crate::http) fn text(status: StatusCode, text: impl Into<axum::body::Body
     response
 }
 
+/// A refusal that says that another try makes sense.
+pub(in crate::http) fn try_again(sentence: impl Into<axum::body::Body>) -> Response {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    response
+}
+
 /// The id of a peer: a bare JSON integer.
 pub(in crate::http) fn peer(status: StatusCode, peer: PeerId) -> Response {
     (status, Json(peer.0)).into_response()
@@ -75,12 +82,7 @@ impl IntoResponse for Refusal {
             Self::RestoreConflict(sentence) => text(StatusCode::CONFLICT, sentence),
             // The old clients try again after a 503; a 429 would be fatal to them.
             Self::Limit(sentence) => {
-                let mut response = text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("The server is at a limit: {sentence}. Try again later."),
-                );
-                response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-                response
+                try_again(format!("The server is at a limit: {sentence}. Try again later."))
             }
         }
     }

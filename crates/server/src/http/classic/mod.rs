@@ -4,6 +4,6 @@ mod answer;
 mod locks;
 mod peers;
 
-pub(super) use answer::{Answer, text};
+pub(super) use answer::{Answer, text, try_again};
 pub(super) use locks::{acquire, is_acquired, release_lock, remainder};
 pub(super) use peers::{heartbeat, list_peers, new_peer, release_peer, remove_expired, restore};

@@ -29,7 +29,7 @@ mod shapes;
 mod updates;
 
 pub(super) use code::Code;
-pub(super) use problem::{Problem, method_not_allowed, not_found, unavailable};
+pub(super) use problem::{Problem, method_not_allowed, not_found};
 pub(super) use read::Entries;
 pub(super) use routes::routes;
 pub(super) use updates::Updates;

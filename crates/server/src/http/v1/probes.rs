@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::Holding,
-    http::{App, classic::text, gate},
+    http::{App, classic::text},
 };
 
 /// Tells that the process lives.
@@ -23,7 +23,7 @@ use crate::{
     responses((status = 200, body = String, content_type = "text/plain", description = "It lives."))
 )]
 pub(super) async fn livez() -> Response {
-    gate::open(text(StatusCode::OK, "Ok"))
+    text(StatusCode::OK, "Ok")
 }
 
 /// Tells whether requests are welcome: not while the server reads its journal or is about to stop.
@@ -46,13 +46,13 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
         ));
     }
     let Some(Holding { until, .. }) = app.engine.holding() else {
-        return Ok(gate::open(text(StatusCode::OK, "Ok")));
+        return Ok(text(StatusCode::OK, "Ok"));
     };
     let sentence = format!(
         "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
         Stamp(until)
     );
-    Ok(gate::open(text(StatusCode::OK, sentence)))
+    Ok(text(StatusCode::OK, sentence))
 }
 
 #[cfg(test)]

@@ -187,11 +187,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The answer while a request can have no effect that lasts.
-pub(in crate::http) fn unavailable(sentence: &str) -> Problem {
-    Problem::new(Code::Unavailable, sentence)
-}
-
 /// The answer on a path below `/v1` that is no route.
 pub(in crate::http) fn not_found(path: &str) -> Response {
     let detail = format!("There is no route {path:?}. GET /openapi.json describes those that there are.");

@@ -76,7 +76,7 @@ impl Directory {
         let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
         let mut store = SqliteStore::open(&journal, &mark, self.mark.journal)?;
         // The last batch may be one whose mark was never written.
-        store.mark(&Batch { number: end.number, chain: end.chain, body: Vec::new() })?;
+        store.mark(end.number, end.chain)?;
         Ok(Found { end, store: Box::new(store), lock: self.lock })
     }
 }
@@ -138,7 +138,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, StoreError> {
     if let Some(snapshot) = snapshot.get() {
         store.finish_snapshot(&snapshot)?;
     }
-    store.mark(&Batch { number: end.number, chain: end.chain, body: Vec::new() })?;
+    store.mark(end.number, end.chain)?;
     drop(store);
     // A copy that cannot be read is found out now, not when it is needed.
     inspect(to, &mut |_| Ok(()))?;

@@ -13,7 +13,7 @@ use super::{
     source::{SqliteSource, last_snapshot},
 };
 use crate::journal::{
-    batch::Batch,
+    batch::{Batch, Chain},
     store::{Snapshot, Source, Store, StoreError},
 };
 
@@ -41,8 +41,8 @@ impl SqliteStore {
     }
 
     /// Writes down that everything up to this batch is there.
-    pub(super) fn mark(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let mark = Mark { journal: self.journal, number: batch.number, chain: batch.chain };
+    pub(super) fn mark(&mut self, number: u64, chain: Chain) -> Result<(), StoreError> {
+        let mark = Mark { journal: self.journal, number, chain };
         self.mark.write(mark).map_err(|error| StoreError::Io(format!("the file `mark`: {error}")))
     }
 }
@@ -52,7 +52,7 @@ impl Store for SqliteStore {
         let mut insert = self.connection.prepare_cached("INSERT INTO batch VALUES (?1, ?2, ?3)")?;
         insert.execute(params![batch.number.cast_signed(), batch.chain.to_bytes(), batch.body])?;
         drop(insert);
-        self.mark(batch)
+        self.mark(batch.number, batch.chain)
     }
 
     fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), StoreError> {

@@ -4,6 +4,9 @@ import { count, length, many, span } from './format.js';
 
 const overMax = (semaphore, queue) => queue.filter((waiter) => waiter.count > semaphore.max);
 
+/** The first in line that nothing passes over. */
+export const headOf = ({ max, queue }) => queue.find((waiter) => waiter.count <= max && !waiter.absent);
+
 /** What is unusual about a semaphore: a list of `{ word, kind }`. */
 export function states(semaphore) {
   const { max, acquired, cooling } = semaphore;
@@ -25,11 +28,15 @@ export function why(semaphore, first) {
     return 'The semaphore is paused: its max is 0. Nobody gets anything until somebody resumes it.';
   }
   const stuck = overMax(semaphore, queue);
-  const head = queue.find((waiter) => waiter.count <= max);
-  const passed = stuck.length
+  const head = headOf(semaphore);
+  const absent = queue.filter((waiter) => waiter.absent).length;
+  const passed = (stuck.length
     ? ` ${many(stuck.length, 'request')} shown here ${stuck.length === 1 ? 'asks' : 'ask'} for more than the max of ` +
       `${count(max)} and ${stuck.length === 1 ? 'is' : 'are'} passed over until that grows.`
-    : '';
+    : '') + (absent
+    ? ` ${many(absent, 'request')} shown here ${absent === 1 ? 'has lost its' : 'have lost their'} connection and ` +
+      `${absent === 1 ? 'is' : 'are'} passed over until the client asks again.`
+    : '');
   if (!head) return passed.trim();
   const free = max - acquired - cooling;
   const lacking = head.count - free;
@@ -37,7 +44,7 @@ export function why(semaphore, first) {
   if (lacking <= 0) {
     const where = elsewhere.length
       ? `The first in line would fit, but asks for ${elsewhere.join(', ')} in the same step, and waits there.`
-      : 'The first in line fits, and is about to be granted.';
+      : 'The first in line fits. It is granted at once if its client is connected; one whose connection broke is waited for a moment, then passed over.';
     return where + passed;
   }
   if (acquired > max) {

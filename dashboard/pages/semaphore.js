@@ -14,7 +14,7 @@ import { peerName, releaseButton } from '../parts/peer.js';
 import { inSight, space } from '../parts/rows.js';
 import { repeating } from '../refetch.js';
 import { history, period, store } from '../store.js';
-import { states, why } from '../words.js';
+import { headOf, states, why } from '../words.js';
 
 const ORIGINS = { file: 'configuration file', runtime: 'request', pattern: 'pattern' };
 /** How many holders and waiters are shown, at first and at most. */
@@ -39,13 +39,13 @@ const holder = (item) => html`<tr role="row">
   <td role="cell" class="number expires ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
 
-const waiter = (max) => (item) => html`<tr role="row" class=${item.count > max && max > 0 ? 'passed' : ''}>
+const waiter = (max) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
   <td role="cell" class="number place">${count(item.position)}</td>
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
   <td role="cell" class="number priority" data-name="Priority">${item.priority}</td>
   <td role="cell" class="number waits wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
-  <td role="cell" class="number estimate" data-name="Estimate">${item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
+  <td role="cell" class="number estimate" data-name="Estimate">${item.absent ? html`<span class="none" title="It waited with a connection, and has had none for too long: it keeps its place, and others pass it">absent</span>` : item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
 
 const head = (...names) => html`<thead role="rowgroup"><tr role="row">${names.map(([name, kind]) => html`<th scope="col" role="columnheader" class=${kind ?? ''}>${name}</th>`)}</tr></thead>`;
@@ -61,7 +61,7 @@ export function page([name]) {
     try {
       const found = await getSemaphore(name, limit);
       // Why the first in line waits may lie in another semaphore.
-      const head = found.queue[0];
+      const head = headOf(found);
       const fits = head && found.max > 0 && head.count <= found.max - found.acquired - found.cooling;
       first = fits ? (await getPeer(head.peer).catch(() => null))?.pending : null;
       [seen, error] = [found, null];

@@ -26,6 +26,8 @@ paused = 0
 rated = { max = 4, per = "1h" }
 "folder/name %&" = 3
 "tenant/*" = 3
+[queue]
+absent_after = "0s"
 """
 
 Serve = Callable[[str], Server]

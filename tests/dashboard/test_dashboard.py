@@ -226,6 +226,21 @@ def test_every_state_has_its_look(page: Page, server: Server) -> None:
     expect(page.locator(".why")).to_contain_text("The semaphore is paused")
 
 
+def test_an_absent_waiter_is_passed_over(page: Page, server: Server) -> None:
+    holder = server.session({"mutex": 1})
+    absent = server.session({"mutex": 1}, {"host": "gone"}, wait="1ms")
+    waiting = server.session({"mutex": 1}, {"host": "here"})
+    semaphore_page(page, server, "mutex")
+    line = page.locator("#queue tbody tr").filter(has_text="gone")
+    expect(line.locator(".estimate")).to_have_text("absent")
+    expect(page.locator(".why")).to_contain_text("1 request shown here has lost its connection")
+    server.release(holder)
+    expect(page.locator("#holders")).to_contain_text("here")
+    expect(line.locator(".place")).to_have_text("1")
+    assert server.ask("GET", f"/v1/peers/{waiting}")["pending"] is None
+    assert server.ask("GET", f"/v1/peers/{absent}")["pending"]["position"] == 1
+
+
 def test_no_semaphores(page: Page, serve: Serve, server: Server, watched: Watched) -> None:
     empty = serve("")
     context = page.context.browser

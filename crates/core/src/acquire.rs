@@ -83,6 +83,8 @@ impl Core {
                 self.check_deadlock(&Candidate { peer: slot, rank, new: &new, named: &parts })?;
             }
         }
+        let is_repeat = parts.iter().any(|part| self.peers[slot].asked(part.semaphore).is_some());
+        let was_gone = is_repeat && self.ask_again(slot)?;
         self.shrink(now, slot, &parts);
         if at_once {
             for part in new {
@@ -92,6 +94,9 @@ impl Core {
             self.wait(now, slot, new, request.priority);
         }
         self.grant_touched(now);
+        if was_gone {
+            self.start_absence(now, slot);
+        }
         Ok(self.status(slot, request.locks, &parts))
     }
 

@@ -1,9 +1,10 @@
 //! Checks that every figure that is kept equals what a scan would find. For tests; it is slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     peer::{Part, Request},
+    presence::Presence,
     queue::PASSED_OVER,
     semaphore::{Deadlock, Spec},
     state::Core,
@@ -26,6 +27,12 @@ impl Core {
             check(peer.indexed_at <= peer.ends_at, "a lease is found too late")?;
             check(peer.ends_at > self.now, "a peer outlived its lease")?;
         }
+        let absences = self.peers.iter().filter_map(|(slot, peer)| match peer.pending.as_ref()?.presence {
+            Presence::Disconnected { absent_at } => Some((absent_at, slot)),
+            _ => None,
+        });
+        check(absences.collect::<BTreeSet<_>>() == self.absences, "index of absences")?;
+        check(self.absences.first().is_none_or(|&(at, _)| at > self.now), "a waiter is absent too late")?;
         let serials = self.peers.iter().flat_map(|(_, peer)| &peer.locks);
         check(serials.clone().all(|held| self.serials.contains(&held.serial)), "serials")?;
         check(serials.count() == self.serials.len(), "number of serials")
@@ -66,11 +73,10 @@ impl Core {
         }
         for (_, peer) in &self.peers {
             let Some(request) = &peer.pending else { continue };
-            let is_beyond = |part: &Part| part.count > self.semaphores[part.semaphore].spec.max;
-            let is_too_large = request.parts.len() > 1 && request.parts.iter().any(is_beyond);
-            let mut ready = !is_too_large;
+            let is_passed_over = self.is_passed_over(request);
+            let mut ready = !is_passed_over && request.presence.can_be_granted();
             for part in &request.parts {
-                let passed_over = is_too_large || !self.leads_above(request, part);
+                let passed_over = is_passed_over || !self.leads_above(request, part);
                 let on = &self.semaphores[part.semaphore];
                 let ahead: Vec<_> =
                     on.queue.iter_from(0).take_while(|waiter| waiter.rank != request.rank).collect();

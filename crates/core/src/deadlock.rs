@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::{
     error::{AcquireError, LimitReached, Link, Resource},
     peer::Part,
+    presence::Presence,
     queue::Rank,
     state::Core,
 };
@@ -94,7 +95,9 @@ impl Search<'_> {
         if peer == self.candidate.peer {
             return Some((self.candidate.rank, self.candidate.new));
         }
-        let request = self.core.peers[peer].pending.as_deref()?;
+        // Whoever is absent holds up nobody, and is looked at as a candidate when it comes back.
+        let request = self.core.peers[peer].pending.as_deref();
+        let request = request.filter(|request| request.presence != Presence::Absent)?;
         Some((request.rank, &request.parts))
     }
 

@@ -69,6 +69,11 @@ pub enum Event {
         /// Its place in every queue in which it stands.
         rank: Rank,
     },
+    /// The client of a pending request waits with an open connection, for the first time.
+    Connected {
+        /// The peer that waits.
+        peer: PeerId,
+    },
     /// A lock was acquired.
     Granted {
         /// The peer that holds it.

@@ -62,7 +62,8 @@ impl Core {
         let on = self.semaphores.get(semaphore).filter(|_| !self.is_holding)?;
         let first = on.queue.first(on.spec.max)?;
         let request = self.peers[first.peer].pending.as_ref()?;
-        let ready = request.parts.iter().all(|part| self.is_ready(request.rank, *part));
+        let ready = request.presence.can_be_granted()
+            && request.parts.iter().all(|part| self.is_ready(request.rank, *part));
         let level = |part: &Part| self.semaphores[part.semaphore].spec.level;
         let lowest = request.parts.iter().min_by_key(|part| level(part))?;
         let below = (level(lowest) < on.spec.level).then_some(lowest.semaphore);
@@ -77,8 +78,7 @@ impl Core {
 
     /// Turns the whole pending request of a peer into locks. Its lease begins anew in full.
     fn grant_pending(&mut self, now: Time, slot: usize) {
-        let Some(request) = self.peers[slot].pending.take() else { return };
-        self.leave_queues(slot, &request);
+        let Some(request) = self.take_request(slot) else { return };
         let waited = now.since(request.since);
         for &part in &request.parts {
             self.grant(now, slot, part, Some(waited));

@@ -56,7 +56,8 @@ impl Core {
     pub fn next_deadline(&self) -> Option<Time> {
         let lease = self.leases.first().map(|&(at, _)| at);
         let due_back = self.returns.first().map(|&(at, _)| at);
-        lease.into_iter().chain(due_back).min()
+        let absent = self.absences.first().map(|&(at, _)| at);
+        lease.into_iter().chain(due_back).chain(absent).min()
     }
 
     /// Does everything that is due, instant by instant in order, and returns the time from then on: `now`,
@@ -71,6 +72,9 @@ impl Core {
             // All that end at one instant end before any of them could be granted something.
             while self.leases.first().is_some_and(|&(first, _)| first == at) {
                 self.look_at_first_lease(now);
+            }
+            while self.absences.first().is_some_and(|&(first, _)| first == at) {
+                self.begin_first_absence();
             }
             self.grant_touched(now);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     names::{Labels, PeerId, Token},
+    presence::Presence,
     queue::Rank,
     time::Time,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) rank: Rank,
     pub(crate) priority: i32,
     pub(crate) since: Time,
+    /// Whether its client is there to take a grant.
+    pub(crate) presence: Presence,
     pub(crate) parts: Vec<Part>,
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     event::{EndCause, Event},
     peer::{Part, Request},
+    presence::Presence,
     queue::{PASSED_OVER, Rank, Waiter},
     semaphore::Deadlock,
     state::Core,
@@ -34,13 +35,13 @@ impl Core {
                 rank,
             });
         }
-        self.enter_queues(slot, Request { rank, priority, since: now, parts });
+        self.enter_queues(slot, Request { rank, priority, since: now, presence: Presence::Polling, parts });
     }
 
     /// Puts a request into the queue of each of its semaphores, and makes it the peer's.
     pub(crate) fn enter_queues(&mut self, slot: usize, request: Request) {
         let top = request.parts.iter().map(|part| self.semaphores[part.semaphore].spec.level).max();
-        let is_too_large = self.is_too_large(&request);
+        let is_passed_over = self.is_passed_over(&request);
         for &part in &request.parts {
             let on = &mut self.semaphores[part.semaphore];
             // Below its highest level it holds up nobody until it is found to lead there.
@@ -49,7 +50,7 @@ impl Core {
                 rank: request.rank,
                 peer: slot,
                 count: part.count,
-                needs: if is_too_large || is_below { PASSED_OVER } else { part.count.cast_unsigned() },
+                needs: if is_passed_over || is_below { PASSED_OVER } else { part.count.cast_unsigned() },
                 since: request.since,
             });
             if request.parts.len() > 1 {
@@ -71,10 +72,19 @@ impl Core {
         }
     }
 
-    /// Takes the pending request of a peer, if it has one, out of every queue without a grant.
-    pub(crate) fn withdraw(&mut self, slot: usize, cause: EndCause) {
-        let Some(request) = self.peers[slot].pending.take() else { return };
+    /// Takes the pending request of a peer, if it has one, out of every table.
+    pub(crate) fn take_request(&mut self, slot: usize) -> Option<Box<Request>> {
+        let request = self.peers[slot].pending.take()?;
         self.leave_queues(slot, &request);
+        if let Presence::Disconnected { absent_at } = request.presence {
+            self.absences.remove(&(absent_at, slot));
+        }
+        Some(request)
+    }
+
+    /// Withdraws the pending request of a peer, if it has one: it leaves every queue without a grant.
+    pub(crate) fn withdraw(&mut self, slot: usize, cause: EndCause) {
+        let Some(request) = self.take_request(slot) else { return };
         for part in &request.parts {
             self.events.push(Event::Withdrawn {
                 peer: self.peers[slot].id,
@@ -137,7 +147,7 @@ impl Core {
     fn set_marks(&mut self, slot: usize, rank: Rank) {
         let pending = self.peers.get(slot).and_then(|peer| peer.pending.as_deref());
         let Some(request) = pending.filter(|request| request.rank == rank) else { return };
-        let is_too_large = self.is_too_large(request);
+        let is_passed_over = self.is_passed_over(request);
         let mut marks: Vec<(Part, i32)> =
             request.parts.iter().map(|part| (*part, self.semaphores[part.semaphore].spec.level)).collect();
         marks.sort_unstable_by_key(|(_, level)| std::cmp::Reverse(*level));
@@ -148,19 +158,12 @@ impl Core {
                 (leads_above, level) = (leads, own_level);
             }
             let on = &mut self.semaphores[part.semaphore];
-            let is_free = !is_too_large && (leads_above || on.spec.deadlock == Deadlock::Detect);
+            let is_free = !is_passed_over && (leads_above || on.spec.deadlock == Deadlock::Detect);
             let needs = if is_free { part.count.cast_unsigned() } else { PASSED_OVER };
             if on.queue.set_needs(rank, needs) {
                 self.touch(part.semaphore);
             }
             leads &= self.is_ready(rank, part);
         }
-    }
-
-    /// Whether a request over several semaphores asks one of them for more than its `max`, so that it
-    /// cannot be granted now and must not hold up the queues of the others.
-    fn is_too_large(&self, request: &Request) -> bool {
-        request.parts.len() > 1
-            && request.parts.iter().any(|part| part.count > self.semaphores[part.semaphore].spec.max)
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     event::Event,
     names::{Name, PeerId},
     peer::{Held, Part, Peer, Request},
+    presence::Presence,
     semaphore::Spec,
     state::Core,
     time::Time,
@@ -32,6 +33,8 @@ impl Core {
         let peers: Vec<usize> = self.peers.iter().map(|(slot, _)| slot).collect();
         for &slot in &peers {
             self.arm(self.now, slot);
+            // No connection outlives a restart.
+            self.start_absence(self.now, slot);
         }
         // Built at once, which is much faster than one by one.
         self.leases = peers.into_iter().map(|slot| (self.peers[slot].indexed_at, slot)).collect();
@@ -68,13 +71,23 @@ impl Core {
                 unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
                 self.saw(*since);
                 let mut request = self.peers[slot].pending.take().map_or_else(
-                    || Request { rank: *rank, priority: *priority, since: *since, parts: Vec::new() },
+                    || Request {
+                        rank: *rank,
+                        priority: *priority,
+                        since: *since,
+                        presence: Presence::Polling,
+                        parts: Vec::new(),
+                    },
                     |request| *request,
                 );
                 self.leave_queues(slot, &request);
                 request.parts.push(Part { semaphore, count: *count });
                 self.enter_queues(slot, request);
                 self.next_sequence = self.next_sequence.max(rank.sequence.checked_add(1)?);
+            }
+            Event::Connected { peer } => {
+                let slot = self.slot_of(*peer).ok()?;
+                self.peers[slot].pending.as_mut()?.presence = Presence::Connected;
             }
             Event::Granted { peer, semaphore, count, token, at, .. } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
@@ -255,6 +268,9 @@ impl Core {
             since: request.since,
             rank: request.rank,
         }));
+        if request.presence != Presence::Polling {
+            events.push(Event::Connected { peer: peer.id });
+        }
     }
 }
 

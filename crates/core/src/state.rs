@@ -26,6 +26,8 @@ pub struct Settings {
     pub margin_max: Duration,
     /// How long a request has to wait to outrank a later one whose priority is higher by one.
     pub ageing_step: Duration,
+    /// How long after its connection is gone a waiter is passed over.
+    pub absent_after: Duration,
     /// Whether a peer that is not known may bring locks back.
     pub restore: RestorePolicy,
     /// How large the tables may grow.
@@ -64,6 +66,7 @@ impl Default for Settings {
         Self {
             margin_max: Duration::from_secs(30),
             ageing_step: Duration::from_hours(1),
+            absent_after: Duration::from_secs(10),
             restore: RestorePolicy::default(),
             limits: Limits {
                 peers: 10_000_000,
@@ -94,6 +97,8 @@ pub struct Core {
     pub(crate) leases: BTreeSet<(Time, usize)>,
     /// Every semaphore with cooling count, by the time when the first of it is due.
     pub(crate) returns: BTreeSet<(Time, usize)>,
+    /// Every peer whose waiting client is gone, by the time when it is passed over.
+    pub(crate) absences: BTreeSet<(Time, usize)>,
     /// The serials of all acquired locks, fencing tokens among them.
     pub(crate) serials: HashSet<u64, FixedState>,
     /// Makes the shape of tables unpredictable for clients; of no influence on any reply.
@@ -125,6 +130,7 @@ impl Core {
             detecting: 0,
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
+            absences: BTreeSet::new(),
             serials: HashSet::with_hasher(hasher),
             seed: hash_seed,
             next_token: first_token,

@@ -10,6 +10,7 @@ use crate::{
     error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     names::{Labels, Name, PeerId, Token},
     peer::{Held, Peer, Request},
+    presence::Presence,
     queue::{Rank, Waiter},
     semaphore::{Semaphore, Spec},
     state::Core,
@@ -187,6 +188,11 @@ impl<'a> PendingView<'a> {
         self.request.since
     }
 
+    /// Whether it is passed over, since its client waited with a connection that has been gone for too long.
+    pub fn is_absent(&self) -> bool {
+        self.request.presence == Presence::Absent
+    }
+
     /// A guess, from how long locks were held lately, at how long it will still wait; `None` without
     /// anything to go by, or while it cannot be granted.
     pub fn estimated_wait(&self) -> Option<Duration> {
@@ -335,6 +341,11 @@ pub struct WaiterView<'a> {
 }
 
 impl WaiterView<'_> {
+    /// Whether it is passed over; see [`PendingView::is_absent`].
+    pub fn is_absent(&self) -> bool {
+        self.peer.pending().is_some_and(|request| request.is_absent())
+    }
+
     /// The priority asked for.
     pub fn priority(&self) -> i32 {
         self.peer.pending().map_or(0, |request| request.priority())

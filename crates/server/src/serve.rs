@@ -184,6 +184,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         margin_max: config.expiry.margin,
         ageing_step: config.queue.ageing_step,
+        absent_after: config.queue.absent_after,
         restore: config.restore_policy(),
         limits: Limits {
             peers: limits.peers,

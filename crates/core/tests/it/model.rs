@@ -18,7 +18,17 @@ pub(crate) struct ModelPeer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelRequest {
     rank: (i64, u64),
+    pub(crate) presence: ModelPresence,
     pub(crate) parts: BTreeMap<String, i64>,
+}
+
+/// Whether the client of a request is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ModelPresence {
+    Polling,
+    Connected,
+    Disconnected { absent_at: Time },
+    Absent,
 }
 
 #[derive(Default)]
@@ -26,6 +36,7 @@ pub(crate) struct Model {
     pub(crate) now: Time,
     ageing_step_micros: i64,
     margin_max: Duration,
+    absent_after: Duration,
     pub(crate) semaphores: BTreeMap<String, Spec>,
     pub(crate) peers: Vec<ModelPeer>,
     cooling: Vec<(String, i64, Time)>,
@@ -35,9 +46,9 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(ageing_step: Duration, margin_max: Duration) -> Self {
+    pub(crate) fn new(ageing_step: Duration, margin_max: Duration, absent_after: Duration) -> Self {
         let ageing_step_micros = i64::try_from(ageing_step.as_micros()).expect("small times");
-        Self { ageing_step_micros, margin_max, ..Self::default() }
+        Self { ageing_step_micros, margin_max, absent_after, ..Self::default() }
     }
 
     /// Goes forward instant by instant: whatever ends at one ends together, then count is given out.
@@ -46,10 +57,24 @@ impl Model {
         loop {
             let ends = self.peers.iter().map(|peer| peer.ends_at);
             let returns = self.cooling.iter().map(|&(_, _, at)| at);
-            let Some(at) = ends.chain(returns).min().filter(|&at| at <= self.now) else { return };
+            let absences = self.peers.iter().filter_map(|peer| match peer.pending.as_ref()?.presence {
+                ModelPresence::Disconnected { absent_at } => Some(absent_at),
+                _ => None,
+            });
+            let Some(at) = ends.chain(returns).chain(absences).min().filter(|&at| at <= self.now) else {
+                return;
+            };
             self.cooling.retain(|&(_, _, due)| due > at);
             for peer in self.peers.clone().iter().filter(|peer| peer.ends_at <= at) {
                 self.remove(peer.id);
+            }
+            for request in self.peers.iter_mut().filter_map(|peer| peer.pending.as_mut()) {
+                match request.presence {
+                    ModelPresence::Disconnected { absent_at } if absent_at <= at => {
+                        request.presence = ModelPresence::Absent;
+                    }
+                    _ => {}
+                }
             }
             self.grant();
         }
@@ -118,12 +143,14 @@ impl Model {
     }
 
     fn is_passed_over(&self, request: &ModelRequest) -> bool {
-        request.parts.iter().any(|(semaphore, count)| *count > self.semaphores[semaphore].max)
+        request.presence == ModelPresence::Absent
+            || request.parts.iter().any(|(semaphore, count)| *count > self.semaphores[semaphore].max)
     }
 
     /// Whether nothing holds up `request` in any of its queues, and it fits everywhere.
     fn can_grant(&self, request: &ModelRequest) -> bool {
         !self.is_passed_over(request)
+            && matches!(request.presence, ModelPresence::Polling | ModelPresence::Connected)
             && request.parts.keys().all(|semaphore| self.is_ready(request, semaphore))
     }
 
@@ -229,6 +256,11 @@ impl Model {
         if !new.is_empty() && peer.pending.is_some() {
             return Err(AcquireError::AlreadyPending);
         }
+        let mut is_gone = false;
+        if peer.pending.is_some_and(|request| locks.iter().any(|(name, _)| request.parts.contains_key(*name)))
+        {
+            is_gone = self.come_back(id);
+        }
         let at_once = shrinks.is_empty();
         for (semaphore, count, less) in shrinks {
             self.shrink(id, semaphore, count, less);
@@ -237,7 +269,7 @@ impl Model {
             let arrival = i64::try_from(self.now.as_micros()).expect("small times");
             let rank = (arrival - i64::from(priority) * self.ageing_step_micros, self.sequence);
             self.sequence += 1;
-            let request = ModelRequest { rank, parts: new };
+            let request = ModelRequest { rank, presence: ModelPresence::Polling, parts: new };
             if at_once && self.can_grant(&request) {
                 self.give(id, &request.parts);
             } else if let Some(peer) = self.peer_mut(id) {
@@ -245,8 +277,48 @@ impl Model {
             }
         }
         self.grant();
+        if is_gone {
+            self.disconnect(id);
+        }
         let peer = self.peer(id).expect("known");
         Ok(locks.iter().all(|(semaphore, _)| peer.locks.contains_key(*semaphore)))
+    }
+
+    /// `false`: unknown.
+    pub(crate) fn connect(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.peer_mut(id) else { return false };
+        if let Some(request) = &mut peer.pending {
+            request.presence = ModelPresence::Connected;
+        }
+        self.grant();
+        true
+    }
+
+    pub(crate) fn disconnect(&mut self, id: PeerId) {
+        let absent_at = self.now + self.absent_after;
+        if let Some(request) = self.peer_mut(id).and_then(|peer| peer.pending.as_mut())
+            && request.presence == ModelPresence::Connected
+        {
+            request.presence = ModelPresence::Disconnected { absent_at };
+        }
+    }
+
+    /// Whether a peer waits for nothing; `None`: unknown.
+    pub(crate) fn poll(&mut self, id: PeerId) -> Option<bool> {
+        self.peer(id)?;
+        if self.come_back(id) {
+            self.grant();
+            self.disconnect(id);
+        }
+        Some(self.peer(id)?.pending.is_none())
+    }
+
+    /// Whether the client of the peer's request was gone; now it is there.
+    fn come_back(&mut self, id: PeerId) -> bool {
+        let request = self.peer_mut(id).and_then(|peer| peer.pending.as_mut());
+        let gone = request
+            .filter(|request| !matches!(request.presence, ModelPresence::Polling | ModelPresence::Connected));
+        gone.map(|request| request.presence = ModelPresence::Connected).is_some()
     }
 
     fn shrink(&mut self, id: PeerId, semaphore: &str, count: i64, less: i64) {

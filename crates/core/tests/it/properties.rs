@@ -11,11 +11,12 @@ use throttle_core::{
     RestoreLock, Settings, Spec, Status, Time, Token,
 };
 
-use crate::model::Model;
+use crate::model::{Model, ModelPresence};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const AGEING_STEP: Duration = Duration::from_micros(50);
 const MARGIN_MAX: Duration = Duration::from_micros(4);
+const ABSENT_AFTER: Duration = Duration::from_micros(20);
 
 /// Commands name peers by their place among all that were made or restored in the run.
 #[derive(Clone, Debug)]
@@ -28,6 +29,9 @@ enum Op {
     Restore { peer: usize, locks: Vec<(&'static str, i64)>, token: Option<u64>, expires_in: u64 },
     Set { semaphore: &'static str, max: i64, level: i32, per: Option<u64> },
     Remove { semaphore: &'static str, force: bool },
+    Connect { peer: usize },
+    Disconnect { peer: usize },
+    Poll { peer: usize },
     Wait,
 }
 
@@ -61,6 +65,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (name(), 0..5_i64, 0..3_i32, option::weighted(0.3, 1..40_u64))
             .prop_map(|(semaphore, max, level, per)| Op::Set { semaphore, max, level, per }),
         1 => (name(), any::<bool>()).prop_map(|(semaphore, force)| Op::Remove { semaphore, force }),
+        3 => (0..12_usize).prop_map(|peer| Op::Connect { peer }),
+        3 => (0..12_usize).prop_map(|peer| Op::Disconnect { peer }),
+        1 => (0..12_usize).prop_map(|peer| Op::Poll { peer }),
         2 => Just(Op::Wait),
     ]
 }
@@ -79,7 +86,12 @@ fn micros(n: u64) -> Duration {
 }
 
 fn settings() -> Settings {
-    Settings { margin_max: MARGIN_MAX, ageing_step: AGEING_STEP, ..Settings::default() }
+    Settings {
+        margin_max: MARGIN_MAX,
+        ageing_step: AGEING_STEP,
+        absent_after: ABSENT_AFTER,
+        ..Settings::default()
+    }
 }
 
 impl Run {
@@ -91,7 +103,7 @@ impl Run {
         let mut run = Self {
             detecting,
             core: Core::new(settings(), 1, 7),
-            model: Model::new(AGEING_STEP, MARGIN_MAX),
+            model: Model::new(AGEING_STEP, MARGIN_MAX, ABSENT_AFTER),
             now: 1_000,
             ids: Vec::new(),
             journal: Vec::new(),
@@ -106,6 +118,11 @@ impl Run {
     fn id(&self, peer: usize) -> PeerId {
         // One more than there are: an id that nobody ever had.
         self.ids.get(peer % (self.ids.len() + 1)).copied().unwrap_or(PeerId(peer as u64))
+    }
+
+    fn is_absent(&self, peer: PeerId) -> bool {
+        let pending = self.core.peer(peer).ok().and_then(|peer| peer.pending());
+        pending.is_some_and(|request| request.is_absent())
     }
 
     fn apply(&mut self, op: &Op) {
@@ -133,7 +150,7 @@ impl Run {
                 let (peer, expires_in) = (self.id(*peer), expires_in.map(micros));
                 let request = Acquire { peer, locks, priority: *priority, expires_in };
                 self.core.advance(now);
-                let before = self.core.snapshot();
+                let before = self.without_absent(peer);
                 let real = self.core.acquire(now, &request).map(|status| status != Status::Pending);
                 if self.detecting.contains(&true) && self.check_detection(&before, &request, &real) {
                     if let Some(expires_in) = expires_in {
@@ -178,11 +195,49 @@ impl Run {
                 };
                 assert_eq!(seen, model.remove_semaphore(semaphore, *force));
             }
+            Op::Connect { peer } => {
+                let id = self.id(*peer);
+                self.core.advance(now);
+                let is_absent = self.is_absent(id);
+                let before = self.without_absent(id);
+                let real = self.core.connect(now, id);
+                if is_absent && self.detecting.contains(&true) {
+                    self.check_turn(copy_of(&before), id, &real.clone().map(|()| false));
+                }
+                if !matches!(real, Err(AcquireError::Deadlock { .. })) {
+                    assert_eq!(real.is_ok(), self.model.connect(id));
+                }
+            }
+            Op::Disconnect { peer } => {
+                let id = self.id(*peer);
+                self.core.disconnect(now, id);
+                self.model.disconnect(id);
+            }
+            Op::Poll { peer } => {
+                let id = self.id(*peer);
+                self.core.advance(now);
+                // A poll does not tell whether it was refused.
+                if self.is_absent(id) && self.detecting.contains(&true) {
+                    return;
+                }
+                assert_eq!(self.core.poll(now, id).ok(), self.model.poll(id));
+            }
             Op::Wait => drop(self.core.advance(now)),
         }
         self.model.advance(now);
         self.journal.extend(self.core.drain_events());
         self.compare();
+    }
+
+    /// What a copy begins with in which an absent request is not there, but for that of `returning`.
+    fn without_absent(&self, returning: PeerId) -> Vec<Event> {
+        let mut events = self.core.snapshot();
+        events.retain(|event| match event {
+            Event::Queued { peer, .. } => *peer == returning || !self.is_absent(*peer),
+            Event::Connected { .. } => false,
+            _ => true,
+        });
+        events
     }
 
     /// Compares the search for deadlocks with playing on by brute force. Tells whether there is one.
@@ -192,26 +247,23 @@ impl Run {
         request: &Acquire<'_>,
         reply: &Result<bool, AcquireError>,
     ) -> bool {
-        let is_refused = matches!(reply, Err(AcquireError::Deadlock { .. }));
-        if !is_refused && *reply != Ok(false) {
+        if !matches!(reply, Ok(false) | Err(AcquireError::Deadlock { .. })) {
             return false;
         }
         let now = Time::from_micros(self.now);
-        let mut copy = Core::new(settings(), 1, 3);
-        let mut sequence = 0;
-        for event in before {
-            if let Event::Counters { sequence: next, .. } = event {
-                sequence = *next;
-            }
-            copy.replay(event).expect("snapshots fit");
-        }
+        let mut copy = copy_of(before);
+        let sequence = before.iter().find_map(|event| match event {
+            Event::Counters { sequence, .. } => Some(*sequence),
+            _ => None,
+        });
         let (held, asked): (Vec<_>, Vec<_>) = request
             .locks
             .iter()
             .partition(|(name, _)| copy.peer(request.peer).expect("known").lock(name).is_some());
         if copy.peer(request.peer).expect("known").is_acquired() {
             let step = i64::try_from(AGEING_STEP.as_micros()).expect("short");
-            let rank = Rank { key: self.now.cast_signed() - i64::from(request.priority) * step, sequence };
+            let key = self.now.cast_signed() - i64::from(request.priority) * step;
+            let rank = Rank { key, sequence: sequence.expect("in every snapshot") };
             for (semaphore, count) in asked {
                 let (peer, semaphore, priority) = (request.peer, semaphore.into(), request.priority);
                 let queued = Event::Queued { peer, semaphore, count, priority, since: now, rank };
@@ -223,9 +275,17 @@ impl Run {
                 copy.replay(&shrunk).expect("fits");
             }
         }
+        self.check_turn(copy, request.peer, reply)
+    }
+
+    /// Lets all who wait for nothing end, one after the other, to see whether `peer` has its turn then: it does
+    /// exactly if it was not refused. Tells whether it was.
+    fn check_turn(&self, mut copy: Core, peer: PeerId, reply: &Result<bool, AcquireError>) -> bool {
+        let is_refused = matches!(reply, Err(AcquireError::Deadlock { .. }));
+        let now = Time::from_micros(self.now);
         copy.end_replay(now);
         loop {
-            if copy.peer(request.peer).expect("keeps its lease").is_acquired() {
+            if copy.peer(peer).expect("keeps its lease").is_acquired() {
                 assert!(!is_refused, "refused though it would have its turn: {reply:?}");
                 return false;
             }
@@ -236,7 +296,7 @@ impl Run {
         assert!(is_refused, "waits though it never has its turn");
         if let Err(AcquireError::Deadlock { chain }) = reply {
             let (first, last) = (chain.first().expect("not empty"), chain.last().expect("not empty"));
-            assert_eq!(first.peer, request.peer);
+            assert_eq!(first.peer, peer);
             assert!(chain.iter().any(|link| link.peer == last.blocker), "it ends in a circle");
             assert!(chain.windows(2).all(|pair| pair[0].blocker == pair[1].peer), "each waits for the next");
         }
@@ -249,6 +309,14 @@ impl Run {
         for name in NAMES {
             if let Some(spec) = self.model.semaphores.get(name).copied().filter(|spec| spec.max < 4) {
                 self.core.set_semaphore(Time::from_micros(self.now), name, Spec { max: 4, ..spec });
+            }
+        }
+        let peers: Vec<PeerId> = self.core.peers(None).map(|(_, peer)| peer.id()).collect();
+        for peer in peers {
+            // Whoever comes back and is refused gives up.
+            let now = Time::from_micros(self.now);
+            if matches!(self.core.connect(now, peer), Err(AcquireError::Deadlock { .. })) {
+                self.core.end_peer(now, peer, EndCause::Released);
             }
         }
         while self.core.peer_count() > 0 {
@@ -301,6 +369,8 @@ impl Run {
                 request.locks().map(|(name, count)| (name.to_string(), count)).collect::<BTreeMap<_, _>>()
             });
             assert_eq!(pending, peer.pending.as_ref().map(|request| request.parts.clone()));
+            let is_absent = peer.pending.as_ref().map(|request| request.presence == ModelPresence::Absent);
+            assert_eq!(seen.pending().map(|request| request.is_absent()), is_absent);
             assert_eq!(seen.expires_at(), peer.expires_at);
             assert_eq!(seen.expires_in(), peer.expires_in);
         }
@@ -341,6 +411,15 @@ impl Run {
         from_snapshot.audit().expect("consistent after a snapshot");
         assert_eq!(from_snapshot.snapshot(), self.core.snapshot(), "a snapshot builds the same state");
     }
+}
+
+/// A core with this state, before the end of the replay.
+fn copy_of(snapshot: &[Event]) -> Core {
+    let mut copy = Core::new(settings(), 1, 3);
+    for event in snapshot {
+        copy.replay(event).expect("snapshots fit");
+    }
+    copy
 }
 
 /// Read from the events alone: a grant never lifts what is acquired above `max`.

@@ -212,11 +212,13 @@ impl Default for Expiry {
 pub struct Queue {
     /// How much later a request may arrive for each step of priority and still go first.
     pub ageing_step: Duration,
+    /// How long after its connection is gone a waiter is passed over.
+    pub absent_after: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { ageing_step: Duration::from_hours(1) }
+        Self { ageing_step: Duration::from_hours(1), absent_after: Duration::from_secs(10) }
     }
 }
 

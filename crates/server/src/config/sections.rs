@@ -219,9 +219,14 @@ fn expiry(table: &Table<'_>) -> Result<Expiry, ConfigError> {
 }
 
 fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
-    table.only(&["ageing_step"])?;
+    table.only(&["ageing_step", "absent_after"])?;
+    let default = Queue::default();
     let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
-    Ok(step.map_or_else(Queue::default, |ageing_step| Queue { ageing_step }))
+    let absent_after = table.duration("absent_after", Duration::ZERO..=365 * DAY)?;
+    Ok(Queue {
+        ageing_step: step.unwrap_or(default.ageing_step),
+        absent_after: absent_after.unwrap_or(default.absent_after),
+    })
 }
 
 fn durability(table: &Table<'_>) -> Result<Durability, ConfigError> {

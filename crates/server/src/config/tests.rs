@@ -46,6 +46,7 @@ head_timeout = "1m 5s"
 margin = "0s"
 [queue]
 ageing_step = "2h"
+absent_after = "5s"
 [http]
 hosts = ["throttle.example.com", "t"]
 [telemetry.otlp]
@@ -76,6 +77,7 @@ queue_size = 100
     assert_eq!(config.limits, limits);
     assert_eq!(config.expiry.margin, Duration::ZERO);
     assert_eq!(config.queue.ageing_step, Duration::from_hours(2));
+    assert_eq!(config.queue.absent_after, Duration::from_secs(5));
     assert_eq!(config.http.hosts, ["throttle.example.com", "t"]);
     let otlp = Otlp {
         endpoint: Some("http://collector:4318".to_owned()),
@@ -225,7 +227,8 @@ fn wrong_keys_and_settings() {
         ),
         (
             "[queue]\nageing = \"1h\"",
-            "throttle.toml:2: queue.ageing: unknown key; did you mean \"ageing_step\"? Known keys: ageing_step.",
+            "throttle.toml:2: queue.ageing: unknown key; did you mean \"ageing_step\"? Known keys: ageing_step, \
+             absent_after.",
         ),
         (
             "[http]\nhosts = [\"a\", \"http://b\"]",

@@ -65,15 +65,17 @@ impl Blocked {
         Ok((ticket, receiver))
     }
 
-    /// Forgets a request that stopped waiting, if it was not woken already.
-    pub(super) fn leave(&mut self, peer: PeerId, ticket: u64) {
-        let Some(requests) = self.by_peer.get_mut(&peer) else { return };
+    /// Forgets a request that stopped waiting, if it was not woken already. Tells whether it was the peer's last.
+    pub(super) fn leave(&mut self, peer: PeerId, ticket: u64) -> bool {
+        let Some(requests) = self.by_peer.get_mut(&peer) else { return false };
         let before = requests.len();
         requests.retain(|request| request.ticket != ticket);
         self.count -= before - requests.len();
-        if requests.is_empty() {
+        let was_last = requests.is_empty();
+        if was_last {
             self.by_peer.remove(&peer);
         }
+        was_last
     }
 
     /// Whether a request of this peer waits.

@@ -105,7 +105,7 @@ impl Engine {
     /// Whether a peer waits for nothing.
     pub fn is_acquired(&self, peer: PeerId) -> Result<bool, UnknownPeer> {
         about(Subject::Peer(peer));
-        self.view(|core| Ok(core.peer(peer)?.is_acquired()))
+        self.with(|shared, now| shared.core.poll(now, peer))
     }
 
     /// What is left of a semaphore; negative when it is overcommitted.
@@ -126,7 +126,8 @@ impl Engine {
     /// Asks for locks; if they are not granted at once, waits for them up to `block_for`.
     ///
     /// The wait ends, still pending, when the promised time of the peer is over, so that its client can ask
-    /// again within the margin. Dropping the future leaves the request in the queue until its peer ends.
+    /// again within the margin. Dropping the future leaves the request in the queue until its peer ends; it is
+    /// passed over once its client has been gone for too long.
     pub async fn acquire(
         &self,
         request: &Acquire<'_>,

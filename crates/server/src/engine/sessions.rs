@@ -296,7 +296,7 @@ fn outcome<R>(
     Ok(Outcome::NotAcquired)
 }
 
-fn unknown_peer(UnknownPeer: UnknownPeer) -> AcquireRefusal {
+pub(super) fn unknown_peer(UnknownPeer: UnknownPeer) -> AcquireRefusal {
     AcquireRefusal::Refused(AcquireError::UnknownPeer)
 }
 

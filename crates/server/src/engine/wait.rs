@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use throttle_core::{AcquireError, Name, PeerId, PeerView, Time};
+use throttle_core::{Name, PeerId, PeerView, Time};
 use tokio::sync::oneshot;
 
-use super::{commands::AcquireRefusal, handle::Engine};
+use super::{commands::AcquireRefusal, handle::Engine, sessions::unknown_peer};
 use crate::telemetry::trace::{self, Queued, TraceIds, Wait, WaitEnd};
 
 enum Step {
@@ -40,12 +40,12 @@ impl Engine {
     ) -> Result<bool, AcquireRefusal> {
         loop {
             let step = self.with(|shared, now| {
-                let seen =
-                    shared.core.peer(peer).map_err(|_| AcquireRefusal::Refused(AcquireError::UnknownPeer))?;
+                let is_over = shared.core.poll(now, peer).map_err(unknown_peer)?;
+                let seen = shared.core.peer(peer).map_err(unknown_peer)?;
                 if story.is_told {
                     story.look(seen, now);
                 }
-                if seen.is_acquired() {
+                if is_over {
                     return Ok(Step::Over(true));
                 }
                 // A heartbeat moves the promised time, so it is looked at again when it is over.
@@ -55,15 +55,20 @@ impl Engine {
                 }
                 let entered = shared.blocked.enter(peer, trace::current());
                 let (ticket, woken) = entered.map_err(AcquireRefusal::TooManyBlocked)?;
+                if let Err(error) = shared.core.connect(now, peer) {
+                    shared.blocked.leave(peer, ticket);
+                    return Err(AcquireRefusal::Refused(error));
+                }
                 Ok(Step::Wait { ticket, woken, pause: at.since(now) })
             })?;
             match step {
                 Step::Over(is_acquired) => return Ok(is_acquired),
                 Step::Wait { ticket, woken, pause } => {
                     story.begin(peer);
-                    let _place = Place { engine: self, peer, ticket };
+                    let mut place = Place { engine: self, peer, ticket, is_woken: false };
                     // Woken or not, the state of the peer says what is the matter.
                     if let Ok(Ok(cause)) = tokio::time::timeout(pause, woken).await {
+                        place.is_woken = true;
                         story.link(cause);
                     }
                 }
@@ -120,10 +125,19 @@ struct Place<'a> {
     engine: &'a Engine,
     peer: PeerId,
     ticket: u64,
+    /// It is gone from the blocked requests already.
+    is_woken: bool,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.engine.lock().blocked.leave(self.peer, self.ticket);
+        if self.is_woken {
+            return;
+        }
+        self.engine.with(|shared, now| {
+            if shared.blocked.leave(self.peer, self.ticket) {
+                shared.core.disconnect(now, self.peer);
+            }
+        });
     }
 }

@@ -104,6 +104,9 @@ pub enum Record {
     Holding {
         until: Option<u64>,
     },
+    Connected {
+        peer: u64,
+    },
 }
 
 /// What a semaphore is declared to be.
@@ -154,6 +157,7 @@ impl Record {
                 let (since, Rank { key, sequence }) = (since.as_micros(), rank);
                 Self::Queued { peer: peer.0, semaphore, count, priority, since, key, sequence }
             }
+            Event::Connected { peer } => Self::Connected { peer: peer.0 },
             Event::Granted { peer, semaphore, count, token, at, waited: _ } => {
                 Self::Granted { peer: peer.0, semaphore, count, token: token.0, at: at.as_micros() }
             }
@@ -232,6 +236,7 @@ impl Record {
             Self::Cooling { semaphore, count, until } => {
                 Event::Cooling { semaphore, count, until: time(until) }
             }
+            Self::Connected { peer } => Event::Connected { peer: PeerId(peer) },
             Self::Declared { .. } | Self::KeyUsed { .. } | Self::Holding { .. } => return Err(self),
         })
     }

@@ -10,6 +10,7 @@
     reason = "a test may panic, and measures time as its user does"
 )]
 
+mod absent;
 mod bad_input;
 mod classic;
 mod commands;

@@ -148,7 +148,7 @@ fn a_client_that_hangs_up_keeps_its_place_until_its_expiry() {
     let later = server.peer("10m");
     let mut blocked = server.wait_for(later, "A", "block_for=10m");
     server.release(holder, "A");
-    // Granted to the one that is gone, which finds it when it asks again.
+    // Kept for the one that is gone, which is granted it when it asks again.
     server.get(&format!("/peers/{gone}/is_acquired")).is(200, "true");
     assert!(blocked.is_silent());
     let again = server.put(&format!("/peers/{gone}/A?block_for=10m"), "1");
@@ -165,7 +165,7 @@ fn a_client_that_hangs_up_keeps_its_place_until_its_expiry() {
 }
 
 #[test]
-fn a_grant_that_races_with_a_hang_up_is_held_by_the_peer() {
+fn a_grant_that_races_with_a_hang_up_finds_the_peer() {
     let server = Server::start(FILE);
     for round in 0..20 {
         let holder = server.holder("A", 1, "10m");

@@ -38,6 +38,20 @@ fn peer(server: &Server, host: &str, status: u16) -> String {
 }
 
 #[test]
+fn an_absent_waiter_is_marked() {
+    let server = Server::start("[semaphores]\nA = 1\n[queue]\nabsent_after = '0s'");
+    peer(&server, "w1", 201);
+    let body = json!({"locks": {"A": 1}, "expires_in": "10m", "wait": "1ms"});
+    server.post("/v1/locks", &body.to_string()).shape(202);
+    let mut terminal = watch(&server);
+    terminal.shows(&["SEMAPHORE"]);
+    terminal.press("\r");
+    terminal.shows(&["QUEUE: 1", "absent"]);
+    terminal.press("q");
+    has_ended(&mut terminal);
+}
+
+#[test]
 fn a_stuck_holder_is_found_and_released() {
     let server = Server::start(FILE);
     let stuck = peer(&server, "w1", 201);

@@ -8,6 +8,7 @@ mod limits;
 mod manage;
 mod max;
 mod pattern;
+mod presence;
 mod queue;
 mod rate;
 mod recovery;
@@ -200,6 +201,18 @@ impl World {
         self.run(|core, now| core.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None }))
     }
 
+    fn connect(&mut self, peer: PeerId) -> Outcome<Result<(), AcquireError>> {
+        self.run(|core, now| core.connect(now, peer))
+    }
+
+    fn disconnect(&mut self, peer: PeerId) -> Outcome<()> {
+        self.run(|core, now| core.disconnect(now, peer))
+    }
+
+    fn is_absent(&self, peer: PeerId) -> bool {
+        self.core.peer(peer).expect("known").pending().expect("it waits").is_absent()
+    }
+
     fn set(&mut self, semaphore: &str, spec: Spec) -> Outcome<()> {
         self.run(|core, now| core.set_semaphore(now, semaphore, spec))
     }
@@ -244,6 +257,7 @@ impl World {
                 assert_eq!(rank.key, now.as_micros().cast_signed() - i64::from(*priority) * step);
                 format!("{} waits for {semaphore}={count}", name(*peer))
             }
+            Event::Connected { peer } => format!("{} is connected", name(*peer)),
             Event::Granted { peer, semaphore, count, token, at, waited } => {
                 assert_eq!(*at, now);
                 let waited = waited.map(|waited| format!(" after {waited:?}")).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::home::Home;
-use crate::support::{Server, id};
+use crate::support::{Server, id, until};
 
 const FILE: &str = "[semaphores]\nA = 3\nB = { max = 1, level = 1 }\n\"tenant/*\" = 2";
 
@@ -227,4 +227,25 @@ fn the_key_of_a_peer_that_lives_is_known_again() {
     ask(&server, "/v1/peers", "one", r#"{"expires_in":"2h"}"#).problem(400, "invalid_request");
     // Of those that are gone nothing is kept: the request makes a new peer.
     assert_ne!(id(&ask(&server, "/v1/peers", "gone", r#"{"expires_in":"1h"}"#).shape(201)), gone);
+}
+
+/// A waiter that had a connection must come back with one; of one that polled nothing is expected.
+#[test]
+fn connections_of_waiters_are_gone() {
+    let file = "[semaphores]\nA = 1\n[queue]\nabsent_after = \"500ms\"";
+    let home = Home::new();
+    let server = home.start(file);
+    let holder = server.holder("A", 1, "1h");
+    let dead = server.v1_peer("1h");
+    let body = json!({ "locks": { "A": 1 }, "wait": "1h" });
+    let _client = server.blocked("PUT", &format!("/v1/peers/{dead}/locks"), &body);
+    let polling = server.peer("1h");
+    server.lock(polling, "A", 1).is(202, &polling.to_string());
+    server.kill();
+    let server = home.start(file);
+    let queue = || server.get("/v1/semaphores/A").shape(200)["queue"].clone();
+    until("the dead one is absent", || queue()[0]["absent"] == true);
+    assert_eq!((&queue()[0]["peer"], &queue()[1]["absent"]), (&json!(dead), &Value::Null));
+    server.release(holder, "A");
+    server.get(&format!("/peers/{polling}/is_acquired")).is(200, "true");
 }

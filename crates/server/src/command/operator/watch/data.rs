@@ -60,6 +60,8 @@ pub(super) struct Waiter {
     #[serde(deserialize_with = "optional_duration")]
     pub(super) estimated_wait: Option<Duration>,
     pub(super) labels: Labels,
+    #[serde(default)]
+    pub(super) absent: bool,
 }
 
 /// A peer, what it holds, and what it waits for.

@@ -129,6 +129,11 @@ pub(in crate::http::v1) struct Waiter {
     #[schema(required)]
     estimated_wait: Option<Span>,
     labels: LabelsOf,
+    /// True while it is passed over: it waited with a connection, and has had none for longer than
+    /// `queue.absent_after`. Not there otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, example = true)]
+    absent: bool,
 }
 
 impl Semaphore {
@@ -214,6 +219,7 @@ impl Waiter {
             since: Stamp(waiter.since()),
             estimated_wait: waiter.estimated_wait().map(Span),
             labels: LabelsOf(waiter.peer.labels().cloned()),
+            absent: waiter.is_absent(),
         }
     }
 }

@@ -118,7 +118,11 @@ fn queue(detail: &Detail, now: SystemTime) -> Section<'static> {
             count(waiter.count),
             waiter.priority.to_string(),
             age(waiter.since, now),
-            waiter.estimated_wait.map_or_else(|| "-".to_owned(), span),
+            match waiter.estimated_wait {
+                _ if waiter.absent => "absent".to_owned(),
+                Some(wait) => span(wait),
+                None => "-".to_owned(),
+            },
             who(&waiter.labels),
         ])
     });

@@ -1,0 +1,153 @@
+//! Whether anybody is there to take what a waiter would be granted.
+//!
+//! A client that waits with an open connection and dies would be granted its locks nevertheless, and would keep
+//! them from all others for a whole lease. So nothing is granted while its connection is gone: for the time
+//! [`absent_after`](crate::Settings::absent_after) the request holds its place as before, so that a client whose
+//! connection broke finds it; after that it is *absent*: it keeps its place, and others pass it. It is served at
+//! once when its client asks again. A client that never waited with a connection is asked for no sign of life.
+
+use crate::{
+    deadlock::Candidate,
+    error::{AcquireError, UnknownPeer},
+    event::Event,
+    names::PeerId,
+    peer::{Part, Request},
+    state::Core,
+    time::Time,
+};
+
+/// What is known of the client of a pending request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It never waited with an open connection: it asks from time to time.
+    Polling,
+    /// It waits with an open connection.
+    Connected,
+    /// It did, and the connection is gone. From this time on it is absent.
+    Disconnected { absent_at: Time },
+    /// It has had no connection for too long, and is passed over.
+    Absent,
+}
+
+impl Presence {
+    /// Whether a grant would reach the client.
+    pub(crate) fn can_be_granted(self) -> bool {
+        matches!(self, Self::Polling | Self::Connected)
+    }
+}
+
+impl Core {
+    /// The client of a peer waits for its pending request with an open connection, until
+    /// [`Core::disconnect`]. Does nothing if the peer waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is not known. A request that was absent and would now wait for ever is refused with
+    /// [`AcquireError::Deadlock`], and stays absent.
+    pub fn connect(&mut self, now: Time, peer: PeerId) -> Result<(), AcquireError> {
+        let now = self.advance(now);
+        let slot = self.slot_of(peer)?;
+        let outcome = self.ask_again(slot);
+        if let Some(request) = &mut self.peers[slot].pending
+            && request.presence == Presence::Polling
+        {
+            request.presence = Presence::Connected;
+            self.events.push(Event::Connected { peer });
+        }
+        self.finish(now);
+        outcome.map(drop)
+    }
+
+    /// The last open connection with which the client of a peer waited is gone.
+    pub fn disconnect(&mut self, now: Time, peer: PeerId) {
+        let now = self.advance(now);
+        if let Ok(slot) = self.slot_of(peer) {
+            self.start_absence(now, slot);
+        }
+        self.finish(now);
+    }
+
+    /// The client of a peer asks whether it waits for nothing any more: a waiter whose connection is gone is
+    /// granted what it waits for if that is its turn.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is not known.
+    pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<bool, UnknownPeer> {
+        let now = self.advance(now);
+        let slot = self.slot_of(peer)?;
+        // A request that would wait for ever is as pending as it was.
+        if let Ok(true) = self.ask_again(slot) {
+            self.grant_touched(now);
+            self.start_absence(now, slot);
+        }
+        self.finish(now);
+        Ok(self.peers.get(slot).is_none_or(|peer| peer.pending.is_none()))
+    }
+
+    /// Lets the pending request of a peer take part again, if its client was gone: then what this makes
+    /// possible is to be granted, and its absence to begin anew, if it does not stay. Tells whether it was.
+    pub(crate) fn ask_again(&mut self, slot: usize) -> Result<bool, AcquireError> {
+        let Some(request) = &mut self.peers[slot].pending else { return Ok(false) };
+        match request.presence {
+            Presence::Polling | Presence::Connected => return Ok(false),
+            Presence::Disconnected { absent_at } => {
+                request.presence = Presence::Connected;
+                let parts = request.parts.clone();
+                self.absences.remove(&(absent_at, slot));
+                for part in &parts {
+                    self.touch(part.semaphore);
+                }
+            }
+            Presence::Absent => {
+                self.check_return(slot)?;
+                self.set_presence(slot, Presence::Connected);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Others may have begun to wait behind what an absent request left to them.
+    fn check_return(&self, slot: usize) -> Result<(), AcquireError> {
+        match &self.peers[slot].pending {
+            Some(request) if self.detecting > 0 => {
+                let Request { rank, ref parts, .. } = **request;
+                self.check_deadlock(&Candidate { peer: slot, rank, new: parts, named: &[] })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins the time after which a request is absent, if its client waited with a connection.
+    pub(crate) fn start_absence(&mut self, now: Time, slot: usize) {
+        let absent_at = now + self.settings.absent_after;
+        if let Some(request) = &mut self.peers[slot].pending
+            && request.presence == Presence::Connected
+        {
+            request.presence = Presence::Disconnected { absent_at };
+            self.absences.insert((absent_at, slot));
+        }
+    }
+
+    /// Passes over the first request in the index of absences.
+    pub(crate) fn begin_first_absence(&mut self) {
+        if let Some((_, slot)) = self.absences.pop_first() {
+            self.set_presence(slot, Presence::Absent);
+        }
+    }
+
+    fn set_presence(&mut self, slot: usize, presence: Presence) {
+        let Some(mut request) = self.peers[slot].pending.take() else { return };
+        self.leave_queues(slot, &request);
+        request.presence = presence;
+        self.enter_queues(slot, *request);
+    }
+
+    /// Whether a request holds up nobody in any queue: its client is absent, or it asks one of several semaphores
+    /// for more than its `max`, so that it cannot be granted now.
+    pub(crate) fn is_passed_over(&self, request: &Request) -> bool {
+        let is_beyond = |part: &Part| part.count > self.semaphores[part.semaphore].spec.max;
+        request.presence == Presence::Absent
+            || (request.parts.len() > 1 && request.parts.iter().any(is_beyond))
+    }
+}

@@ -9,6 +9,7 @@ use crate::{
     names::{PeerId, Token},
     peer::Part,
     semaphore::{Deadlock, Spec},
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
 };
@@ -111,7 +112,7 @@ impl Core {
     fn check_max(&mut self, peer: PeerId, parts: &[Part]) -> Result<(), AcquireError> {
         let beyond = parts.iter().find(|part| self.semaphores[part.semaphore].is_beyond(part.count));
         let Some(part) = beyond else { return Ok(()) };
-        let waits_for_it = |&slot: &usize| self.peers[slot].asked(part.semaphore) == Some(part);
+        let waits_for_it = |&slot: &PeerSlot| self.peers[slot].asked(part.semaphore) == Some(part);
         if let Some(slot) = self.slot_of(peer).ok().filter(waits_for_it) {
             self.withdraw(slot, EndCause::ExceedsMax);
         }
@@ -125,7 +126,7 @@ impl Core {
 
     /// The parts that the peer does not have yet. A larger count than it has is refused: to wait for more
     /// while holding some would be a way into a deadlock.
-    fn without_repeats(&self, slot: usize, parts: &[Part]) -> Result<Vec<Part>, AcquireError> {
+    fn without_repeats(&self, slot: PeerSlot, parts: &[Part]) -> Result<Vec<Part>, AcquireError> {
         let mut new = Vec::new();
         for part in parts {
             match self.count_of(slot, part.semaphore) {
@@ -142,13 +143,13 @@ impl Core {
     }
 
     /// The count that the peer has on a semaphore, acquired or pending.
-    fn count_of(&self, slot: usize, semaphore: usize) -> Option<i64> {
+    fn count_of(&self, slot: PeerSlot, semaphore: SemaphoreSlot) -> Option<i64> {
         let peer = &self.peers[slot];
         let held = peer.held(semaphore).map(|held| held.count);
         held.or_else(|| peer.asked(semaphore).map(|part| part.count))
     }
 
-    fn check_hierarchy(&self, slot: usize, new: &[Part]) -> Result<(), AcquireError> {
+    fn check_hierarchy(&self, slot: PeerSlot, new: &[Part]) -> Result<(), AcquireError> {
         // The lowest level held, of all locks and of those whose deadlocks levels must prevent.
         let (mut lowest, mut lowest_ordered) = (None, None);
         for held in &self.peers[slot].locks {
@@ -182,12 +183,12 @@ impl Core {
         })
     }
 
-    fn shrinks(&self, slot: usize, parts: &[Part]) -> bool {
+    fn shrinks(&self, slot: PeerSlot, parts: &[Part]) -> bool {
         parts.iter().any(|part| self.count_of(slot, part.semaphore).is_some_and(|count| part.count < count))
     }
 
     /// Shrinks every lock of the peer that `parts` names with a smaller count.
-    fn shrink(&mut self, now: Time, slot: usize, parts: &[Part]) {
+    fn shrink(&mut self, now: Time, slot: PeerSlot, parts: &[Part]) {
         for part in parts {
             let Some(count) = self.count_of(slot, part.semaphore).filter(|&count| part.count < count) else {
                 continue;
@@ -197,7 +198,14 @@ impl Core {
     }
 
     /// Sets what the peer has on a semaphore, which is `less` more now, to `count`.
-    pub(crate) fn set_count(&mut self, now: Time, slot: usize, semaphore: usize, count: i64, less: i64) {
+    pub(crate) fn set_count(
+        &mut self,
+        now: Time,
+        slot: PeerSlot,
+        semaphore: SemaphoreSlot,
+        count: i64,
+        less: i64,
+    ) {
         let peer = &mut self.peers[slot];
         let id = peer.id;
         if let Some(held) = peer.locks.iter_mut().find(|held| held.semaphore == semaphore) {
@@ -210,7 +218,7 @@ impl Core {
         self.events.push(Event::Shrunk { peer: id, semaphore: self.name_of(semaphore), count, at: now });
     }
 
-    fn status(&self, slot: usize, locks: &[(&str, i64)], parts: &[Part]) -> Status {
+    fn status(&self, slot: PeerSlot, locks: &[(&str, i64)], parts: &[Part]) -> Status {
         let peer = &self.peers[slot];
         if parts.iter().any(|part| peer.held(part.semaphore).is_none()) {
             return Status::Pending;

@@ -7,6 +7,7 @@ use crate::{
     presence::Presence,
     queue::PASSED_OVER,
     semaphore::{Deadlock, Spec},
+    slot::SemaphoreSlot,
     state::Core,
 };
 
@@ -22,7 +23,7 @@ impl Core {
         let ids = self.peers.iter().filter(|(slot, peer)| self.peer_slots.get(&peer.id) == Some(slot));
         check(ids.count() == self.peers.len() && self.peer_slots.len() == self.peers.len(), "index of ids")?;
         check(self.leases.len() == self.peers.len(), "size of the index of leases")?;
-        for (slot, peer) in &self.peers {
+        for (slot, peer) in self.peers.iter() {
             check(self.leases.contains(&(peer.indexed_at, slot)), "place in the index of leases")?;
             check(peer.indexed_at <= peer.ends_at, "a lease is found too late")?;
             check(peer.ends_at > self.now, "a peer outlived its lease")?;
@@ -39,9 +40,9 @@ impl Core {
     }
 
     fn audit_semaphores(&self) -> Result<(), String> {
-        let mut acquired: BTreeMap<usize, i128> = BTreeMap::new();
-        let mut pending: BTreeMap<usize, (usize, i128)> = BTreeMap::new();
-        for (slot, peer) in &self.peers {
+        let mut acquired: BTreeMap<SemaphoreSlot, i128> = BTreeMap::new();
+        let mut pending: BTreeMap<SemaphoreSlot, (usize, i128)> = BTreeMap::new();
+        for (slot, peer) in self.peers.iter() {
             for held in &peer.locks {
                 *acquired.entry(held.semaphore).or_default() += i128::from(held.count);
                 let holder = self.semaphores[held.semaphore].holders.get(&held.serial);
@@ -53,7 +54,7 @@ impl Core {
                 *sum += i128::from(part.count);
             }
         }
-        for (slot, semaphore) in &self.semaphores {
+        for (slot, semaphore) in self.semaphores.iter() {
             check(semaphore.acquired == acquired.get(&slot).copied().unwrap_or(0), "acquired count")?;
             let (len, sum) = pending.get(&slot).copied().unwrap_or_default();
             check((semaphore.queue.len(), semaphore.queue.sum()) == (len, sum), "pending count")?;
@@ -71,7 +72,7 @@ impl Core {
         if self.is_holding {
             return Ok(());
         }
-        for (_, peer) in &self.peers {
+        for (_, peer) in self.peers.iter() {
             let Some(request) = &peer.pending else { continue };
             let is_passed_over = self.is_passed_over(request);
             let mut ready = !is_passed_over && request.presence.can_be_granted();

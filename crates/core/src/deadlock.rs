@@ -15,12 +15,13 @@ use crate::{
     peer::Part,
     presence::Presence,
     queue::Rank,
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
 };
 
 /// A request that is not in any queue yet.
 pub(crate) struct Candidate<'a> {
-    pub(crate) peer: usize,
+    pub(crate) peer: PeerSlot,
     pub(crate) rank: Rank,
     /// What it would wait for.
     pub(crate) new: &'a [Part],
@@ -33,7 +34,7 @@ pub(crate) struct Candidate<'a> {
 struct Area {
     /// What those hold who did not finish yet.
     acquired: i128,
-    holders: BTreeSet<usize>,
+    holders: BTreeSet<PeerSlot>,
     /// Those who wait here and did not finish, in order.
     waiting: BTreeMap<Rank, Waiting>,
     /// How many of its queue were looked at.
@@ -42,7 +43,7 @@ struct Area {
 
 #[derive(Clone, Copy)]
 struct Waiting {
-    peer: usize,
+    peer: PeerSlot,
     /// Whether it holds up those behind it.
     is_in_the_way: bool,
 }
@@ -50,9 +51,9 @@ struct Waiting {
 struct Search<'a> {
     core: &'a Core,
     candidate: &'a Candidate<'a>,
-    areas: BTreeMap<usize, Area>,
+    areas: BTreeMap<SemaphoreSlot, Area>,
     /// Whom the candidate depends on, itself included; `true` once it finished.
-    peers: BTreeMap<usize, bool>,
+    peers: BTreeMap<PeerSlot, bool>,
     steps: usize,
 }
 
@@ -91,7 +92,7 @@ impl Search<'_> {
     }
 
     /// What a peer waits for.
-    fn request(&self, peer: usize) -> Option<(Rank, &[Part])> {
+    fn request(&self, peer: PeerSlot) -> Option<(Rank, &[Part])> {
         if peer == self.candidate.peer {
             return Some((self.candidate.rank, self.candidate.new));
         }
@@ -102,7 +103,7 @@ impl Search<'_> {
     }
 
     /// What a peer holds, as it would be with the candidate's request.
-    fn held(&self, peer: usize) -> impl Iterator<Item = Part> {
+    fn held(&self, peer: PeerSlot) -> impl Iterator<Item = Part> {
         let named = if peer == self.candidate.peer { self.candidate.named } else { &[] };
         self.core.peers[peer].locks.iter().map(|held| {
             let named = named.iter().find(|part| part.semaphore == held.semaphore);
@@ -136,7 +137,7 @@ impl Search<'_> {
     }
 
     /// Whoever is in the way of a waiter of this rank, as far as it was not found before.
-    fn open_area(&mut self, semaphore: usize, rank: Rank) -> Vec<usize> {
+    fn open_area(&mut self, semaphore: SemaphoreSlot, rank: Rank) -> Vec<PeerSlot> {
         let on = &self.core.semaphores[semaphore];
         let area = self.areas.entry(semaphore).or_default();
         let mut found = Vec::new();
@@ -158,8 +159,8 @@ impl Search<'_> {
 
     /// Lets everybody finish who can.
     fn play(&mut self) -> Result<(), LimitReached> {
-        let all: Vec<usize> = self.peers.keys().copied().collect();
-        let mut open: VecDeque<usize> = all.into_iter().filter(|&peer| self.is_free(peer)).collect();
+        let all: Vec<PeerSlot> = self.peers.keys().copied().collect();
+        let mut open: VecDeque<PeerSlot> = all.into_iter().filter(|&peer| self.is_free(peer)).collect();
         while let Some(peer) = open.pop_front() {
             if self.peers.insert(peer, true) == Some(true) {
                 continue;
@@ -185,17 +186,17 @@ impl Search<'_> {
     }
 
     /// Whether a peer waits for nothing, or could be granted what it waits for.
-    fn is_free(&self, peer: usize) -> bool {
+    fn is_free(&self, peer: PeerSlot) -> bool {
         let Some((rank, parts)) = self.request(peer) else { return true };
         parts.iter().all(|part| self.obstacle(rank, part).is_none())
     }
 
     /// Who is in the way of a part of a request, and whether it is by holding.
-    fn obstacle(&self, rank: Rank, part: &Part) -> Option<(usize, bool)> {
+    fn obstacle(&self, rank: Rank, part: &Part) -> Option<(PeerSlot, bool)> {
         let area = self.areas.get(&part.semaphore)?;
         let max = self.core.semaphores[part.semaphore].spec.max.max(part.count);
         if area.acquired + i128::from(part.count) > i128::from(max) {
-            let did_not_finish = |peer: &&usize| self.peers.get(peer) == Some(&false);
+            let did_not_finish = |peer: &&PeerSlot| self.peers.get(peer) == Some(&false);
             return area.holders.iter().find(did_not_finish).map(|&peer| (peer, true));
         }
         let ahead = area.waiting.range(..rank).map(|(_, waiting)| waiting);
@@ -203,7 +204,7 @@ impl Search<'_> {
     }
 
     /// A peer releases all it holds and waits for nothing any more. Returns the semaphores that this concerns.
-    fn finish(&mut self, peer: usize) -> Vec<usize> {
+    fn finish(&mut self, peer: PeerSlot) -> Vec<SemaphoreSlot> {
         let held: Vec<Part> = self.held(peer).collect();
         let (rank, parts) =
             self.request(peer).map_or((None, Vec::new()), |(r, parts)| (Some(r), parts.to_vec()));

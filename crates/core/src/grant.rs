@@ -6,6 +6,7 @@ use crate::{
     event::Event,
     names::Token,
     peer::{Held, Part},
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
 };
@@ -57,7 +58,7 @@ impl Core {
 
     /// The peer whose request is next in line on this semaphore, if it can be granted now; and the lower
     /// semaphore, if any, that has to be looked at before.
-    fn next_grant(&self, semaphore: usize) -> Option<(usize, Option<usize>)> {
+    fn next_grant(&self, semaphore: SemaphoreSlot) -> Option<(PeerSlot, Option<SemaphoreSlot>)> {
         // It was removed by the same command that touched it: nobody is left to look at.
         let on = self.semaphores.get(semaphore).filter(|_| !self.is_holding)?;
         let first = on.queue.first(on.spec.max)?;
@@ -77,7 +78,7 @@ impl Core {
     }
 
     /// Turns the whole pending request of a peer into locks. Its lease begins anew in full.
-    fn grant_pending(&mut self, now: Time, slot: usize) {
+    fn grant_pending(&mut self, now: Time, slot: PeerSlot) {
         let Some(request) = self.take_request(slot) else { return };
         let waited = now.since(request.since);
         for &part in &request.parts {
@@ -87,7 +88,7 @@ impl Core {
     }
 
     /// Gives `part` to a peer, with a new fencing token.
-    pub(crate) fn grant(&mut self, now: Time, slot: usize, part: Part, waited: Option<Duration>) {
+    pub(crate) fn grant(&mut self, now: Time, slot: PeerSlot, part: Part, waited: Option<Duration>) {
         self.announce(part.semaphore);
         let serial = self.next_token;
         self.next_token += 1;
@@ -107,7 +108,7 @@ impl Core {
     }
 
     /// Enters an acquired lock into every table.
-    pub(crate) fn hold(&mut self, slot: usize, held: Held) {
+    pub(crate) fn hold(&mut self, slot: PeerSlot, held: Held) {
         let semaphore = &mut self.semaphores[held.semaphore];
         semaphore.acquired += i128::from(held.count);
         semaphore.holders.insert(held.serial, slot);

@@ -7,6 +7,7 @@ use crate::{
     event::{EndCause, Event},
     names::{Labels, PeerId},
     peer::Peer,
+    slot::PeerSlot,
     state::Core,
     time::Time,
 };
@@ -52,49 +53,13 @@ impl Core {
         true
     }
 
-    /// When something is due next: never later than the first thing that is, maybe earlier.
-    pub fn next_deadline(&self) -> Option<Time> {
-        let lease = self.leases.first().map(|&(at, _)| at);
-        let due_back = self.returns.first().map(|&(at, _)| at);
-        let absent = self.absences.first().map(|&(at, _)| at);
-        lease.into_iter().chain(due_back).chain(absent).min()
-    }
-
-    /// Does everything that is due, instant by instant in order, and returns the time from then on: `now`,
-    /// or the largest time seen if that is larger.
-    pub fn advance(&mut self, now: Time) -> Time {
-        self.now = self.now.max(now);
-        let now = self.now;
-        while let Some(at) = self.next_deadline().filter(|&at| at <= now) {
-            while self.returns.first().is_some_and(|&(due, _)| due == at) {
-                self.give_back_cooled(at);
-            }
-            // All that end at one instant end before any of them could be granted something.
-            while self.leases.first().is_some_and(|&(first, _)| first == at) {
-                self.look_at_first_lease(now);
-            }
-            while self.absences.first().is_some_and(|&(first, _)| first == at) {
-                self.begin_first_absence();
-            }
-            self.grant_touched(now);
-        }
-        now
-    }
-
-    /// What every command that changes something ends with.
-    pub(crate) fn finish(&mut self, now: Time) {
-        self.grant_touched(now);
-        // A lease of length zero is over as soon as its operation is answered.
-        self.advance(now);
-    }
-
     pub(crate) fn insert_peer(
         &mut self,
         now: Time,
         id: PeerId,
         expires_in: Duration,
         labels: Option<Labels>,
-    ) -> usize {
+    ) -> PeerSlot {
         let slot = self.place_peer(now, id, expires_in, labels.clone());
         self.events.push(Event::PeerCreated { peer: id, at: now, expires_in, labels });
         self.arm(now, slot);
@@ -110,7 +75,7 @@ impl Core {
         id: PeerId,
         expires_in: Duration,
         labels: Option<Labels>,
-    ) -> usize {
+    ) -> PeerSlot {
         let slot = self.peers.insert(Peer {
             id,
             created_at,
@@ -127,7 +92,7 @@ impl Core {
     }
 
     /// Starts the peer's lease anew, with a new length if one is given.
-    pub(crate) fn renew(&mut self, now: Time, slot: usize, expires_in: Option<Duration>) {
+    pub(crate) fn renew(&mut self, now: Time, slot: PeerSlot, expires_in: Option<Duration>) {
         let peer = &mut self.peers[slot];
         let expires_in = expires_in.unwrap_or(peer.expires_in);
         if expires_in != peer.expires_in {
@@ -149,7 +114,7 @@ impl Core {
     }
 
     /// Starts the lease of a peer that is not in the index.
-    pub(crate) fn arm(&mut self, now: Time, slot: usize) {
+    pub(crate) fn arm(&mut self, now: Time, slot: PeerSlot) {
         let expires_in = self.peers[slot].expires_in;
         let ends_at = now + expires_in + self.margin(expires_in);
         let peer = &mut self.peers[slot];
@@ -162,7 +127,7 @@ impl Core {
         (expires_in / 20).min(self.settings.margin_max)
     }
 
-    fn look_at_first_lease(&mut self, now: Time) {
+    pub(crate) fn look_at_first_lease(&mut self, now: Time) {
         let Some(&(at, slot)) = self.leases.first() else { return };
         let peer = &mut self.peers[slot];
         if peer.ends_at <= at {
@@ -175,7 +140,7 @@ impl Core {
     }
 
     /// Takes the peer out of every table, and tells of everything that ends with it.
-    pub(crate) fn remove_peer(&mut self, now: Time, slot: usize, cause: EndCause) {
+    pub(crate) fn remove_peer(&mut self, now: Time, slot: PeerSlot, cause: EndCause) {
         self.withdraw(slot, cause);
         for held in std::mem::take(&mut self.peers[slot].locks) {
             self.give_up(now, slot, held, cause);

@@ -50,7 +50,9 @@ mod release;
 mod replay;
 mod restore;
 mod semaphore;
+mod slot;
 mod state;
+mod step;
 mod time;
 mod view;
 

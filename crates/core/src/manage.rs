@@ -6,6 +6,7 @@ use crate::{
     error::{InUse, RemoveError, UnknownSemaphore},
     event::{EndCause, Event},
     semaphore::{Deadlock, Origin, Semaphore, Spec},
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
 };
@@ -45,7 +46,7 @@ impl Core {
             return Err(RemoveError::InUse(in_use));
         }
         let holders = semaphore.holders.values();
-        let users: Vec<usize> =
+        let users: Vec<PeerSlot> =
             holders.chain(semaphore.queue.iter_from(0).map(|w| &w.peer)).copied().collect();
         for peer in users {
             self.release_slot(now, peer, slot, EndCause::Removed);
@@ -64,7 +65,7 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn retire(&mut self, slot: usize) {
+    pub(crate) fn retire(&mut self, slot: SemaphoreSlot) {
         let semaphore = &mut self.semaphores[slot];
         if !std::mem::replace(&mut semaphore.is_leaving, true) && semaphore.is_announced {
             self.events.push(Event::SemaphoreRetired { semaphore: semaphore.name.clone() });
@@ -73,7 +74,7 @@ impl Core {
     }
 
     /// Makes a semaphore what `spec` says, and looks again at everybody whom that concerns.
-    pub(crate) fn change_spec(&mut self, now: Time, slot: usize, spec: Spec) {
+    pub(crate) fn change_spec(&mut self, now: Time, slot: SemaphoreSlot, spec: Spec) {
         let before = std::mem::replace(&mut self.semaphores[slot].spec, spec);
         if before == spec {
             return;
@@ -97,7 +98,13 @@ impl Core {
     }
 
     /// Moves the times when released count is due back to where another rate has them.
-    fn shift_cooling(&mut self, now: Time, slot: usize, before: Option<Duration>, after: Option<Duration>) {
+    fn shift_cooling(
+        &mut self,
+        now: Time,
+        slot: SemaphoreSlot,
+        before: Option<Duration>,
+        after: Option<Duration>,
+    ) {
         let semaphore = &mut self.semaphores[slot];
         let cooling = std::mem::take(&mut semaphore.cooling);
         semaphore.cooling_sum = 0;
@@ -115,7 +122,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn emit_set(&mut self, slot: usize) {
+    pub(crate) fn emit_set(&mut self, slot: SemaphoreSlot) {
         let at = self.now;
         let Semaphore { name, spec, pattern, is_announced, .. } = &self.semaphores[slot];
         if *is_announced {

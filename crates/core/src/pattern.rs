@@ -12,6 +12,7 @@ use crate::{
     event::Event,
     names::Name,
     semaphore::{Deadlock, Origin, Semaphore, Spec},
+    slot::SemaphoreSlot,
     state::Core,
     time::Time,
 };
@@ -123,7 +124,7 @@ impl Core {
         self.patterns.of(name).filter(|_| name.len() <= MEMBER_NAME_BYTES_MAX)
     }
 
-    fn members(&self, pattern: &str) -> Vec<usize> {
+    fn members(&self, pattern: &str) -> Vec<SemaphoreSlot> {
         let (prefix, _) = split(pattern).unwrap_or((pattern, ""));
         let from_prefix = self.semaphore_slots.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         from_prefix
@@ -134,7 +135,7 @@ impl Core {
     }
 
     /// The semaphore of this name; made now if it is the member of a pattern.
-    pub(crate) fn slot_or_member<E>(&mut self, name: &str) -> Result<usize, E>
+    pub(crate) fn slot_or_member<E>(&mut self, name: &str) -> Result<SemaphoreSlot, E>
     where
         E: From<UnknownSemaphore> + From<LimitReached>,
     {
@@ -155,7 +156,7 @@ impl Core {
     }
 
     /// Enters a semaphore into the tables.
-    pub(crate) fn insert_semaphore(&mut self, name: Name, spec: Spec) -> usize {
+    pub(crate) fn insert_semaphore(&mut self, name: Name, spec: Spec) -> SemaphoreSlot {
         let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec, self.seed));
         self.semaphore_slots.insert(name, slot);
         self.detecting += usize::from(spec.deadlock == Deadlock::Detect);
@@ -163,7 +164,7 @@ impl Core {
     }
 
     /// Takes a semaphore that nobody uses out of the tables.
-    pub(crate) fn drop_semaphore(&mut self, slot: usize) {
+    pub(crate) fn drop_semaphore(&mut self, slot: SemaphoreSlot) {
         let semaphore = self.semaphores.remove(slot);
         self.semaphore_slots.remove(&semaphore.name);
         self.detecting -= usize::from(semaphore.spec.deadlock == Deadlock::Detect);
@@ -176,7 +177,7 @@ impl Core {
     }
 
     /// Tells of a semaphore before anything that happens on it is told.
-    pub(crate) fn announce(&mut self, slot: usize) {
+    pub(crate) fn announce(&mut self, slot: SemaphoreSlot) {
         let semaphore = &mut self.semaphores[slot];
         if !std::mem::replace(&mut semaphore.is_announced, true) {
             self.emit_set(slot);

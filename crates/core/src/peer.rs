@@ -6,6 +6,7 @@ use crate::{
     names::{Labels, PeerId, Token},
     presence::Presence,
     queue::Rank,
+    slot::SemaphoreSlot,
     time::Time,
 };
 
@@ -28,7 +29,7 @@ pub(crate) struct Peer {
 /// An acquired lock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
-    pub(crate) semaphore: usize,
+    pub(crate) semaphore: SemaphoreSlot,
     pub(crate) count: i64,
     /// Identifies the lock among the holders of its semaphore: the number of its token, or one drawn from
     /// the same counter for a restored lock that has none.
@@ -49,16 +50,16 @@ pub(crate) struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    pub(crate) semaphore: usize,
+    pub(crate) semaphore: SemaphoreSlot,
     pub(crate) count: i64,
 }
 
 impl Peer {
-    pub(crate) fn held(&self, semaphore: usize) -> Option<&Held> {
+    pub(crate) fn held(&self, semaphore: SemaphoreSlot) -> Option<&Held> {
         self.locks.iter().find(|held| held.semaphore == semaphore)
     }
 
-    pub(crate) fn asked(&self, semaphore: usize) -> Option<&Part> {
+    pub(crate) fn asked(&self, semaphore: SemaphoreSlot) -> Option<&Part> {
         self.pending.as_ref()?.parts.iter().find(|part| part.semaphore == semaphore)
     }
 }

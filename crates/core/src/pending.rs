@@ -6,6 +6,7 @@ use crate::{
     presence::Presence,
     queue::{PASSED_OVER, Rank, Waiter},
     semaphore::Deadlock,
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
 };
@@ -21,7 +22,7 @@ impl Core {
     }
 
     /// Makes `parts` the pending request of a peer.
-    pub(crate) fn wait(&mut self, now: Time, slot: usize, parts: Vec<Part>, priority: i32) {
+    pub(crate) fn wait(&mut self, now: Time, slot: PeerSlot, parts: Vec<Part>, priority: i32) {
         let rank = self.rank(now, priority);
         self.next_sequence += 1;
         for part in &parts {
@@ -39,7 +40,7 @@ impl Core {
     }
 
     /// Puts a request into the queue of each of its semaphores, and makes it the peer's.
-    pub(crate) fn enter_queues(&mut self, slot: usize, request: Request) {
+    pub(crate) fn enter_queues(&mut self, slot: PeerSlot, request: Request) {
         let top = request.parts.iter().map(|part| self.semaphores[part.semaphore].spec.level).max();
         let is_passed_over = self.is_passed_over(&request);
         for &part in &request.parts {
@@ -62,7 +63,7 @@ impl Core {
     }
 
     /// Takes a request, already gone from its peer, out of every queue.
-    pub(crate) fn leave_queues(&mut self, slot: usize, request: &Request) {
+    pub(crate) fn leave_queues(&mut self, slot: PeerSlot, request: &Request) {
         for part in &request.parts {
             let on = &mut self.semaphores[part.semaphore];
             on.queue.remove(request.rank);
@@ -73,7 +74,7 @@ impl Core {
     }
 
     /// Takes the pending request of a peer, if it has one, out of every table.
-    pub(crate) fn take_request(&mut self, slot: usize) -> Option<Box<Request>> {
+    pub(crate) fn take_request(&mut self, slot: PeerSlot) -> Option<Box<Request>> {
         let request = self.peers[slot].pending.take()?;
         self.leave_queues(slot, &request);
         if let Presence::Disconnected { absent_at } = request.presence {
@@ -83,7 +84,7 @@ impl Core {
     }
 
     /// Withdraws the pending request of a peer, if it has one: it leaves every queue without a grant.
-    pub(crate) fn withdraw(&mut self, slot: usize, cause: EndCause) {
+    pub(crate) fn withdraw(&mut self, slot: PeerSlot, cause: EndCause) {
         let Some(request) = self.take_request(slot) else { return };
         for part in &request.parts {
             self.events.push(Event::Withdrawn {
@@ -96,7 +97,7 @@ impl Core {
     }
 
     /// Gives the part of a pending request on `semaphore` a smaller count; it keeps its place.
-    pub(crate) fn shrink_pending(&mut self, slot: usize, semaphore: usize, count: i64) {
+    pub(crate) fn shrink_pending(&mut self, slot: PeerSlot, semaphore: SemaphoreSlot, count: i64) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
         self.leave_queues(slot, &request);
         if let Some(part) = request.parts.iter_mut().find(|part| part.semaphore == semaphore) {
@@ -109,10 +110,10 @@ impl Core {
     /// several semaphores that this lets through or holds back.
     ///
     /// A request over one semaphore needs no such care, since its queue compares it with `max` itself.
-    pub(crate) fn review_joint(&mut self, semaphore: usize, low: i64, high: i64) {
-        let changed: Vec<usize> = self.semaphores[semaphore]
+    pub(crate) fn review_joint(&mut self, semaphore: SemaphoreSlot, low: i64, high: i64) {
+        let changed: Vec<PeerSlot> = self.semaphores[semaphore]
             .joint
-            .range((low, usize::MAX)..=(high, usize::MAX))
+            .range((low, PeerSlot::MAX)..=(high, PeerSlot::MAX))
             .map(|&(_, slot)| slot)
             .collect();
         for slot in changed {
@@ -124,7 +125,7 @@ impl Core {
 
     /// Finds out which request over several semaphores is first on this one and fits here, and lets it hold
     /// up others below, instead of the one that led before.
-    pub(crate) fn appoint_leader(&mut self, semaphore: usize) {
+    pub(crate) fn appoint_leader(&mut self, semaphore: SemaphoreSlot) {
         let on = &self.semaphores[semaphore];
         let first = on.queue.first(on.spec.max).filter(|first| on.fits(first.count));
         let leader = first.filter(|first| on.joint.contains(&(first.count, first.peer)));
@@ -144,7 +145,7 @@ impl Core {
     /// there and fits. Else a peer that holds what it lacks above could wait behind it below, and both would
     /// wait for ever. So whoever is in the way of a waiter waits itself on a lower level, or on the same
     /// level further ahead; there can be no cycle. Where deadlocks are detected it holds up others always.
-    fn set_marks(&mut self, slot: usize, rank: Rank) {
+    fn set_marks(&mut self, slot: PeerSlot, rank: Rank) {
         let pending = self.peers.get(slot).and_then(|peer| peer.pending.as_deref());
         let Some(request) = pending.filter(|request| request.rank == rank) else { return };
         let is_passed_over = self.is_passed_over(request);

@@ -12,6 +12,7 @@ use crate::{
     event::Event,
     names::PeerId,
     peer::{Part, Request},
+    slot::PeerSlot,
     state::Core,
     time::Time,
 };
@@ -87,7 +88,7 @@ impl Core {
 
     /// Lets the pending request of a peer take part again, if its client was gone: then what this makes
     /// possible is to be granted, and its absence to begin anew, if it does not stay. Tells whether it was.
-    pub(crate) fn ask_again(&mut self, slot: usize) -> Result<bool, AcquireError> {
+    pub(crate) fn ask_again(&mut self, slot: PeerSlot) -> Result<bool, AcquireError> {
         let Some(request) = &mut self.peers[slot].pending else { return Ok(false) };
         match request.presence {
             Presence::Polling | Presence::Connected => return Ok(false),
@@ -108,7 +109,7 @@ impl Core {
     }
 
     /// Others may have begun to wait behind what an absent request left to them.
-    fn check_return(&self, slot: usize) -> Result<(), AcquireError> {
+    fn check_return(&self, slot: PeerSlot) -> Result<(), AcquireError> {
         match &self.peers[slot].pending {
             Some(request) if self.detecting > 0 => {
                 let Request { rank, ref parts, .. } = **request;
@@ -119,7 +120,7 @@ impl Core {
     }
 
     /// Begins the time after which a request is absent, if its client waited with a connection.
-    pub(crate) fn start_absence(&mut self, now: Time, slot: usize) {
+    pub(crate) fn start_absence(&mut self, now: Time, slot: PeerSlot) {
         let absent_at = now + self.settings.absent_after;
         if let Some(request) = &mut self.peers[slot].pending
             && request.presence == Presence::Connected
@@ -136,7 +137,7 @@ impl Core {
         }
     }
 
-    fn set_presence(&mut self, slot: usize, presence: Presence) {
+    fn set_presence(&mut self, slot: PeerSlot, presence: Presence) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
         self.leave_queues(slot, &request);
         request.presence = presence;

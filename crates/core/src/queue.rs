@@ -5,7 +5,7 @@
 //! Each node keeps figures of its subtree; they answer in O(log n) who is first among those that fit
 //! a `max`, how many stand ahead, and since when the oldest waits.
 
-use crate::time::Time;
+use crate::{slot::PeerSlot, time::Time};
 
 /// A place in a queue: smaller is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +21,7 @@ pub struct Rank {
 pub(crate) struct Waiter {
     pub(crate) rank: Rank,
     /// Where the peer is.
-    pub(crate) peer: usize,
+    pub(crate) peer: PeerSlot,
     pub(crate) count: i64,
     /// The smallest `max` at which this waiter takes part. It is the count, unless the same request is
     /// larger than another semaphore allows now: then it is passed over here too, whatever `max` is.
@@ -268,7 +268,13 @@ mod tests {
 
     fn waiter(key: i64, sequence: u64, count: i64) -> Waiter {
         let rank = Rank { key, sequence };
-        Waiter { rank, peer: 0, count, needs: count.cast_unsigned(), since: Time::from_micros(sequence) }
+        Waiter {
+            rank,
+            peer: 0.into(),
+            count,
+            needs: count.cast_unsigned(),
+            since: Time::from_micros(sequence),
+        }
     }
 
     /// Compares every answer of the tree with that of a sorted list, over a pseudo-random run.

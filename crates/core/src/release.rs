@@ -5,6 +5,7 @@ use crate::{
     event::{EndCause, Event},
     names::PeerId,
     peer::Held,
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
 };
@@ -25,7 +26,13 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn release_slot(&mut self, now: Time, slot: usize, semaphore: usize, cause: EndCause) {
+    pub(crate) fn release_slot(
+        &mut self,
+        now: Time,
+        slot: PeerSlot,
+        semaphore: SemaphoreSlot,
+        cause: EndCause,
+    ) {
         let peer = &mut self.peers[slot];
         if let Some(at) = peer.locks.iter().position(|held| held.semaphore == semaphore) {
             let held = peer.locks.swap_remove(at);
@@ -36,7 +43,7 @@ impl Core {
     }
 
     /// Takes an acquired lock, already gone from its peer, out of all other tables.
-    pub(crate) fn give_up(&mut self, now: Time, slot: usize, held: Held, cause: EndCause) {
+    pub(crate) fn give_up(&mut self, now: Time, slot: PeerSlot, held: Held, cause: EndCause) {
         self.serials.remove(&held.serial);
         let on = &mut self.semaphores[held.semaphore];
         on.holders.remove(&held.serial);
@@ -54,7 +61,7 @@ impl Core {
     }
 
     /// Makes acquired count free again: at once, or when the rate of the semaphore lets it come back.
-    pub(crate) fn free(&mut self, now: Time, semaphore: usize, count: i64, given_at: Time) {
+    pub(crate) fn free(&mut self, now: Time, semaphore: SemaphoreSlot, count: i64, given_at: Time) {
         let freed = &mut self.semaphores[semaphore];
         freed.acquired -= i128::from(count);
         let per = freed.spec.per;
@@ -65,7 +72,7 @@ impl Core {
     }
 
     /// Holds `count` back until `due`.
-    pub(crate) fn cool(&mut self, semaphore: usize, count: i128, due: Time) {
+    pub(crate) fn cool(&mut self, semaphore: SemaphoreSlot, count: i128, due: Time) {
         let cooling = &mut self.semaphores[semaphore];
         let first = cooling.cooling.first_key_value().map(|(&at, _)| at);
         *cooling.cooling.entry(due).or_default() += count;

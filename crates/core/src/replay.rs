@@ -6,6 +6,7 @@ use crate::{
     peer::{Held, Part, Peer, Request},
     presence::Presence,
     semaphore::Spec,
+    slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
 };
@@ -30,7 +31,7 @@ impl Core {
     /// `now` is taken as the largest time in the events if that is larger: a clock may have been set back.
     pub fn end_replay(&mut self, now: Time) {
         self.now = self.now.max(now);
-        let peers: Vec<usize> = self.peers.iter().map(|(slot, _)| slot).collect();
+        let peers: Vec<PeerSlot> = self.peers.slots().collect();
         for &slot in &peers {
             self.arm(self.now, slot);
             // No connection outlives a restart.
@@ -146,17 +147,17 @@ impl Core {
         }
     }
 
-    fn slots(&self, peer: PeerId, semaphore: &str) -> Option<(usize, usize)> {
+    fn slots(&self, peer: PeerId, semaphore: &str) -> Option<(PeerSlot, SemaphoreSlot)> {
         Some((self.slot_of(peer).ok()?, self.semaphore_slot(semaphore).ok()?))
     }
 
     /// Whether the peer holds or asks for something on a semaphore.
-    fn has(&self, slot: usize, semaphore: usize) -> bool {
+    fn has(&self, slot: PeerSlot, semaphore: SemaphoreSlot) -> bool {
         let peer = &self.peers[slot];
         peer.held(semaphore).is_some() || peer.asked(semaphore).is_some()
     }
 
-    fn replay_hold(&mut self, slot: usize, held: Held) -> Option<()> {
+    fn replay_hold(&mut self, slot: PeerSlot, held: Held) -> Option<()> {
         unless(self.has(slot, held.semaphore) || self.serials.contains(&held.serial))?;
         self.saw(held.since);
         self.next_token = self.next_token.max(held.serial.checked_add(1)?);
@@ -176,7 +177,7 @@ impl Core {
     }
 
     /// Takes one part out of the pending request of a peer.
-    fn drop_part(&mut self, slot: usize, semaphore: usize) {
+    fn drop_part(&mut self, slot: PeerSlot, semaphore: SemaphoreSlot) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
         self.leave_queues(slot, &request);
         request.parts.retain(|part| part.semaphore != semaphore);
@@ -232,13 +233,13 @@ impl Core {
     }
 
     /// The slots of all peers, in the order of their ids.
-    fn peers_in_order(&self) -> Vec<usize> {
-        let mut slots: Vec<usize> = self.peers.iter().map(|(slot, _)| slot).collect();
+    fn peers_in_order(&self) -> Vec<PeerSlot> {
+        let mut slots: Vec<PeerSlot> = self.peers.slots().collect();
         slots.sort_unstable_by_key(|&slot| self.peers[slot].id);
         slots
     }
 
-    fn snapshot_peer(&self, slot: usize, events: &mut Vec<Event>) {
+    fn snapshot_peer(&self, slot: PeerSlot, events: &mut Vec<Event>) {
         let peer = &self.peers[slot];
         events.push(Event::PeerCreated {
             peer: peer.id,

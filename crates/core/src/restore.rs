@@ -7,6 +7,7 @@ use crate::{
     event::Event,
     names::{Labels, PeerId, Token},
     peer::{Held, Part},
+    slot::{PeerSlot, SemaphoreSlot},
     state::{Core, RestorePolicy},
     time::Time,
 };
@@ -94,7 +95,7 @@ impl Core {
         }
     }
 
-    fn holds_just(&self, slot: usize, parts: &[Part]) -> bool {
+    fn holds_just(&self, slot: PeerSlot, parts: &[Part]) -> bool {
         let locks = &self.peers[slot].locks;
         let same = |part: &Part| {
             locks.iter().any(|held| held.semaphore == part.semaphore && held.count == part.count)
@@ -102,7 +103,7 @@ impl Core {
         locks.len() == parts.len() && parts.iter().all(same)
     }
 
-    fn restore_lock(&mut self, now: Time, slot: usize, part: Part, token: Option<Token>) {
+    fn restore_lock(&mut self, now: Time, slot: PeerSlot, part: Part, token: Option<Token>) {
         let Part { semaphore, count } = part;
         self.announce(semaphore);
         let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(&token.0);
@@ -123,7 +124,7 @@ impl Core {
     }
 
     /// Tells if more is acquired on a semaphore than its `max`.
-    pub(crate) fn report_overcommit(&mut self, semaphore: usize) {
+    pub(crate) fn report_overcommit(&mut self, semaphore: SemaphoreSlot) {
         let on = &self.semaphores[semaphore];
         if on.acquired > i128::from(on.spec.max) {
             self.events.push(Event::Overcommitted {

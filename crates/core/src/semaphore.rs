@@ -8,6 +8,7 @@ use std::{
 use crate::{
     names::Name,
     queue::{Queue, Rank},
+    slot::PeerSlot,
     time::Time,
 };
 
@@ -61,15 +62,15 @@ pub(crate) struct Semaphore {
     /// The sum of all acquired counts. Wider than a count: restored peers may overcommit without end.
     pub(crate) acquired: i128,
     /// The peers that hold a lock here, by the serial of the lock: in order of grant.
-    pub(crate) holders: BTreeMap<u64, usize>,
+    pub(crate) holders: BTreeMap<u64, PeerSlot>,
     pub(crate) queue: Queue,
     /// The peers in the queue whose request asks for other semaphores too, by their count here.
-    pub(crate) joint: BTreeSet<(i64, usize)>,
+    pub(crate) joint: BTreeSet<(i64, PeerSlot)>,
     /// Released count that the rate holds back, by the time when it is due.
     pub(crate) cooling: BTreeMap<Time, i128>,
     pub(crate) cooling_sum: i128,
     /// The request over several semaphores, if any, that is first here and fits here.
-    pub(crate) leader: Option<(usize, Rank)>,
+    pub(crate) leader: Option<(PeerSlot, Rank)>,
     /// The pattern that it was made from.
     pub(crate) pattern: Option<Name>,
     /// Whether anybody was told of it. A member of a pattern is made before it is known to be of use.

@@ -7,7 +7,6 @@ use std::{
 };
 
 use foldhash::fast::FixedState;
-use slab::Slab;
 
 use crate::{
     error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
@@ -16,6 +15,7 @@ use crate::{
     pattern::Patterns,
     peer::{Part, Peer},
     semaphore::Semaphore,
+    slot::{PeerSlot, SemaphoreSlot, Table},
     time::Time,
 };
 
@@ -84,21 +84,21 @@ pub struct Core {
     pub(crate) settings: Settings,
     /// The largest `now` seen.
     pub(crate) now: Time,
-    pub(crate) peers: Slab<Peer>,
-    pub(crate) peer_slots: HashMap<PeerId, usize, FixedState>,
-    pub(crate) semaphores: Slab<Semaphore>,
-    pub(crate) semaphore_slots: BTreeMap<Name, usize>,
+    pub(crate) peers: Table<PeerSlot, Peer>,
+    pub(crate) peer_slots: HashMap<PeerId, PeerSlot, FixedState>,
+    pub(crate) semaphores: Table<SemaphoreSlot, Semaphore>,
+    pub(crate) semaphore_slots: BTreeMap<Name, SemaphoreSlot>,
     pub(crate) patterns: Patterns,
     /// Whether nothing is granted for now.
     pub(crate) is_holding: bool,
     /// How many semaphores and patterns have their deadlocks detected.
     pub(crate) detecting: usize,
     /// Every peer, by a time that is not after its end.
-    pub(crate) leases: BTreeSet<(Time, usize)>,
+    pub(crate) leases: BTreeSet<(Time, PeerSlot)>,
     /// Every semaphore with cooling count, by the time when the first of it is due.
-    pub(crate) returns: BTreeSet<(Time, usize)>,
+    pub(crate) returns: BTreeSet<(Time, SemaphoreSlot)>,
     /// Every peer whose waiting client is gone, by the time when it is passed over.
-    pub(crate) absences: BTreeSet<(Time, usize)>,
+    pub(crate) absences: BTreeSet<(Time, PeerSlot)>,
     /// The serials of all acquired locks, fencing tokens among them.
     pub(crate) serials: HashSet<u64, FixedState>,
     /// Makes the shape of tables unpredictable for clients; of no influence on any reply.
@@ -106,7 +106,7 @@ pub struct Core {
     pub(crate) next_token: u64,
     pub(crate) next_sequence: u64,
     /// Semaphores to look at before this command is over: from the highest level down, then by name.
-    pub(crate) touched: BinaryHeap<(i32, Reverse<Name>, usize)>,
+    pub(crate) touched: BinaryHeap<(i32, Reverse<Name>, SemaphoreSlot)>,
     pub(crate) events: Vec<Event>,
 }
 
@@ -121,9 +121,9 @@ impl Core {
         Self {
             settings,
             now: Time::default(),
-            peers: Slab::new(),
+            peers: Table::new(),
             peer_slots: HashMap::with_hasher(hasher.clone()),
-            semaphores: Slab::new(),
+            semaphores: Table::new(),
             semaphore_slots: BTreeMap::new(),
             patterns: Patterns::default(),
             is_holding: false,
@@ -160,11 +160,11 @@ impl Core {
         self.now
     }
 
-    pub(crate) fn slot_of(&self, peer: PeerId) -> Result<usize, UnknownPeer> {
+    pub(crate) fn slot_of(&self, peer: PeerId) -> Result<PeerSlot, UnknownPeer> {
         self.peer_slots.get(&peer).copied().ok_or(UnknownPeer)
     }
 
-    pub(crate) fn semaphore_slot(&self, name: &str) -> Result<usize, UnknownSemaphore> {
+    pub(crate) fn semaphore_slot(&self, name: &str) -> Result<SemaphoreSlot, UnknownSemaphore> {
         self.semaphore_slots.get(name).copied().ok_or_else(|| UnknownSemaphore(name.into()))
     }
 
@@ -190,19 +190,19 @@ impl Core {
     }
 
     /// Has the queue of a semaphore looked at before this command is over.
-    pub(crate) fn touch(&mut self, semaphore: usize) {
+    pub(crate) fn touch(&mut self, semaphore: SemaphoreSlot) {
         let Semaphore { name, spec, .. } = &self.semaphores[semaphore];
         self.touched.push((spec.level, Reverse(name.clone()), semaphore));
     }
 
     pub(crate) fn touch_all(&mut self) {
-        let all: Vec<usize> = self.semaphores.iter().map(|(slot, _)| slot).collect();
+        let all: Vec<SemaphoreSlot> = self.semaphores.slots().collect();
         for slot in all {
             self.touch(slot);
         }
     }
 
-    pub(crate) fn name_of(&self, semaphore: usize) -> Name {
+    pub(crate) fn name_of(&self, semaphore: SemaphoreSlot) -> Name {
         self.semaphores[semaphore].name.clone()
     }
 

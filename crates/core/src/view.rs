@@ -13,6 +13,7 @@ use crate::{
     presence::Presence,
     queue::{Rank, Waiter},
     semaphore::{Semaphore, Spec},
+    slot::SemaphoreSlot,
     state::Core,
     time::Time,
 };
@@ -52,9 +53,7 @@ impl Core {
     /// Peers at these places in their table, in order, each with its place. No place beyond
     /// [`Core::peer_places`] is taken.
     pub fn peers_at(&self, places: Range<usize>) -> impl Iterator<Item = (usize, PeerView<'_>)> {
-        (places.start..places.end.min(self.peer_places()))
-            .filter_map(|slot| Some((slot, self.peers.get(slot)?)))
-            .map(|(slot, peer)| (slot, PeerView { core: self, peer }))
+        self.peers.iter_at(places).map(|(place, peer)| (place, PeerView { core: self, peer }))
     }
 
     /// How many places the table of peers has.
@@ -214,7 +213,7 @@ impl<'a> PendingView<'a> {
     /// Its place, counted from 1, in the queue where it stands farthest back.
     pub fn position(&self) -> usize {
         let rank = self.request.rank;
-        let ahead = |semaphore: usize| self.core.semaphores[semaphore].queue.ahead_of(rank).0;
+        let ahead = |semaphore: SemaphoreSlot| self.core.semaphores[semaphore].queue.ahead_of(rank).0;
         self.request.parts.iter().map(|part| ahead(part.semaphore)).max().unwrap_or(0) + 1
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use serde_json::{Value, json};
 
 use super::operator::Format;
-use crate::journal::{self, Entry, Record, StoreError, decode};
+use crate::{
+    journal::{self, Entry, Record, StoreError, decode},
+    printable::{self, printable},
+};
 
 /// The last second that RFC 3339 can write, since the epoch.
 const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
@@ -95,7 +98,7 @@ impl Inspect {
     fn line(&self, batch: Option<u64>, record: &Record) -> String {
         let record = serde_json::to_value(record).unwrap_or_default();
         if self.output == Format::Json {
-            return json!({ "batch": batch, "record": record }).to_string();
+            return printable::json(&json!({ "batch": batch, "record": record }), false);
         }
         let mut line = batch.map_or_else(|| "snapshot".to_owned(), |number| number.to_string());
         for (kind, fields) in record.as_object().into_iter().flatten() {
@@ -122,6 +125,6 @@ fn shown(name: &str, value: &Value) -> String {
             let length = Duration::from_secs(seconds) + Duration::from_nanos(nanos);
             humantime::format_duration(length).to_string().replace(' ', "")
         }
-        _ => value.to_string(),
+        _ => printable(value),
     }
 }

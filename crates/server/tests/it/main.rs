@@ -23,6 +23,8 @@ mod logging;
 mod metrics;
 #[cfg(unix)]
 mod operator;
+#[cfg(unix)]
+mod printable;
 mod run;
 mod site;
 #[cfg(unix)]

@@ -2,12 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::{super::table, data::Labels};
-
-/// What a client sent, without signs that steer a terminal.
-pub(super) fn printable(text: &str) -> String {
-    table::printable(text)
-}
+use super::super::data::Labels;
+use crate::printable::printable;
 
 /// A length of time by its two largest units.
 pub(super) fn span(time: Duration) -> String {

@@ -5,8 +5,8 @@ use std::{error::Error, fmt::Write as _, io, path::PathBuf};
 use throttle_core::Deadlock;
 
 use crate::{
-    cli::{DEFAULT_ADDRESS, DEFAULT_PORT},
-    config::{self, Config, SemaphoreConfig},
+    cli::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT},
+    config::{self, Config, ConfigError, Content, SemaphoreConfig},
     printable::printable,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone, clap::Args)]
 pub struct Check {
     /// The configuration file to check
-    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = "throttle.toml")]
+    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = DEFAULT_CONFIGURATION)]
     pub configuration: PathBuf,
 }
 
@@ -22,8 +22,8 @@ pub struct Check {
 pub fn check(arguments: &Check, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
     let file = arguments.configuration.display();
     let loaded = config::load(&arguments.configuration)?;
-    if !loaded.found {
-        return Err(format!("{file}: there is no such file. Name one with -c (--configuration).").into());
+    if loaded.content == Content::Missing {
+        return Err(ConfigError::missing(&arguments.configuration).into());
     }
     out.write_all(summary(&file.to_string(), &loaded.config).as_bytes())?;
     Ok(())

@@ -1,5 +1,7 @@
 //! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
 
+use std::collections::BTreeMap;
+
 use throttle_core::{
     Core, HolderView, LimitReached, Name, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
     UnknownSemaphore,
@@ -8,7 +10,7 @@ use throttle_core::{
 use super::handle::Engine;
 use crate::{
     journal::Record,
-    reload::{Declared, Difference},
+    reload::{Declared, Difference, Usage},
     telemetry::trace::{Subject, about},
 };
 
@@ -45,9 +47,11 @@ pub enum SetRefusal {
 }
 
 impl Engine {
-    /// Lets what the configuration file says differently now come into force, in one step.
-    pub fn declare(&self, difference: &Difference, declared: &Declared) {
+    /// Lets what the configuration file says differently now come into force, in one step. Returns what of it is
+    /// removed while it is in use.
+    pub fn declare(&self, difference: &Difference, declared: &Declared) -> BTreeMap<String, Usage> {
         self.with(|shared, now| {
+            let in_use = removed_in_use(&shared.core, &difference.removed);
             let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
             shared.write_down(Record::Declared { semaphores: semaphores.collect() });
             let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
@@ -66,7 +70,8 @@ impl Engine {
                     let _ = shared.core.retire_semaphore(now, name);
                 }
             }
-        });
+            in_use
+        })
     }
 
     /// Up to `limit` peers for which `look` sees something, from a place in their table on. The walk is
@@ -209,4 +214,24 @@ impl Engine {
             (seen, _) => Ok(seen?.holder(token).map(look)),
         })
     }
+}
+
+/// Those of the semaphores and patterns to be removed that somebody holds or waits for.
+fn removed_in_use(core: &Core, removed: &Declared) -> BTreeMap<String, Usage> {
+    let has_patterns = removed.values().any(|spec| spec.origin == Origin::Pattern);
+    let members =
+        has_patterns.then(|| core.semaphores(None).filter(|semaphore| semaphore.pattern().is_some()));
+    let named = removed.keys().filter_map(|name| core.semaphore(name).ok());
+    let mut in_use = BTreeMap::<String, Usage>::new();
+    for semaphore in named.chain(members.into_iter().flatten()) {
+        let name = semaphore.pattern().unwrap_or(semaphore.name());
+        let (acquired, pending) = (semaphore.acquired(), semaphore.pending());
+        if (acquired, pending) == (0, 0) || !removed.contains_key(&**name) {
+            continue;
+        }
+        let usage = in_use.entry(name.to_string()).or_default();
+        usage.acquired = usage.acquired.saturating_add(acquired);
+        usage.pending = usage.pending.saturating_add(pending);
+    }
+    in_use
 }

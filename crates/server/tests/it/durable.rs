@@ -17,3 +17,4 @@ mod process;
 mod restart;
 mod restore;
 mod tools;
+mod vanished;

@@ -17,7 +17,7 @@ use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{Config, Content, Loaded},
     durable::{self, Durable},
-    engine::{Bounds, Engine, Parts, time_of_day},
+    engine::{Bounds, Engine, Parts, WallTime},
     history::History,
     http::{self, App, INSTANCE, Stage},
     journal::State,
@@ -172,8 +172,8 @@ async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
 
 /// A state in which nothing ever happened.
 fn empty_state(config: &Config) -> Result<State, Box<dyn Error>> {
-    // Microseconds of the time of day exceed what any earlier run can have counted up to.
-    let core = Core::new(settings(config), time_of_day().as_micros(), getrandom::u64()?);
+    // Microseconds of the wall clock exceed what any earlier run can have counted up to.
+    let core = Core::new(settings(config), WallTime::now().as_micros(), getrandom::u64()?);
     Ok(State::new(core))
 }
 

@@ -7,7 +7,7 @@ use throttle_core::{
     UnknownSemaphore,
 };
 
-use super::handle::Engine;
+use super::{handle::Engine, wall::Wall};
 use crate::{
     journal::Record,
     reload::{Declared, Difference, Usage},
@@ -80,15 +80,15 @@ impl Engine {
         &self,
         from: usize,
         limit: usize,
-        look: impl Fn(PeerView<'_>) -> Option<R>,
+        look: impl Fn(PeerView<'_>, Wall) -> Option<R>,
     ) -> PeerPage<R> {
         let mut page = PeerPage { items: Vec::new(), next: None };
         let end = from.saturating_add(WALK);
         let mut at = from;
         while at < end {
-            let (is_full, places) = self.view(|core| {
+            let (is_full, places) = self.view_with_wall(|core, wall| {
                 for (place, peer) in core.peers_at(at..at.saturating_add(STEP)) {
-                    let Some(seen) = look(peer) else { continue };
+                    let Some(seen) = look(peer, wall) else { continue };
                     if page.items.len() == limit {
                         page.next = Some(place);
                         return (true, 0);
@@ -145,7 +145,7 @@ impl Engine {
         &self,
         name: &str,
         spec: Spec,
-        look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
     ) -> Result<(bool, R), SetRefusal> {
         about(Subject::Semaphore(name));
         self.with(|shared, now| {
@@ -155,7 +155,7 @@ impl Engine {
             }
             shared.core.set_semaphore(now, name, spec);
             let seen = shared.core.semaphore(name).map_err(SetRefusal::Unknown)?;
-            Ok((is_new, look(seen)))
+            Ok((is_new, look(seen, shared.clock.wall(now))))
         })
     }
 
@@ -164,7 +164,7 @@ impl Engine {
         &self,
         name: &str,
         change: impl FnOnce(Spec) -> Spec,
-        look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
     ) -> Result<R, SetRefusal> {
         about(Subject::Semaphore(name));
         self.with(|shared, now| {
@@ -177,7 +177,8 @@ impl Engine {
                 (seen, _) => seen.map_err(SetRefusal::Unknown)?.spec(),
             };
             shared.core.set_semaphore(now, name, change(spec));
-            shared.core.semaphore(name).map(look).map_err(SetRefusal::Unknown)
+            let seen = shared.core.semaphore(name).map_err(SetRefusal::Unknown)?;
+            Ok(look(seen, shared.clock.wall(now)))
         })
     }
 
@@ -192,13 +193,13 @@ impl Engine {
     pub fn semaphore<R>(
         &self,
         name: &str,
-        look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
         look_at_unused: impl FnOnce(Spec) -> R,
     ) -> Result<R, UnknownSemaphore> {
         about(Subject::Semaphore(name));
-        self.view(|core| match (core.semaphore(name), core.pattern_of(name)) {
+        self.view_with_wall(|core, wall| match (core.semaphore(name), core.pattern_of(name)) {
             (Err(_), Some((_, spec))) => Ok(look_at_unused(spec)),
-            (seen, _) => seen.map(look),
+            (seen, _) => seen.map(|seen| look(seen, wall)),
         })
     }
 
@@ -207,11 +208,11 @@ impl Engine {
         &self,
         semaphore: &str,
         token: Token,
-        look: impl FnOnce(HolderView<'_>) -> R,
+        look: impl FnOnce(HolderView<'_>, Wall) -> R,
     ) -> Result<Option<R>, UnknownSemaphore> {
-        self.view(|core: &Core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
+        self.view_with_wall(|core, wall| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
             (Err(_), Some(_)) => Ok(None),
-            (seen, _) => Ok(seen?.holder(token).map(look)),
+            (seen, _) => Ok(seen?.holder(token).map(|holder| look(holder, wall))),
         })
     }
 }

@@ -112,6 +112,7 @@ fn record() -> impl Strategy<Value = Record> {
             fingerprint
         }),
         option::of(number()).prop_map(|until| Record::Holding { until }),
+        any::<i64>().prop_map(|ahead_us| Record::Wall { ahead_us }),
     ]
 }
 
@@ -227,6 +228,7 @@ fn version_1_is_as_it_always_was() {
         Record::Declared { semaphores: vec![(semaphore, spec)] },
         Record::KeyUsed { peer: 7, key: "k".into(), fingerprint: 13 },
         Record::Holding { until: Some(14) },
+        Record::Wall { ahead_us: -15 },
     ];
     let bytes = records.map(|record| {
         let mut body = Vec::new();
@@ -237,7 +239,7 @@ fn version_1_is_as_it_always_was() {
     assert_eq!(bytes, GOLDEN, "{bytes:#?}");
 }
 
-const GOLDEN: [&str; 17] = [
+const GOLDEN: [&str; 18] = [
     "010004412fc3bc540101010501020103412f2a01",
     "010104412fc3bc",
     "010204412fc3bc",
@@ -255,6 +257,7 @@ const GOLDEN: [&str; 17] = [
     "010e0104412fc3bc54010101050102",
     "010f07016b0d",
     "0110010e",
+    "01111d",
 ];
 
 /// Commands on a core, each a number for what, who and where: what is written of them.

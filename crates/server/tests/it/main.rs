@@ -12,6 +12,8 @@
 
 mod bad_input;
 mod classic;
+#[cfg(target_os = "linux")]
+mod clock;
 mod commands;
 mod dashboard;
 #[cfg(unix)]

@@ -205,8 +205,8 @@ fn semaphores_in_use_are_removed_with_a_warning() {
 
 #[test]
 fn a_reload_that_removes_most_semaphores_says_so() {
-    let file: String = (0..30).map(|number| format!("s{number:02} = 1\n")).collect();
-    let edited = Edited::start(&format!("[semaphores]\n{file}"));
+    let lines: Vec<String> = (0..30).map(|number| format!("s{number:02} = 1")).collect();
+    let edited = Edited::start(&format!("[semaphores]\n{}", lines.join("\n")));
     let server = edited.edit("[semaphores]\ns00 = 1");
     let reloaded = server.post("/v1/reload", "").shape(200);
     let warning = reloaded["warnings"][0].as_str().expect("a warning");

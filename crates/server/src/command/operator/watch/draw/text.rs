@@ -71,13 +71,13 @@ pub(super) fn who(labels: &Labels) -> String {
     let mut words = Vec::new();
     words.extend(get("program").map(printable));
     words.extend(match (get("user"), get("host")) {
-        (Some(user), Some(host)) => Some(printable(&format!("{user}@{host}"))),
-        (None, Some(host)) => Some(printable(&format!("@{host}"))),
+        (Some(user), Some(host)) => Some(printable(format!("{user}@{host}"))),
+        (None, Some(host)) => Some(printable(format!("@{host}"))),
         (user, None) => user.map(printable),
     });
     words.extend(get("pid").map(|pid| format!("pid {}", printable(pid))));
     let others = labels.iter().filter(|(key, _)| !["program", "user", "host", "pid"].contains(&key.as_str()));
-    words.extend(others.map(|(key, value)| printable(&format!("{key}={value}"))));
+    words.extend(others.map(|(key, value)| printable(format!("{key}={value}"))));
     if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use humantime::{format_duration, format_rfc3339_seconds};
 use tokio::time::{Instant, sleep};
 
+use crate::printable::printable;
+
 /// Shorter waits are not worth a line that is gone before it is read.
 const FIRST: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +32,9 @@ impl Notice {
         sleep(FIRST).await;
         loop {
             let so_far = format_duration(Duration::from_secs(start.elapsed().as_secs()));
-            self.write(&format!("throttle run: waiting for {wanted} since {since} ({so_far})"));
+            self.write(&printable(format_args!(
+                "throttle run: waiting for {wanted} since {since} ({so_far})"
+            )));
             sleep(EVERY).await;
         }
     }

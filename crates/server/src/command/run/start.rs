@@ -14,7 +14,10 @@ use super::{
     arguments::Run,
     supervise::{End, supervise},
 };
-use crate::platform::{Child, Signals};
+use crate::{
+    platform::{Child, Signals},
+    printable::printable,
+};
 
 /// The service is unavailable, as `sysexits.h` has it.
 const UNAVAILABLE: i32 = 69;
@@ -105,6 +108,6 @@ async fn release(guard: Guard) -> Option<String> {
 
 /// Writes a line to standard error, which may be closed, and returns the code.
 fn tell(what: &str, code: i32) -> i32 {
-    let _ = writeln!(io::stderr(), "throttle run: {what}");
+    let _ = writeln!(io::stderr(), "throttle run: {}", printable(what));
     code
 }

@@ -131,10 +131,10 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
     });
     let label = label.transpose()?;
     if let Some(semaphore) = &query.semaphore {
-        let known = app.engine.semaphore(semaphore, |_| (), |_| ());
+        let known = app.engine.semaphore(semaphore, |_, _| (), |_| ());
         known.map_err(|error| Problem::explained(&app.engine, None, error))?;
     }
-    let page = app.engine.peer_page(from, limit, |peer| {
+    let page = app.engine.peer_page(from, limit, |peer, wall| {
         let has_label = label.is_none_or(|(key, value)| {
             peer.labels().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
         });
@@ -143,7 +143,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
             peer.lock(semaphore).is_some() || waits()
         };
         let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched));
-        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer))
+        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer, wall))
     });
     let next = page.next.map(|place| format!("{place:x}"));
     Ok(Json(Page { items: page.items, next }).into_response())
@@ -167,7 +167,7 @@ fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
 )]
 pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
-    let seen = app.engine.view(|core| core.peer(peer).map(Peer::of));
+    let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| Peer::of(peer, wall)));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
     let limit = page_length(limit)?;
     let seen = app.engine.semaphore(
         &name,
-        |semaphore| SemaphoreDetail::of(semaphore, limit),
+        |semaphore, wall| SemaphoreDetail::of(semaphore, wall, limit),
         |spec| SemaphoreDetail::unused(&name, spec),
     );
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
@@ -157,7 +157,8 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
         origin: Origin::Runtime,
     };
     check_name(&name)?;
-    let set = app.engine.set_semaphore(&name, spec, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
+    let set =
+        app.engine.set_semaphore(&name, spec, |semaphore, wall| SemaphoreDetail::of(semaphore, wall, PAGE));
     let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, None, error))?;
     let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
@@ -207,8 +208,9 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
         deadlock: deadlock.map_or(spec.deadlock, Into::into),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
-    let changed =
-        app.engine.change_semaphore(&name, change, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
+    let changed = app
+        .engine
+        .change_semaphore(&name, change, |semaphore, wall| SemaphoreDetail::of(semaphore, wall, PAGE));
     let seen = changed.map_err(|error| Problem::explained(&app.engine, None, error))?;
     if is_change {
         tracing::info!(semaphore = name, max, "Semaphore changed by a request.");

@@ -27,14 +27,14 @@ fn a_peer_is_made_and_looked_at() {
     let body = r#"{"expires_in":"5m","labels":{"host":"w1","pid":"7"}}"#;
     let answer = server.post("/v1/peers", body);
     let peer = answer.shape(201);
-    assert_eq!(answer.header("location"), Some(&*format!("/v1/peers/{}", id(&peer))));
+    assert_eq!(answer.header("location"), Some(&*format!("peers/{}", id(&peer))));
     let fields: Vec<_> = peer.as_object().expect("an object").keys().collect();
     assert_eq!(fields, ["created_at", "expires_at", "id", "labels", "locks", "pending"]);
     assert_eq!(peer["labels"], json!({"host": "w1", "pid": "7"}));
     assert_eq!((&peer["locks"], &peer["pending"]), (&json!([]), &Value::Null));
     assert!(is_time(&peer["created_at"]) && is_time(&peer["expires_at"]), "{peer}");
     assert_eq!(lease(&peer).as_secs(), 300);
-    assert_eq!(server.get(&format!("/v1/peers/{}", id(&peer))).shape(200), peer);
+    assert_eq!(server.get(&format!("peers/{}", id(&peer))).shape(200), peer);
     let without = server.post("/v1/peers", r#"{"expires_in":"5m"}"#).shape(201);
     assert_eq!(without["labels"], json!({}));
 }

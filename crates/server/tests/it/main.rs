@@ -24,6 +24,8 @@ mod logging;
 mod metrics;
 #[cfg(unix)]
 mod operator;
+#[cfg(unix)]
+mod prefix;
 mod run;
 mod site;
 #[cfg(unix)]

@@ -34,7 +34,7 @@ fn a_peer_is_made_and_looked_at() {
     assert_eq!((&peer["locks"], &peer["pending"]), (&json!([]), &Value::Null));
     assert!(is_time(&peer["created_at"]) && is_time(&peer["expires_at"]), "{peer}");
     assert_eq!(lease(&peer).as_secs(), 300);
-    assert_eq!(server.get(&format!("peers/{}", id(&peer))).shape(200), peer);
+    assert_eq!(server.get(&format!("/v1/peers/{}", id(&peer))).shape(200), peer);
     let without = server.post("/v1/peers", r#"{"expires_in":"5m"}"#).shape(201);
     assert_eq!(without["labels"], json!({}));
 }

@@ -34,7 +34,7 @@ async function ask(method, path, body) {
 }
 
 /** The path of a semaphore. */
-const semaphore = (name) => `/v1/semaphores/${encodeURIComponent(name)}`;
+const semaphore = (name) => `v1/semaphores/${encodeURIComponent(name)}`;
 
 /** A query without what is not given. */
 function query(entries) {
@@ -42,14 +42,14 @@ function query(entries) {
   return given.length ? `?${new URLSearchParams(given)}` : '';
 }
 
-export const getSemaphores = (entries) => ask('GET', `/v1/semaphores${query(entries)}`);
+export const getSemaphores = (entries) => ask('GET', `v1/semaphores${query(entries)}`);
 export const getSemaphore = (name, limit) => ask('GET', `${semaphore(name)}${query({ limit })}`);
 export const changeSemaphore = (name, change) => ask('PATCH', semaphore(name), change);
-export const getPeers = (entries) => ask('GET', `/v1/peers${query(entries)}`);
-export const getPeer = (id) => ask('GET', `/v1/peers/${id}`);
-export const releasePeer = (id, reason) => ask('DELETE', `/v1/peers/${id}${query({ reason })}`);
-export const getPermissions = () => ask('GET', '/v1/permissions');
+export const getPeers = (entries) => ask('GET', `v1/peers${query(entries)}`);
+export const getPeer = (id) => ask('GET', `v1/peers/${id}`);
+export const releasePeer = (id, reason) => ask('DELETE', `v1/peers/${id}${query({ reason })}`);
+export const getPermissions = () => ask('GET', 'v1/permissions');
 
 export function getHistory(names) {
-  return ask('GET', `/v1/history?${new URLSearchParams(names.map((name) => ['semaphore', name]))}`);
+  return ask('GET', `v1/history?${new URLSearchParams(names.map((name) => ['semaphore', name]))}`);
 }

@@ -27,6 +27,8 @@ mod metrics;
 #[cfg(unix)]
 mod operator;
 #[cfg(unix)]
+mod prefix;
+#[cfg(unix)]
 mod printable;
 mod run;
 mod site;

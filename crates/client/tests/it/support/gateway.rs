@@ -1,5 +1,5 @@
-//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, and can
-//! lose answers.
+//! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
+//! server lacks them, and can lose answers.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -24,6 +24,8 @@ struct Shared {
 /// What it does besides passing on.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rules {
+    /// The path below which the server is; it is taken off, as nginx does it. What is not below it is 404.
+    pub(crate) below: &'static str,
     /// Requests whose path begins with this are answered with this status, and reach nobody.
     pub(crate) hidden: Option<(&'static str, u16)>,
     /// The headers that servers have from 0.6 on are left out of answers.
@@ -103,16 +105,21 @@ impl Shared {
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { hidden, without_headers, .. } = *rules;
+        let Rules { below, hidden, without_headers, .. } = *rules;
         drop(rules);
-        let path = what.split_once(' ').unwrap().1;
-        if let Some((_, status)) = hidden.filter(|(prefix, _)| path.starts_with(prefix)) {
+        let (method, path) = what.split_once(' ').unwrap();
+        let inner = path.strip_prefix(below).filter(|path| path.starts_with('/'));
+        let refused = inner.map_or(Some(404), |path| {
+            hidden.filter(|(prefix, _)| path.starts_with(prefix)).map(|(_, status)| status)
+        });
+        if let Some(status) = refused {
             let page = "<!DOCTYPE html><p>nothing is here";
             let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}", page.len());
             return client.write_all(format!("{head}\r\n\r\n{page}").as_bytes());
         }
         let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
-        server.write_all(format!("{first}\r\nconnection: close\r\n{headers}").as_bytes())?;
+        let path = inner.unwrap_or(path);
+        server.write_all(format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{headers}").as_bytes())?;
         server.write_all(&body)?;
         // A client that gives up a request takes it back at the server, too.
         let (mut gone, watched) = (client.try_clone()?, server.try_clone()?);
@@ -120,6 +127,11 @@ impl Shared {
             while matches!(gone.read(&mut [0]), Ok(1)) {}
             watched.shutdown(Shutdown::Both)
         });
+        if !is_lost && !without_headers {
+            // As it comes, for it may have no end.
+            std::io::copy(&mut server, &mut client)?;
+            return client.shutdown(Shutdown::Both);
+        }
         let mut answer = Vec::new();
         server.read_to_end(&mut answer)?;
         if !is_lost {

@@ -155,7 +155,7 @@ pub(super) struct SessionBody {
             status = 201,
             body = Peer,
             description = "The peer is made and holds all of them.",
-            headers(("Location" = String, description = "The path of the peer."))
+            headers(("Location" = String, description = "The peer, relative to the address of the request."))
         ),
         (
             status = 202,

@@ -54,7 +54,7 @@ pub(super) struct NewPeerBody {
     tag = documented::PEERS,
     params(documented::IdempotencyKey),
     request_body = NewPeerBody,
-    responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The path of the peer."))), documented::CreatePeer)
+    responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The peer, relative to the address of the request."))), documented::CreatePeer)
 )]
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
@@ -70,7 +70,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
 
 /// The answer of a request that made a peer.
 pub(super) fn created(peer: &Peer) -> Response {
-    let location = HeaderValue::try_from(format!("/v1/peers/{}", peer.id.0));
+    // Relative to the request, as a proxy may serve all this below a path.
+    let location = HeaderValue::try_from(format!("peers/{}", peer.id.0));
     let mut response = (StatusCode::CREATED, Json(peer)).into_response();
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);

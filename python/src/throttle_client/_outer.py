@@ -1,8 +1,8 @@
-"""The peer of a lock around this process, and the right to use it: `throttle run` tells of it by environment variables.
+"""The peer of a lock around this process, and the right to use it.
 
-To the server all that is asked for in the name of one peer comes from one thread of execution. So one thread or task
-of one process at a time may ask in its name, else two that ask for the same lock would both hold the one that the first
-of them got.
+`throttle run` tells of it by environment variables. To the server all that is asked for in the name of one
+peer comes from one thread of execution. So one thread or task of one process at a time may ask in its name,
+else two that ask for the same lock would both hold the one that the first of them got.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import contextlib
 import json
 import os
 import sys
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
+
+from ._errors import ConfigurationError
 
 if sys.platform == "win32":
     import msvcrt
@@ -63,8 +66,10 @@ class Claim:
     """The right to ask in the name of a peer. The system takes it from a process that ends."""
 
     def __init__(self, descriptor: int) -> None:
+        # What was asked for and is not released yet.
+        self.noted: frozenset[str] = frozenset()
         self._descriptor = descriptor
-        self._pid = os.getpid()
+        _claims.add(self)
 
     @classmethod
     def take(cls, path: Optional[str]) -> Optional[Claim]:
@@ -89,23 +94,48 @@ class Claim:
 
     def note(self, names: Iterable[str]) -> None:
         """Take note of what is asked for, before it is; of nothing, once it is released."""
-        text = json.dumps(sorted(names)).encode()
-        os.ftruncate(self._descriptor, 0)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        if text != b"[]":
-            os.write(self._descriptor, text)
+        noted = frozenset(names)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            if noted:
+                os.write(self._descriptor, json.dumps(sorted(noted)).encode())
+        except OSError as error:
+            raise ConfigurationError(
+                f"the file that {PEER_LOCK_FILE} names cannot be written: {error.strerror}"
+            ) from error
+        self.noted = noted
 
     def end(self) -> None:
         """Let others ask in the name of the peer. What is still noted, its owner releases."""
-        if self._descriptor < 0:
-            return
-        # A forked child has the file open, too, and neither holds nor releases what its parent does.
+        # Explicitly: a forked child may have the file open for a moment.
         with contextlib.suppress(OSError):
-            if self._pid == os.getpid():
-                _unlock(self._descriptor)
+            _unlock(self._descriptor)
+        self._close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was ended."""
+        return self._descriptor < 0
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
         with contextlib.suppress(OSError):
-            os.close(self._descriptor)
-        self._descriptor = -1
+            os.close(descriptor)
+
+
+_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # A child neither has the claims of its parent, nor keeps them from others once the parent is dead.
+    for claim in list(_claims):
+        claim._close()
+    _claims.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 if sys.platform == "win32":

@@ -9,7 +9,10 @@ use reqwest::Method;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::json;
 
-use crate::protocol::{Request, segment, text};
+use crate::{
+    lease::Held,
+    protocol::{Request, segment, text},
+};
 
 /// Begins the path of every request here.
 pub(crate) const PREFIX: &str = "/v1/";
@@ -102,15 +105,27 @@ pub struct Blocker {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The holder of a lock, as the server shows it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) count: u64,
+}
+
 impl Peer {
+    /// What it holds of a semaphore, if it does.
+    pub(crate) fn lock(&self, semaphore: &str) -> Option<Held> {
+        let lock = self.locks.iter().find(|lock| lock.semaphore == semaphore)?;
+        Some(Held { count: lock.count, token: lock.token.as_ref().and_then(|token| token.parse().ok()) })
+    }
+
     /// The fencing token of its lock on a semaphore, if it has one.
     pub(crate) fn token_of(&self, semaphore: &str) -> Option<u64> {
-        self.locks.iter().find(|lock| lock.semaphore == semaphore)?.token.as_ref()?.parse().ok()
+        self.lock(semaphore)?.token
     }
 
     /// Whether it holds this count, or more.
     pub(crate) fn holds(&self, semaphore: &str, count: u64) -> bool {
-        self.locks.iter().any(|lock| lock.semaphore == semaphore && lock.count >= count)
+        self.lock(semaphore).is_some_and(|held| held.count >= count)
     }
 }
 

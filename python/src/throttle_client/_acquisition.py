@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Optional
 
 from . import _protocol
 from ._background import Background
 from ._clock import now
-from ._errors import NoSuchRoute, ServerUnreachable, ThrottleError, Timeout, UnknownPeer
+from ._errors import (
+    ConfigurationError,
+    HierarchyViolation,
+    NoSuchRoute,
+    ServerUnreachable,
+    ThrottleError,
+    Timeout,
+    UnknownPeer,
+)
 from ._labels import new_peer
 from ._lease import Lease
+from ._outer import outer
+from ._place import find_place
 from ._renewal import gate, recover, start_keeping, stop_keeping
 from ._transport import AsyncLink
 
@@ -43,6 +53,7 @@ async def acquire(
     link = background.link(lease.settings)
     give_up_at = None if timeout is None else now() + timeout
     lease.ended = False
+    lease.start_over_after_share()
     attempt = _Attempt(background, lease, link, give_up_at, priority)
     try:
         await attempt.ensure_peer()
@@ -84,6 +95,8 @@ class _Attempt:
         async with gate(lease):
             if lease.peer_id is not None:
                 return
+            if await self._share():
+                return
             request = new_peer(lease.ttl, lease.labels)
             # A repeat finds the peer of the first attempt, and that is when its time began.
             first_sent_at = now()
@@ -93,6 +106,18 @@ class _Attempt:
                 raise self._unreachable(error) from error
             lease.peer_id = _protocol.parse_peer_id(answer)
             lease.confirm(first_sent_at, answer.instance)
+
+    async def _share(self) -> bool:
+        """Use the peer of a lock around this process, if there is one to be shared."""
+        around = outer() if self._lease.may_share else None
+        if around is None:
+            return False
+        try:
+            await find_place(self._lease, self._link, around, self._retry_until(), self._limit())
+        except ServerUnreachable as error:
+            raise self._unreachable(error) from error
+        self._lease.may_share = False
+        return self._lease.claim is not None
 
     async def clean_up(self, *, doubtful: bool) -> None:
         """Give back what was taken."""
@@ -106,6 +131,19 @@ class _Attempt:
         """Acquire in a single step; from a server without `/v1`, one after the other in the given order."""
         # What an outer lock holds is shared with it, and renewed and released by it.
         rest = {name: count for name, count in wanted.items() if name not in self._lease.acquired}
+        for name in list(rest):
+            held = self._lease.around.get(name)
+            if held is None:
+                continue
+            if rest.pop(name) > held.count:
+                raise HierarchyViolation(
+                    f"{name!r} is held with count {held.count} around this process, and cannot grow to "
+                    f"{wanted[name]} here. Take the larger count first.",
+                    status=409,
+                )
+            self.touched[name] = wanted[name]
+            self._lease.lean(name)
+            start_keeping(self._background, self._lease)
         if len(rest) > 1 and not self._link.dialect.lacks_v1:
             with contextlib.suppress(NoSuchRoute):
                 await self._acquire(rest)
@@ -115,7 +153,7 @@ class _Attempt:
 
     async def _acquire(self, locks: Mapping[str, int]) -> None:
         lease = self._lease
-        self.touched.update(locks)
+        self._note(locks)
         while True:
             if lease.loss is not None:
                 raise lease.loss
@@ -139,7 +177,7 @@ class _Attempt:
                 raise self._unreachable(error) from error
             if lease.moved(answer.instance):
                 # The peer is known to a new server, but that says nothing of the locks it held.
-                await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at)
+                await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at, known=True)
             if _protocol.parse_acquired(answer) and sent_at + lease.ttl > now():
                 if lease.loss is not None:
                     raise lease.loss
@@ -154,6 +192,11 @@ class _Attempt:
                 raise Timeout(
                     f"{what} was not granted in time by {lease.settings.url}{f': {why}' if why else ''}"
                 )
+
+    def _note(self, locks: Mapping[str, int]) -> None:
+        self.touched.update(locks)
+        if self._lease.claim is not None:
+            self._lease.claim.note({*self._lease.claim.noted, *locks})
 
     def _retry_until(self, block_for: float = 0.0) -> float:
         until = now() + block_for + self._lease.settings.retry_for
@@ -173,32 +216,49 @@ class _Attempt:
 
 
 async def release(
-    background: Background, lease: Lease, semaphores: Iterable[str], *, doubtful: bool = False
+    background: Background, lease: Lease, semaphores: Collection[str], *, doubtful: bool = False
 ) -> None:
     """Release some locks of a lease, and its peer with the last one; tries until they would expire anyway.
 
     With `doubtful` a request for one of them may still be on its way to the server.
     """
     link = background.link(lease.settings)
-    names = list(semaphores)
-    for name in names:
+    # What is held around this process is not for this one to release.
+    names = [name for name in semaphores if name not in lease.leaning]
+    for name in semaphores:
         lease.drop(name)
+        lease.leaning.discard(name)
     if lease.peer_id is None:
         return
-    if lease.acquired:
-        for name in names:
-            await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
-            if doubtful:
-                await asyncio.sleep(IN_FLIGHT_SECONDS)
-                if name not in lease.acquired:
-                    await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
-    else:
+    is_last = not lease.acquired
+    if is_last:
         lease.ended = True
         await stop_keeping(lease)
+    if is_last and lease.claim is None:
         await _send_release(lease, link, _protocol.release_peer(lease.peer_id))
+        return
+    claim = lease.claim
+    if claim is not None and is_last:
+        # After a loss others may be left in a peer that lives on.
+        names = sorted({*names, *claim.noted})
+    is_released = True
+    for name in names:
+        is_released &= await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
+        if doubtful:
+            await asyncio.sleep(IN_FLIGHT_SECONDS)
+            if name not in lease.acquired:
+                is_released &= await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
+    if claim is not None:
+        # What was not released stays noted, and is so by the lock around this process.
+        with contextlib.suppress(ConfigurationError):
+            if is_released:
+                claim.note(claim.noted - {*names})
+        if is_last:
+            claim.end()
 
 
-async def _send_release(lease: Lease, link: AsyncLink, request: _protocol.Request) -> None:
+async def _send_release(lease: Lease, link: AsyncLink, request: _protocol.Request) -> bool:
+    """Send it, and tell whether it was done."""
     limit = min(lease.settings.timeout, max(GRACE_SECONDS, lease.ttl / 6))
     try:
         await link.exchange(request, now() + lease.ttl, limit, gate(lease))
@@ -206,3 +266,5 @@ async def _send_release(lease: Lease, link: AsyncLink, request: _protocol.Reques
         pass  # Gone already.
     except ThrottleError as error:
         _log.warning("a lock was not released, the server frees it within %.3g s: %s", lease.ttl, error)
+        return False
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 from urllib.parse import quote
 
@@ -33,6 +33,7 @@ __all__ = [
     "check",
     "freeze",
     "heartbeat",
+    "heartbeat_and_look",
     "is_acquired",
     "is_token_live",
     "lacks_route",
@@ -40,6 +41,7 @@ __all__ = [
     "new_peer",
     "parse_acquired",
     "parse_bool",
+    "parse_counts",
     "parse_int",
     "parse_live",
     "parse_locks",
@@ -197,6 +199,11 @@ def heartbeat(peer_id: int, expires_in: float) -> Request:
     body = {"expires_in": format_duration(expires_in)}
     classic = Request("PUT", f"/peers/{peer_id}", json=body)
     return Request("POST", f"/v1/peers/{peer_id}/heartbeat", json=body, classic=classic)
+
+
+def heartbeat_and_look(peer_id: int, expires_in: float) -> Request:
+    """Move the peer's expiry, and see it: the older dialect cannot."""
+    return replace(heartbeat(peer_id, expires_in), classic=None)
 
 
 def is_token_live(semaphore: str, token: int) -> Request:
@@ -391,6 +398,17 @@ def parse_locks(answer: Answer) -> Optional[dict[str, Optional[int]]]:
     try:
         return {str(lock["semaphore"]): _digits(lock["token"]) for lock in locks}
     except (KeyError, TypeError):
+        raise ServerError(
+            f"locks were expected, but the answer is {_short(answer.text)!r}", status=answer.status
+        ) from None
+
+
+def parse_counts(answer: Answer) -> dict[str, int]:
+    """The locks that the peer holds, with their counts."""
+    locks = answer.document.get("locks")
+    try:
+        return {str(lock["semaphore"]): int(lock["count"]) for lock in locks or ()}
+    except (KeyError, TypeError, ValueError):
         raise ServerError(
             f"locks were expected, but the answer is {_short(answer.text)!r}", status=answer.status
         ) from None

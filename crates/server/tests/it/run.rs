@@ -7,8 +7,10 @@ mod exit_codes;
 pub(crate) mod gateway;
 mod labels;
 mod loss;
+mod nested;
 mod old_server;
 mod signals;
+mod stop;
 mod streams;
 mod terminal;
 

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while the locks are not granted.
+//! What is said on standard error: lines, and what a person at a terminal sees while the locks are not granted.
 
 use std::{
     fmt::Display,
@@ -14,6 +14,11 @@ use crate::printable::printable;
 /// Shorter waits are not worth a line that is gone before it is read.
 const FIRST: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Writes a line to standard error, which may be closed.
+pub(super) fn tell(what: &str) {
+    let _ = writeln!(io::stderr(), "throttle run: {}", printable(what));
+}
 
 /// A line on standard error that is rewritten, and wiped out when this is dropped. It never is written into a
 /// file or a pipe.

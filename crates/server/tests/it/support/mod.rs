@@ -19,7 +19,7 @@ pub(crate) use answer::Answer;
 pub(crate) use client::{Client, request};
 pub(crate) use collector::{Collector, attribute, event};
 pub(crate) use events::{Events, Sent};
-pub(crate) use process::{Launch, free_port, until};
+pub(crate) use process::{Launch, Process, free_port, until};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::Server;
 pub(crate) use terminal::Terminal;

@@ -1,5 +1,5 @@
-//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, and can
-//! lose answers.
+//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, can
+//! decode paths, and can lose answers.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -26,8 +26,12 @@ struct Shared {
 pub(crate) struct Rules {
     /// Requests whose path begins with this are answered with this status, and reach nobody.
     pub(crate) hidden: Option<(&'static str, u16)>,
+    /// How many requests that concerns; all if it is not said.
+    pub(crate) hidden_for: Option<u32>,
     /// The headers that servers have from 0.6 on are left out of answers.
     pub(crate) without_headers: bool,
+    /// `%2F` in a path is passed on as a slash.
+    pub(crate) decodes: bool,
     /// So many requests are done, and their answers lost.
     pub(crate) lost_answers: u32,
 }
@@ -103,14 +107,23 @@ impl Shared {
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { hidden, without_headers, .. } = *rules;
-        drop(rules);
+        let Rules { without_headers, decodes, .. } = *rules;
         let path = what.split_once(' ').unwrap().1;
-        if let Some((_, status)) = hidden.filter(|(prefix, _)| path.starts_with(prefix)) {
+        let is_hidden = |(prefix, _): &(&str, u16)| path.starts_with(prefix) && rules.hidden_for != Some(0);
+        let status = rules.hidden.filter(is_hidden).map(|(_, status)| status);
+        if status.is_some() {
+            rules.hidden_for = rules.hidden_for.map(|count| count - 1);
+        }
+        drop(rules);
+        if let Some(status) = status {
             let page = "<!DOCTYPE html><p>nothing is here";
             let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}", page.len());
             return client.write_all(format!("{head}\r\n\r\n{page}").as_bytes());
         }
+        let (target, query) =
+            first.split_once('?').map_or((first, None), |(target, query)| (target, Some(query)));
+        let target = if decodes { target.replace("%2F", "/") } else { target.to_owned() };
+        let first = query.map_or_else(|| target.clone(), |query| format!("{target}?{query}"));
         let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
         server.write_all(format!("{first}\r\nconnection: close\r\n{headers}").as_bytes())?;
         server.write_all(&body)?;

@@ -10,7 +10,7 @@ use std::{
 use throttle_client::{Error, Guard};
 
 use super::{
-    acquire::{Failure, acquire},
+    acquire::{Failure, acquire, told},
     arguments::Run,
     supervise::{End, supervise},
 };
@@ -97,7 +97,7 @@ async fn release(guard: Guard) -> Option<String> {
         Ok(()) => None,
         Err(Error::Lost(loss)) => Some(loss.to_string()),
         Err(error) => {
-            tell(&format!("the lock comes free when its lease ends, since it was not released: {error}"), 0);
+            tell(&told(&error), 0);
             None
         }
     }

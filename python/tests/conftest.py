@@ -126,24 +126,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", ["v1", "old"], indirect=True)
 
 
+@contextlib.contextmanager
+def serving(directory: Path, configuration: str = CONFIGURATION) -> Iterator[Server]:
+    """A server for the time of the block."""
+    process = Server(directory, configuration)
+    try:
+        yield process
+    finally:
+        process.client.close()
+        process.stop()
+        clear_peers()
+
+
 @pytest.fixture
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server whose configuration has A and B with one place, C with three, D with five; B is above A.
 
     Tests of `either_dialect` get it once with all it has, and once without `/v1`, as those before 0.6 are.
     """
-    process = Server(tmp_path)
-    try:
+    with serving(tmp_path) as process:
         if getattr(request, "param", "v1") == "old":
             with contextlib.closing(Gateway(process.port, old=True)) as gateway:
                 process.go_by(gateway)
                 yield process
         else:
             yield process
-    finally:
-        process.client.close()
-        process.stop()
-        clear_peers()
 
 
 @pytest.fixture
@@ -300,8 +307,8 @@ class Gateway:
     """An HTTP proxy in front of a server: it can speak TLS, and hold back headers of the answers.
 
     With `old` it knows no `/v1`. `lose` is how many answers to requests that create a peer get lost. With
-    `decodes` it passes `%2F` in a path on as a slash. What `refuse` makes of a method and a path is answered in
-    place of the server.
+    `decodes` it passes `%2F` in a path on as a slash. What `refuse` makes of a method and a path is answered
+    in place of the server.
     """
 
     def __init__(

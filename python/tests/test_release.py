@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
-from conftest import Gateway, Server, eventually
+from conftest import Gateway, Server, eventually, serving
 
-from throttle_client import AsyncClient, Client, NotReleased, ServerError, clear_peers, lock
+from throttle_client import AsyncClient, Client, NotReleased, ServerError, lock
 
 CONFIGURATION = """
 [semaphores]
@@ -25,13 +25,8 @@ Refusal = Callable[[str, str], Optional[int]]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server whose semaphores have a slash in their names."""
-    process = Server(tmp_path, CONFIGURATION)
-    try:
+    with serving(tmp_path, CONFIGURATION) as process:
         yield process
-    finally:
-        process.client.close()
-        process.stop()
-        clear_peers()
 
 
 @pytest.fixture

@@ -30,9 +30,14 @@ def replaced(text: str, old: str, new: str) -> str:
 
 
 @contextmanager
-def nginx(server: str, *, decodes: bool = False) -> Iterator[str]:
-    """The URL of an nginx as documented; or of one that decodes paths, by a URI behind the address."""
+def nginx(server: str, *, decodes: bool = False, hides: str = "") -> Iterator[str]:
+    """The URL of an nginx as documented; or of one that decodes paths, by a URI behind the address.
+
+    What begins with `hides` it answers itself, with 404.
+    """
     settings = documented("nginx", server)
+    if hides:
+        settings = replaced(settings, "location / {", f"location {hides} {{ return 404; }}\nlocation / {{")
     if decodes:
         settings = replaced(settings, "proxy_pass http://throttle;", "proxy_pass http://throttle/;")
     with listening() as listener, tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 from proxy import haproxy, nginx
 from server import PATIENCE, Server, serving, until
-from throttle_client import AsyncClient, Client, lock
+from throttle_client import AsyncClient, Client, NotReleased, lock
 
 INNER = "t/in"
 OUTER = "t/out"
@@ -210,6 +210,27 @@ def check_old_routes(server: Server, url: str, *, decodes: bool) -> None:
     Client(server.url).release(peer)
 
 
+def check_refused_release(server: Server, url: str, throttle: Path) -> None:
+    """A release that does not pass the proxy is told, with what is still held and until when."""
+    command = [str(throttle), "run", "-s", INNER, "--ttl", "1m", "--", "true"]
+    environment = {**os.environ, "THROTTLE_URL": url}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for part in (f'the lock on "{INNER}"', "was not released", "stays held until its lease ends in 5", "404"):
+        assert part in done.stderr, done.stderr
+    assert remainder(server, INNER) == 1
+    raised: tuple[str, ...] = ()
+    try:
+        with lock(url, OUTER, ttl=60):
+            pass
+    except NotReleased as error:
+        raised = error.semaphores
+    assert raised == (OUTER,)
+    assert remainder(server, OUTER) == 0
+
+
 def check(server: Server, url: str, throttle: Path, *, decodes: bool) -> None:
     """Everything, by way of one proxy."""
     check_old_routes(server, url, decodes=decodes)
@@ -238,6 +259,12 @@ def main() -> int:
         with serving(throttle, CONFIGURATION) as server, start(server.url.removeprefix("http://")) as url:
             check(server, url, throttle, decodes=decodes)
         print(f"passed  {name}", flush=True)
+    with (
+        serving(throttle, CONFIGURATION) as server,
+        nginx(server.url.removeprefix("http://"), hides="/peers/") as url,
+    ):
+        check_refused_release(server, url, throttle)
+    print("passed  nginx that lets no release pass", flush=True)
     return 0
 
 

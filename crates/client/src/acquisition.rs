@@ -201,7 +201,7 @@ impl Attempt {
             lease.check()?;
             let block_for = if to_announce.is_some() { Duration::ZERO } else { self.block_for() };
             let request = match form {
-                Form::Joint => v1::acquire(lease.peer, wanted, self.priority, self.ttl, block_for),
+                Form::Joint => v1::acquire(lease.peer, wanted, self.priority, Some(self.ttl), block_for),
                 Form::Single => {
                     let (semaphore, count) = first;
                     protocol::acquire(lease.peer, semaphore, *count, Some(self.ttl), Some(block_for))

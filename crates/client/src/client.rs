@@ -121,12 +121,12 @@ impl Client {
         block_for: Option<Duration>,
     ) -> Result<bool, Error> {
         protocol::check_name(semaphore)?;
-        let request = protocol::acquire(peer_id, semaphore, count.into(), expires_in, block_for);
-        Ok(self.link.call(&request).await?.is_granted())
+        self.link.acquire_one(peer_id, (semaphore, count.into()), expires_in, block_for).await
     }
 
     /// Sends one request of `/v1` as it is, and returns the JSON of its answer, null if there is none. `path` begins
-    /// with `/v1/`, and its parts are percent-encoded.
+    /// with `/v1/`, and its parts are percent-encoded. Names of semaphores belong into its query or the body: a proxy
+    /// may decode what is encoded before that.
     ///
     /// # Errors
     ///
@@ -203,8 +203,7 @@ impl Client {
     /// Releases one lock of a peer, or withdraws the request for it. Succeeds also if there is none.
     pub async fn release_lock(&self, peer_id: u64, semaphore: &str) -> Result<(), Error> {
         protocol::check_name(semaphore)?;
-        self.link.call(&protocol::release_lock(peer_id, semaphore)).await?;
-        Ok(())
+        self.link.release_lock(peer_id, semaphore).await
     }
 
     /// All peers that the server knows.

@@ -12,7 +12,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, protocol,
+    Error,
+    protocol::{self, Answer, Request},
     transport::{Effort, Exchanged, Link},
     v1,
 };
@@ -114,6 +115,42 @@ impl Link {
             self.dialect.is_old();
         }
         Ok(Beat { instance: exchanged?.answer.instance, peer: None })
+    }
+
+    /// Asks for one lock, and tells whether it is acquired.
+    pub(crate) async fn acquire_one(
+        &self,
+        peer: u64,
+        (semaphore, count): (&str, u64),
+        expires_in: Option<Duration>,
+        block_for: Option<Duration>,
+    ) -> Result<bool, Error> {
+        let wanted = [(semaphore.to_owned(), count)];
+        let request = v1::acquire(peer, &wanted, 0, expires_in, block_for.unwrap_or_default());
+        let classic = protocol::acquire(peer, semaphore, count, expires_in, block_for);
+        Ok(self.call_either(&request, &classic).await?.is_granted())
+    }
+
+    /// Releases one lock, or withdraws the request for it.
+    pub(crate) async fn release_lock(&self, peer: u64, semaphore: &str) -> Result<(), Error> {
+        let request = v1::release(peer, &[semaphore]);
+        self.call_either(&request, &protocol::release_lock(peer, semaphore)).await?;
+        Ok(())
+    }
+
+    /// Sends a request of `/v1`, or to a server that does not have it the same in the older dialect.
+    async fn call_either(&self, request: &Request, classic: &Request) -> Result<Answer, Error> {
+        if self.dialect.may_be_v1() {
+            match self.call(request).await {
+                Err(error) if error.is_missing_route() => {}
+                outcome => return outcome,
+            }
+        }
+        let outcome = self.call(classic).await;
+        if matches!(&outcome, Err(error) if error.is_refusal()) || outcome.is_ok() {
+            self.dialect.is_old();
+        }
+        outcome
     }
 
     /// What the server remembers of how a peer ended.

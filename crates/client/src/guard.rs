@@ -129,8 +129,9 @@ impl Guard {
     /// # Errors
     ///
     /// - [`Error::Lost`] if it was not held any more, so that no loss stays hidden.
-    /// - Others if the server could not be told within 5 seconds. That is tried further in the background until
-    ///   the lock expires.
+    /// - [`Error::NotReleased`] if the server could not be told within 5 seconds, or something refuses it for 3
+    ///   seconds. It says for how long the lock is still held, as nothing renews it any more; until then the release is
+    ///   repeated in the background.
     pub async fn release(mut self) -> Result<(), Error> {
         let loss = self.check();
         let told = self.start_release();
@@ -148,16 +149,14 @@ impl Guard {
             self.lease.ended.cancel();
             let lease = Arc::clone(&self.lease);
             background::handle()?.spawn(async move {
-                let url = lease.link.settings.url.clone();
-                let work = release::in_background(lease, release);
+                let work = release::in_background(Arc::clone(&lease), release);
                 let outcome = match tokio::time::timeout(RELEASE_PATIENCE, work).await {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
-                    Err(late) => Err(Error::Unreachable {
-                        what: format!("the release at {url}, which goes on in the background"),
-                        sent: true,
-                        source: late.into(),
-                    }),
+                    Err(late) => {
+                        let what = format!("the release at {}", lease.link.settings.url);
+                        Err(lease.not_released(Error::Unreachable { what, sent: true, source: late.into() }))
+                    }
                 };
                 // Whoever dropped the guard does not listen.
                 let _ = tell.send(outcome);

@@ -273,6 +273,18 @@ impl Lease {
         loss
     }
 
+    /// The release of the locks failed, and nothing renews them any more.
+    pub(crate) fn not_released(&self, source: Error) -> Error {
+        let state = self.state();
+        Error::NotReleased {
+            semaphores: state.locks.keys().cloned().collect(),
+            peer_id: self.peer,
+            url: self.link.settings.url.clone(),
+            held_for: state.deadline.remaining(),
+            source: Box::new(source),
+        }
+    }
+
     /// Fails if the locks are lost.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.loss().map_or(Ok(()), |loss| Err(loss.into()))

@@ -173,7 +173,7 @@ async fn settle_shared(
     }
     let own = lease.own();
     let sent_at = now();
-    let request = v1::acquire(lease.peer, &own, 0, lease.ttl, Duration::ZERO);
+    let request = v1::acquire(lease.peer, &own, 0, Some(lease.ttl), Duration::ZERO);
     let why = match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
         Ok(answer) if answer.is_granted() => {
             lease.restored(sent_at, answer.instance);

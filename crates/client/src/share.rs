@@ -9,8 +9,8 @@ use crate::{
     clock::now,
     lease::Lease,
     outer::{Claim, LockFile, PEER_ID, PEER_LOCK_FILE, PEER_TTL_MS, PEER_URL, TOKEN, TOKENS},
-    protocol,
     transport::Effort,
+    v1,
 };
 
 /// The peer of a lock, to be shared by processes that its holder starts: made by [`Guard::share`](crate::Guard::share).
@@ -92,8 +92,8 @@ async fn release_what_is_left_behind(lease: &Lease, path: &Path) {
         let mut is_released = true;
         for name in &names {
             let effort = Effort { until: now() + lease.ttl, limit: lease.link.settings.timeout };
-            let request = protocol::release_lock(lease.peer, name);
-            is_released &= lease.link.exchange(&request, effort).await.is_ok();
+            let outcome = lease.link.exchange(&v1::release(lease.peer, &[name]), effort).await;
+            is_released &= matches!(outcome, Ok(_) | Err(Error::UnknownSemaphore { .. }));
         }
         if is_released {
             // At worst it is released again.

@@ -1,18 +1,16 @@
-"""Getting and giving back locks. Runs on the background thread, for blocking and async callers alike."""
+"""Getting locks. Runs on the background thread, for blocking and async callers alike."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Optional
 
 from . import _protocol
 from ._background import Background
 from ._clock import now
 from ._errors import (
-    ConfigurationError,
     HierarchyViolation,
     NoSuchRoute,
     ServerUnreachable,
@@ -24,22 +22,18 @@ from ._labels import new_peer
 from ._lease import Lease
 from ._outer import outer
 from ._place import find_place
-from ._renewal import gate, recover, start_keeping, stop_keeping
+from ._release import release, take_back
+from ._renewal import gate, recover, start_keeping
 from ._transport import AsyncLink
 
-__all__ = ["acquire", "release"]
+__all__ = ["acquire"]
 
 # A request waits at the server no longer than this, so that a dead connection is noticed.
 LONGEST_BLOCK_SECONDS = 10.0
 # A failed attempt waits this long for its own cleanup; after that the cleanup goes on by itself.
 CLEANUP_SECONDS = 3.0
-# A request that was given up may still arrive after the one that takes it back; so that is sent again, this
-# later.
-IN_FLIGHT_SECONDS = 0.25
 # An answer may be late by this much beyond the caller's timeout.
 GRACE_SECONDS = 1.0
-
-_log = logging.getLogger("throttle_client")
 
 
 async def acquire(
@@ -56,6 +50,8 @@ async def acquire(
     lease.start_over_after_share()
     attempt = _Attempt(background, lease, link, give_up_at, priority)
     try:
+        attempt.touched.update(dict.fromkeys(lease.unreleased & wanted.keys(), 1))
+        await take_back(lease, wanted)
         await attempt.ensure_peer()
         await attempt.acquire_all(wanted)
     except BaseException as error:
@@ -213,58 +209,3 @@ class _Attempt:
         if self._give_up_at is not None and now() >= self._give_up_at - 0.2:
             return Timeout(f"no lock in time: {error}")
         return error
-
-
-async def release(
-    background: Background, lease: Lease, semaphores: Collection[str], *, doubtful: bool = False
-) -> None:
-    """Release some locks of a lease, and its peer with the last one; tries until they would expire anyway.
-
-    With `doubtful` a request for one of them may still be on its way to the server.
-    """
-    link = background.link(lease.settings)
-    # What is held around this process is not for this one to release.
-    names = [name for name in semaphores if name not in lease.leaning]
-    for name in semaphores:
-        lease.drop(name)
-        lease.leaning.discard(name)
-    if lease.peer_id is None:
-        return
-    is_last = not lease.acquired
-    if is_last:
-        lease.ended = True
-        await stop_keeping(lease)
-    if is_last and lease.claim is None:
-        await _send_release(lease, link, _protocol.release_peer(lease.peer_id))
-        return
-    claim = lease.claim
-    if claim is not None and is_last:
-        # After a loss others may be left in a peer that lives on.
-        names = sorted({*names, *claim.noted})
-    is_released = True
-    for name in names:
-        is_released &= await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
-        if doubtful:
-            await asyncio.sleep(IN_FLIGHT_SECONDS)
-            if name not in lease.acquired:
-                is_released &= await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
-    if claim is not None:
-        # What was not released stays noted, and is so by the lock around this process.
-        with contextlib.suppress(ConfigurationError):
-            if is_released:
-                claim.note(claim.noted - {*names})
-        if is_last:
-            claim.end()
-
-
-async def _send_release(lease: Lease, link: AsyncLink, request: _protocol.Request) -> bool:
-    """Send it, and tell whether it was done."""
-    limit = min(lease.settings.timeout, max(GRACE_SECONDS, lease.ttl / 6))
-    try:
-        await link.exchange(request, now() + lease.ttl, limit, gate(lease))
-    except UnknownPeer:
-        pass  # Gone already.
-    except ThrottleError as error:
-        _log.warning("a lock was not released, the server frees it within %.3g s: %s", lease.ttl, error)
-        return False
-    return True

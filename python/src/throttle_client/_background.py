@@ -62,7 +62,7 @@ class Background:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="throttle-renewal", daemon=True)
         self._links: dict[Settings, AsyncLink] = {}
-        self._last: set[asyncio.Task[None]] = set()
+        self._last: set[asyncio.Task[Any]] = set()
         self.thread.start()
         atexit.register(self._let_releases_end)
 
@@ -77,7 +77,7 @@ class Background:
             link = self._links[settings] = AsyncLink(settings)
         return link
 
-    def detach(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def detach(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a release that goes on even if nobody waits for it. To be called on the thread."""
         task = self.loop.create_task(work)
         self._last.add(task)

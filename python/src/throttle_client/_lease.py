@@ -62,6 +62,8 @@ class Lease:
         # How many handles share each semaphore: nested locks on the same one are held until the outermost
         # ends.
         self.depth: dict[str, int] = {}
+        # What was given up and may still be held on the server, since no release has succeeded yet.
+        self.unreleased: set[str] = set()
         self.instance: Optional[str] = None
         self.deadline: Optional[float] = None
         self.confirmed_at = now()

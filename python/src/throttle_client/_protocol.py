@@ -1,4 +1,8 @@
-"""Requests and answers as values. Nothing here does I/O; both clients and the renewal share it."""
+"""Requests and answers as values. Nothing here does I/O; both clients and the renewal share it.
+
+In `/v1` the name of a semaphore stands in a body or a query, never in a path: many proxies decode `%2F`
+there.
+"""
 
 from __future__ import annotations
 
@@ -210,7 +214,8 @@ def is_token_live(semaphore: str, token: int) -> Request:
     """Ask whether the grant with this fencing token still holds."""
     if not isinstance(token, int) or isinstance(token, bool) or token < 0:
         raise ConfigurationError(f"the fencing token is {token!r}; a whole number is needed")
-    return Request("GET", f"/v1/semaphores/{_segment(semaphore)}/tokens/{token}", also=410)
+    query = (("semaphore", _name(semaphore)), ("token", str(token)))
+    return Request("GET", "/v1/token", query=query, also=410)
 
 
 def restore(
@@ -240,7 +245,10 @@ def release_peer(peer_id: int) -> Request:
 
 def release_lock(peer_id: int, semaphore: str) -> Request:
     """Release one lock, or withdraw the request for it."""
-    return Request("DELETE", f"/peers/{peer_id}/{_segment(semaphore)}")
+    classic = Request("DELETE", f"/peers/{peer_id}/{_segment(semaphore)}")
+    return Request(
+        "POST", f"/v1/peers/{peer_id}/release", json={"locks": [_name(semaphore)]}, classic=classic
+    )
 
 
 def is_acquired(peer_id: int) -> Request:
@@ -454,9 +462,14 @@ def parse_peers(answer: Answer) -> list[dict[str, Any]]:
     return peers
 
 
-def _segment(semaphore: str) -> str:
+def _name(semaphore: str) -> str:
     if not isinstance(semaphore, str) or not semaphore:
         raise ConfigurationError(f"the semaphore is {semaphore!r}; a name like 'A' is needed")
+    return semaphore
+
+
+def _segment(semaphore: str) -> str:
+    _name(semaphore)
     # Dots alone would be taken for steps in the path.
     return quote(semaphore, safe="") if semaphore.strip(".") else semaphore.replace(".", "%2E")
 

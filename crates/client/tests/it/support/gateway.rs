@@ -1,5 +1,5 @@
 //! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
-//! server lacks them, and can lose answers.
+//! server lacks them, can decode paths, and can lose answers.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -28,8 +28,12 @@ pub(crate) struct Rules {
     pub(crate) below: &'static str,
     /// Requests whose path begins with this are answered with this status, and reach nobody.
     pub(crate) hidden: Option<(&'static str, u16)>,
+    /// How many requests that concerns; all if it is not said.
+    pub(crate) hidden_for: Option<u32>,
     /// The headers that servers have from 0.6 on are left out of answers.
     pub(crate) without_headers: bool,
+    /// `%2F` in a path is passed on as a slash.
+    pub(crate) decodes: bool,
     /// So many requests are done, and their answers lost.
     pub(crate) lost_answers: u32,
 }
@@ -105,21 +109,28 @@ impl Shared {
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { below, hidden, without_headers, .. } = *rules;
-        drop(rules);
+        let Rules { below, without_headers, decodes, .. } = *rules;
         let (method, path) = what.split_once(' ').unwrap();
         let inner = path.strip_prefix(below).filter(|path| path.starts_with('/'));
-        let refused = inner.map_or(Some(404), |path| {
-            hidden.filter(|(prefix, _)| path.starts_with(prefix)).map(|(_, status)| status)
-        });
-        if let Some(status) = refused {
+        let hidden = rules.hidden.filter(|_| rules.hidden_for != Some(0));
+        let hidden = hidden.filter(|(prefix, _)| inner.is_some_and(|path| path.starts_with(prefix)));
+        if hidden.is_some() {
+            rules.hidden_for = rules.hidden_for.map(|count| count - 1);
+        }
+        drop(rules);
+        if let Some(status) = hidden.map(|(_, status)| status).or(inner.is_none().then_some(404)) {
             let page = "<!DOCTYPE html><p>nothing is here";
             let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}", page.len());
             return client.write_all(format!("{head}\r\n\r\n{page}").as_bytes());
         }
-        let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
         let path = inner.unwrap_or(path);
-        server.write_all(format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{headers}").as_bytes())?;
+        let (target, query) =
+            path.split_once('?').map_or((path, ""), |(target, _)| path.split_at(target.len()));
+        let target = if decodes { target.replace("%2F", "/") } else { target.to_owned() };
+        let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
+        server.write_all(
+            format!("{method} {target}{query} HTTP/1.1\r\nconnection: close\r\n{headers}").as_bytes(),
+        )?;
         server.write_all(&body)?;
         // A client that gives up a request takes it back at the server, too.
         let (mut gone, watched) = (client.try_clone()?, server.try_clone()?);

@@ -112,6 +112,11 @@ pub(super) async fn list(
     Ok((items, true))
 }
 
+/// The path of a semaphore. Its name is in the query, for proxies may decode what is encoded before that.
+pub(super) fn semaphore(name: &str) -> String {
+    format!("/v1/semaphore?name={}", encoded(name))
+}
+
 /// A name as a part of a path or query.
 pub(super) fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()

@@ -84,7 +84,7 @@ fn unavailable(error: &dyn std::error::Error) -> Failure {
 }
 
 /// An error with all that caused it.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, process};
 use throttle_client::{Error, Guard, Share};
 
 use super::{
-    acquire::{Failure, acquire},
+    acquire::{Failure, acquire, told},
     arguments::Run,
     notice::tell,
     supervise::{End, supervise},
@@ -80,7 +80,7 @@ async fn release(guard: Guard) -> Option<String> {
         Ok(()) => None,
         Err(Error::Lost(loss)) => Some(loss.to_string()),
         Err(error) => {
-            tell(&format!("the lock comes free when its lease ends, since it was not released: {error}"));
+            tell(&told(&error));
             None
         }
     }

@@ -45,8 +45,10 @@ impl Guard {
 
     /// The fencing token of this grant; of the first semaphore if there are several.
     ///
-    /// Each token is larger than those of all earlier grants. Send it along with what you write: storage that
-    /// remembers the largest it saw can refuse a holder that was overtaken. `None` from servers before 0.6.
+    /// Each token is larger than those of all earlier grants; from a server without a data directory only as long as
+    /// its clock is not set back, between two starts, by more than the earlier run took. Send it along with what you
+    /// write: storage that remembers the largest it saw can refuse a holder that was overtaken. `None` from servers
+    /// before 0.6.
     pub fn token(&self) -> Option<u64> {
         self.tokens.first().and_then(|(_, token)| *token)
     }
@@ -127,6 +129,7 @@ impl Guard {
                     Err(late) => Err(Error::Unreachable {
                         what: format!("the release at {url}, which goes on in the background"),
                         sent: true,
+                        proxy: None,
                         source: late.into(),
                     }),
                 };

@@ -12,6 +12,8 @@ use crate::{
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Of a request that was cut as it waited.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The attempts of one request: says after each failure how long to wait, or `None` to give up.
 pub(crate) struct Retry<'a> {
@@ -23,6 +25,16 @@ pub(crate) struct Retry<'a> {
 impl<'a> Retry<'a> {
     pub(crate) fn new(request: &'a Request, give_up_at: Moment) -> Self {
         Self { request, give_up_at, failures: 0 }
+    }
+
+    /// After a request that was cut as it waited at the server, which was there: for how long it was held, and how many
+    /// before it were cut as well.
+    pub(crate) fn after_cut(&self, held: Duration, cuts: u32) -> Duration {
+        // Those that are cut at once, again and again, must not become a flood. Whoever was cut after a while has waited
+        // long enough to ask for what became of it.
+        let pause = backoff(cuts, FIRST_DELAY, LONGEST_PAUSE).saturating_sub(held);
+        // The time for the repeat itself has to remain.
+        pause.min(self.give_up_at.remaining() / 2)
     }
 
     /// No answer arrived. Whether the server did its work is unknown if the request was sent.
@@ -87,7 +99,7 @@ mod tests {
     }
 
     fn unreachable(sent: bool) -> Error {
-        Error::Unreachable { what: String::new(), sent, source: "cut".into() }
+        Error::Unreachable { what: String::new(), sent, proxy: None, source: "cut".into() }
     }
 
     #[test]

@@ -10,7 +10,8 @@ const TTL: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Only the older routes of a server pass.
-const HIDDEN: Rules = Rules { hidden: Some(("/v1/", 404)), without_headers: false, lost_answers: 0 };
+const HIDDEN: Rules =
+    Rules { hidden: Some(("/v1/", 404)), without_headers: false, lost_answers: 0, cut: None };
 
 #[tokio::test]
 async fn v1_is_tried_once_for_each_client() {

@@ -1,12 +1,18 @@
-//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, and can
-//! lose answers.
+//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, can lose
+//! answers, and can cut requests that are idle.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+    time::Duration,
 };
+
+use socket2::SockRef;
 
 pub(crate) struct Gateway {
     port: u16,
@@ -19,6 +25,18 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     /// The header `traceparent` of each of them, if it has one.
     trace_parents: Mutex<Vec<Option<String>>>,
+    cuts: AtomicUsize,
+}
+
+/// How a request ends for which no answer comes in time.
+#[derive(Clone, Copy)]
+pub(crate) enum Cut {
+    /// It is answered with this status.
+    Status(u16),
+    /// The connection is reset.
+    Reset,
+    /// The connection is closed in order.
+    Fin,
 }
 
 /// What it does besides passing on.
@@ -30,6 +48,8 @@ pub(crate) struct Rules {
     pub(crate) without_headers: bool,
     /// So many requests are done, and their answers lost.
     pub(crate) lost_answers: u32,
+    /// Requests that are not answered within this time are cut so.
+    pub(crate) cut: Option<(Duration, Cut)>,
 }
 
 impl Gateway {
@@ -41,6 +61,7 @@ impl Gateway {
             rules: Mutex::new(rules),
             requests: Mutex::default(),
             trace_parents: Mutex::default(),
+            cuts: AtomicUsize::default(),
         };
         let gateway = Self { port, shared: Arc::new(shared) };
         let shared = Arc::clone(&gateway.shared);
@@ -73,6 +94,11 @@ impl Gateway {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// How many requests were cut so far.
+    pub(crate) fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+
     /// The header `traceparent` of each of them, if it has one.
     pub(crate) fn trace_parents(&self) -> Vec<Option<String>> {
         self.shared.trace_parents.lock().unwrap().clone()
@@ -103,7 +129,7 @@ impl Shared {
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { hidden, without_headers, .. } = *rules;
+        let Rules { hidden, without_headers, cut, .. } = *rules;
         drop(rules);
         let path = what.split_once(' ').unwrap().1;
         if let Some((_, status)) = hidden.filter(|(prefix, _)| path.starts_with(prefix)) {
@@ -114,6 +140,23 @@ impl Shared {
         let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
         server.write_all(format!("{first}\r\nconnection: close\r\n{headers}").as_bytes())?;
         server.write_all(&body)?;
+        if let Some((after, cut)) = cut {
+            server.set_read_timeout(Some(after))?;
+            if server.peek(&mut [0]).is_err() {
+                drop(server);
+                self.cuts.fetch_add(1, Ordering::SeqCst);
+                return match cut {
+                    Cut::Status(status) => {
+                        let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: 0");
+                        client.write_all(format!("{head}\r\n\r\n").as_bytes())
+                    }
+                    // Dropping it then resets the connection.
+                    Cut::Reset => SockRef::from(&client).set_linger(Some(Duration::ZERO)),
+                    Cut::Fin => Ok(()),
+                };
+            }
+            server.set_read_timeout(None)?;
+        }
         // A client that gives up a request takes it back at the server, too.
         let (mut gone, watched) = (client.try_clone()?, server.try_clone()?);
         thread::spawn(move || {

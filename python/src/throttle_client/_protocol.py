@@ -72,6 +72,9 @@ class Request:
     repeatable: bool = True
     # Marks a request that makes something, so that a repeat finds what the first one made.
     key: Optional[str] = None
+    # The same without the wait: what a request that waits is repeated as. The answer tells at once whether
+    # the first one reached the queue, which a second wait would not.
+    at_once: Optional[Request] = None
     # The same in the dialect of servers without /v1, as far as it has words for it.
     classic: Optional[Request] = None
     # The same without what nobody asked for: to be sent if the server does not take that.
@@ -166,6 +169,7 @@ def acquire(
         f"/v1/peers/{peer_id}/locks",
         json=body,
         block_for=block_for or 0.0,
+        at_once=acquire(peer_id, locks, expires_in, None, priority) if block_for else None,
         classic=None if one is None else acquire_one(peer_id, *one, expires_in, block_for),
     )
 
@@ -189,6 +193,7 @@ def acquire_one(
         query=tuple(query),
         json=count,
         block_for=block_for or 0.0,
+        at_once=acquire_one(peer_id, semaphore, count, expires_in) if block_for else None,
     )
 
 

@@ -24,6 +24,7 @@ from ._errors import (
     UnknownPeer,
     UnknownSemaphore,
 )
+from ._text import name
 
 __all__ = [
     "Answer",
@@ -156,7 +157,7 @@ def acquire(
 
     With `block_for` the server answers when they are granted, or when that time is over.
     """
-    body: dict[str, Any] = {"locks": dict(locks)}
+    body: dict[str, Any] = {"locks": {name(semaphore): count for semaphore, count in locks.items()}}
     if expires_in is not None:
         body["expires_in"] = format_duration(expires_in)
     if block_for is not None:
@@ -222,10 +223,10 @@ def restore(
     body: dict[str, Any] = {
         "expires_in": format_duration(expires_in),
         "peer_id": peer_id,
-        "acquired": dict(acquired),
+        "acquired": {name(semaphore): count for semaphore, count in acquired.items()},
     }
     if tokens:
-        body["tokens"] = {name: str(token) for name, token in tokens.items()}
+        body["tokens"] = {name(semaphore): str(token) for semaphore, token in tokens.items()}
     if labels:
         body["labels"] = dict(labels)
     return Request("POST", "/restore", json=body)
@@ -248,7 +249,7 @@ def is_acquired(peer_id: int) -> Request:
 
 def remainder(semaphore: str) -> Request:
     """Ask what is left of a semaphore."""
-    return Request("GET", "/remainder", query=(("semaphore", semaphore),))
+    return Request("GET", "/remainder", query=(("semaphore", name(semaphore)),))
 
 
 def list_of_peers() -> Request:
@@ -404,7 +405,7 @@ def parse_locks(answer: Answer) -> Optional[dict[str, Optional[int]]]:
 def parse_tokens(answer: Answer, semaphores: Iterable[str]) -> dict[str, Optional[int]]:
     """The fencing token of each semaphore, from the answer that grants them in either dialect."""
     locks = parse_locks(answer)
-    return {name: answer.token if locks is None else locks.get(name) for name in semaphores}
+    return {each: answer.token if locks is None else locks.get(each) for each in semaphores}
 
 
 def parse_wait(answer: Answer) -> str:
@@ -442,8 +443,7 @@ def parse_peers(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _segment(semaphore: str) -> str:
-    if not isinstance(semaphore, str) or not semaphore:
-        raise ConfigurationError(f"the semaphore is {semaphore!r}; a name like 'A' is needed")
+    semaphore = name(semaphore)
     # Dots alone would be taken for steps in the path.
     return quote(semaphore, safe="") if semaphore.strip(".") else semaphore.replace(".", "%2E")
 

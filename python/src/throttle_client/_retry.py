@@ -90,13 +90,13 @@ class Retry:
     def _again(self, now: float, held: Optional[float]) -> Optional[float]:
         """As `_delay`, after a request that was `held` for so long, or never arrived (`None`)."""
         delay = self._delay(now, None)
-        if self._ask_at_once(held) and delay is not None and held is not None:
-            # Those that are cut at once, again and again, must not become a flood. Whoever was cut after a
-            # while has waited long enough to ask for what became of it.
+        if self._ask_at_once(held) and held is not None:
+            # It may have reached the queue, so what became of it is asked for in any case. Those that are cut
+            # at once, again and again, must not become a flood. Whoever was cut after a while has waited long
+            # enough.
             pause = backoff(self._polls.cuts_in_a_row, FIRST_DELAY_SECONDS, LONGEST_PAUSE_SECONDS)
-            delay = max(0.0, pause - held)
             # The time for the repeat itself has to remain.
-            delay = min(delay, (self._give_up_at - now) / 2)
+            delay = min(max(0.0, pause - held), max(0.0, self._give_up_at - now) / 2)
         return delay
 
     def _ask_at_once(self, held: Optional[float]) -> bool:

@@ -16,6 +16,7 @@ from ._dialect import Dialect
 from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
 from ._polls import Polls
 from ._protocol import Answer, Request, check
+from ._proxy import proxy_before
 from ._retry import Retry
 from ._settings import Settings
 from ._trace import trace_headers
@@ -237,12 +238,17 @@ def _translate(error: httpx.HTTPError, settings: Settings, request: Request) -> 
             "Pass cacert= or set THROTTLE_CACERT to the file of the authority that signed it.",
             sent=False,
         )
+    proxy = proxy_before(settings.url)
+    way = f", by way of the proxy {proxy}" if proxy else ""
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) and proxy and "SSL" not in detail:
+        missing = f"no connection to the proxy {proxy}, so the server itself was not asked"
+        return ServerUnreachable(f"{what}: {missing} ({detail})", sent=False)
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
-        return ServerUnreachable(f"{what}: no connection to the server ({detail})", sent=False)
+        return ServerUnreachable(f"{what}: no connection to the server{way} ({detail})", sent=False)
     hint = ""
     if not request.repeatable:
         hint = "; the server may have done it, so it is not repeated. A peer left behind just expires"
-    return ServerUnreachable(f"{what}: no answer ({detail}){hint}", sent=True)
+    return ServerUnreachable(f"{what}: no answer{way} ({detail}){hint}", sent=True)
 
 
 async def within(limit: float, work: Coroutine[Any, Any, T]) -> T:

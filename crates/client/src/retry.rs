@@ -40,8 +40,10 @@ impl<'a> Retry<'a> {
     /// No answer arrived. Whether the server did its work is unknown if the request was sent.
     pub(crate) fn after_failure(&mut self, error: &Error) -> Option<Duration> {
         match error {
-            Error::Unreachable { sent, .. } if !*sent || self.request.repeatable => {
-                self.delay(Duration::ZERO)
+            Error::Unreachable { sent: false, .. } => self.delay(Duration::ZERO),
+            Error::Unreachable { .. } if self.request.repeatable => {
+                let is_due = self.is_question_due();
+                self.delay(Duration::ZERO).or(is_due.then_some(Duration::ZERO))
             }
             _ => None,
         }
@@ -53,10 +55,17 @@ impl<'a> Retry<'a> {
             matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         // The server says that it did nothing, so even creating a peer may be repeated.
         if said_no_for_now || self.request.repeatable && is_transient(answer.status) {
-            self.delay(answer.retry_after.filter(|_| said_no_for_now).unwrap_or_default())
+            let at_least = answer.retry_after.filter(|_| said_no_for_now).unwrap_or_default();
+            let is_due = !said_no_for_now && self.is_question_due();
+            self.delay(at_least).or(is_due.then_some(Duration::ZERO))
         } else {
             None
         }
+    }
+
+    /// Whether it may have waited in the queue just now: then what became of it is asked for in any case.
+    fn is_question_due(&self) -> bool {
+        self.request.at_once.is_some() && self.failures == 0
     }
 
     fn delay(&mut self, at_least: Duration) -> Option<Duration> {

@@ -270,20 +270,23 @@ impl Attempt {
     }
 
     fn block_for(&self) -> Duration {
-        let longest = LONGEST_BLOCK.min(self.ttl / 3);
+        let longest = self.link.polls.bound(LONGEST_BLOCK.min(self.ttl / 3));
         self.give_up_at.map_or(longest, |give_up_at| longest.min(give_up_at.remaining()))
     }
 
     fn effort(&self, block_for: Duration) -> Effort {
         let settings = &self.link.settings;
         let until = now() + block_for + settings.retry_for;
-        let limit = block_for + settings.timeout.min(GRACE.max(self.ttl / 3));
+        let limit = settings.timeout.min(GRACE.max(self.ttl / 3));
         match self.give_up_at {
             None => Effort { until, limit },
-            Some(give_up_at) => Effort {
-                until: until.min(give_up_at.max(now() + TIME_FOR_ONE_RETRY)),
-                limit: limit.min(give_up_at.remaining().saturating_add(GRACE)),
-            },
+            Some(give_up_at) => {
+                let left = give_up_at.remaining().saturating_sub(block_for);
+                Effort {
+                    until: until.min(give_up_at.max(now() + TIME_FOR_ONE_RETRY)),
+                    limit: limit.min(left.saturating_add(GRACE)),
+                }
+            }
         }
     }
 

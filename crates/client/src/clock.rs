@@ -18,6 +18,11 @@ impl Moment {
         self.0.saturating_sub(now().0)
     }
 
+    /// How long ago it was; zero if it is still to come.
+    pub(crate) fn elapsed(self) -> Duration {
+        now().0.saturating_sub(self.0)
+    }
+
     pub(crate) fn has_passed(self) -> bool {
         now() >= self
     }

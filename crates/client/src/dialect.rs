@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
-    protocol::{self, Answer, Request},
+    protocol::{self, Request},
     transport::{Effort, Exchanged, Link},
     v1,
 };
@@ -117,18 +117,18 @@ impl Link {
         Ok(Beat { instance: exchanged?.answer.instance, peer: None })
     }
 
-    /// Asks for one lock, and tells whether it is acquired.
+    /// Asks for one lock.
     pub(crate) async fn acquire_one(
         &self,
         peer: u64,
         (semaphore, count): (&str, u64),
         expires_in: Option<Duration>,
         block_for: Option<Duration>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Exchanged, Error> {
         let wanted = [(semaphore.to_owned(), count)];
         let request = v1::acquire(peer, &wanted, 0, expires_in, block_for.unwrap_or_default());
         let classic = protocol::acquire(peer, semaphore, count, expires_in, block_for);
-        Ok(self.call_either(&request, &classic).await?.is_granted())
+        self.call_either(&request, &classic).await
     }
 
     /// Releases one lock, or withdraws the request for it.
@@ -139,14 +139,14 @@ impl Link {
     }
 
     /// Sends a request of `/v1`, or to a server that does not have it the same in the older dialect.
-    async fn call_either(&self, request: &Request, classic: &Request) -> Result<Answer, Error> {
+    async fn call_either(&self, request: &Request, classic: &Request) -> Result<Exchanged, Error> {
         if self.dialect.may_be_v1() {
-            match self.call(request).await {
+            match self.exchange(request, self.usual(request.block_for)).await {
                 Err(error) if error.is_missing_route() => {}
                 outcome => return outcome,
             }
         }
-        let outcome = self.call(classic).await;
+        let outcome = self.exchange(classic, self.usual(classic.block_for)).await;
         if matches!(&outcome, Err(error) if error.is_refusal()) || outcome.is_ok() {
             self.dialect.is_old();
         }

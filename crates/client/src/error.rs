@@ -1,6 +1,6 @@
 //! What can go wrong: one enum, with messages that help.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, io, iter, time::Duration};
 
 use crate::Loss;
 
@@ -94,12 +94,15 @@ pub enum Error {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// No answer arrived.
-    #[error("{what}: {}", if *.sent { "no answer from the server" } else { "no connection to the server" })]
+    #[error("{what}: {}", unreachable(*.sent, .proxy.as_deref(), &**.source))]
     Unreachable {
         /// Method and URL of the request.
         what: String,
         /// False if it is certain that the request never left.
         sent: bool,
+        /// The HTTP proxy before the server, and the setting that names it, such as
+        /// `http://proxy:3128 (HTTP_PROXY)`.
+        proxy: Option<String>,
         /// Why.
         source: Box<dyn StdError + Send + Sync>,
     },
@@ -152,6 +155,22 @@ impl Error {
                 | Self::Deadlock(_)
                 | Self::Refused { .. }
         )
+    }
+}
+
+/// What is out of reach.
+fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static)) -> String {
+    let Some(proxy) = proxy else {
+        return if sent { "no answer from the server" } else { "no connection to the server" }.to_owned();
+    };
+    // The proxy is there, but will not or cannot connect to the server.
+    let is_tunnel = |error: &(dyn StdError + 'static)| error.to_string().starts_with("tunnel error");
+    if sent {
+        format!("no answer from the server, by way of the proxy {proxy}")
+    } else if iter::successors(Some(source), |&error| error.source()).any(is_tunnel) {
+        format!("no connection to the server, by way of the proxy {proxy}")
+    } else {
+        format!("no connection to the proxy {proxy}; the server itself was not asked")
     }
 }
 

@@ -49,6 +49,7 @@ impl Events {
             let failed = |error: reqwest::Error| Error::Unreachable {
                 what: self.what.clone(),
                 sent: true,
+                proxy: None,
                 source: error.without_url().into(),
             };
             let Some(bytes) = self.response.chunk().await.map_err(failed)? else { return Ok(None) };

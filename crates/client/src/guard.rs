@@ -74,8 +74,10 @@ impl Guard {
 
     /// The fencing token of this grant; of the first semaphore if there are several.
     ///
-    /// Each token is larger than those of all earlier grants. Send it along with what you write: storage that
-    /// remembers the largest it saw can refuse a holder that was overtaken. `None` from servers before 0.6.
+    /// Each token is larger than those of all earlier grants; from a server without a data directory only as long as
+    /// its clock is not set back, between two starts, by more than the earlier run took. Send it along with what you
+    /// write: storage that remembers the largest it saw can refuse a holder that was overtaken. `None` from servers
+    /// before 0.6.
     pub fn token(&self) -> Option<u64> {
         self.tokens.first().and_then(|(_, token)| *token)
     }
@@ -155,7 +157,8 @@ impl Guard {
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
                     Err(late) => {
                         let what = format!("the release at {}", lease.link.settings.url);
-                        Err(lease.not_released(Error::Unreachable { what, sent: true, source: late.into() }))
+                        let source = late.into();
+                        Err(lease.not_released(Error::Unreachable { what, sent: true, proxy: None, source }))
                     }
                 };
                 // Whoever dropped the guard does not listen.

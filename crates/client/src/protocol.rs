@@ -31,6 +31,9 @@ pub(crate) struct Request {
     pub(crate) json: Option<Value>,
     /// How long the server may hold the answer back.
     pub(crate) block_for: Duration,
+    /// The same without the wait: what a request that waits is repeated as. The answer tells at once whether the first
+    /// one reached the queue, which a second wait would not.
+    pub(crate) at_once: Option<Box<Request>>,
     /// Whether it is safe to send it again when it may have arrived.
     pub(crate) repeatable: bool,
     /// Makes the server know a repeat for what it is.
@@ -94,6 +97,7 @@ impl Request {
             query: Vec::new(),
             json: None,
             block_for: Duration::ZERO,
+            at_once: None,
             repeatable: true,
             idempotency_key: None,
             semaphores: Vec::new(),
@@ -106,6 +110,12 @@ impl Request {
 
     pub(crate) fn semaphore(self, name: &str) -> Self {
         Self { semaphores: vec![name.to_owned()], ..self }
+    }
+
+    /// Lets the server hold the answer back for so long.
+    pub(crate) fn waiting(self, block_for: Duration, at_once: impl FnOnce() -> Self) -> Self {
+        let at_once = (!block_for.is_zero()).then(|| Box::new(at_once()));
+        Self { block_for, at_once, ..self }
     }
 
     /// Method and path.
@@ -131,7 +141,8 @@ pub(crate) fn acquire(
     let times = [("expires_in", expires_in), ("block_for", block_for)];
     let query = times.into_iter().filter_map(|(name, time)| Some((name, text(time?)))).collect();
     let request = Request::new(Method::PUT, lock_path(peer, semaphore)).json(json!(count));
-    Request { query, block_for: block_for.unwrap_or_default(), ..request.semaphore(semaphore) }
+    let request = Request { query, ..request.semaphore(semaphore) };
+    request.waiting(block_for.unwrap_or_default(), || acquire(peer, semaphore, count, expires_in, None))
 }
 
 /// Moves the peer's expiry.

@@ -12,6 +12,8 @@ use crate::{
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Of a request that was cut as it waited.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The attempts of one request: says after each failure how long to wait, or `None` to give up.
 pub(crate) struct Retry<'a> {
@@ -25,11 +27,23 @@ impl<'a> Retry<'a> {
         Self { request, give_up_at, failures: 0 }
     }
 
+    /// After a request that was cut as it waited at the server, which was there: for how long it was held, and how many
+    /// before it were cut as well.
+    pub(crate) fn after_cut(&self, held: Duration, cuts: u32) -> Duration {
+        // Those that are cut at once, again and again, must not become a flood. Whoever was cut after a while has waited
+        // long enough to ask for what became of it.
+        let pause = backoff(cuts, FIRST_DELAY, LONGEST_PAUSE).saturating_sub(held);
+        // The time for the repeat itself has to remain.
+        pause.min(self.give_up_at.remaining() / 2)
+    }
+
     /// No answer arrived. Whether the server did its work is unknown if the request was sent.
     pub(crate) fn after_failure(&mut self, error: &Error) -> Option<Duration> {
         match error {
-            Error::Unreachable { sent, .. } if !*sent || self.request.repeatable => {
-                self.delay(Duration::ZERO)
+            Error::Unreachable { sent: false, .. } => self.delay(Duration::ZERO),
+            Error::Unreachable { .. } if self.request.repeatable => {
+                let is_due = self.is_question_due();
+                self.delay(Duration::ZERO).or(is_due.then_some(Duration::ZERO))
             }
             _ => None,
         }
@@ -41,10 +55,17 @@ impl<'a> Retry<'a> {
             matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         // The server says that it did nothing, so even creating a peer may be repeated.
         if said_no_for_now || self.request.repeatable && is_transient(answer.status) {
-            self.delay(answer.retry_after.filter(|_| said_no_for_now).unwrap_or_default())
+            let at_least = answer.retry_after.filter(|_| said_no_for_now).unwrap_or_default();
+            let is_due = !said_no_for_now && self.is_question_due();
+            self.delay(at_least).or(is_due.then_some(Duration::ZERO))
         } else {
             None
         }
+    }
+
+    /// Whether it may have waited in the queue just now: then what became of it is asked for in any case.
+    fn is_question_due(&self) -> bool {
+        self.request.at_once.is_some() && self.failures == 0
     }
 
     fn delay(&mut self, at_least: Duration) -> Option<Duration> {
@@ -87,7 +108,7 @@ mod tests {
     }
 
     fn unreachable(sent: bool) -> Error {
-        Error::Unreachable { what: String::new(), sent, source: "cut".into() }
+        Error::Unreachable { what: String::new(), sent, proxy: None, source: "cut".into() }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Puts requests on the wire: pooled connections, a time limit on every attempt, repeats where they are safe.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use reqwest::{
     RequestBuilder, Response,
@@ -14,7 +14,9 @@ use crate::{
     Error, Events,
     clock::{Moment, now},
     dialect::Dialect,
+    polls::Polls,
     protocol::{Answer, INSTANCE_HEADER, KEY_HEADER, Request, TOKEN_HEADER, TRACE_HEADER},
+    proxy,
     retry::Retry,
     server_time::ServerTime,
     settings::Settings,
@@ -32,7 +34,10 @@ pub(crate) struct Link {
     pub(crate) settings: Arc<Settings>,
     pub(crate) dialect: Dialect,
     pub(crate) server_time: ServerTime,
+    pub(crate) polls: Polls,
     http: reqwest::Client,
+    /// The HTTP proxy before the server, and where it is named.
+    proxy: Option<Arc<str>>,
     /// The span of the caller on whose behalf this sends, as W3C Trace Context writes it.
     trace_parent: Option<Arc<str>>,
 }
@@ -52,7 +57,7 @@ pub(crate) struct Exchanged {
 pub(crate) struct Effort {
     /// No attempt begins after this.
     pub(crate) until: Moment,
-    /// What a single attempt may take.
+    /// What a single attempt may take, besides the time for which it asks the server to wait.
     pub(crate) limit: Duration,
 }
 
@@ -73,7 +78,9 @@ impl Link {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
-        Ok(Self { settings, dialect, server_time: ServerTime::default(), http, trace_parent: None })
+        let proxy = proxy::describe(&settings.url).map(Arc::from);
+        let (server_time, polls) = (ServerTime::default(), Polls::default());
+        Ok(Self { settings, dialect, server_time, polls, http, proxy, trace_parent: None })
     }
 
     /// The same connections, on behalf of a caller's span, or of none.
@@ -83,10 +90,7 @@ impl Link {
 
     /// The usual effort for a request that the server may hold back for so long.
     pub(crate) fn usual(&self, block_for: Duration) -> Effort {
-        Effort {
-            until: now() + self.settings.retry_for + block_for,
-            limit: self.settings.timeout.saturating_add(block_for),
-        }
+        Effort { until: now() + self.settings.retry_for + block_for, limit: self.settings.timeout }
     }
 
     /// Sends with the usual effort, and returns the answer if it is a success.
@@ -107,26 +111,49 @@ impl Link {
         stop: &CancellationToken,
     ) -> Result<Exchanged, Error> {
         let mut retry = Retry::new(request, effort.until);
+        let (mut next, mut held) = (request, None);
         let mut at_first_attempt = true;
         loop {
             let sent_at = now();
-            let (delay, outcome) = match self.attempt(request, effort.limit).await {
+            let (mut delay, outcome) = match self.attempt(next, effort.limit).await {
                 Ok(answer) => (retry.after_answer(&answer), answer.check(request)),
                 Err(error) => (retry.after_failure(&error), Err(error)),
             };
-            let answered = || outcome.map(|answer| Exchanged { answer, sent_at, at_first_attempt });
-            let Some(delay) = delay else { return answered() };
-            tokio::select! {
-                () = stop.cancelled() => return answered(),
-                () = tokio::time::sleep(delay) => at_first_attempt = false,
+            if let (Some(at_once), Some(_)) = (&next.at_once, delay) {
+                next = at_once;
+                let so_long = sent_at.elapsed();
+                match outcome {
+                    Err(Error::Unreachable { sent: true, .. }) => held = Some(so_long),
+                    Err(Error::Server { status, .. }) if status != 429 => held = Some(so_long),
+                    _ => {}
+                }
+                // An answer that says when to come back is obeyed.
+                let asks_for_patience = matches!(outcome, Err(Error::Server { status: 429 | 503, .. }));
+                if held.is_some() && !asks_for_patience {
+                    delay = Some(retry.after_cut(so_long, self.polls.cuts_in_a_row()));
+                }
             }
+            let goes_on = match delay {
+                None => false,
+                Some(delay) => tokio::select! {
+                    () = stop.cancelled() => false,
+                    () = tokio::time::sleep(delay) => true,
+                },
+            };
+            if !goes_on {
+                if let Ok(answer) = &outcome {
+                    self.polls.learn(request.block_for, held, at_first_attempt, answer.is_granted());
+                }
+                return outcome.map(|answer| Exchanged { answer, sent_at, at_first_attempt });
+            }
+            at_first_attempt = false;
         }
     }
 
     /// Sends once.
     pub(crate) async fn attempt(&self, request: &Request, limit: Duration) -> Result<Answer, Error> {
         let (builder, what) = self.prepare(request)?;
-        match builder.timeout(limit).send().await {
+        match builder.timeout(limit.saturating_add(request.block_for)).send().await {
             Ok(response) => self.read(response).await.map_err(|error| self.translate(error, what)),
             Err(error) => Err(self.translate(error, what)),
         }
@@ -138,7 +165,7 @@ impl Link {
         let limit = self.settings.timeout;
         let response = match tokio::time::timeout(limit, builder.send()).await {
             Ok(response) => response.map_err(|error| self.translate(error, what.clone()))?,
-            Err(late) => return Err(Error::Unreachable { what, sent: true, source: late.into() }),
+            Err(late) => return Err(self.unreachable(what, true, late)),
         };
         if response.status().is_success() {
             return Ok(Events::new(response, what));
@@ -151,7 +178,7 @@ impl Link {
                 message: "what comes is no stream of events".to_owned(),
             })),
             Ok(Err(error)) => Err(self.translate(error, what)),
-            Err(late) => Err(Error::Unreachable { what, sent: true, source: late.into() }),
+            Err(late) => Err(self.unreachable(what, true, late)),
         }
     }
 
@@ -204,7 +231,16 @@ impl Link {
         if error.is_builder() {
             return Error::Configuration(format!("{what}: the request cannot be sent ({error})"));
         }
-        Error::Unreachable { what, sent: !error.is_connect(), source: error.into() }
+        self.unreachable(what, !error.is_connect(), error)
+    }
+
+    fn unreachable(&self, what: String, sent: bool, source: impl StdError + Send + Sync + 'static) -> Error {
+        Error::Unreachable {
+            what,
+            sent,
+            proxy: self.proxy.as_deref().map(str::to_owned),
+            source: source.into(),
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub(crate) fn acquire(
     });
     let request = Request::new(Method::PUT, format!("/v1/peers/{peer}/locks")).json(body);
     let semaphores = locks.iter().map(|(name, _)| name.clone()).collect();
-    Request { block_for: wait, semaphores, ..request }
+    let request = Request { semaphores, ..request };
+    request.waiting(wait, || acquire(peer, locks, priority, expires_in, Duration::ZERO))
 }
 
 /// Moves the peer's expiry.

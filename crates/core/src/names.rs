@@ -24,7 +24,8 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// A fencing token: belongs to one grant, and is larger than that of every earlier grant.
+/// A fencing token: belongs to one grant, and is larger than that of every earlier grant of this core. Where they
+/// begin is an argument of `Core::new`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 

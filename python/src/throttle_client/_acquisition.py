@@ -157,7 +157,7 @@ class _Attempt:
             if peer_id is None:
                 raise UnknownPeer
             remaining = None if self._give_up_at is None else max(0.0, self._give_up_at - now())
-            block_for = min(lease.ttl / 3, LONGEST_BLOCK_SECONDS)
+            block_for = self._link.polls.bound(min(lease.ttl / 3, LONGEST_BLOCK_SECONDS))
             if remaining is not None:
                 block_for = min(block_for, remaining)
             request = _protocol.acquire(peer_id, locks, lease.ttl, block_for, self._priority)
@@ -200,10 +200,10 @@ class _Attempt:
         return until if self._give_up_at is None else min(until, max(self._give_up_at, now() + 0.2))
 
     def _limit(self, block_for: float = 0.0) -> float:
-        limit = block_for + min(self._lease.settings.timeout, max(GRACE_SECONDS, self._lease.ttl / 3))
+        limit = min(self._lease.settings.timeout, max(GRACE_SECONDS, self._lease.ttl / 3))
         if self._give_up_at is None:
             return limit
-        return min(limit, max(0.0, self._give_up_at - now()) + GRACE_SECONDS)
+        return min(limit, max(0.0, self._give_up_at - now() - block_for) + GRACE_SECONDS)
 
     def _unreachable(self, error: ServerUnreachable) -> ThrottleError:
         if self._give_up_at is not None and now() >= self._give_up_at - 0.2:

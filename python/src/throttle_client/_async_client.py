@@ -81,13 +81,13 @@ class AsyncClient:
         block_for: Optional[Duration] = None,
     ) -> bool:
         """Ask for a lock: `True` if it is granted, `False` if it is pending when `block_for` is over."""
-        request = _protocol.acquire(
-            peer_id,
-            {semaphore: count},
-            optional_seconds(expires_in, "expires_in"),
-            optional_seconds(block_for, "block_for"),
-        )
-        return _protocol.parse_acquired(await self._exchange(request))
+        expires = optional_seconds(expires_in, "expires_in")
+
+        def ask(wait: Optional[float]) -> _protocol.Request:
+            return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
+
+        answer = await self._link().wait(ask, optional_seconds(block_for, "block_for"))
+        return _protocol.parse_acquired(answer)
 
     async def restore(
         self,
@@ -136,6 +136,10 @@ class AsyncClient:
         return (await self._exchange(_protocol.version())).text.strip()
 
     async def _exchange(self, request: _protocol.Request) -> _protocol.Answer:
+        answer, _ = await self._link().exchange(request)
+        return answer
+
+    def _link(self) -> AsyncLink:
         here = (os.getpid(), asyncio.get_running_loop())
         pool = self._pool
         if pool is None or pool[:2] != here:
@@ -143,5 +147,4 @@ class AsyncClient:
                 self._abandoned.append(pool)
             pool = (*here, AsyncLink(self._settings))
             self._pool = pool
-        answer, _ = await pool[2].exchange(request)
-        return answer
+        return pool[2]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures
 import contextlib
 import logging
 import os
@@ -18,9 +17,10 @@ from collections.abc import Coroutine
 from typing import Any, Callable, Generic, Optional, TypeVar
 
 from ._settings import Settings
+from ._threads import new_event, new_lock, new_loop, start_thread
 from ._transport import AsyncLink
 
-__all__ = ["Background", "Job", "background"]
+__all__ = ["Background", "Job", "background", "call_in_thread", "wake"]
 
 T = TypeVar("T")
 
@@ -36,34 +36,67 @@ class Job(Generic[T]):
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
         self._loop = loop
         self._work = work
-        self.future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        # A future that is running cannot be cancelled, whatever asyncio.wrap_future tries.
-        self.future.set_running_or_notify_cancel()
+        self._task: Optional[asyncio.Task[T]] = None
+        self._mutex = new_lock()
+        self._done = new_event()
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         loop.call_soon_threadsafe(self._start)
 
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._done.is_set()
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Block until it has ended, or `timeout` seconds are over; return whether it has ended."""
+        return self._done.wait(timeout)
+
+    def result(self) -> T:
+        """Block until it has ended; return what it returned, or raise what it raised."""
+        self.wait()
+        if self._task is None or self._task.cancelled():
+            raise asyncio.CancelledError
+        return self._task.result()
+
+    async def ended(self) -> None:
+        """Await its end. Whoever is cancelled meanwhile does not stop it."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        with self._mutex:
+            if self.done:
+                return
+            self._waiters.append((loop, future))
+        await future
+
     def _start(self) -> None:
-        self._loop.create_task(self._work).add_done_callback(self._finish)
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled():
-            self.future.set_exception(concurrent.futures.CancelledError())
-            return
-        error = task.exception()
-        if error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(task.result())
+        if not task.cancelled():
+            task.exception()  # Looked at, so that asyncio does not complain where nobody waits any more.
+        with self._mutex:
+            self._done.set()
+            waiters = list(self._waiters)
+        for loop, future in waiters:
+            with contextlib.suppress(RuntimeError):  # That loop is closed.
+                loop.call_soon_threadsafe(wake, future)
+
+
+def wake(future: asyncio.Future[None]) -> None:
+    """Let whoever awaits this go on. To be called in its loop."""
+    if not future.done():
+        future.set_result(None)
 
 
 class Background:
     """The thread and its loop, with one pool of connections for each server."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._run, name="throttle-renewal", daemon=True)
+        self.loop = new_loop()
         self._links: dict[Settings, AsyncLink] = {}
         self._last: set[asyncio.Task[Any]] = set()
-        self.thread.start()
+        start_thread(self._run, "throttle-renewal")
         atexit.register(self._let_releases_end)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Job[T]:
@@ -97,7 +130,7 @@ class Background:
                 await asyncio.wait(set(self._last), timeout=LAST_RELEASES_SECONDS)
 
         with contextlib.suppress(Exception):
-            self.submit(wait()).future.result(timeout=LAST_RELEASES_SECONDS + 0.5)
+            self.submit(wait()).wait(LAST_RELEASES_SECONDS + 0.5)
 
 
 _current: Optional[Background] = None
@@ -124,7 +157,7 @@ def call_in_thread(function: Callable[..., object], *arguments: object) -> None:
         except Exception:  # noqa: BLE001 (it is the caller's code)
             _log.exception("the callback for a lost lock failed")
 
-    threading.Thread(target=run, name="throttle-lost", daemon=True).start()
+    start_thread(run, "throttle-lost")
 
 
 def _after_fork_in_child() -> None:

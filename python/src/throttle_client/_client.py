@@ -141,13 +141,13 @@ class Client:
         expires_in: Optional[Duration] = None,
         block_for: Optional[Duration] = None,
     ) -> bool:
-        request = _protocol.acquire(
-            peer_id,
-            {semaphore: count},
-            optional_seconds(expires_in, "expires_in"),
-            optional_seconds(block_for, "block_for"),
-        )
-        return _protocol.parse_acquired(self._link.exchange(request))
+        expires = optional_seconds(expires_in, "expires_in")
+
+        def ask(wait: Optional[float]) -> _protocol.Request:
+            return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
+
+        answer = self._link.wait(ask, optional_seconds(block_for, "block_for"))
+        return _protocol.parse_acquired(answer)
 
     def _acquire_with_new_peer(
         self, semaphore: str, count: int = 1, expires_in: Optional[Duration] = None

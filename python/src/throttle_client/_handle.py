@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
 from collections.abc import Generator, Mapping
 from datetime import datetime, timezone
 from typing import Optional
 
+from ._background import wake
 from ._clock import now
 from ._errors import LockLost
 from ._peer import Peer
+from ._threads import new_event, new_lock
 
 __all__ = ["Handle", "LossEvent"]
 
@@ -21,8 +22,8 @@ class LossEvent:
     """Set when the lock is lost. Wait for it in a thread, or await it: both give the `LockLost`."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._mutex = threading.Lock()
+        self._event = new_event()
+        self._mutex = new_lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._loss: Optional[LockLost] = None
 
@@ -76,12 +77,7 @@ class LossEvent:
         self._event.set()
         for loop, future in waiters:
             with contextlib.suppress(RuntimeError):  # That loop is closed.
-                loop.call_soon_threadsafe(_wake, future)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+                loop.call_soon_threadsafe(wake, future)
 
 
 class Handle(Peer):
@@ -115,8 +111,10 @@ class Handle(Peer):
     def token(self) -> Optional[int]:
         """The fencing token of this grant.
 
-        Each is larger than those of all earlier grants; storage that remembers the largest it saw can refuse
-        a holder that was overtaken. `None` from servers before 0.6, and for several semaphores: see `tokens`.
+        Each is larger than those of all earlier grants; from a server without a data directory only as long
+        as its clock is not set back, between two starts, by more than the earlier run took. Storage that
+        remembers the largest it saw can refuse a holder that was overtaken. `None` from servers before 0.6,
+        and for several semaphores: see `tokens`.
         """
         return next(iter(self._tokens.values()), None) if len(self._wanted) == 1 else None
 

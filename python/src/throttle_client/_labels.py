@@ -13,6 +13,7 @@ from typing import Optional
 
 from . import _protocol
 from ._errors import ConfigurationError
+from ._text import sendable
 
 __all__ = ["Labels", "checked", "default_labels", "new_peer", "or_default"]
 
@@ -44,6 +45,8 @@ def checked(labels: Optional[Labels]) -> Optional[dict[str, str]]:
     for key, value in labels.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigurationError(f"the label {key!r} is {value!r}; both must be text")
+        sendable(key, "the name of a label", "text")
+        sendable(value, f"the label {key!r}", "text")
     return dict(labels)
 
 

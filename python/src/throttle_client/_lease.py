@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Optional
@@ -16,6 +15,7 @@ from ._clock import now
 from ._errors import LockLost
 from ._labels import Labels, or_default
 from ._settings import Settings
+from ._threads import new_lock
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,7 +83,7 @@ class Lease:
         # Both belong to the loop of the background thread.
         self.keeper: Optional[asyncio.Task[None]] = None
         self.gate: Optional[asyncio.Lock] = None
-        self._mutex = threading.Lock()
+        self._mutex = new_lock()
         self._listeners: list[Callable[[LockLost], None]] = []
 
     def labels_to_restore(self) -> Optional[Labels]:
@@ -206,9 +206,9 @@ class Lease:
             loss, listeners = self.loss, list(self._listeners)
             self.acquired.clear()
             self.tokens.clear()
-        _log.warning("%s", loss)
         for listener in listeners:
             listener(loss)
+        _log.warning("%s", loss)
         return loss
 
     def forget_seen_loss(self) -> None:

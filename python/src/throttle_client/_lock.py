@@ -19,6 +19,7 @@ from ._labels import Labels, checked
 from ._peer import Peer
 from ._session import Session
 from ._settings import Settings
+from ._text import name as checked_name
 
 __all__ = ["lock"]
 
@@ -347,8 +348,7 @@ def _wanted(semaphore: Semaphores, count: int) -> dict[str, int]:
             f"the semaphore is {semaphore!r}; a name, or names with counts {{'A': 1}}, is needed"
         )
     for name, number in wanted.items():
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError(f"the semaphore is {name!r}; a name like 'A' is needed")
+        checked_name(name)
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise ConfigurationError(
                 f"the count for {name!r} is {number!r}; a whole number from 1 on is needed"

@@ -163,11 +163,13 @@ class Peer:
         """Ask for a lock: `True` if it is granted, `False` if it is pending when `block_for` is over."""
         lease = self._lease
         lease.forget_seen_loss()
-        request = _protocol.acquire(
-            self.id, {semaphore: count}, lease.ttl, optional_seconds(block_for, "block_for")
-        )
+        peer_id = self.id
+
+        def ask(wait: Optional[float]) -> _protocol.Request:
+            return _protocol.acquire(peer_id, {semaphore: count}, lease.ttl, wait)
+
         sent_at = now()
-        answer = self.client._link.exchange(request)
+        answer = self.client._link.wait(ask, optional_seconds(block_for, "block_for"))
         lease.confirm(sent_at, answer.instance)
         if not _protocol.parse_acquired(answer):
             return False
@@ -261,13 +263,13 @@ class PeerWithHeartbeat(Peer):
         async def start() -> None:
             start_keeping(thread, lease)
 
-        thread.submit(start()).future.result(timeout=STOP_SECONDS)
+        thread.submit(start()).wait(STOP_SECONDS)
 
     def stop_heartbeat(self) -> None:
         """End the renewal. No heartbeat is under way any more when this returns."""
         lease = self._lease
         if lease.keeper is not None:
-            background().submit(_stop(lease)).future.result(timeout=STOP_SECONDS)
+            background().submit(_stop(lease)).wait(STOP_SECONDS)
 
 
 async def _stop(lease: Lease) -> None:

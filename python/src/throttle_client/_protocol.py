@@ -28,6 +28,7 @@ from ._errors import (
     UnknownPeer,
     UnknownSemaphore,
 )
+from ._text import name
 
 __all__ = [
     "Answer",
@@ -78,6 +79,9 @@ class Request:
     repeatable: bool = True
     # Marks a request that makes something, so that a repeat finds what the first one made.
     key: Optional[str] = None
+    # The same without the wait: what a request that waits is repeated as. The answer tells at once whether
+    # the first one reached the queue, which a second wait would not.
+    at_once: Optional[Request] = None
     # The same in the dialect of servers without /v1, as far as it has words for it.
     classic: Optional[Request] = None
     # The same without what nobody asked for: to be sent if the server does not take that.
@@ -159,7 +163,7 @@ def acquire(
 
     With `block_for` the server answers when they are granted, or when that time is over.
     """
-    body: dict[str, Any] = {"locks": dict(locks)}
+    body: dict[str, Any] = {"locks": {name(semaphore): count for semaphore, count in locks.items()}}
     if expires_in is not None:
         body["expires_in"] = format_duration(expires_in)
     if block_for is not None:
@@ -172,6 +176,7 @@ def acquire(
         f"/v1/peers/{peer_id}/locks",
         json=body,
         block_for=block_for or 0.0,
+        at_once=acquire(peer_id, locks, expires_in, None, priority) if block_for else None,
         classic=None if one is None else acquire_one(peer_id, *one, expires_in, block_for),
     )
 
@@ -195,6 +200,7 @@ def acquire_one(
         query=tuple(query),
         json=count,
         block_for=block_for or 0.0,
+        at_once=acquire_one(peer_id, semaphore, count, expires_in) if block_for else None,
     )
 
 
@@ -214,7 +220,7 @@ def is_token_live(semaphore: str, token: int) -> Request:
     """Ask whether the grant with this fencing token still holds."""
     if not isinstance(token, int) or isinstance(token, bool) or token < 0:
         raise ConfigurationError(f"the fencing token is {token!r}; a whole number is needed")
-    query = (("semaphore", _name(semaphore)), ("token", str(token)))
+    query = (("semaphore", name(semaphore)), ("token", str(token)))
     return Request("GET", "/v1/token", query=query, also=410)
 
 
@@ -229,10 +235,10 @@ def restore(
     body: dict[str, Any] = {
         "expires_in": format_duration(expires_in),
         "peer_id": peer_id,
-        "acquired": dict(acquired),
+        "acquired": {name(semaphore): count for semaphore, count in acquired.items()},
     }
     if tokens:
-        body["tokens"] = {name: str(token) for name, token in tokens.items()}
+        body["tokens"] = {name(semaphore): str(token) for semaphore, token in tokens.items()}
     if labels:
         body["labels"] = dict(labels)
     return Request("POST", "/restore", json=body)
@@ -246,9 +252,7 @@ def release_peer(peer_id: int) -> Request:
 def release_lock(peer_id: int, semaphore: str) -> Request:
     """Release one lock, or withdraw the request for it."""
     classic = Request("DELETE", f"/peers/{peer_id}/{_segment(semaphore)}")
-    return Request(
-        "POST", f"/v1/peers/{peer_id}/release", json={"locks": [_name(semaphore)]}, classic=classic
-    )
+    return Request("POST", f"/v1/peers/{peer_id}/release", json={"locks": [name(semaphore)]}, classic=classic)
 
 
 def is_acquired(peer_id: int) -> Request:
@@ -258,7 +262,7 @@ def is_acquired(peer_id: int) -> Request:
 
 def remainder(semaphore: str) -> Request:
     """Ask what is left of a semaphore."""
-    return Request("GET", "/remainder", query=(("semaphore", semaphore),))
+    return Request("GET", "/remainder", query=(("semaphore", name(semaphore)),))
 
 
 def list_of_peers() -> Request:
@@ -425,7 +429,7 @@ def parse_counts(answer: Answer) -> dict[str, int]:
 def parse_tokens(answer: Answer, semaphores: Iterable[str]) -> dict[str, Optional[int]]:
     """The fencing token of each semaphore, from the answer that grants them in either dialect."""
     locks = parse_locks(answer)
-    return {name: answer.token if locks is None else locks.get(name) for name in semaphores}
+    return {each: answer.token if locks is None else locks.get(each) for each in semaphores}
 
 
 def parse_wait(answer: Answer) -> str:
@@ -462,14 +466,8 @@ def parse_peers(answer: Answer) -> list[dict[str, Any]]:
     return peers
 
 
-def _name(semaphore: str) -> str:
-    if not isinstance(semaphore, str) or not semaphore:
-        raise ConfigurationError(f"the semaphore is {semaphore!r}; a name like 'A' is needed")
-    return semaphore
-
-
 def _segment(semaphore: str) -> str:
-    _name(semaphore)
+    semaphore = name(semaphore)
     # Dots alone would be taken for steps in the path.
     return quote(semaphore, safe="") if semaphore.strip(".") else semaphore.replace(".", "%2E")
 

@@ -22,6 +22,7 @@ from ._errors import (
     UnknownPeer,
 )
 from ._lease import Lease
+from ._outer import Claim
 from ._renewal import gate, stop_keeping
 from ._retry import backoff, is_transient
 from ._transport import AsyncLink
@@ -91,12 +92,7 @@ async def release(
         elif item is not None:
             refused[item] = error
     if claim is not None:
-        # What was not released stays noted, and is released by the lock around this process.
-        with contextlib.suppress(ConfigurationError):
-            claim.note(claim.noted - (set(names) - refused.keys()))
-        if is_last:
-            claim.end()
-            lease.unreleased.clear()
+        _settle(lease, claim, set(names) - refused.keys(), is_last=is_last)
     if not refused:
         return None
     failure = attempt.failure(refused)
@@ -104,6 +100,15 @@ async def release(
     for name in refused.keys() & lease.unreleased:
         background.detach(attempt.in_background(name))
     return failure
+
+
+def _settle(lease: Lease, claim: Claim, released: set[str], *, is_last: bool) -> None:
+    """Leave what was not released to the lock around this process, whose peer it belongs to."""
+    with contextlib.suppress(ConfigurationError):
+        claim.note(claim.noted - released)
+    if is_last:
+        claim.end()
+        lease.unreleased.clear()
 
 
 class _Release:
@@ -166,14 +171,14 @@ class _Release:
         elif lease.ended:
             left = max(0.0, self._over_at - now())
             until = (
-                "it is tried further in the background, and nothing renews it any more, so it stays held until "
-                f"its lease ends in {left:.3g} s, and for the margin of the server after that"
+                "it is tried further in the background, and nothing renews it any more, so it stays held "
+                f"until its lease ends in {left:.3g} s, and for the margin of the server after that"
             )
         else:
             around = ", ".join(map(repr, sorted(lease.acquired)))
             until = (
-                "it is tried further in the background, and stays held until that succeeds, or until the last "
-                f"lock around it ({around}) ends"
+                "it is tried further in the background, and stays held until that succeeds, or until the "
+                f"last lock around it ({around}) ends"
             )
         error = next(iter(refused.values()))
         failure = NotReleased(

@@ -9,12 +9,15 @@ from typing import Optional
 
 from ._dialect import Dialect
 from ._errors import CertificateRejected, ServerUnreachable
+from ._polls import Polls
 from ._protocol import Answer, Request, lacks_route
 
 __all__ = ["Retry", "backoff", "is_transient"]
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
+# Of a request that was cut as it waited.
+LONGEST_PAUSE_SECONDS = 1.0
 
 # Requests that the server never got, or that it will answer in the same way each time.
 _FINAL_STATUSES = frozenset([501, 505, 506, 507, 508, 510, 511])
@@ -24,29 +27,45 @@ _TRANSIENT_CLIENT_STATUSES = frozenset([408, 429, 444, 499])
 class Retry:
     """The attempts of one request: `request` is what to send.
 
-    It says after each answer or failure how long to wait before the next attempt; `None` if it was the last.
+    It says after each answer or failure, which `took` some time to come, how long to wait before the next
+    attempt; `None` if it was the last. A request that waits at the server is repeated without the wait.
     """
 
-    def __init__(self, wish: Request, give_up_at: float, dialect: Optional[Dialect] = None) -> None:
+    def __init__(
+        self,
+        wish: Request,
+        give_up_at: float,
+        dialect: Optional[Dialect] = None,
+        polls: Optional[Polls] = None,
+    ) -> None:
         self._dialect = Dialect("the server") if dialect is None else dialect
+        self._polls = Polls() if polls is None else polls
         self._give_up_at = give_up_at
         self._failures = 0
+        self._asked = wish.block_for
+        self._held: Optional[float] = None
         self._refused: Optional[Answer] = None
+        self.repeated = False
         self.request = self._dialect.choose(wish)
 
-    def after_failure(self, error: ServerUnreachable, now: float) -> Optional[float]:
+    def after_failure(self, error: ServerUnreachable, now: float, took: float = 0.0) -> Optional[float]:
         """No answer arrived. Whether the server did its work is unknown if the request was sent."""
         if isinstance(error, CertificateRejected) or (error.sent and not self.request.repeatable):
             return None
-        return self._delay(now, None)
+        return self._again(now, took if error.sent else None)
 
-    def after_answer(self, answer: Answer, now: float) -> Optional[float]:
+    def after_answer(self, answer: Answer, now: float, took: float = 0.0) -> Optional[float]:
         """An answer arrived; `None` if it is final, be it good or bad."""
         self._dialect.learn(self.request, answer, self._refused)
         status = answer.status
         if status in (429, 503):
             # The server says that it did nothing, so even creating a peer may be repeated.
-            return self._delay(now, _retry_after(answer))
+            delay = self._delay(now, _retry_after(answer))
+            self._ask_at_once(took if status == 503 else None)
+            return delay
+        if 200 <= status < 300:
+            self._learn(granted=status != 202)
+            return None
         other = self._other_words(answer)
         if other is not None:
             self.request = other
@@ -57,7 +76,34 @@ class Retry:
             return self._delay(now, None)
         if not self.request.repeatable:
             return None
-        return self._delay(now, None) if is_transient(status) else None
+        return self._again(now, took) if is_transient(status) else None
+
+    def _learn(self, *, granted: bool) -> None:
+        """The server is there: what became of a request that waited is the work of what stands between."""
+        if self._held is not None:
+            self._polls.cut(self._asked, self._held)
+        elif self.request.at_once is not None:
+            self._polls.answered(self._asked, granted=granted)
+
+    def _again(self, now: float, held: Optional[float]) -> Optional[float]:
+        """As `_delay`, after a request that was `held` for so long, or never arrived (`None`)."""
+        delay = self._delay(now, None)
+        if self._ask_at_once(held) and held is not None:
+            # It may have reached the queue, so what became of it is asked for in any case. Those that are cut
+            # at once, again and again, must not become a flood. Whoever was cut after a while has waited long
+            # enough.
+            pause = backoff(self._polls.cuts_in_a_row, FIRST_DELAY_SECONDS, LONGEST_PAUSE_SECONDS)
+            # The time for the repeat itself has to remain.
+            delay = min(max(0.0, pause - held), max(0.0, self._give_up_at - now) / 2)
+        return delay
+
+    def _ask_at_once(self, held: Optional[float]) -> bool:
+        """Repeat a request that waits without its wait; returns whether it was one."""
+        self.repeated = True
+        if self.request.at_once is None:
+            return False
+        self.request, self._held = self.request.at_once, held
+        return True
 
     def _other_words(self, answer: Answer) -> Optional[Request]:
         """The same request as this server may understand it."""

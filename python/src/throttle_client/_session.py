@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import os
 import weakref
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from . import _local
 from ._background import Background, Job, background
@@ -55,10 +54,9 @@ class Session:
     def enter(self) -> Handle:
         """Acquire, blocking."""
         try:
-            return self._background.submit(self._holding.enter()).future.result()
+            return self._background.submit(self._holding.enter()).result()
         except BaseException:
-            job = self._leave()
-            concurrent.futures.wait([job.future], timeout=RELEASE_SECONDS)
+            self._leave().wait(RELEASE_SECONDS)
             raise
 
     async def aenter(self) -> Handle:
@@ -67,9 +65,9 @@ class Session:
         self._task = asyncio.current_task()
         self._cancelling = _cancelling(self._task)
         try:
-            future = asyncio.wrap_future(self._background.submit(self._holding.enter()).future)
-            future.add_done_callback(_retrieve)
-            handle = await asyncio.shield(future)
+            job = self._background.submit(self._holding.enter())
+            await job.ended()
+            handle = job.result()
         except BaseException:
             await _settle(self._leave())
             raise
@@ -83,7 +81,7 @@ class Session:
         if self._pid != os.getpid():
             return
         job = self._leave()
-        concurrent.futures.wait([job.future], timeout=RELEASE_SECONDS)
+        job.wait(RELEASE_SECONDS)
         self._raise(job, error, mine=False)
 
     async def aexit(self, error: Optional[BaseException]) -> None:
@@ -122,7 +120,7 @@ class Session:
         return alone if uncancel is not None else CANCEL_MESSAGE in error.args
 
     def _raise(self, job: Job[Left], error: Optional[BaseException], *, mine: bool) -> None:
-        loss = job.future.result() if job.future.done() else None
+        loss = job.result() if job.done else None
         if isinstance(loss, NotReleased):
             if error is None:
                 raise loss
@@ -156,20 +154,11 @@ def _give_up(thread: Background, holding: Holding, pid: int) -> None:
 
 async def _settle(job: Job[Left]) -> None:
     """Wait for cleanup. If the caller is cancelled meanwhile, the cleanup goes on all the same."""
-    future = asyncio.wrap_future(job.future)
+    waiting = asyncio.ensure_future(job.ended())
     try:
-        await asyncio.wait({future}, timeout=RELEASE_SECONDS)
+        await asyncio.wait({waiting}, timeout=RELEASE_SECONDS)
     finally:
-        if future.done():
-            _retrieve(future)
-        else:
-            future.cancel()
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Look at a failure that nobody may be waiting for any more, so that asyncio does not complain."""
-    if not future.cancelled():
-        future.exception()
+        waiting.cancel()
 
 
 def _cancelling(task: Optional[asyncio.Task[object]]) -> int:

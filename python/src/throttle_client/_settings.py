@@ -56,6 +56,8 @@ class Settings:
                 token_file = environment.get("THROTTLE_TOKEN_FILE") or None
         if cacert is None:
             cacert = environment.get("THROTTLE_CACERT") or None
+        if token is not None:
+            _checked_token(token, "the token")
         limit = seconds(timeout, "timeout")
         if limit == 0:
             raise ConfigurationError("timeout is 0; an answer needs some time to arrive, e.g. timeout=10")
@@ -92,11 +94,14 @@ def normalize_url(url: str) -> str:
     text = url.strip()
     if "://" not in text:
         text = f"http://{text}"
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"the server URL is {url!r}: {error}") from None
+        httpx.URL(text)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            f"the server URL is {url!r}: {error}; something like http://localhost:8000 is needed"
+        ) from None
     if parts.scheme.lower() not in ("http", "https") or not host:
         raise ConfigurationError(f"the server URL is {url!r}; something like http://localhost:8000 is needed")
     return text.rstrip("/")
@@ -105,10 +110,21 @@ def normalize_url(url: str) -> str:
 def _read_token(path: str) -> str:
     try:
         token = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"the token file {path!r} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"the token file {path!r} cannot be read: {why}") from error
     if not token:
         raise ConfigurationError(f"the token file {path!r} is empty; one line with the token is needed")
+    return _checked_token(token, f"the token in {path!r}")
+
+
+def _checked_token(token: str, what: str) -> str:
+    """The token if a header can carry it. The error does not show it: it is secret."""
+    if not (isinstance(token, str) and token.isascii() and token.isprintable()):
+        raise ConfigurationError(
+            f"{what} has a character that no header can carry, such as a line break or a letter beyond "
+            "ASCII; one line of printable ASCII is needed"
+        )
     return token
 
 
@@ -118,7 +134,7 @@ def _ssl_context(cacert: Optional[str]) -> ssl.SSLContext:
         return httpx.create_ssl_context()
     try:
         return ssl.create_default_context(cafile=cacert)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"the certificate file {cacert!r} (cacert or THROTTLE_CACERT) cannot be used: {error}"
         ) from error

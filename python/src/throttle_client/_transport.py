@@ -7,14 +7,16 @@ import contextlib
 import os
 import time
 from collections.abc import Coroutine
-from typing import Any, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
 import httpx
 
 from ._clock import now
 from ._dialect import Dialect
 from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
+from ._polls import Polls
 from ._protocol import Answer, Request, check
+from ._proxy import proxy_before
 from ._retry import Retry
 from ._settings import Settings
 from ._trace import trace_headers
@@ -38,20 +40,38 @@ class SyncLink:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.dialect = Dialect(settings.url)
+        self.polls = Polls()
         self._pool: Optional[_Pool] = None
 
     def exchange(self, request: Request) -> Answer:
         """Send, repeat where that is safe, and return the answer if it is a success."""
-        retry = Retry(request, now() + self.settings.retry_for, self.dialect)
+        return self._exchange(self._retry(request))
+
+    def wait(self, ask: Callable[[Optional[float]], Request], block_for: Optional[float]) -> Answer:
+        """Send what asks to wait, in as many parts as what stands between makes of it."""
+        end = now() + (block_for or 0.0)
         while True:
+            retry = self._retry(ask(_part(self.polls, block_for, end)))
+            part, asked_at = retry.request.block_for, now()
+            answer = self._exchange(retry)
+            if _is_last(answer, retry, end, ended_early=now() - asked_at < part):
+                return answer
+
+    def _retry(self, request: Request) -> Retry:
+        until = now() + request.block_for + self.settings.retry_for
+        return Retry(request, until, self.dialect, self.polls)
+
+    def _exchange(self, retry: Retry) -> Answer:
+        while True:
+            sent_at = now()
             try:
                 answer = self._attempt(retry.request)
             except ServerUnreachable as error:
-                delay = retry.after_failure(error, now())
+                delay = retry.after_failure(error, now(), now() - sent_at)
                 if delay is None:
                     raise
             else:
-                delay = retry.after_answer(answer, now())
+                delay = retry.after_answer(answer, now(), now() - sent_at)
                 if delay is None:
                     return check(answer, retry.request)
             time.sleep(delay)
@@ -102,6 +122,7 @@ class AsyncLink:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.dialect = Dialect(settings.url)
+        self.polls = Polls()
         self._http = httpx.AsyncClient(verify=settings.ssl_context(), limits=_LIMITS)
 
     async def exchange(
@@ -113,10 +134,28 @@ class AsyncLink:
     ) -> tuple[Answer, float]:
         """Send, repeat where that is safe, and return the answer and when its request was sent.
 
-        An attempt may take `limit` seconds; `gate` is held during each, but not between them.
+        An attempt may take `limit` seconds, besides the time that it asks the server to wait; `gate` is held
+        during each, but not between them.
         """
-        until = now() + self.settings.retry_for if give_up_at is None else give_up_at
-        retry = Retry(request, until, self.dialect)
+        return await self._exchange(self._retry(request, give_up_at), limit, gate)
+
+    async def wait(self, ask: Callable[[Optional[float]], Request], block_for: Optional[float]) -> Answer:
+        """Send what asks to wait, in as many parts as what stands between makes of it."""
+        end = now() + (block_for or 0.0)
+        while True:
+            retry = self._retry(ask(_part(self.polls, block_for, end)))
+            part, asked_at = retry.request.block_for, now()
+            answer, _ = await self._exchange(retry)
+            if _is_last(answer, retry, end, ended_early=now() - asked_at < part):
+                return answer
+
+    def _retry(self, request: Request, give_up_at: Optional[float] = None) -> Retry:
+        until = now() + request.block_for + self.settings.retry_for
+        return Retry(request, until if give_up_at is None else give_up_at, self.dialect, self.polls)
+
+    async def _exchange(
+        self, retry: Retry, limit: Optional[float] = None, gate: Optional[asyncio.Lock] = None
+    ) -> tuple[Answer, float]:
         while True:
             if gate is not None:
                 await gate.acquire()
@@ -124,11 +163,11 @@ class AsyncLink:
             try:
                 answer = await self._attempt(retry.request, limit)
             except ServerUnreachable as error:
-                delay = retry.after_failure(error, now())
+                delay = retry.after_failure(error, now(), now() - sent_at)
                 if delay is None:
                     raise
             else:
-                delay = retry.after_answer(answer, now())
+                delay = retry.after_answer(answer, now(), now() - sent_at)
                 if delay is None:
                     return check(answer, retry.request), sent_at
             finally:
@@ -141,9 +180,8 @@ class AsyncLink:
         return (await self.exchange(request, give_up_at=now(), limit=limit))[0]
 
     async def _attempt(self, request: Request, limit: Optional[float]) -> Answer:
-        """Send once; whatever happens, this ends within `limit` seconds."""
-        if limit is None:
-            limit = request.block_for + self.settings.timeout
+        """Send once. This ends within `limit` seconds, and those for which it asks the server to wait."""
+        limit = request.block_for + (self.settings.timeout if limit is None else limit)
         arguments = _arguments(self.settings, request, limit)
         try:
             response = await within(limit, self._http.request(**arguments))
@@ -158,6 +196,15 @@ class AsyncLink:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+
+
+def _part(polls: Polls, block_for: Optional[float], end: float) -> Optional[float]:
+    return None if block_for is None else polls.bound(max(0.0, end - now()))
+
+
+def _is_last(answer: Answer, retry: Retry, end: float, *, ended_early: bool) -> bool:
+    """Whether this answers the whole wait. A server that ends one early has a reason, such as its own end."""
+    return answer.status != 202 or now() >= end or (ended_early and not retry.repeated)
 
 
 def _arguments(settings: Settings, request: Request, limit: float) -> dict[str, Any]:
@@ -191,12 +238,17 @@ def _translate(error: httpx.HTTPError, settings: Settings, request: Request) -> 
             "Pass cacert= or set THROTTLE_CACERT to the file of the authority that signed it.",
             sent=False,
         )
+    proxy = proxy_before(settings.url)
+    way = f", by way of the proxy {proxy}" if proxy else ""
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) and proxy and "SSL" not in detail:
+        missing = f"no connection to the proxy {proxy}, so the server itself was not asked"
+        return ServerUnreachable(f"{what}: {missing} ({detail})", sent=False)
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)):
-        return ServerUnreachable(f"{what}: no connection to the server ({detail})", sent=False)
+        return ServerUnreachable(f"{what}: no connection to the server{way} ({detail})", sent=False)
     hint = ""
     if not request.repeatable:
         hint = "; the server may have done it, so it is not repeated. A peer left behind just expires"
-    return ServerUnreachable(f"{what}: no answer ({detail}){hint}", sent=True)
+    return ServerUnreachable(f"{what}: no answer{way} ({detail}){hint}", sent=True)
 
 
 async def within(limit: float, work: Coroutine[Any, Any, T]) -> T:

@@ -9,6 +9,7 @@
 )]
 
 mod cancellation;
+mod cuts;
 mod locking;
 mod loss;
 mod low_level;

@@ -1,12 +1,18 @@
 //! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
-//! server lacks them, can decode paths, and can lose answers.
+//! server lacks them, can decode paths, can lose answers, and can cut requests that are idle.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+    time::Duration,
 };
+
+use socket2::SockRef;
 
 pub(crate) struct Gateway {
     port: u16,
@@ -19,6 +25,18 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     /// The header `traceparent` of each of them, if it has one.
     trace_parents: Mutex<Vec<Option<String>>>,
+    cuts: AtomicUsize,
+}
+
+/// How a request ends for which no answer comes in time.
+#[derive(Clone, Copy)]
+pub(crate) enum Cut {
+    /// It is answered with this status.
+    Status(u16),
+    /// The connection is reset.
+    Reset,
+    /// The connection is closed in order.
+    Fin,
 }
 
 /// What it does besides passing on.
@@ -36,6 +54,8 @@ pub(crate) struct Rules {
     pub(crate) decodes: bool,
     /// So many requests are done, and their answers lost.
     pub(crate) lost_answers: u32,
+    /// Requests that wait at the server for longer than this are cut so.
+    pub(crate) cut: Option<(Duration, Cut)>,
 }
 
 impl Gateway {
@@ -47,6 +67,7 @@ impl Gateway {
             rules: Mutex::new(rules),
             requests: Mutex::default(),
             trace_parents: Mutex::default(),
+            cuts: AtomicUsize::default(),
         };
         let gateway = Self { port, shared: Arc::new(shared) };
         let shared = Arc::clone(&gateway.shared);
@@ -79,6 +100,11 @@ impl Gateway {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// How many requests were cut so far.
+    pub(crate) fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+
     /// The header `traceparent` of each of them, if it has one.
     pub(crate) fn trace_parents(&self) -> Vec<Option<String>> {
         self.shared.trace_parents.lock().unwrap().clone()
@@ -109,7 +135,7 @@ impl Shared {
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { below, without_headers, decodes, .. } = *rules;
+        let Rules { below, without_headers, decodes, cut, .. } = *rules;
         let (method, path) = what.split_once(' ').unwrap();
         let inner = path.strip_prefix(below).filter(|path| path.starts_with('/'));
         let hidden = rules.hidden.filter(|_| rules.hidden_for != Some(0));
@@ -132,6 +158,25 @@ impl Shared {
             format!("{method} {target}{query} HTTP/1.1\r\nconnection: close\r\n{headers}").as_bytes(),
         )?;
         server.write_all(&body)?;
+        // On a busy machine, requests that do not wait may take their time.
+        let asks_to_wait = path.contains("block_for=") || String::from_utf8_lossy(&body).contains("\"wait\"");
+        if let Some((after, cut)) = cut.filter(|_| asks_to_wait) {
+            server.set_read_timeout(Some(after))?;
+            if server.peek(&mut [0]).is_err() {
+                drop(server);
+                self.cuts.fetch_add(1, Ordering::SeqCst);
+                return match cut {
+                    Cut::Status(status) => {
+                        let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: 0");
+                        client.write_all(format!("{head}\r\n\r\n").as_bytes())
+                    }
+                    // Dropping it then resets the connection.
+                    Cut::Reset => SockRef::from(&client).set_linger(Some(Duration::ZERO)),
+                    Cut::Fin => Ok(()),
+                };
+            }
+            server.set_read_timeout(None)?;
+        }
         // A client that gives up a request takes it back at the server, too.
         let (mut gone, watched) = (client.try_clone()?, server.try_clone()?);
         thread::spawn(move || {

@@ -7,7 +7,7 @@ mod server;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use {
-    gateway::{Gateway, Rules},
+    gateway::{Cut, Gateway, Rules},
     network::Network,
     server::Server,
 };

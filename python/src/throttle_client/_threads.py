@@ -1,0 +1,144 @@
+"""Threads of the system, also where gevent has put greenlets in their place.
+
+With `gevent.monkey.patch_all()` a new thread is a greenlet, and a greenlet that computes stops all others: no
+lock would be renewed meanwhile. So what renews runs on what gevent replaced, and who waits for it lets other
+greenlets run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import threading
+from typing import Any, Callable, Optional, Protocol
+
+__all__ = ["Event", "new_event", "new_lock", "new_loop", "start_thread"]
+
+
+class Event(Protocol):
+    """What `threading.Event` is; set on one thread, waited for on another."""
+
+    def set(self) -> None:
+        """Wake all who wait, now and later."""
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait until it is set, or `timeout` seconds are over, and return whether it is."""
+
+
+def new_event() -> Event:
+    """An event that threads of the system and greenlets share."""
+    return _GreenletEvent() if _has_greenlets() else threading.Event()
+
+
+def new_lock() -> contextlib.AbstractContextManager[Any]:
+    """A lock that threads of the system and greenlets share. Whoever holds it must not wait for anything."""
+    lock: contextlib.AbstractContextManager[Any] = _original("_thread", "allocate_lock")()
+    return lock
+
+
+def start_thread(work: Callable[[], object], name: str) -> None:
+    """Start a daemon thread of the system."""
+    if _has_greenlets():
+        _original("_thread", "start_new_thread")(work, ())
+    else:
+        threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """An event loop for a thread of the system."""
+    if not _has_greenlets():
+        return asyncio.new_event_loop()
+    return _Loop(_original("selectors", "DefaultSelector")())
+
+
+def _has_greenlets() -> bool:
+    """Whether a new thread would be a greenlet."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def _original(module: str, name: str) -> Any:
+    """What stood in a module of the standard library before gevent replaced it."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(__import__(module), name)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that looks names up on a thread of the system; asyncio would take a greenlet that never runs."""
+
+    async def getaddrinfo(self, *arguments: Any, **options: Any) -> Any:
+        future = self.create_future()
+        find = _original("socket", "getaddrinfo")
+
+        def answer(addresses: Any, error: Optional[OSError]) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(addresses)
+            else:
+                future.set_exception(error)
+
+        def work() -> None:
+            addresses, error = None, None
+            try:
+                addresses = find(*arguments, **options)
+            except OSError as failure:
+                error = failure
+            except Exception as failure:  # noqa: BLE001 (such as a name that cannot be encoded)
+                error = socket.gaierror(str(failure))
+            with contextlib.suppress(RuntimeError):  # The loop is closed.
+                self.call_soon_threadsafe(answer, addresses, error)
+
+        start_thread(work, "throttle-names")
+        return await future
+
+
+class _GreenletEvent:
+    """Waits as a greenlet does: it lets the others run, and is woken from any thread.
+
+    The locks of gevent do not serve here: where all others have ended, whoever waits for a thread that gevent
+    knows nothing of is told that nobody is left to wake it.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = new_lock()
+        self._is_set = False
+        self._wakers: set[Any] = set()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        with self._mutex:
+            self._is_set = True
+            for waker in self._wakers:
+                waker.send()
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        import gevent
+        from gevent.hub import Waiter
+
+        hub = gevent.get_hub()
+        # Another thread wakes the loop of this one by it, and the loop has something to wait for.
+        waiter, waker = Waiter(hub), hub.loop.async_()
+        waker.start(waiter.switch, None)
+        try:
+            with self._mutex:
+                if self._is_set:
+                    return True
+                self._wakers.add(waker)
+            with gevent.Timeout(timeout, False):
+                waiter.get()
+        finally:
+            with self._mutex:
+                self._wakers.discard(waker)
+            waker.stop()
+            waker.close()
+        return self._is_set

@@ -33,23 +33,23 @@ async function ask(method, path, body) {
   throw new Refused(response.status, problem.code, problem.detail ?? `The answer was ${response.status}.`);
 }
 
-/** The path of a semaphore. */
-const semaphore = (name) => `/v1/semaphores/${encodeURIComponent(name)}`;
-
 /** A query without what is not given. */
 function query(entries) {
   const given = Object.entries(entries).filter(([, value]) => value !== undefined && value !== null && value !== '');
   return given.length ? `?${new URLSearchParams(given)}` : '';
 }
 
-export const getSemaphores = (entries) => ask('GET', `/v1/semaphores${query(entries)}`);
-export const getSemaphore = (name, limit) => ask('GET', `${semaphore(name)}${query({ limit })}`);
+/** The path of a semaphore. Its name is in the query, for a proxy may decode what is encoded before that. */
+const semaphore = (name, entries) => `v1/semaphore${query({ name, ...entries })}`;
+
+export const getSemaphores = (entries) => ask('GET', `v1/semaphores${query(entries)}`);
+export const getSemaphore = (name, limit) => ask('GET', semaphore(name, { limit }));
 export const changeSemaphore = (name, change) => ask('PATCH', semaphore(name), change);
-export const getPeers = (entries) => ask('GET', `/v1/peers${query(entries)}`);
-export const getPeer = (id) => ask('GET', `/v1/peers/${id}`);
-export const releasePeer = (id, reason) => ask('DELETE', `/v1/peers/${id}${query({ reason })}`);
-export const getPermissions = () => ask('GET', '/v1/permissions');
+export const getPeers = (entries) => ask('GET', `v1/peers${query(entries)}`);
+export const getPeer = (id) => ask('GET', `v1/peers/${id}`);
+export const releasePeer = (id, reason) => ask('DELETE', `v1/peers/${id}${query({ reason })}`);
+export const getPermissions = () => ask('GET', 'v1/permissions');
 
 export function getHistory(names) {
-  return ask('GET', `/v1/history?${new URLSearchParams(names.map((name) => ['semaphore', name]))}`);
+  return ask('GET', `v1/history?${new URLSearchParams(names.map((name) => ['semaphore', name]))}`);
 }

@@ -5,6 +5,7 @@ import { drawBy, schedule } from './draw.js';
 import { length } from './format.js';
 import { connection, follow } from './live.js';
 import { learn, restriction } from './may.js';
+import { recall, remember } from './memory.js';
 import * as events from './pages/events.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
@@ -107,14 +108,14 @@ const WORDS = { auto: 'Theme: as the system', light: 'Theme: light', dark: 'Them
 const themeButton = document.getElementById('theme');
 
 function setTheme(theme) {
-  localStorage.setItem('theme', theme);
+  remember('theme', theme);
   document.documentElement.dataset.theme = theme;
   themeButton.setAttribute('aria-label', WORDS[theme]);
   themeButton.title = WORDS[theme];
   schedule();
 }
 
-setTheme(Object.hasOwn(THEMES, localStorage.getItem('theme') ?? '') ? localStorage.getItem('theme') : 'auto');
+setTheme(Object.hasOwn(THEMES, recall('theme')) ? recall('theme') : 'auto');
 themeButton.addEventListener('click', () => setTheme(THEMES[document.documentElement.dataset.theme]));
 addEventListener('keydown', onKey);
 searchBox.addEventListener('input', onSearch);

@@ -49,7 +49,7 @@ export function follow({ onUpdate, onMissed, onState }) {
   function open() {
     close();
     let isFirst = true;
-    source = new EventSource('/v1/updates');
+    source = new EventSource('v1/updates');
     listen();
     source.addEventListener('update', (event) => {
       const update = JSON.parse(event.data);

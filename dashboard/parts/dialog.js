@@ -3,6 +3,7 @@
 import { html, nothing, render } from '../vendor/lit-html/lit-html.js';
 import { changeSemaphore, getPeer, getSemaphore, releasePeer } from '../api.js';
 import { count, labelled, many } from '../format.js';
+import { recall, remember } from '../memory.js';
 import { releasing, resizing } from '../words.js';
 
 const place = document.getElementById('dialog');
@@ -93,8 +94,8 @@ export async function askToRelease(id) {
   });
 }
 
-/** Where this browser remembers what a semaphore's max was before it was paused. */
-const memory = (name) => `max of ${name}`;
+/** The name under which a semaphore's max before a pause is remembered. */
+const formerMax = (name) => `max of ${name}`;
 
 async function withSemaphore(name, then) {
   try {
@@ -139,7 +140,7 @@ export function askToPause(name) {
       isDangerous: true,
       isReady: () => true,
       act: async () => {
-        localStorage.setItem(memory(name), semaphore.max);
+        remember(formerMax(name), semaphore.max);
         await changeSemaphore(name, { max: 0 });
       },
       done: `${name} is paused.`,
@@ -150,7 +151,7 @@ export function askToPause(name) {
 
 /** Asks for the max with which to go on; offers the one that was there before the pause. */
 export function askToResume(name) {
-  return askToResize(name, localStorage.getItem(memory(name)) ?? '');
+  return askToResize(name, recall(formerMax(name)));
 }
 
 const LASTING = {

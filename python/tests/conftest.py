@@ -126,24 +126,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", ["v1", "old"], indirect=True)
 
 
+@contextlib.contextmanager
+def serving(directory: Path, configuration: str = CONFIGURATION) -> Iterator[Server]:
+    """A server for the time of the block."""
+    process = Server(directory, configuration)
+    try:
+        yield process
+    finally:
+        process.client.close()
+        process.stop()
+        clear_peers()
+
+
 @pytest.fixture
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server whose configuration has A and B with one place, C with three, D with five; B is above A.
 
     Tests of `either_dialect` get it once with all it has, and once without `/v1`, as those before 0.6 are.
     """
-    process = Server(tmp_path)
-    try:
+    with serving(tmp_path) as process:
         if getattr(request, "param", "v1") == "old":
             with contextlib.closing(Gateway(process.port, old=True)) as gateway:
                 process.go_by(gateway)
                 yield process
         else:
             yield process
-    finally:
-        process.client.close()
-        process.stop()
-        clear_peers()
 
 
 @pytest.fixture
@@ -299,7 +306,9 @@ def scripted() -> Iterator[Scripted]:
 class Gateway:
     """An HTTP proxy in front of a server: it can speak TLS, and hold back headers of the answers.
 
-    With `old` it knows no `/v1`. `lose` is how many answers to requests that create a peer get lost.
+    With `old` it knows no `/v1`. `lose` is how many answers to requests that create a peer get lost. With
+    `decodes` it passes `%2F` in a path on as a slash. What `refuse` makes of a method and a path is answered
+    in place of the server.
     """
 
     def __init__(
@@ -310,11 +319,14 @@ class Gateway:
         *,
         old: bool = False,
         lose: int = 0,
+        decodes: bool = False,
     ) -> None:
         self.requests: list[tuple[str, str, Any]] = []
         self.bodies: list[tuple[str, str, bytes]] = []
         self.old = old
         self.lose = lose
+        self.decodes = decodes
+        self.refuse: Callable[[str, str], Optional[int]] = lambda method, path: None
         gateway = self
         hidden = {"transfer-encoding", "connection", "content-length", (without or "").lower()}
 
@@ -325,12 +337,13 @@ class Gateway:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 gateway.requests.append((self.command, self.path, self.headers))
                 gateway.bodies.append((self.command, self.path, body))
-                if gateway.old and self.path.startswith("/v1/"):
-                    self.send_response(404)
+                refused = gateway._refusal(self.command, self.path)
+                if refused is not None:
+                    self.send_response(refused)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
-                url = f"http://127.0.0.1:{port}{self.path}"
+                url = f"http://127.0.0.1:{port}{gateway._passed_on(self.path)}"
                 kept = {"content-type": self.headers.get("content-type") or "text/plain"}
                 if "idempotency-key" in self.headers:
                     kept["idempotency-key"] = self.headers["idempotency-key"]
@@ -372,6 +385,13 @@ class Gateway:
             )
         arguments = {"poll_interval": 0.02}
         threading.Thread(target=self._server.serve_forever, kwargs=arguments, daemon=True).start()
+
+    def _refusal(self, method: str, path: str) -> Optional[int]:
+        return 404 if self.old and path.startswith("/v1/") else self.refuse(method, path)
+
+    def _passed_on(self, target: str) -> str:
+        path, mark, query = target.partition("?")
+        return f"{path.replace('%2F', '/') if self.decodes else path}{mark}{query}"
 
     def close(self) -> None:
         self._server.shutdown()

@@ -61,7 +61,17 @@ def test_acquire_names_the_semaphore_in_one_segment_of_the_path() -> None:
 
 
 def test_a_name_of_dots_is_no_step_in_the_path() -> None:
-    assert _protocol.release_lock(7, "..").path == "/peers/7/%2E%2E"
+    classic = _protocol.release_lock(7, "..").classic
+    assert classic is not None
+    assert classic.path == "/peers/7/%2E%2E"
+
+
+def test_names_are_in_bodies_and_queries_where_the_server_has_v1() -> None:
+    release = _protocol.release_lock(7, "t/in")
+    assert (release.method, release.path) == ("POST", "/v1/peers/7/release")
+    assert release.json == {"locks": ["t/in"]}
+    token = _protocol.is_token_live("t/in", 9)
+    assert (token.path, token.query) == ("/v1/token", (("semaphore", "t/in"), ("token", "9")))
 
 
 def test_restore_carries_tokens_as_strings() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from typing import Optional
 
 import pytest
 from conftest import Scripted
 
-from throttle_client import AsyncClient, Client, NotAuthorized, ServerError, ServerUnreachable
+from throttle_client import AsyncClient, Client, NotAuthorized, ServerError, ServerUnreachable, lock
 
 
 def test_requests_are_repeated_until_they_succeed(scripted: Scripted) -> None:
@@ -93,3 +94,28 @@ def test_the_time_that_a_request_blocks_is_added_to_its_timeout(scripted: Script
             client.acquire(1, "A", block_for=0.5)
         assert time.monotonic() - begin >= 0.6
     assert not scripted.requests
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_path_of_the_url_is_kept(scripted: Scripted, end: str) -> None:
+    url = f"{scripted.url}/team/throttle{end}"
+    answers: list[Optional[tuple[int, dict[str, str], str]]] = [
+        (201, {}, '{"id":"7","locks":[]}'),
+        (200, {}, '{"id":"7","locks":[{"semaphore":"A","count":1,"token":"1"}],"pending":null}'),
+        (204, {}, ""),
+    ]
+
+    async def main() -> None:
+        async with lock(url, "A"):
+            pass
+        async with AsyncClient(url) as client:
+            assert await client.remainder("A") == 5
+
+    scripted.answers = [*answers]
+    with lock(url, "A"):
+        pass
+    scripted.answers = [*answers, (200, {}, "5")]
+    asyncio.run(main())
+    assert len(scripted.requests) >= 2 * len(answers) + 1
+    assert all(path.startswith("/team/throttle/") for _, path, _ in scripted.requests)
+    assert "/team/throttle//" not in " ".join(path for _, path, _ in scripted.requests)

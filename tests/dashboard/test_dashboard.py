@@ -10,25 +10,9 @@ import pytest
 from conftest import Serve, Watched
 from playwright.sync_api import Browser, Page, expect
 from server import Server
+from visit import row, semaphore_page, to
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-
-# Longer than anything should take on a busy machine.
-expect.set_options(timeout=30_000)
-
-
-def to(page: Page, server: Server, where: str = "") -> None:
-    page.goto(f"{server.url}/#/{where}")
-    expect(page.locator("#state")).to_have_text("Live")
-
-
-def semaphore_page(page: Page, server: Server, name: str) -> None:
-    to(page, server, f"semaphores/{urllib.parse.quote(name, safe='')}")
-
-
-def row(page: Page, name: str) -> Any:
-    link = page.get_by_role("link", name=name, exact=True)
-    return page.locator("table.semaphores tr.semaphore").filter(has=link)
 
 
 def test_shows_who_holds_and_who_waits(page: Page, server: Server) -> None:

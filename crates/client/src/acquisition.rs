@@ -2,6 +2,7 @@
 //! steps.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,6 +15,7 @@ use crate::{
     clock::{Moment, now},
     dialect::Made,
     lease::Lease,
+    place::{self, Place},
     protocol, release,
     renewal::{self, Doubt, recover},
     transport::{Effort, Exchanged, Link},
@@ -47,6 +49,8 @@ pub(crate) struct Caller {
     pub(crate) reply: oneshot::Sender<Result<Guard, AcquireError>>,
     /// Gets a message before a wait begins, if the caller is interested.
     pub(crate) waiting: Option<UnboundedSender<WaitingFor>>,
+    /// Gets the reason if a peer is not shared that the environment names.
+    pub(crate) new_peer: Option<UnboundedSender<String>>,
     /// The caller went away.
     pub(crate) gone: CancellationToken,
     pub(crate) release: Arc<background::Release>,
@@ -54,33 +58,57 @@ pub(crate) struct Caller {
 
 /// Acquires everything or nothing, and tells the caller.
 pub(crate) async fn run(plan: Plan, caller: Caller) {
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         give_up_at: plan.patience.map(|patience| now() + patience),
         link: plan.client.background().traced(plan.trace_parent),
         ttl: plan.ttl,
         priority: plan.priority,
         waiting: caller.waiting,
     };
-    // Even for a caller who is gone the answer is waited for, else nobody would know the peer to be deleted.
-    let lease = match attempt.create_peer(&caller.gone).await {
-        Ok(lease) => Arc::new(lease),
-        Err(error) => {
-            let error = match plan.wanted.first() {
-                Some(first) => attempt.explain(error, first),
-                None => error.into(),
-            };
-            let _ = caller.reply.send(Err(error));
-            return;
-        }
+    let fail = |attempt: &Attempt, error| match plan.wanted.first() {
+        Some(first) => attempt.explain(error, first),
+        None => error.into(),
     };
+    let place = tokio::select! {
+        biased;
+        // Nothing was asked for yet.
+        () = caller.gone.cancelled() => return,
+        place = attempt.find_place(&plan.wanted) => place,
+    };
+    let Place { lease, around, tokens: mut known, surprise } = match place {
+        Ok(place) => place,
+        Err(error) => return drop(caller.reply.send(Err(fail(&attempt, error)))),
+    };
+    if let (Some(tell), Some(why)) = (caller.new_peer, surprise) {
+        // A caller who is gone hears nothing.
+        let _ = tell.send(why);
+    }
+    // Even for a caller who is gone the answer is waited for, else nobody would know the peer to be deleted.
+    let lease = match lease {
+        Some(lease) => Arc::new(lease),
+        None => match attempt.create_peer(&caller.gone).await {
+            Ok(lease) => Arc::new(lease),
+            Err(error) => return drop(caller.reply.send(Err(fail(&attempt, error)))),
+        },
+    };
+    attempt.ttl = lease.ttl;
+    let rest: Vec<Part> =
+        plan.wanted.iter().filter(|(name, _)| !around.contains_key(name)).cloned().collect();
     let outcome = tokio::select! {
         biased;
         () = caller.gone.cancelled() => None,
-        outcome = attempt.acquire(&lease, &plan.wanted) => Some(outcome),
+        outcome = attempt.acquire(&lease, &rest) => Some(outcome),
     };
     match outcome {
         // A guard that nobody takes releases the lock.
-        Some(Ok(tokens)) => drop(caller.reply.send(Ok(Guard::new(lease, tokens)))),
+        Some(Ok(granted)) => {
+            let granted: BTreeMap<_, _> = granted.into_iter().collect();
+            let held = |name: &String| around.get(name).map(|held| held.token);
+            let token = |name: &String| held(name).or_else(|| granted.get(name).copied()).flatten();
+            let tokens: Tokens = plan.wanted.iter().map(|(name, _)| (name.clone(), token(name))).collect();
+            known.extend(tokens.iter().filter_map(|(name, token)| Some((name.clone(), (*token)?))));
+            drop(caller.reply.send(Ok(Guard::new(lease, tokens, known))));
+        }
         Some(Err(error)) => {
             let cleanup = release::in_background(lease, caller.release);
             let _ = tokio::time::timeout(CLEANUP, cleanup).await;
@@ -122,8 +150,30 @@ impl Attempt {
         Ok(Lease::new(self.link.traced(None), peer, self.ttl, sent_at, answer.instance))
     }
 
+    /// Whether a lock around this process has a peer to share, or has what is wanted already.
+    async fn find_place(&self, wanted: &[Part]) -> Result<Place, Error> {
+        match &self.link.settings.outer {
+            Some(outer) => place::find(&self.link, outer, wanted, self.effort(Duration::ZERO)).await,
+            None => Ok(Place::default()),
+        }
+    }
+
     /// Acquires all of them in one request, or one after the other if the server can grant no more at a time.
     async fn acquire(&self, lease: &Arc<Lease>, wanted: &[Part]) -> Result<Tokens, AcquireError> {
+        if let Some(shared) = &lease.shared {
+            let names: Vec<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+            if !names.is_empty() && !shared.note(&names) {
+                let why = std::io::Error::other("the lock file of the shared peer cannot be written");
+                return Err(Error::Thread(why).into());
+            }
+            let tokens = self.acquire_together(lease, wanted, Form::Joint).await?;
+            let is_first = !lease.holds_anything();
+            lease.lean_on_what_is_around();
+            if is_first {
+                renewal::start(lease);
+            }
+            return Ok(tokens);
+        }
         if self.link.dialect.may_be_v1() {
             match self.acquire_together(lease, wanted, Form::Joint).await {
                 Err(AcquireError::Failed(error)) if error.is_missing_route() => {}
@@ -151,7 +201,7 @@ impl Attempt {
             lease.check()?;
             let block_for = if to_announce.is_some() { Duration::ZERO } else { self.block_for() };
             let request = match form {
-                Form::Joint => v1::acquire(lease.peer, wanted, self.priority, self.ttl, block_for),
+                Form::Joint => v1::acquire(lease.peer, wanted, self.priority, Some(self.ttl), block_for),
                 Form::Single => {
                     let (semaphore, count) = first;
                     protocol::acquire(lease.peer, semaphore, *count, Some(self.ttl), Some(block_for))

@@ -1,6 +1,6 @@
 //! What can go wrong: one enum, with messages that help.
 
-use std::{error::Error as StdError, io, iter};
+use std::{error::Error as StdError, io, iter, time::Duration};
 
 use crate::Loss;
 
@@ -109,9 +109,32 @@ pub enum Error {
     /// The lock ended before its holder released it.
     #[error(transparent)]
     Lost(#[from] Loss),
+    /// The release did not succeed, so the lock is still held. Nothing renews it any more.
+    #[error(
+        "the lock on {} (peer {peer_id} at {url}) was not released. Nothing renews it any more, so it stays held until \
+         its lease ends in {}, and for the margin of the server after that",
+        quoted(semaphores),
+        humantime::format_duration(Duration::from_secs(held_for.as_secs() + 1))
+    )]
+    NotReleased {
+        /// The semaphores whose locks are still held.
+        semaphores: Vec<String>,
+        /// The peer that holds them.
+        peer_id: u64,
+        /// The server.
+        url: String,
+        /// For how long the server promised to keep them.
+        held_for: Duration,
+        /// Why the release failed.
+        source: Box<Error>,
+    },
     /// The thread that renews locks could not be started.
     #[error("the thread that renews locks could not be started")]
     Thread(#[source] io::Error),
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 impl Error {
@@ -151,7 +174,8 @@ fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static
     }
 }
 
-/// Why a lock was not acquired. In every case nothing is held and nothing is waited for any more.
+/// Why a lock was not acquired. Nothing is held and nothing is waited for any more; if the server cannot be told so, that
+/// ends with the lease, which nothing renews.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {

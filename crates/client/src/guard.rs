@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Loss, background, lease::Lease, release};
+use crate::{Error, Loss, Share, background, lease::Lease, release};
 
 /// How long [`Guard::release`] waits for the server; after that the release goes on in the background.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
@@ -29,18 +29,47 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Guard {
     lease: Arc<Lease>,
     tokens: Vec<(String, Option<u64>)>,
+    /// Of all that is held here and around this process.
+    known: BTreeMap<String, u64>,
     held_since: SystemTime,
     release: Option<Arc<background::Release>>,
 }
 
 impl Guard {
-    pub(crate) fn new(lease: Arc<Lease>, tokens: Vec<(String, Option<u64>)>) -> Self {
-        Self { lease, tokens, held_since: SystemTime::now(), release: Some(Arc::default()) }
+    pub(crate) fn new(
+        lease: Arc<Lease>,
+        tokens: Vec<(String, Option<u64>)>,
+        known: BTreeMap<String, u64>,
+    ) -> Self {
+        Self { lease, tokens, known, held_since: SystemTime::now(), release: Some(Arc::default()) }
     }
 
     /// The id of the peer that holds the lock, as the server knows it.
     pub fn peer_id(&self) -> u64 {
         self.lease.peer
+    }
+
+    /// Whether the peer belongs to a lock around this process, as `throttle run` has it: it lives on when this is
+    /// released, and this is lost with it.
+    pub fn is_shared(&self) -> bool {
+        self.lease.shared.is_some()
+    }
+
+    /// The expiry of the peer: what was asked for, or that of the peer which is shared.
+    pub fn ttl(&self) -> Duration {
+        self.lease.ttl
+    }
+
+    /// Lets processes that the holder starts share the peer: so the server sees the order of their locks, and one that
+    /// is held here is had at once there.
+    ///
+    /// The environment variables of the [`Share`] are read by this client, the Python client and `throttle run`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`] if the thread that renews locks is gone.
+    pub fn share(&self) -> Result<Share, Error> {
+        Share::new(&self.lease, self.token(), &self.known)
     }
 
     /// The fencing token of this grant; of the first semaphore if there are several.
@@ -102,8 +131,9 @@ impl Guard {
     /// # Errors
     ///
     /// - [`Error::Lost`] if it was not held any more, so that no loss stays hidden.
-    /// - Others if the server could not be told within 5 seconds. That is tried further in the background until
-    ///   the lock expires.
+    /// - [`Error::NotReleased`] if the server could not be told within 5 seconds, or something refuses it for 3
+    ///   seconds. It says for how long the lock is still held, as nothing renews it any more; until then the release is
+    ///   repeated in the background.
     pub async fn release(mut self) -> Result<(), Error> {
         let loss = self.check();
         let told = self.start_release();
@@ -121,17 +151,15 @@ impl Guard {
             self.lease.ended.cancel();
             let lease = Arc::clone(&self.lease);
             background::handle()?.spawn(async move {
-                let url = lease.link.settings.url.clone();
-                let work = release::in_background(lease, release);
+                let work = release::in_background(Arc::clone(&lease), release);
                 let outcome = match tokio::time::timeout(RELEASE_PATIENCE, work).await {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
-                    Err(late) => Err(Error::Unreachable {
-                        what: format!("the release at {url}, which goes on in the background"),
-                        sent: true,
-                        proxy: None,
-                        source: late.into(),
-                    }),
+                    Err(late) => {
+                        let what = format!("the release at {}", lease.link.settings.url);
+                        let (sent, proxy, source) = (true, None, late.into());
+                        Err(lease.not_released(Error::Unreachable { what, sent, proxy, source }))
+                    }
                 };
                 // Whoever dropped the guard does not listen.
                 let _ = tell.send(outcome);

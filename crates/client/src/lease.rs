@@ -10,7 +10,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Loss, LossReason, clock::Moment, transport::Link};
+use crate::{Error, Loss, LossReason, clock::Moment, outer::Claim, transport::Link};
 
 /// How a server ends what it says of a peer that is gone.
 const ADVICE: &str = " It holds nothing any more. Make a new one with POST /v1/peers.";
@@ -26,22 +26,70 @@ pub(crate) struct Lease {
     pub(crate) ended: CancellationToken,
     /// It was taken away.
     pub(crate) lost: CancellationToken,
+    /// The peer belongs to a lock around this process, which releases it, and brings it back after a restart.
+    pub(crate) shared: Option<Shared>,
     state: Mutex<State>,
 }
 
+/// What is known of a peer that belongs to a lock around this process.
+pub(crate) struct Shared {
+    /// What is held around this process already.
+    around: BTreeMap<String, Held>,
+    right: Mutex<Right>,
+}
+
+struct Right {
+    claim: Option<Claim>,
+    /// What was asked for.
+    asked: Vec<String>,
+}
+
+impl Shared {
+    /// Without the claim nothing may be asked for.
+    pub(crate) fn new(claim: Option<Claim>, around: BTreeMap<String, Held>) -> Self {
+        Self { around, right: Mutex::new(Right { claim, asked: Vec::new() }) }
+    }
+
+    fn right(&self) -> MutexGuard<'_, Right> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what is asked for in the name of the peer. `false` if nothing may be.
+    pub(crate) fn note(&self, names: &[&str]) -> bool {
+        let mut right = self.right();
+        let is_noted = right.claim.as_mut().is_some_and(|claim| claim.note(names).is_ok());
+        if is_noted {
+            right.asked = names.iter().map(|&name| name.to_owned()).collect();
+        }
+        is_noted
+    }
+
+    /// What was asked for in the name of the peer.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.right().asked.clone()
+    }
+
+    /// Lets others ask in the name of the peer. What is still noted, its owner releases.
+    pub(crate) fn yield_claim(&self) {
+        self.right().claim = None;
+    }
+}
+
+/// What is held of a semaphore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) count: u64,
+    pub(crate) token: Option<u64>,
+}
+
 struct State {
-    locks: BTreeMap<String, Lock>,
+    locks: BTreeMap<String, Held>,
     /// The server's state that granted the locks; `None` if the server cannot tell.
     instance: Option<String>,
     deadline: Moment,
     confirmed_at: Moment,
     restored_at: Option<Moment>,
     loss: Option<Loss>,
-}
-
-struct Lock {
-    count: u64,
-    token: Option<u64>,
 }
 
 impl Lease {
@@ -68,8 +116,21 @@ impl Lease {
             gate: tokio::sync::Mutex::new(()),
             ended: CancellationToken::new(),
             lost: CancellationToken::new(),
+            shared: None,
             state: Mutex::new(state),
         }
+    }
+
+    /// A peer that belongs to a lock around this process. It was renewed at `sent_at`.
+    pub(crate) fn shared(
+        link: Link,
+        peer: u64,
+        ttl: Duration,
+        sent_at: Moment,
+        instance: Option<String>,
+        shared: Shared,
+    ) -> Self {
+        Self { shared: Some(shared), ..Self::new(link, peer, ttl, sent_at, instance) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,7 +170,23 @@ impl Lease {
 
     /// A lock was acquired.
     pub(crate) fn grant(&self, semaphore: &str, count: u64, token: Option<u64>) {
-        self.state().locks.insert(semaphore.to_owned(), Lock { count, token });
+        self.state().locks.insert(semaphore.to_owned(), Held { count, token });
+    }
+
+    /// What is held around this process counts as held from now on: its loss is the loss of this, too.
+    pub(crate) fn lean_on_what_is_around(&self) {
+        if let Some(shared) = &self.shared {
+            self.state().locks.extend(shared.around.clone());
+        }
+    }
+
+    /// What was acquired, and is not held around this process anyway.
+    pub(crate) fn own(&self) -> Vec<(String, u64)> {
+        let is_own =
+            |name: &String| self.shared.as_ref().is_none_or(|shared| !shared.around.contains_key(name));
+        let state = self.state();
+        let own = state.locks.iter().filter(|(name, _)| is_own(name));
+        own.map(|(name, held)| (name.clone(), held.count)).collect()
     }
 
     pub(crate) fn holds_anything(&self) -> bool {
@@ -194,6 +271,18 @@ impl Lease {
         };
         self.lost.cancel();
         loss
+    }
+
+    /// The release of the locks failed, and nothing renews them any more.
+    pub(crate) fn not_released(&self, source: Error) -> Error {
+        let state = self.state();
+        Error::NotReleased {
+            semaphores: state.locks.keys().cloned().collect(),
+            peer_id: self.peer,
+            url: self.link.settings.url.clone(),
+            held_for: state.deadline.remaining(),
+            source: Box::new(source),
+        }
     }
 
     /// Fails if the locks are lost.

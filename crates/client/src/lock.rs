@@ -27,6 +27,7 @@ pub struct LockRequest {
     priority: i32,
     trace_parent: Option<Arc<str>>,
     on_wait: Option<Box<dyn FnMut(WaitingFor) + Send>>,
+    on_new_peer: Option<Box<dyn FnMut(&str) + Send>>,
 }
 
 /// What a [`LockRequest`] waits for.
@@ -54,7 +55,16 @@ impl LockRequest {
     pub(crate) fn new(client: Client, semaphore: String) -> Self {
         let priority = client.background().settings.priority;
         let wanted = vec![(semaphore, 1)];
-        Self { client, wanted, ttl: DEFAULT_TTL, patience: None, priority, trace_parent: None, on_wait: None }
+        Self {
+            client,
+            wanted,
+            ttl: DEFAULT_TTL,
+            patience: None,
+            priority,
+            trace_parent: None,
+            on_wait: None,
+            on_new_peer: None,
+        }
     }
 
     /// How much of the semaphore that was named last to take; the default is 1.
@@ -78,7 +88,8 @@ impl LockRequest {
     }
 
     /// The expiry: how long the lock outlives a holder that died, and how long it can be held while the server
-    /// is out of reach. It is renewed at a third of it. The default is 5 minutes.
+    /// is out of reach. It is renewed at a third of it. The default is 5 minutes. In a process that was started under
+    /// a lock whose peer is shared, that one's counts.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -119,6 +130,13 @@ impl LockRequest {
         self
     }
 
+    /// Calls `tell` with the reason if the environment names the peer of a lock around this process, but it cannot be
+    /// shared, as it is gone. It runs where `acquire` is awaited, before the lock is asked for with a peer of its own.
+    pub fn on_new_peer(mut self, tell: impl FnMut(&str) + Send + 'static) -> Self {
+        self.on_new_peer = Some(Box::new(tell));
+        self
+    }
+
     /// Asks for the lock and waits for it. Needs no particular runtime.
     ///
     /// While the server is out of reach it is asked again, for as long as [`wait`](Self::wait) says, but for 2
@@ -132,14 +150,17 @@ impl LockRequest {
     /// both cases nothing is held and nothing is waited for any more.
     pub async fn acquire(self) -> Result<Guard, AcquireError> {
         self.validate()?;
-        let Self { client, wanted, ttl, patience, priority, trace_parent, mut on_wait } = self;
+        let Self { client, wanted, ttl, patience, priority, trace_parent, mut on_wait, mut on_new_peer } =
+            self;
         let (reply, mut replied) = oneshot::channel();
         let (waiting, mut waits) = mpsc::unbounded_channel();
+        let (new_peer, mut new_peers) = mpsc::unbounded_channel();
         let gone = CancellationToken::new();
         let release = Arc::default();
         let caller = Caller {
             reply,
             waiting: on_wait.is_some().then_some(waiting),
+            new_peer: on_new_peer.is_some().then_some(new_peer),
             gone: gone.clone(),
             release: Arc::clone(&release),
         };
@@ -149,6 +170,11 @@ impl LockRequest {
         let outcome = loop {
             tokio::select! {
                 biased;
+                Some(why) = new_peers.recv() => {
+                    if let Some(tell) = &mut on_new_peer {
+                        tell(&why);
+                    }
+                }
                 Some(waiting_for) = waits.recv() => {
                     if let Some(tell) = &mut on_wait {
                         tell(waiting_for);

@@ -212,7 +212,7 @@ fn lock_path(peer: u64, semaphore: &str) -> String {
 }
 
 /// A name as one segment of a path.
-pub(crate) fn segment(name: &str) -> impl fmt::Display {
+fn segment(name: &str) -> impl fmt::Display {
     utf8_percent_encode(name, SEGMENT)
 }
 
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn refusals_of_v1_are_told_apart_by_their_codes() {
         let wanted = [("A".to_owned(), 1), ("B".to_owned(), 1)];
-        let request = v1::acquire(7, &wanted, 0, Duration::from_secs(1), Duration::ZERO);
+        let request = v1::acquire(7, &wanted, 0, None, Duration::ZERO);
         let error = |status, code: &str, detail: &str| {
             let text = json!({"type": "about:blank", "status": status, "code": code, "detail": detail});
             answer(status, &text.to_string()).check(&request).unwrap_err()

@@ -1,6 +1,6 @@
 //! Keeping a lease alive: renew it, bring it back after a restart of the server, or tell that it is lost.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     Error, LossReason,
@@ -10,6 +10,7 @@ use crate::{
     protocol,
     retry::backoff,
     transport::Effort,
+    v1,
 };
 
 /// Renews the lease until it ends, one way or the other. To be called on the background thread.
@@ -108,6 +109,7 @@ pub(crate) async fn recover(lease: &Arc<Lease>, doubt: Doubt) -> Result<(), Erro
 async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     let _gate = lease.gate.lock().await;
     lease.check()?;
+    let is_unknown = matches!(doubt, Doubt::Unknown { .. });
     let (instance, detail, is_settled) = match doubt {
         Doubt::Unknown { instance, detail, sent_at } => (instance, detail, lease.was_restored_since(sent_at)),
         Doubt::Moved { instance, sent_at } => {
@@ -121,6 +123,9 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     if !lease.may_restore(instance.as_deref()) {
         let why = "the server ended it (released by an operator, or expired there); it did not start anew";
         return Err(lease.lose_to_server(why, detail).into());
+    }
+    if lease.shared.is_some() {
+        return settle_shared(lease, instance, detail, is_unknown).await;
     }
     let sent_at = now();
     let (counts, tokens) = lease.holdings();
@@ -147,4 +152,38 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// A server that forgot a shared peer gets it back from its owner, with what the owner holds. What is held here besides is
+/// asked for again then: it is lost if another has it by now.
+async fn settle_shared(
+    lease: &Lease,
+    instance: Option<String>,
+    detail: Option<String>,
+    is_unknown: bool,
+) -> Result<(), Error> {
+    if is_unknown {
+        let is_over = lease.is_from(instance.as_deref()) || lease.deadline().has_passed();
+        if is_over || lease.holds_anything() {
+            return Err(Error::UnknownPeer { instance, detail });
+        }
+        let (delay, _) = lease.retry_delays();
+        tokio::time::sleep(delay).await;
+        return Ok(());
+    }
+    let own = lease.own();
+    let sent_at = now();
+    let request = v1::acquire(lease.peer, &own, 0, Some(lease.ttl), Duration::ZERO);
+    let why = match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
+        Ok(answer) if answer.is_granted() => {
+            lease.restored(sent_at, answer.instance);
+            return Ok(());
+        }
+        Ok(_) => "somebody else holds it or waits for it".to_owned(),
+        Err(error) if error.is_refusal() => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    // The request is withdrawn with the release.
+    let why = format!("the server lost its state and did not grant it again: {why}");
+    Err(lease.lose(LossReason::NotRestored, &why, None).into())
 }

@@ -7,6 +7,7 @@ use reqwest::Url;
 use crate::{
     Client, Error,
     labels::{self, Labels},
+    outer::Outer,
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ pub struct ClientBuilder {
     labels: BTreeMap<String, String>,
     without_usual_labels: bool,
     priority: i32,
+    new_peers: bool,
 }
 
 impl ClientBuilder {
@@ -92,6 +94,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Gives each lock a peer of its own, also in a process that was started under a lock, as by `throttle run`.
+    ///
+    /// Else locks share the peer of the lock around them, so that the server sees their order: a lock that is held
+    /// around them is had at once, levels count, and a deadlock with the holder of the lock around them is found.
+    pub fn new_peers(mut self) -> Self {
+        self.new_peers = true;
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -127,6 +138,7 @@ impl ClientBuilder {
             retry_for: self.retry_for.unwrap_or(DEFAULT_RETRY),
             labels: Labels::new(self.labels, usual.into_iter().flatten())?,
             priority: self.priority,
+            outer: Outer::from(environment).filter(|_| !self.new_peers),
         })
     }
 }
@@ -154,6 +166,8 @@ pub(crate) struct Settings {
     pub(crate) retry_for: Duration,
     pub(crate) labels: Labels,
     pub(crate) priority: i32,
+    /// The peer of a lock around this process.
+    pub(crate) outer: Option<Outer>,
 }
 
 impl Settings {

@@ -1,4 +1,6 @@
 //! Requests and answers of `/v1`, which servers have from 0.6 on. Nothing here does I/O.
+//!
+//! Names of semaphores stand in bodies and queries, never in a path: many proxies decode `%2F` there.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +11,10 @@ use reqwest::Method;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::json;
 
-use crate::protocol::{Request, segment, text};
+use crate::{
+    lease::Held,
+    protocol::{Request, text},
+};
 
 /// Begins the path of every request here.
 pub(crate) const PREFIX: &str = "/v1/";
@@ -26,12 +31,12 @@ pub(crate) fn acquire(
     peer: u64,
     locks: &[(String, u64)],
     priority: i32,
-    expires_in: Duration,
+    expires_in: Option<Duration>,
     wait: Duration,
 ) -> Request {
     let counts: BTreeMap<_, _> = locks.iter().map(|(name, count)| (name, count)).collect();
     let body = json!({
-        "locks": counts, "priority": priority, "expires_in": text(expires_in), "wait": text(wait)
+        "locks": counts, "priority": priority, "expires_in": expires_in.map(text), "wait": text(wait)
     });
     let request = Request::new(Method::PUT, format!("/v1/peers/{peer}/locks")).json(body);
     let semaphores = locks.iter().map(|(name, _)| name.clone()).collect();
@@ -50,10 +55,17 @@ pub(crate) fn look(peer: u64) -> Request {
     Request::new(Method::GET, format!("/v1/peers/{peer}"))
 }
 
+/// Releases locks, or withdraws the request for them.
+pub(crate) fn release(peer: u64, semaphores: &[&str]) -> Request {
+    let path = format!("/v1/peers/{peer}/release");
+    let request = Request::new(Method::POST, path).json(json!({ "locks": semaphores }));
+    Request { semaphores: semaphores.iter().map(|&name| name.to_owned()).collect(), ..request }
+}
+
 /// Asks whether a grant is live.
 pub(crate) fn token(semaphore: &str, token: u64) -> Request {
-    let path = format!("/v1/semaphores/{}/tokens/{token}", segment(semaphore));
-    Request::new(Method::GET, path).semaphore(semaphore)
+    let query = vec![("semaphore", semaphore.to_owned()), ("token", token.to_string())];
+    Request { query, ..Request::new(Method::GET, "/v1/token").semaphore(semaphore) }
 }
 
 /// A peer as the server shows it.
@@ -103,15 +115,27 @@ pub struct Blocker {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The holder of a lock, as the server shows it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) count: u64,
+}
+
 impl Peer {
+    /// What it holds of a semaphore, if it does.
+    pub(crate) fn lock(&self, semaphore: &str) -> Option<Held> {
+        let lock = self.locks.iter().find(|lock| lock.semaphore == semaphore)?;
+        Some(Held { count: lock.count, token: lock.token.as_ref().and_then(|token| token.parse().ok()) })
+    }
+
     /// The fencing token of its lock on a semaphore, if it has one.
     pub(crate) fn token_of(&self, semaphore: &str) -> Option<u64> {
-        self.locks.iter().find(|lock| lock.semaphore == semaphore)?.token.as_ref()?.parse().ok()
+        self.lock(semaphore)?.token
     }
 
     /// Whether it holds this count, or more.
     pub(crate) fn holds(&self, semaphore: &str, count: u64) -> bool {
-        self.locks.iter().any(|lock| lock.semaphore == semaphore && lock.count >= count)
+        self.lock(semaphore).is_some_and(|held| held.count >= count)
     }
 }
 
@@ -135,7 +159,7 @@ mod tests {
     #[test]
     fn several_semaphores_are_one_request() {
         let locks = [("B".to_owned(), 1), ("A".to_owned(), 2)];
-        let request = acquire(7, &locks, -3, Duration::from_secs(30), Duration::from_secs(10));
+        let request = acquire(7, &locks, -3, Some(Duration::from_secs(30)), Duration::from_secs(10));
         assert_eq!((request.method, request.path.as_str()), (Method::PUT, "/v1/peers/7/locks"));
         let body = json!({"locks": {"A": 2, "B": 1}, "priority": -3, "expires_in": "30s", "wait": "10s"});
         assert_eq!(request.json, Some(body));

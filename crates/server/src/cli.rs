@@ -1,12 +1,12 @@
 //! The command line of `throttle`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
     command::{self, Backup, Check, Completions, JournalCommand, operator::Operate, run::Run},
-    config::Config,
+    config::{self, Config, ConfigError, Content, Loaded},
 };
 
 const LONG_ABOUT: &str = "\
@@ -101,9 +101,9 @@ pub struct Serve {
     /// The TCP port to listen on; 0 lets the system choose one [default: 8000]
     #[arg(long, env = "THROTTLE_PORT", value_name = "PORT")]
     pub port: Option<u16>,
-    /// The configuration file; it may be missing
-    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = "throttle.toml")]
-    pub configuration: PathBuf,
+    /// The configuration file; only the default may be missing [default: throttle.toml]
+    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE")]
+    pub configuration: Option<PathBuf>,
     /// The directory of the journal: with it, a restart forgets nothing
     ///
     /// It is made if it is not there. Without it the server keeps its state in memory, and clients bring back what
@@ -123,12 +123,33 @@ pub struct Serve {
     pub otlp_endpoint: Option<String>,
 }
 
+/// The configuration file that is read if none is named.
+pub const DEFAULT_CONFIGURATION: &str = "throttle.toml";
 /// Where a server listens if nothing says otherwise: only this machine can reach it.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1";
 /// The TCP port a server listens on if nothing says otherwise.
 pub const DEFAULT_PORT: u16 = 8000;
 
 impl Serve {
+    /// The path of the configuration file.
+    pub fn file(&self) -> &Path {
+        self.configuration.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIGURATION))
+    }
+
+    /// The configuration: what the file says, below what the command line and the environment say.
+    ///
+    /// # Errors
+    ///
+    /// If the file is not right, or there is none at a path that somebody named.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut loaded = config::load(self.file())?;
+        if loaded.content == Content::Missing && self.configuration.is_some() {
+            return Err(ConfigError::missing(self.file()));
+        }
+        self.apply(&mut loaded.config);
+        Ok(loaded)
+    }
+
     /// Writes what the command line and the environment say over what the file says.
     pub fn apply(&self, config: &mut Config) {
         if self.address.is_some() {
@@ -178,7 +199,7 @@ mod tests {
     #[test]
     fn nothing_means_the_default_file() {
         let serve = serve(&[]);
-        assert_eq!(serve.configuration, PathBuf::from("throttle.toml"));
+        assert_eq!((serve.file(), &serve.configuration), (Path::new("throttle.toml"), &None));
         assert_eq!((serve.address, serve.port), (None, None));
     }
 
@@ -198,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_command_line_beats_the_file() {
-        let mut config = crate::config::parse(
+        let mut config = config::parse(
             "throttle.toml",
             "address = \"::1\"\nport = 1\n[semaphores]\nA = { max = 1, level = 7 }",
         )

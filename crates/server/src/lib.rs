@@ -12,6 +12,7 @@ pub mod journal;
 pub mod metrics;
 pub mod net;
 pub mod platform;
+pub mod printable;
 pub mod reload;
 pub mod serve;
 pub mod telemetry;

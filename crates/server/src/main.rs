@@ -6,7 +6,9 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use throttle_server::{
     cli::{Cli, Command},
-    command, serve,
+    command,
+    printable::printable,
+    serve,
 };
 
 /// Small objects come and go with every request, on any thread; this costs less than the system's allocator.
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("throttle: {error}");
+            eprintln!("throttle: {}", printable(&error));
             match error.downcast_ref() {
                 Some(throttle_client::Error::Unreachable { .. }) => ExitCode::from(UNAVAILABLE),
                 _ => ExitCode::FAILURE,

@@ -5,17 +5,21 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use throttle_core::{Origin, Spec};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     cli::Serve,
-    config::{self, Config, ConfigError},
+    config::{self, Config, ConfigError, Content, Loaded},
     engine::Engine,
 };
+
+/// How many names a sentence has at most.
+const NAMES: usize = 20;
 
 /// What the file declares, by name.
 pub type Declared = BTreeMap<String, Spec>;
@@ -34,12 +38,8 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn of(before: &Config, now: &Config) -> Self {
-        Self { needs_restart: needs_restart(before, now), ..Self::between(declared(before), &declared(now)) }
-    }
-
     /// How what is declared now differs from what was declared before.
-    pub fn between(before: Declared, now: &Declared) -> Self {
+    pub fn between(before: &Declared, now: &Declared) -> Self {
         let mut difference = Self::default();
         for (name, spec) in now {
             match before.get(name) {
@@ -50,20 +50,18 @@ impl Difference {
                 Some(_) => {}
             }
         }
-        difference.removed = before.into_iter().filter(|(name, _)| !now.contains_key(name)).collect();
+        let is_gone = |(name, _): &(&String, &Spec)| !now.contains_key(*name);
+        difference.removed =
+            before.iter().filter(is_gone).map(|(name, spec)| (name.clone(), *spec)).collect();
         difference
     }
 
     fn log(&self) {
-        let names = |names: Vec<&String>| match names.as_slice() {
-            [] => "none".to_owned(),
-            names => names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
-        };
         info!(
             "The configuration was reloaded. Added: {}; changed: {}; removed: {}.",
-            names(self.added.keys().collect()),
-            names(self.changed.keys().collect()),
-            names(self.removed.keys().collect())
+            names(self.added.keys()),
+            names(self.changed.keys()),
+            names(self.removed.keys())
         );
         if !self.needs_restart.is_empty() {
             warn!("Changed in the file, but read only at the start: {}.", self.needs_restart.join(", "));
@@ -71,17 +69,107 @@ impl Difference {
     }
 }
 
+/// What of a semaphore was in use when it was removed; of a pattern, of all its members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The count acquired.
+    pub acquired: i64,
+    /// The count that waited.
+    pub pending: i64,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What changed.
+    pub difference: Difference,
+    /// Those of the removed semaphores and patterns that are in use.
+    pub removed_in_use: BTreeMap<String, Usage>,
+    /// What an operator may not have meant to do, in sentences.
+    pub warnings: Vec<String>,
+}
+
+impl Reloaded {
+    /// Lets a difference come into force, in one step, and says at WARN what may not have been meant. So many
+    /// semaphores and patterns were declared before.
+    pub fn apply(engine: &Engine, difference: Difference, before: usize, declared: &Declared) -> Self {
+        let removed_in_use = engine.declare(&difference, declared);
+        let mut warnings = Vec::new();
+        if !removed_in_use.is_empty() {
+            let used = removed_in_use
+                .iter()
+                .map(|(name, Usage { acquired, pending })| {
+                    format!("{name:?} ({acquired} acquired, {pending} pending)")
+                })
+                .collect();
+            warnings.push(format!(
+                "Semaphores in use are removed; they take no new requests, and go when they are idle: {}.",
+                list(used)
+            ));
+        }
+        let removed = difference.removed.len();
+        if removed * 2 > before {
+            let gone = names(difference.removed.keys());
+            warnings
+                .push(format!("{removed} of {before} semaphores of the configuration are removed: {gone}."));
+        }
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        Self { difference, removed_in_use, warnings }
+    }
+}
+
+/// The configuration as it was last read.
+pub struct Current {
+    /// The whole.
+    pub config: Config,
+    /// What there was to read.
+    pub content: Content,
+    /// What it declares.
+    pub declared: Declared,
+}
+
+impl Current {
+    /// What a start read. Where the file is gone or empty, what it declared in an earlier run of the same state stays
+    /// declared, as it would at a reload.
+    pub fn at_start(loaded: Loaded, before: &Declared, file: &Path) -> Self {
+        let Loaded { config, mut content } = loaded;
+        let mut declared = declared(&config);
+        let kept: Declared = match content {
+            Content::Something => Declared::new(),
+            Content::Missing | Content::Empty => {
+                let is_kept = |(name, _): &(&String, &Spec)| !declared.contains_key(*name);
+                before.iter().filter(is_kept).map(|(name, spec)| (name.clone(), *spec)).collect()
+            }
+        };
+        if !kept.is_empty() {
+            let state = if content == Content::Missing { "is not there" } else { "is empty" };
+            warn!(
+                "The file {} {state}, but declared {} semaphores in the last run: {}. They stay as they were. To \
+                 remove them, write [semaphores] with nothing below it.",
+                file.display(),
+                kept.len(),
+                names(kept.keys())
+            );
+            // It did say something, when it was last read.
+            content = Content::Something;
+            declared.extend(kept);
+        }
+        Self { config, content, declared }
+    }
+}
+
 /// Reads the configuration again when it is asked to.
 pub struct Reloader {
     arguments: Serve,
     engine: Arc<Engine>,
-    /// As last read.
-    current: Mutex<Config>,
+    current: Mutex<Current>,
 }
 
 impl Reloader {
     /// For a server that was started by these arguments, and read this configuration.
-    pub fn new(arguments: Serve, current: Config, engine: Arc<Engine>) -> Self {
+    pub fn new(arguments: Serve, current: Current, engine: Arc<Engine>) -> Self {
         Self { arguments, engine, current: Mutex::new(current) }
     }
 
@@ -89,24 +177,50 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// If the file is not right; then nothing changes.
-    pub fn reload(&self) -> Result<Difference, ConfigError> {
+    /// If the file is not right, or says nothing any more: it may be gone by mistake, or be written just now. Then
+    /// nothing changes.
+    pub fn reload(&self) -> Result<Reloaded, ConfigError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut config = config::load(&self.arguments.configuration)?.config;
+        let path = self.arguments.file();
+        let Loaded { mut config, content } = config::load(path)?;
+        match (content, current.content) {
+            (Content::Missing, Content::Empty | Content::Something) => return Err(ConfigError::gone(path)),
+            (Content::Empty, Content::Something) => return Err(ConfigError::emptied(path)),
+            _ => {}
+        }
         self.arguments.apply(&mut config);
-        let difference = Difference::of(&current, &config);
-        self.engine.declare(&difference, &declared(&config));
-        difference.log();
-        *current = config;
-        Ok(difference)
+        let declared = declared(&config);
+        let difference = Difference {
+            needs_restart: needs_restart(&current.config, &config),
+            ..Difference::between(&current.declared, &declared)
+        };
+        let reloaded = Reloaded::apply(&self.engine, difference, current.declared.len(), &declared);
+        reloaded.difference.log();
+        *current = Current { config, content, declared };
+        Ok(reloaded)
     }
 
     /// Reloads, and leaves it to the log to say how that went.
     pub fn reload_and_log(&self) {
         if let Err(error) = self.reload() {
-            tracing::error!("The configuration stays as it is, for the file is wrong. {error}");
+            error!("The configuration stays as it is. {error}");
         }
     }
+}
+
+/// Names for a sentence; of very many, the first.
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    list(names.map(|name| format!("{name:?}")).collect())
+}
+
+fn list(mut items: Vec<String>) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    let more = items.len().saturating_sub(NAMES);
+    items.truncate(NAMES);
+    let items = items.join(", ");
+    if more == 0 { items } else { format!("{items} and {more} more") }
 }
 
 /// What a configuration declares.

@@ -15,15 +15,15 @@ use tracing::{info, warn};
 
 use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
-    config::{self, Config},
+    config::{Config, Content, Loaded},
     durable::{self, Durable},
-    engine::{Bounds, Engine, Parts, time_of_day},
+    engine::{Bounds, Engine, Parts, WallTime},
     history::History,
     http::{self, App, INSTANCE, Stage},
     journal::State,
     metrics::Metrics,
     net, platform,
-    reload::{self, Difference, Reloader},
+    reload::{Current, Declared, Difference, Reloaded, Reloader},
     telemetry::{self, Telemetry},
 };
 
@@ -34,18 +34,17 @@ const SHUTDOWN_TIME: Duration = Duration::from_millis(700);
 
 /// Serves until Ctrl+C or SIGTERM. The error, if it cannot start or go on, is one clear line.
 pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
-    let loaded = config::load(&arguments.configuration)?;
-    let mut config = loaded.config;
-    arguments.apply(&mut config);
+    let loaded = arguments.load()?;
+    let config = &loaded.config;
     let filter = env::var(telemetry::ENVIRONMENT).ok();
     let telemetry = telemetry::init(&config.logging, &config.telemetry, filter.as_deref())?;
-    if !loaded.found {
-        info!("There is no file {}; the defaults apply.", arguments.configuration.display());
+    if loaded.content == Content::Missing {
+        info!("There is no file {}; the defaults apply.", arguments.file().display());
     }
-    remark(&config);
+    remark(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut asked_at = None;
-    let outcome = runtime.block_on(serve(arguments, &config, &telemetry, &mut asked_at));
+    let outcome = runtime.block_on(serve(arguments, &loaded, &telemetry, &mut asked_at));
     runtime.shutdown_background();
     let for_traces = asked_at
         .map_or(FLUSH_PATIENCE, |at: Instant| SHUTDOWN_TIME.saturating_sub(at.elapsed()).max(FLUSH_PATIENCE));
@@ -66,10 +65,11 @@ fn remark(config: &Config) {
 /// Serves until it is asked to stop, and tells when that was.
 async fn serve(
     arguments: &Serve,
-    config: &Config,
+    loaded: &Loaded,
     telemetry: &Telemetry,
     asked_at: &mut Option<Instant>,
 ) -> Result<(), Box<dyn Error>> {
+    let config = &loaded.config;
     let metrics = Metrics::new()?;
     let limits = &config.limits;
     // From before anybody can know that the server is there, so that none of these signals just kills it.
@@ -115,7 +115,7 @@ async fn serve(
             recovered = durable.recover(state, &metrics) => recovered?,
         },
     };
-    let engine = begin(config, &metrics, state, durable.as_ref())?;
+    let (engine, current) = begin(arguments, loaded, &metrics, state, durable.as_ref())?;
     if !is_known && !config.recovery.hold_grants.is_zero() {
         engine.hold_grants(config.recovery.hold_grants);
         info!(
@@ -123,9 +123,8 @@ async fn serve(
             humantime::format_duration(config.recovery.hold_grants)
         );
     }
-    let reloader = reloader
-        .get_or_init(|| Arc::new(Reloader::new(arguments.clone(), config.clone(), engine.clone())))
-        .clone();
+    let reloader =
+        reloader.get_or_init(|| Arc::new(Reloader::new(arguments.clone(), current, engine.clone()))).clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader);
     let tasks = [
@@ -173,8 +172,8 @@ async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
 
 /// A state in which nothing ever happened.
 fn empty_state(config: &Config) -> Result<State, Box<dyn Error>> {
-    // Microseconds of the time of day exceed what any earlier run can have counted up to.
-    let core = Core::new(settings(config), time_of_day().as_micros(), getrandom::u64()?);
+    // Microseconds of the wall clock exceed what any earlier run can have counted up to.
+    let core = Core::new(settings(config), WallTime::now().as_micros(), getrandom::u64()?);
     Ok(State::new(core))
 }
 
@@ -198,12 +197,13 @@ pub(crate) fn settings(config: &Config) -> Settings {
 
 /// The engine, with what the configuration declares.
 fn begin(
-    config: &Config,
+    arguments: &Serve,
+    loaded: &Loaded,
     metrics: &Metrics,
     mut state: State,
     durable: Option<&Durable>,
-) -> Result<Arc<Engine>, Box<dyn Error>> {
-    let limits = &config.limits;
+) -> Result<(Arc<Engine>, Current), Box<dyn Error>> {
+    let limits = &loaded.config.limits;
     let bounds = Bounds {
         blocked_requests: limits.blocked_requests,
         remembered_peers: limits.remembered_peers,
@@ -216,13 +216,13 @@ fn begin(
     for (pattern, spec) in state.declared.iter().filter(|(_, spec)| spec.origin == Origin::Pattern) {
         state.core.set_pattern(now, pattern, *spec);
     }
-    let before = state.declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
+    let before: Declared = state.declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
     let outbox = durable.map(Durable::outbox);
     let engine = Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox })?;
-    let declared = reload::declared(config);
-    let difference = Difference::between(before, &declared);
+    let current = Current::at_start(loaded.clone(), &before, arguments.file());
+    let difference = Difference::between(&before, &current.declared);
     if durable.is_none() || difference != Difference::default() {
-        engine.declare(&difference, &declared);
+        Reloaded::apply(&engine, difference, before.len(), &current.declared);
     }
-    Ok(engine)
+    Ok((engine, current))
 }

@@ -1,35 +1,39 @@
-"""Getting and giving back locks. Runs on the background thread, for blocking and async callers alike."""
+"""Getting locks. Runs on the background thread, for blocking and async callers alike."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Optional
 
 from . import _protocol
 from ._background import Background
 from ._clock import now
-from ._errors import NoSuchRoute, ServerUnreachable, ThrottleError, Timeout, UnknownPeer
+from ._errors import (
+    HierarchyViolation,
+    NoSuchRoute,
+    ServerUnreachable,
+    ThrottleError,
+    Timeout,
+    UnknownPeer,
+)
 from ._labels import new_peer
 from ._lease import Lease
-from ._renewal import gate, recover, start_keeping, stop_keeping
+from ._outer import outer
+from ._place import find_place
+from ._release import release, take_back
+from ._renewal import gate, recover, start_keeping
 from ._transport import AsyncLink
 
-__all__ = ["acquire", "release"]
+__all__ = ["acquire"]
 
 # A request waits at the server no longer than this, so that a dead connection is noticed.
 LONGEST_BLOCK_SECONDS = 10.0
 # A failed attempt waits this long for its own cleanup; after that the cleanup goes on by itself.
 CLEANUP_SECONDS = 3.0
-# A request that was given up may still arrive after the one that takes it back; so that is sent again, this
-# later.
-IN_FLIGHT_SECONDS = 0.25
 # An answer may be late by this much beyond the caller's timeout.
 GRACE_SECONDS = 1.0
-
-_log = logging.getLogger("throttle_client")
 
 
 async def acquire(
@@ -43,8 +47,11 @@ async def acquire(
     link = background.link(lease.settings)
     give_up_at = None if timeout is None else now() + timeout
     lease.ended = False
+    lease.start_over_after_share()
     attempt = _Attempt(background, lease, link, give_up_at, priority)
     try:
+        attempt.touched.update(dict.fromkeys(lease.unreleased & wanted.keys(), 1))
+        await take_back(lease, wanted)
         await attempt.ensure_peer()
         await attempt.acquire_all(wanted)
     except BaseException as error:
@@ -84,6 +91,8 @@ class _Attempt:
         async with gate(lease):
             if lease.peer_id is not None:
                 return
+            if await self._share():
+                return
             request = new_peer(lease.ttl, lease.labels)
             # A repeat finds the peer of the first attempt, and that is when its time began.
             first_sent_at = now()
@@ -93,6 +102,18 @@ class _Attempt:
                 raise self._unreachable(error) from error
             lease.peer_id = _protocol.parse_peer_id(answer)
             lease.confirm(first_sent_at, answer.instance)
+
+    async def _share(self) -> bool:
+        """Use the peer of a lock around this process, if there is one to be shared."""
+        around = outer() if self._lease.may_share else None
+        if around is None:
+            return False
+        try:
+            await find_place(self._lease, self._link, around, self._retry_until(), self._limit())
+        except ServerUnreachable as error:
+            raise self._unreachable(error) from error
+        self._lease.may_share = False
+        return self._lease.claim is not None
 
     async def clean_up(self, *, doubtful: bool) -> None:
         """Give back what was taken."""
@@ -106,6 +127,19 @@ class _Attempt:
         """Acquire in a single step; from a server without `/v1`, one after the other in the given order."""
         # What an outer lock holds is shared with it, and renewed and released by it.
         rest = {name: count for name, count in wanted.items() if name not in self._lease.acquired}
+        for name in list(rest):
+            held = self._lease.around.get(name)
+            if held is None:
+                continue
+            if rest.pop(name) > held.count:
+                raise HierarchyViolation(
+                    f"{name!r} is held with count {held.count} around this process, and cannot grow to "
+                    f"{wanted[name]} here. Take the larger count first.",
+                    status=409,
+                )
+            self.touched[name] = wanted[name]
+            self._lease.lean(name)
+            start_keeping(self._background, self._lease)
         if len(rest) > 1 and not self._link.dialect.lacks_v1:
             with contextlib.suppress(NoSuchRoute):
                 await self._acquire(rest)
@@ -115,7 +149,7 @@ class _Attempt:
 
     async def _acquire(self, locks: Mapping[str, int]) -> None:
         lease = self._lease
-        self.touched.update(locks)
+        self._note(locks)
         while True:
             if lease.loss is not None:
                 raise lease.loss
@@ -139,7 +173,7 @@ class _Attempt:
                 raise self._unreachable(error) from error
             if lease.moved(answer.instance):
                 # The peer is known to a new server, but that says nothing of the locks it held.
-                await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at)
+                await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at, known=True)
             if _protocol.parse_acquired(answer) and sent_at + lease.ttl > now():
                 if lease.loss is not None:
                     raise lease.loss
@@ -154,6 +188,11 @@ class _Attempt:
                 raise Timeout(
                     f"{what} was not granted in time by {lease.settings.url}{f': {why}' if why else ''}"
                 )
+
+    def _note(self, locks: Mapping[str, int]) -> None:
+        self.touched.update(locks)
+        if self._lease.claim is not None:
+            self._lease.claim.note({*self._lease.claim.noted, *locks})
 
     def _retry_until(self, block_for: float = 0.0) -> float:
         until = now() + block_for + self._lease.settings.retry_for
@@ -170,39 +209,3 @@ class _Attempt:
         if self._give_up_at is not None and now() >= self._give_up_at - 0.2:
             return Timeout(f"no lock in time: {error}")
         return error
-
-
-async def release(
-    background: Background, lease: Lease, semaphores: Iterable[str], *, doubtful: bool = False
-) -> None:
-    """Release some locks of a lease, and its peer with the last one; tries until they would expire anyway.
-
-    With `doubtful` a request for one of them may still be on its way to the server.
-    """
-    link = background.link(lease.settings)
-    names = list(semaphores)
-    for name in names:
-        lease.drop(name)
-    if lease.peer_id is None:
-        return
-    if lease.acquired:
-        for name in names:
-            await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
-            if doubtful:
-                await asyncio.sleep(IN_FLIGHT_SECONDS)
-                if name not in lease.acquired:
-                    await _send_release(lease, link, _protocol.release_lock(lease.peer_id, name))
-    else:
-        lease.ended = True
-        await stop_keeping(lease)
-        await _send_release(lease, link, _protocol.release_peer(lease.peer_id))
-
-
-async def _send_release(lease: Lease, link: AsyncLink, request: _protocol.Request) -> None:
-    limit = min(lease.settings.timeout, max(GRACE_SECONDS, lease.ttl / 6))
-    try:
-        await link.exchange(request, now() + lease.ttl, limit, gate(lease))
-    except UnknownPeer:
-        pass  # Gone already.
-    except ThrottleError as error:
-        _log.warning("a lock was not released, the server frees it within %.3g s: %s", lease.ttl, error)

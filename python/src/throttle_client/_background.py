@@ -95,7 +95,7 @@ class Background:
     def __init__(self) -> None:
         self.loop = new_loop()
         self._links: dict[Settings, AsyncLink] = {}
-        self._last: set[asyncio.Task[None]] = set()
+        self._last: set[asyncio.Task[Any]] = set()
         start_thread(self._run, "throttle-renewal")
         atexit.register(self._let_releases_end)
 
@@ -110,7 +110,7 @@ class Background:
             link = self._links[settings] = AsyncLink(settings)
         return link
 
-    def detach(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def detach(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a release that goes on even if nobody waits for it. To be called on the thread."""
         task = self.loop.create_task(work)
         self._last.add(task)

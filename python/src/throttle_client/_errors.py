@@ -16,6 +16,7 @@ __all__ = [
     "NoSuchRoute",
     "NotAcquired",
     "NotAuthorized",
+    "NotReleased",
     "RequestRefused",
     "ServerError",
     "ServerUnreachable",
@@ -64,6 +65,18 @@ class LockLost(ThrottleError):
         self.reason = reason
         self.semaphores = tuple(semaphores)
         self.detail = detail
+
+
+class NotReleased(ThrottleError):
+    """The server, or something between, does not take a release: `semaphores` are still held.
+
+    The message says until when. The release is repeated in the background until then, and what refused it is
+    the `__cause__`.
+    """
+
+    def __init__(self, message: str, *, semaphores: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.semaphores = tuple(semaphores)
 
 
 class UnknownPeer(ThrottleError):

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable, Optional, Union
 
-from ._acquisition import acquire, release
+from ._acquisition import acquire
 from ._background import Background, call_in_thread
 from ._client import Client
-from ._errors import HierarchyViolation, LockLost
+from ._errors import HierarchyViolation, LockLost, NotReleased
 from ._handle import Handle
 from ._labels import Labels
 from ._peer import Peer
+from ._release import release
 from ._renewal import restart_keeping
 from ._settings import Settings
 
@@ -73,8 +74,11 @@ class Holding:
         self._lease.listen(self._lost)
         return self._handle
 
-    async def leave(self) -> Optional[LockLost]:
-        """Stop entering, or release what is held; returns the loss if there was one. Harmless if repeated."""
+    async def leave(self) -> Union[LockLost, NotReleased, None]:
+        """Stop entering, or release what is held; returns what went wrong, if something did.
+
+        Harmless if repeated.
+        """
         self._left = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
@@ -94,6 +98,7 @@ class Holding:
             task = self._background.detach(release(self._background, lease, free))
             if loss is None:
                 await asyncio.wait({task})
+                return task.result()
         return loss
 
     def _adjust_renewal(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Optional
 
 from ._clock import now
@@ -19,11 +20,23 @@ from ._threads import new_lock
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["DEFAULT_TTL_SECONDS", "Lease"]
+    from ._outer import Claim
+
+__all__ = ["DEFAULT_TTL_SECONDS", "Around", "Lease"]
 
 DEFAULT_TTL_SECONDS = 300.0
 
 _log = logging.getLogger("throttle_client")
+
+
+@dataclass(frozen=True)
+class Around:
+    """What is held of a semaphore around this process."""
+
+    count: int
+    token: Optional[int]
+    # Whether it belongs to the peer of the lease; else to another one, which this process does not watch.
+    in_peer: bool
 
 
 class Lease:
@@ -49,6 +62,8 @@ class Lease:
         # How many handles share each semaphore: nested locks on the same one are held until the outermost
         # ends.
         self.depth: dict[str, int] = {}
+        # What was given up and may still be held on the server, since no release has succeeded yet.
+        self.unreleased: set[str] = set()
         self.instance: Optional[str] = None
         self.deadline: Optional[float] = None
         self.confirmed_at = now()
@@ -58,6 +73,13 @@ class Lease:
         # The peer was deleted with its last lock. A local one is then replaced, the caller's is revived.
         self.ended = False
         self.wanted_interval = interval
+        # Whether it may share the peer of a lock around this process: found out with the first request.
+        self.may_share = False
+        # It does. The peer then belongs to that lock, which releases it, and brings it back after a restart.
+        self.claim: Optional[Claim] = None
+        self.around: dict[str, Around] = {}
+        # What is held here because it is held around this process.
+        self.leaning: set[str] = set()
         # Both belong to the loop of the background thread.
         self.keeper: Optional[asyncio.Task[None]] = None
         self.gate: Optional[asyncio.Lock] = None
@@ -97,6 +119,37 @@ class Lease:
         self.acquired.pop(semaphore, None)
         self.tokens.pop(semaphore, None)
 
+    def share(self, peer_id: int, ttl: float, claim: Claim) -> None:
+        """Belong to the peer of a lock around this process from now on."""
+        self.peer_id, self.ttl, self.claim = peer_id, ttl, claim
+
+    def start_over_after_share(self) -> None:
+        """Find a peer anew if the one that was shared is not to be used any more."""
+        if self.claim is not None and self.claim.is_over:
+            self.peer_id, self.claim, self.deadline = None, None, None
+            self.may_share = True
+            self.around = {}
+
+    def lean(self, semaphore: str) -> None:
+        """Count a lock that is held around this process as held."""
+        around = self.around[semaphore]
+        self.leaning.add(semaphore)
+        self.grant(semaphore, around.count, around.token)
+
+    @property
+    def own(self) -> dict[str, int]:
+        """The locks that are held here, and not around this process anyway."""
+        return {name: count for name, count in self.acquired.items() if name not in self.leaning}
+
+    @property
+    def own_tokens(self) -> dict[str, int]:
+        """Their fencing tokens."""
+        return {name: token for name, token in self.tokens.items() if name not in self.leaning}
+
+    def _is_seen(self, semaphore: str) -> bool:
+        """Whether an answer about the peer tells of this lock."""
+        return semaphore not in self.leaning or self.around[semaphore].in_peer
+
     def moved(self, answer_instance: Optional[str]) -> bool:
         """Whether an answer comes from another state than the one that granted the locks."""
         return bool(self.acquired) and self.instance is not None and self.instance != answer_instance
@@ -127,7 +180,8 @@ class Lease:
         """
         if held is None:
             return
-        gone = sorted(name for name in before.keys() - held.keys() if self.tokens.get(name) == before[name])
+        missing = filter(self._is_seen, before.keys() - held.keys())
+        gone = sorted(name for name in missing if self.tokens.get(name) == before[name])
         if gone:
             what = ", ".join(map(repr, gone))
             self.lose("released", f"the server released {what} and let the peer live")
@@ -167,6 +221,8 @@ class Lease:
     def set_ttl(self, ttl: float) -> None:
         """Use another expiry. While locks are held it can only become shorter: a peer has but one."""
         with self._mutex:
+            if self.claim is not None:
+                return  # That of the lock around this process counts.
             if self.acquired or self.depth:
                 ttl = min(ttl, self.ttl)
                 if self.deadline is not None:

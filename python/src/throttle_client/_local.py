@@ -69,6 +69,7 @@ def obtain(settings: Settings) -> Peer:
     peer = _living(peers, settings.url)
     if peer is None:
         peer = peers[settings.url] = PeerWithHeartbeat._without_request(Client._from_settings(settings))
+        peer._lease.may_share = True
     return peer
 
 

@@ -1,10 +1,14 @@
-"""Requests and answers as values. Nothing here does I/O; both clients and the renewal share it."""
+"""Requests and answers as values. Nothing here does I/O; both clients and the renewal share it.
+
+In `/v1` the name of a semaphore stands in a body or a query, never in a path: many proxies decode `%2F`
+there.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 from urllib.parse import quote
 
@@ -34,6 +38,7 @@ __all__ = [
     "check",
     "freeze",
     "heartbeat",
+    "heartbeat_and_look",
     "is_acquired",
     "is_token_live",
     "lacks_route",
@@ -41,6 +46,7 @@ __all__ = [
     "new_peer",
     "parse_acquired",
     "parse_bool",
+    "parse_counts",
     "parse_int",
     "parse_live",
     "parse_locks",
@@ -205,11 +211,17 @@ def heartbeat(peer_id: int, expires_in: float) -> Request:
     return Request("POST", f"/v1/peers/{peer_id}/heartbeat", json=body, classic=classic)
 
 
+def heartbeat_and_look(peer_id: int, expires_in: float) -> Request:
+    """Move the peer's expiry, and see it: the older dialect cannot."""
+    return replace(heartbeat(peer_id, expires_in), classic=None)
+
+
 def is_token_live(semaphore: str, token: int) -> Request:
     """Ask whether the grant with this fencing token still holds."""
     if not isinstance(token, int) or isinstance(token, bool) or token < 0:
         raise ConfigurationError(f"the fencing token is {token!r}; a whole number is needed")
-    return Request("GET", f"/v1/semaphores/{_segment(semaphore)}/tokens/{token}", also=410)
+    query = (("semaphore", name(semaphore)), ("token", str(token)))
+    return Request("GET", "/v1/token", query=query, also=410)
 
 
 def restore(
@@ -239,7 +251,8 @@ def release_peer(peer_id: int) -> Request:
 
 def release_lock(peer_id: int, semaphore: str) -> Request:
     """Release one lock, or withdraw the request for it."""
-    return Request("DELETE", f"/peers/{peer_id}/{_segment(semaphore)}")
+    classic = Request("DELETE", f"/peers/{peer_id}/{_segment(semaphore)}")
+    return Request("POST", f"/v1/peers/{peer_id}/release", json={"locks": [name(semaphore)]}, classic=classic)
 
 
 def is_acquired(peer_id: int) -> Request:
@@ -397,6 +410,17 @@ def parse_locks(answer: Answer) -> Optional[dict[str, Optional[int]]]:
     try:
         return {str(lock["semaphore"]): _digits(lock["token"]) for lock in locks}
     except (KeyError, TypeError):
+        raise ServerError(
+            f"locks were expected, but the answer is {_short(answer.text)!r}", status=answer.status
+        ) from None
+
+
+def parse_counts(answer: Answer) -> dict[str, int]:
+    """The locks that the peer holds, with their counts."""
+    locks = answer.document.get("locks")
+    try:
+        return {str(lock["semaphore"]): int(lock["count"]) for lock in locks or ()}
+    except (KeyError, TypeError, ValueError):
         raise ServerError(
             f"locks were expected, but the answer is {_short(answer.text)!r}", status=answer.status
         ) from None

@@ -101,14 +101,19 @@ async def _renew_once(lease: Lease, link: AsyncLink) -> None:
     else:
         if lease.moved(answer.instance):
             # A new server that knows the peer already: only a restore tells whether the locks are there, too.
-            await recover(lease, link, UnknownPeer(instance=answer.instance), sent_at)
+            await recover(lease, link, UnknownPeer(instance=answer.instance), sent_at, known=True)
         else:
             lease.confirm(sent_at, answer.instance)
             lease.compare(before, _protocol.parse_locks(answer))
 
 
-async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: float) -> None:
-    """After `Unknown peer` to a request sent at `sent_at`: restore the peer, or find the locks lost."""
+async def recover(
+    lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: float, *, known: bool = False
+) -> None:
+    """After `Unknown peer` to a request sent at `sent_at`: restore the peer, or find the locks lost.
+
+    With `known` the peer is known, but to a state of the server that did not grant its locks.
+    """
     async with gate(lease):
         if lease.loss is not None:
             raise lease.loss
@@ -120,9 +125,12 @@ async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: 
                 "the server ended it (released by an operator, or expired there); it did not start anew",
                 unknown.detail,
             )
+        if lease.claim is not None:
+            await _recover_shared(lease, link, unknown, known=known)
+            return
         restored_at = now()
         request = _protocol.restore(
-            lease.peer_id, lease.acquired, lease.ttl, lease.tokens, lease.labels_to_restore()
+            lease.peer_id, lease.own, lease.ttl, lease.own_tokens, lease.labels_to_restore()
         )
         limit = _limit(lease, lease.deadline if lease.deadline is not None else restored_at + lease.ttl)
         try:
@@ -134,6 +142,39 @@ async def recover(lease: Lease, link: AsyncLink, unknown: UnknownPeer, sent_at: 
         lease.restored_at = restored_at
         lease.confirm(restored_at, answer.instance)
         _log.info("the server started anew; restored peer %s with %s", lease.peer_id, lease.acquired)
+
+
+async def _recover_shared(lease: Lease, link: AsyncLink, unknown: UnknownPeer, *, known: bool) -> None:
+    """A server that forgot a shared peer gets it back from its owner, with what the owner holds.
+
+    What is held here besides is asked for again then: it is lost if another has it by now.
+    """
+    peer_id, deadline = lease.peer_id, lease.deadline
+    if peer_id is None or deadline is None:
+        raise unknown
+    if not known:
+        if lease.acquired or lease.overdue or unknown.instance == lease.instance:
+            raise unknown
+        await asyncio.sleep(min(0.1, lease.ttl / 20))
+        return
+    sent_at = now()
+    own = lease.own
+    if own:
+        request = _protocol.acquire(peer_id, own, lease.ttl, 0.0)
+        why = "somebody else holds it or waits for it"
+        try:
+            answer = await link.once(request, _limit(lease, deadline))
+            is_granted = _protocol.parse_acquired(answer)
+        except RequestRefused as error:
+            is_granted, why = False, str(error)
+        if not is_granted:
+            # The request is withdrawn with the release.
+            raise lease.lose("not restored", f"the server lost its state and did not grant it again: {why}")
+        tokens = _protocol.parse_tokens(answer, own)
+        for name, count in own.items():
+            lease.grant(name, count, tokens[name])
+    lease.restored_at = sent_at
+    lease.confirm(sent_at, unknown.instance)
 
 
 def _limit(lease: Lease, deadline: float) -> float:

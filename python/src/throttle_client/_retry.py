@@ -12,7 +12,7 @@ from ._errors import CertificateRejected, ServerUnreachable
 from ._polls import Polls
 from ._protocol import Answer, Request, lacks_route
 
-__all__ = ["Retry", "backoff"]
+__all__ = ["Retry", "backoff", "is_transient"]
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
@@ -76,9 +76,7 @@ class Retry:
             return self._delay(now, None)
         if not self.request.repeatable:
             return None
-        if status in _TRANSIENT_CLIENT_STATUSES or (status >= 500 and status not in _FINAL_STATUSES):
-            return self._again(now, took)
-        return None
+        return self._again(now, took) if is_transient(status) else None
 
     def _learn(self, *, granted: bool) -> None:
         """The server is there: what became of a request that waited is the work of what stands between."""
@@ -122,6 +120,11 @@ class Retry:
             # Jitter on top, so that those who were told the same do not come back together.
             delay = at_least + delay / 2
         return delay if now + delay < self._give_up_at else None
+
+
+def is_transient(status: int) -> bool:
+    """Whether the same request may be answered otherwise a little later."""
+    return status in _TRANSIENT_CLIENT_STATUSES or (status >= 500 and status not in _FINAL_STATUSES)
 
 
 def backoff(failures: int, first: float, longest: float) -> float:

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import weakref
-from typing import Optional
+from typing import Optional, Union
 
 from . import _local
 from ._background import Background, Job, background
 from ._client import Client
-from ._errors import LockLost
+from ._errors import LockLost, NotReleased
 from ._handle import Handle
 from ._holding import Holding, Plan
 from ._peer import Peer, PeerWithHeartbeat
@@ -21,6 +21,8 @@ __all__ = ["Session"]
 
 # Leaving a lock waits this long for the server; after that the release goes on in the background.
 RELEASE_SECONDS = 5.0
+# What leaving a lock comes to.
+Left = Union[LockLost, NotReleased, None]
 CANCEL_MESSAGE = "a throttle lock was lost"
 
 
@@ -75,7 +77,7 @@ class Session:
         return handle
 
     def exit(self, error: Optional[BaseException]) -> None:
-        """Release, blocking, and raise `LockLost` if that is due."""
+        """Release, blocking, and raise `LockLost` or `NotReleased` if that is due."""
         if self._pid != os.getpid():
             return
         job = self._leave()
@@ -83,7 +85,7 @@ class Session:
         self._raise(job, error, mine=False)
 
     async def aexit(self, error: Optional[BaseException]) -> None:
-        """Release, awaiting, and raise `LockLost` if that is due."""
+        """Release, awaiting, and raise `LockLost` or `NotReleased` if that is due."""
         self._inside = False
         if self._pid != os.getpid():
             return
@@ -92,7 +94,7 @@ class Session:
         await _settle(job)
         self._raise(job, error, mine=mine)
 
-    def _leave(self) -> Job[Optional[LockLost]]:
+    def _leave(self) -> Job[Left]:
         job = self._background.submit(self._holding.leave())
         self._abandoned.detach()
         return job
@@ -117,8 +119,12 @@ class Session:
             return False
         return alone if uncancel is not None else CANCEL_MESSAGE in error.args
 
-    def _raise(self, job: Job[Optional[LockLost]], error: Optional[BaseException], *, mine: bool) -> None:
+    def _raise(self, job: Job[Left], error: Optional[BaseException], *, mine: bool) -> None:
         loss = job.result() if job.done else None
+        if isinstance(loss, NotReleased):
+            if error is None:
+                raise loss
+            return  # It is in the log; the error of the body tells more.
         if loss is None or self._plan.on_lost == "ignore" or isinstance(error, LockLost):
             return
         if error is None:
@@ -146,7 +152,7 @@ def _give_up(thread: Background, holding: Holding, pid: int) -> None:
             thread.submit(holding.leave())
 
 
-async def _settle(job: Job[Optional[LockLost]]) -> None:
+async def _settle(job: Job[Left]) -> None:
     """Wait for cleanup. If the caller is cancelled meanwhile, the cleanup goes on all the same."""
     waiting = asyncio.ensure_future(job.ended())
     try:

@@ -103,7 +103,14 @@ async fn a_release_out_of_reach_goes_on_in_the_background() {
     let guard = Client::new(network.url()).unwrap().lock("A").acquire().await.unwrap();
     network.lead_to(1);
     let error = soon("the end of the release", guard.release()).await.unwrap_err();
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    match error {
+        Error::NotReleased { semaphores, held_for, source, .. } => {
+            assert!(matches!(*source, Error::Unreachable { .. }), "{source:?}");
+            assert_eq!(semaphores, ["A"]);
+            assert!(held_for <= Duration::from_mins(5), "{held_for:?}");
+        }
+        other => panic!("{other:?}"),
+    }
     network.lead_to(server.port);
     server.until_no_peers().await;
 }

@@ -15,5 +15,6 @@ mod loss;
 mod low_level;
 mod old_server;
 mod processes;
+mod proxy;
 mod support;
 mod v1;

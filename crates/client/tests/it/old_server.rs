@@ -10,8 +10,15 @@ const TTL: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Only the older routes of a server pass.
-const HIDDEN: Rules =
-    Rules { hidden: Some(("/v1/", 404)), without_headers: false, lost_answers: 0, cut: None };
+const HIDDEN: Rules = Rules {
+    below: "",
+    hidden: Some(("/v1/", 404)),
+    hidden_for: None,
+    without_headers: false,
+    decodes: false,
+    lost_answers: 0,
+    cut: None,
+};
 
 #[tokio::test]
 async fn v1_is_tried_once_for_each_client() {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use crate::journal;
+use crate::{journal, printable::printable};
 
 /// Arguments of `throttle backup`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,10 +22,10 @@ pub fn backup(arguments: &Backup, out: &mut dyn io::Write) -> Result<(), Box<dyn
     writeln!(
         out,
         "{} has everything up to batch {} of {}. A server starts from it with --data-dir {}.",
-        to.display(),
+        printable(to.display()),
         end.number,
-        from.display(),
-        to.display()
+        printable(from.display()),
+        printable(to.display())
     )?;
     Ok(())
 }

@@ -5,15 +5,16 @@ use std::{error::Error, fmt::Write as _, io, path::PathBuf};
 use throttle_core::Deadlock;
 
 use crate::{
-    cli::{DEFAULT_ADDRESS, DEFAULT_PORT},
-    config::{self, Config, SemaphoreConfig},
+    cli::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT},
+    config::{self, Config, ConfigError, Content, SemaphoreConfig},
+    printable::printable,
 };
 
 /// Arguments of `throttle check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Check {
     /// The configuration file to check
-    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = "throttle.toml")]
+    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = DEFAULT_CONFIGURATION)]
     pub configuration: PathBuf,
 }
 
@@ -21,28 +22,29 @@ pub struct Check {
 pub fn check(arguments: &Check, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
     let file = arguments.configuration.display();
     let loaded = config::load(&arguments.configuration)?;
-    if !loaded.found {
-        return Err(format!("{file}: there is no such file. Name one with -c (--configuration).").into());
+    if loaded.content == Content::Missing {
+        return Err(ConfigError::missing(&arguments.configuration).into());
     }
     out.write_all(summary(&file.to_string(), &loaded.config).as_bytes())?;
     Ok(())
 }
 
 fn summary(file: &str, config: &Config) -> String {
-    let mut text = format!("{file} is right.\n");
-    let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
+    let mut text = format!("{} is right.\n", printable(file));
+    let address = printable(config.address.as_deref().unwrap_or(DEFAULT_ADDRESS));
     let port = config.port.unwrap_or(DEFAULT_PORT);
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(text, "It would listen on {address}, port {port}, and serve:");
     if config.semaphores.is_empty() {
         text.push_str("  no semaphores\n");
     }
-    let width = config.semaphores.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
-    for semaphore in &config.semaphores {
-        let _ = writeln!(text, "  {:width$}  {}", semaphore.name, description(semaphore));
+    let names: Vec<String> = config.semaphores.iter().map(|semaphore| printable(&semaphore.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (name, semaphore) in names.iter().zip(&config.semaphores) {
+        let _ = writeln!(text, "  {name:width$}  {}", description(semaphore));
     }
     if let Some(path) = &config.durability.data_dir {
-        let _ = writeln!(text, "What happens would be kept in {}.", path.display());
+        let _ = writeln!(text, "What happens would be kept in {}.", printable(path.display()));
     }
     if config.litter_collection_interval.is_some() {
         text.push_str("litter_collection_interval changes nothing: expiry is exact.\n");

@@ -1,20 +1,16 @@
 //! `throttle journal inspect`: what a journal has in it.
 
-use std::{
-    error::Error,
-    fmt::Write as _,
-    io,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{error::Error, fmt::Write as _, io, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
+use throttle_core::Time;
 
 use super::operator::Format;
-use crate::journal::{self, Entry, Record, StoreError, decode};
-
-/// The last second that RFC 3339 can write, since the epoch.
-const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
+use crate::{
+    engine::Wall,
+    journal::{self, Entry, Record, StoreError, decode},
+    printable::{self, printable},
+};
 
 /// The subcommands of `throttle journal`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -32,7 +28,8 @@ pub struct Inspect {
     /// Only the batches after this one, without the snapshot
     #[arg(long, value_name = "NUMBER")]
     pub after: Option<u64>,
-    /// How the records are shown; as JSON, one a line, times are microseconds since the epoch
+    /// How the records are shown; as JSON, one a line, times are microseconds since the epoch in the time of leases,
+    /// from which `wall` records tell how far the wall clock is ahead
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
 }
@@ -61,15 +58,18 @@ enum Failure {
 impl Inspect {
     fn run(&self, out: &mut dyn io::Write) -> Result<(), Failure> {
         let mut output = Ok(());
+        let mut wall = Wall::default();
         let mut show = |entry: Entry<'_>| {
-            let number = match entry {
-                Entry::Piece(_) if self.after.is_none() => None,
-                Entry::Batch { number, .. } if self.after.is_none_or(|after| number > after) => Some(number),
-                _ => return Ok(()),
+            let (number, is_wanted) = match entry {
+                Entry::Piece(_) => (None, self.after.is_none()),
+                Entry::Batch { number, .. } => (Some(number), self.after.is_none_or(|after| number > after)),
             };
             decode(entry.body(), |record| {
-                if output.is_ok() {
-                    output = writeln!(out, "{}", self.line(number, &record));
+                if let Record::Wall { ahead_us } = record {
+                    wall = Wall::ahead_by_micros(ahead_us);
+                }
+                if is_wanted && output.is_ok() {
+                    output = writeln!(out, "{}", self.line(number, &record, wall));
                 }
                 match &output {
                     Ok(()) => Ok(()),
@@ -92,17 +92,17 @@ impl Inspect {
         Ok(())
     }
 
-    fn line(&self, batch: Option<u64>, record: &Record) -> String {
+    fn line(&self, batch: Option<u64>, record: &Record, wall: Wall) -> String {
         let record = serde_json::to_value(record).unwrap_or_default();
         if self.output == Format::Json {
-            return json!({ "batch": batch, "record": record }).to_string();
+            return printable::json(&json!({ "batch": batch, "record": record }), false);
         }
         let mut line = batch.map_or_else(|| "snapshot".to_owned(), |number| number.to_string());
         for (kind, fields) in record.as_object().into_iter().flatten() {
             let _ = write!(line, " {kind}");
             for (name, value) in fields.as_object().into_iter().flatten() {
                 if !value.is_null() {
-                    let _ = write!(line, " {name}={}", shown(name, value));
+                    let _ = write!(line, " {name}={}", shown(name, value, wall));
                 }
             }
         }
@@ -110,18 +110,15 @@ impl Inspect {
     }
 }
 
-/// A value for people: times as times, lengths of time as such.
-fn shown(name: &str, value: &Value) -> String {
+/// A value for people: times by the wall clock, lengths of time as such.
+fn shown(name: &str, value: &Value, wall: Wall) -> String {
     match (name, value.as_u64(), value.get("secs").and_then(Value::as_u64)) {
-        ("at" | "since" | "until", Some(micros), _) => {
-            let since_epoch = Duration::from_micros(micros).min(YEAR_9999);
-            humantime::format_rfc3339_micros(SystemTime::UNIX_EPOCH + since_epoch).to_string()
-        }
+        ("at" | "since" | "until", Some(micros), _) => wall.at(Time::from_micros(micros)).to_string(),
         (_, _, Some(seconds)) => {
             let nanos = value.get("nanos").and_then(Value::as_u64).unwrap_or_default();
             let length = Duration::from_secs(seconds) + Duration::from_nanos(nanos);
             humantime::format_duration(length).to_string().replace(' ', "")
         }
-        _ => value.to_string(),
+        _ => printable(value),
     }
 }

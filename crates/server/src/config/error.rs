@@ -1,4 +1,6 @@
-use std::fmt;
+use std::{fmt, path::Path};
+
+const TO_REMOVE_ALL: &str = "To remove all semaphores, write [semaphores] with nothing below it.";
 
 /// Why a configuration cannot be used. Displays as one line that names the file, the line, the key, what was
 /// found and what is allowed.
@@ -16,6 +18,27 @@ impl ConfigError {
 
     pub(super) fn file(file: &str, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: None, message: message.into() }
+    }
+
+    /// That there is no file at a path that must have one.
+    pub fn missing(path: &Path) -> Self {
+        let file = path.display().to_string();
+        Self::file(&file, "there is no such file. Make it, or name another with -c (--configuration).")
+    }
+
+    /// That a file is gone which was read before.
+    pub fn gone(path: &Path) -> Self {
+        let file = path.display().to_string();
+        Self::file(&file, format!("is gone, though it was read before. Put it back. {TO_REMOVE_ALL}"))
+    }
+
+    /// That nothing is in a file any more which said something before.
+    pub fn emptied(path: &Path) -> Self {
+        let file = path.display().to_string();
+        let message = format!(
+            "is empty, though it said something when it was last read. Write it again, as a whole. {TO_REMOVE_ALL}"
+        );
+        Self::file(&file, message)
     }
 
     /// The line of the file, counted from 1; `None` if the file as a whole is meant.

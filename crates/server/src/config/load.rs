@@ -12,11 +12,22 @@ use super::{
 pub struct Loaded {
     /// What the file says, or the default.
     pub config: Config,
-    /// Whether there was a file. A missing one means the default.
-    pub found: bool,
+    /// Whether there was a file, and anything in it.
+    pub content: Content,
 }
 
-/// Reads the configuration file at `path`.
+/// What there was to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// No file.
+    Missing,
+    /// A file without a single key: nothing in it, or white space and comments.
+    Empty,
+    /// A file that says something.
+    Something,
+}
+
+/// Reads the configuration file at `path`. A missing one means the default.
 ///
 /// # Errors
 ///
@@ -26,7 +37,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Loaded { config: Config::default(), found: false });
+            return Ok(Loaded { config: Config::default(), content: Content::Missing });
         }
         Err(error) => return Err(unreadable(&file, path, &error)),
     };
@@ -39,8 +50,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
         }
     };
     // Editors on Windows put this mark in front of a file; TOML does not know it.
-    let config = parse(&file, text.strip_prefix('\u{feff}').unwrap_or(text))?;
-    Ok(Loaded { config, found: true })
+    read(&file, text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 fn unreadable(file: &str, path: &Path, error: &io::Error) -> ConfigError {
@@ -59,6 +69,10 @@ fn unreadable(file: &str, path: &Path, error: &io::Error) -> ConfigError {
 ///
 /// If the text is not TOML or says something that is not allowed.
 pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
+    read(file, text).map(|loaded| loaded.config)
+}
+
+fn read(file: &str, text: &str) -> Result<Loaded, ConfigError> {
     let source = Source { file, text };
     let document = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(text.len(), |span| span.start);
@@ -71,5 +85,6 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigError> {
         };
         source.error(offset, what)
     })?;
-    sections::config(&Table::top(source, document.get_ref()))
+    let content = if document.get_ref().is_empty() { Content::Empty } else { Content::Something };
+    Ok(Loaded { config: sections::config(&Table::top(source, document.get_ref()))?, content })
 }

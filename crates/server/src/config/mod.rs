@@ -11,7 +11,7 @@ mod table;
 mod tests;
 
 pub use error::ConfigError;
-pub use load::{Loaded, load, parse};
+pub use load::{Content, Loaded, load, parse};
 pub use model::{
     Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
     SemaphoreConfig, Stderr, Telemetry,

@@ -261,7 +261,7 @@ fn syntax_errors_are_one_line_with_the_place() {
 #[test]
 fn a_missing_file_is_the_default() {
     let loaded = load(std::path::Path::new("no such directory/throttle.toml")).expect("default");
-    assert_eq!(loaded, Loaded { config: Config::default(), found: false });
+    assert_eq!(loaded, Loaded { config: Config::default(), content: Content::Missing });
 }
 
 #[test]

@@ -102,6 +102,29 @@ impl Engine {
         self.with(|shared, now| shared.core.release_lock(now, peer, semaphore))
     }
 
+    /// Releases what a peer has on several semaphores, in one step. If one of them is unknown, nothing is released.
+    pub fn release_locks(&self, peer: PeerId, semaphores: &[String]) -> Result<(), ReleaseError> {
+        about(Subject::Peer(peer));
+        for semaphore in semaphores {
+            about(Subject::Semaphore(semaphore));
+        }
+        self.with(|shared, now| {
+            let core = &mut shared.core;
+            core.peer(peer).map_err(|UnknownPeer| ReleaseError::UnknownPeer)?;
+            for semaphore in semaphores {
+                if core.pattern_of(semaphore).is_none() {
+                    core.semaphore(semaphore)
+                        .map_err(|UnknownSemaphore(name)| ReleaseError::UnknownSemaphore(name))?;
+                }
+            }
+            for semaphore in semaphores {
+                // A semaphore that leaves is gone with its last lock, or with the request that asked for it, too.
+                let _ = core.release_lock(now, peer, semaphore);
+            }
+            Ok(())
+        })
+    }
+
     /// Whether a peer waits for nothing.
     pub fn is_acquired(&self, peer: PeerId) -> Result<bool, UnknownPeer> {
         about(Subject::Peer(peer));

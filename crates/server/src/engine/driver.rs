@@ -8,10 +8,11 @@ impl Engine {
     /// Ends leases and gives out what they free, at the moment when they are over. Runs for ever.
     ///
     /// Reads the clock at least every `TICK`, so that a pause between two readings means that the server
-    /// stood still.
+    /// stood still; and with it, whether the wall clock was set.
     pub async fn run_deadlines(&self) {
         loop {
             let pause = self.with(|shared, now| {
+                shared.write_down_wall(now);
                 let tick = now + TICK;
                 let next = shared.core.next_deadline().map_or(tick, |at| at.min(tick));
                 shared.armed_for = next;

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{EndCause, PeerId, Time};
+use throttle_core::{EndCause, PeerId};
+
+use super::wall::WallTime;
 
 /// How a peer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +16,8 @@ pub struct Ending {
     pub cause: EndCause,
     /// What the operator who released it gave as the reason.
     pub reason: Option<Arc<str>>,
-    /// When.
-    pub at: Time,
+    /// When, by the wall clock of that moment.
+    pub at: WallTime,
 }
 
 /// A memory of the last endings; the oldest make room for new ones.
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     fn ending(micros: u64) -> Ending {
-        Ending { cause: EndCause::Released, reason: None, at: Time::from_micros(micros) }
+        Ending { cause: EndCause::Released, reason: None, at: WallTime::from_micros(micros) }
     }
 
     #[test]

@@ -6,10 +6,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use throttle_core::{EndCause, Event, Time};
+use throttle_core::{EndCause, Event};
 use tokio::sync::watch;
 
-use super::kind::Kind;
+use super::{kind::Kind, wall::WallTime};
 
 /// How many events a page holds.
 const PAGE: usize = 256;
@@ -19,8 +19,8 @@ const PAGE: usize = 256;
 pub struct Happening {
     /// Its kind.
     pub kind: Kind,
-    /// When the server took note of it.
-    pub at: Time,
+    /// When the server took note of it, by the wall clock of that moment.
+    pub at: WallTime,
     /// The event itself.
     pub event: Event,
     /// What the operator who caused it gave as the reason.
@@ -92,7 +92,7 @@ impl Feed {
     }
 
     /// Adds an event, if it is one that readers are told of.
-    pub(super) fn push(&mut self, at: Time, event: Event, reason: Option<&Arc<str>>) {
+    pub(super) fn push(&mut self, at: WallTime, event: Event, reason: Option<&Arc<str>>) {
         let Some(kind) = Kind::of(&event) else { return };
         let reason = reason.filter(|_| is_an_operators(&event)).cloned();
         self.open.push(Happening { kind, at, event, reason });
@@ -196,7 +196,7 @@ mod tests {
     fn push(feed: &mut Feed, peers: std::ops::Range<u64>) {
         for peer in peers {
             let event = Event::PeerEnded { peer: PeerId(peer), cause: EndCause::Released };
-            feed.push(Time::default(), event, None);
+            feed.push(WallTime::default(), event, None);
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
         let mut feed = Feed::new(100, 0);
         let reason: Arc<str> = "stuck".into();
         for cause in [EndCause::Expired, EndCause::Operator] {
-            feed.push(Time::default(), Event::PeerEnded { peer: PeerId(1), cause }, Some(&reason));
+            feed.push(WallTime::default(), Event::PeerEnded { peer: PeerId(1), cause }, Some(&reason));
         }
         feed.seal();
         let Found::Page(page) = feed.at(0) else { panic!("two events") };

@@ -17,6 +17,7 @@ use super::{
     ended::{Ended, Ending},
     feed::Feed,
     keys::{Key, Keys},
+    wall::Wall,
 };
 use crate::{
     journal::{JournalFailed, Outbox, Record, State},
@@ -81,6 +82,8 @@ pub(super) struct Shared {
     pub(super) armed_for: Time,
     /// When grants that are held back for peers that may come back will be given out.
     pub(super) holds_until: Option<Time>,
+    /// Where the wall clock is, as it was last written down.
+    written_wall: Wall,
     outbox: Option<Outbox>,
     /// What this command has written down besides its events.
     records: Vec<Record>,
@@ -95,10 +98,10 @@ impl Engine {
     /// Fails only if the system has no randomness to give.
     pub fn new(parts: Parts) -> Result<Arc<Self>, getrandom::Error> {
         let Parts { state, bounds, mut recorder, outbox } = parts;
-        let State { mut core, keys: known, holds_until, .. } = state;
+        let State { mut core, keys: known, holds_until, wall, .. } = state;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let mut clock = Clock::start(core.now());
+        let mut clock = Clock::start(core.now(), wall);
         let now = clock.now();
         let holds_until = holds_until.filter(|&until| until > now);
         if holds_until.is_some() {
@@ -125,12 +128,13 @@ impl Engine {
             blocked: Blocked::new(bounds.blocked_requests),
             keys,
             ended: Ended::new(bounds.remembered_peers),
-            // The time of day exceeds every number that an earlier run can have given.
+            // The time goes on where an earlier run of the same state ended, so it exceeds every number given then.
             feed: Feed::new(bounds.events, now.as_micros()),
             reason: None,
             is_draining: false,
             armed_for: Time::default(),
             holds_until,
+            written_wall: wall,
             outbox: outbox.clone(),
             records: Vec::new(),
             recorder,
@@ -199,6 +203,19 @@ impl Engine {
         self.with(|shared, _| look(&shared.core))
     }
 
+    /// A look at the core as it is now, and at the wall clock.
+    pub fn view_with_wall<R>(&self, look: impl FnOnce(&Core, Wall) -> R) -> R {
+        self.with(|shared, now| {
+            let wall = shared.clock.wall(now);
+            look(&shared.core, wall)
+        })
+    }
+
+    /// Where the wall clock is now.
+    pub fn wall(&self) -> Wall {
+        self.view_with_wall(|_, wall| wall)
+    }
+
     /// What time it is to the core.
     pub fn now(&self) -> Time {
         self.with(|_, now| now)
@@ -248,6 +265,16 @@ impl Shared {
         }
     }
 
+    /// Has it written down when the wall clock was set, or the server stood still: after a restart, what happened
+    /// before is to be shown as it was.
+    pub(super) fn write_down_wall(&mut self, now: Time) {
+        let wall = self.clock.wall(now);
+        if wall != self.written_wall {
+            self.written_wall = wall;
+            self.write_down(Record::Wall { ahead_us: wall.ahead_micros() });
+        }
+    }
+
     pub(super) fn random(&mut self) -> u64 {
         self.random.next_u64()
     }
@@ -258,6 +285,8 @@ impl Shared {
     #[inline(never)]
     fn publish(&mut self, now: Time, due: usize) -> bool {
         let reason = self.reason.take();
+        // What happens now is shown by the clock of now, whatever becomes of that later.
+        let at = self.clock.wall(now).at(now);
         if let Some(outbox) = &self.outbox {
             // All at once: a part of what a command did must not outlive a crash without the rest.
             let events = self.core.events().iter().filter_map(Record::of);
@@ -281,7 +310,7 @@ impl Shared {
                 }
                 Event::PeerEnded { peer, cause: end } => {
                     let reason = reason.clone().filter(|_| end == EndCause::Operator);
-                    self.ended.remember(peer, Ending { cause: end, reason, at: now });
+                    self.ended.remember(peer, Ending { cause: end, reason, at });
                     self.blocked.wake(peer, cause);
                 }
                 _ => {}
@@ -289,7 +318,7 @@ impl Shared {
             if level >= LevelFilter::INFO {
                 self.notes.extend(Note::of(&event, level, reason.as_ref(), trace));
             }
-            self.feed.push(now, event, reason.as_ref());
+            self.feed.push(at, event, reason.as_ref());
         }
         self.feed.announce()
     }

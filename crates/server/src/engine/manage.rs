@@ -1,14 +1,16 @@
 //! Semaphores while the server runs: looked at, made, changed, removed; and walks over what there is.
 
+use std::collections::BTreeMap;
+
 use throttle_core::{
     Core, HolderView, LimitReached, Name, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
     UnknownSemaphore,
 };
 
-use super::handle::Engine;
+use super::{handle::Engine, wall::Wall};
 use crate::{
     journal::Record,
-    reload::{Declared, Difference},
+    reload::{Declared, Difference, Usage},
     telemetry::trace::{Subject, about},
 };
 
@@ -45,9 +47,11 @@ pub enum SetRefusal {
 }
 
 impl Engine {
-    /// Lets what the configuration file says differently now come into force, in one step.
-    pub fn declare(&self, difference: &Difference, declared: &Declared) {
+    /// Lets what the configuration file says differently now come into force, in one step. Returns what of it is
+    /// removed while it is in use.
+    pub fn declare(&self, difference: &Difference, declared: &Declared) -> BTreeMap<String, Usage> {
         self.with(|shared, now| {
+            let in_use = removed_in_use(&shared.core, &difference.removed);
             let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
             shared.write_down(Record::Declared { semaphores: semaphores.collect() });
             let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
@@ -66,7 +70,8 @@ impl Engine {
                     let _ = shared.core.retire_semaphore(now, name);
                 }
             }
-        });
+            in_use
+        })
     }
 
     /// Up to `limit` peers for which `look` sees something, from a place in their table on. The walk is
@@ -75,15 +80,15 @@ impl Engine {
         &self,
         from: usize,
         limit: usize,
-        look: impl Fn(PeerView<'_>) -> Option<R>,
+        look: impl Fn(PeerView<'_>, Wall) -> Option<R>,
     ) -> PeerPage<R> {
         let mut page = PeerPage { items: Vec::new(), next: None };
         let end = from.saturating_add(WALK);
         let mut at = from;
         while at < end {
-            let (is_full, places) = self.view(|core| {
+            let (is_full, places) = self.view_with_wall(|core, wall| {
                 for (place, peer) in core.peers_at(at..at.saturating_add(STEP)) {
-                    let Some(seen) = look(peer) else { continue };
+                    let Some(seen) = look(peer, wall) else { continue };
                     if page.items.len() == limit {
                         page.next = Some(place);
                         return (true, 0);
@@ -140,7 +145,7 @@ impl Engine {
         &self,
         name: &str,
         spec: Spec,
-        look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
     ) -> Result<(bool, R), SetRefusal> {
         about(Subject::Semaphore(name));
         self.with(|shared, now| {
@@ -150,7 +155,7 @@ impl Engine {
             }
             shared.core.set_semaphore(now, name, spec);
             let seen = shared.core.semaphore(name).map_err(SetRefusal::Unknown)?;
-            Ok((is_new, look(seen)))
+            Ok((is_new, look(seen, shared.clock.wall(now))))
         })
     }
 
@@ -159,7 +164,7 @@ impl Engine {
         &self,
         name: &str,
         change: impl FnOnce(Spec) -> Spec,
-        look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
     ) -> Result<R, SetRefusal> {
         about(Subject::Semaphore(name));
         self.with(|shared, now| {
@@ -172,7 +177,8 @@ impl Engine {
                 (seen, _) => seen.map_err(SetRefusal::Unknown)?.spec(),
             };
             shared.core.set_semaphore(now, name, change(spec));
-            shared.core.semaphore(name).map(look).map_err(SetRefusal::Unknown)
+            let seen = shared.core.semaphore(name).map_err(SetRefusal::Unknown)?;
+            Ok(look(seen, shared.clock.wall(now)))
         })
     }
 
@@ -187,13 +193,13 @@ impl Engine {
     pub fn semaphore<R>(
         &self,
         name: &str,
-        look: impl FnOnce(SemaphoreView<'_>) -> R,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
         look_at_unused: impl FnOnce(Spec) -> R,
     ) -> Result<R, UnknownSemaphore> {
         about(Subject::Semaphore(name));
-        self.view(|core| match (core.semaphore(name), core.pattern_of(name)) {
+        self.view_with_wall(|core, wall| match (core.semaphore(name), core.pattern_of(name)) {
             (Err(_), Some((_, spec))) => Ok(look_at_unused(spec)),
-            (seen, _) => seen.map(look),
+            (seen, _) => seen.map(|seen| look(seen, wall)),
         })
     }
 
@@ -202,11 +208,31 @@ impl Engine {
         &self,
         semaphore: &str,
         token: Token,
-        look: impl FnOnce(HolderView<'_>) -> R,
+        look: impl FnOnce(HolderView<'_>, Wall) -> R,
     ) -> Result<Option<R>, UnknownSemaphore> {
-        self.view(|core: &Core| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
+        self.view_with_wall(|core, wall| match (core.semaphore(semaphore), core.pattern_of(semaphore)) {
             (Err(_), Some(_)) => Ok(None),
-            (seen, _) => Ok(seen?.holder(token).map(look)),
+            (seen, _) => Ok(seen?.holder(token).map(|holder| look(holder, wall))),
         })
     }
+}
+
+/// Those of the semaphores and patterns to be removed that somebody holds or waits for.
+fn removed_in_use(core: &Core, removed: &Declared) -> BTreeMap<String, Usage> {
+    let has_patterns = removed.values().any(|spec| spec.origin == Origin::Pattern);
+    let members =
+        has_patterns.then(|| core.semaphores(None).filter(|semaphore| semaphore.pattern().is_some()));
+    let named = removed.keys().filter_map(|name| core.semaphore(name).ok());
+    let mut in_use = BTreeMap::<String, Usage>::new();
+    for semaphore in named.chain(members.into_iter().flatten()) {
+        let name = semaphore.pattern().unwrap_or(semaphore.name());
+        let (acquired, pending) = (semaphore.acquired(), semaphore.pending());
+        if (acquired, pending) == (0, 0) || !removed.contains_key(&**name) {
+            continue;
+        }
+        let usage = in_use.entry(name.to_string()).or_default();
+        usage.acquired = usage.acquired.saturating_add(acquired);
+        usage.pending = usage.pending.saturating_add(pending);
+    }
+    in_use
 }

@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use throttle_core::Time;
-
-use super::handle::Engine;
+use super::{handle::Engine, wall::WallTime};
 use crate::journal::Record;
 
 /// Grants are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// When that ends by itself.
-    pub until: Time,
+    pub until: WallTime,
     /// How long that is from now.
     pub remaining: Duration,
 }
@@ -31,7 +29,8 @@ impl Engine {
     /// Whether grants are held back, and until when.
     pub fn holding(&self) -> Option<Holding> {
         self.with(|shared, now| {
-            shared.holds_until.map(|until| Holding { until, remaining: until.since(now) })
+            let until = shared.holds_until?;
+            Some(Holding { until: shared.clock.wall(now).at(until), remaining: until.since(now) })
         })
     }
 

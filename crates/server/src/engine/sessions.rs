@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use throttle_core::{
-    Acquire, AcquireError, Core, EndCause, Labels, PeerId, PeerView, Status, Time, UnknownPeer,
-};
+use throttle_core::{Acquire, AcquireError, EndCause, Labels, PeerId, PeerView, Status, Time, UnknownPeer};
 
 use super::{
     Ending,
     commands::AcquireRefusal,
     handle::{Engine, Shared},
     keys::{Key, KeyReused},
+    wall::Wall,
 };
 use crate::telemetry::trace::{Subject, about};
 
@@ -66,7 +65,7 @@ impl Engine {
     pub fn new_peer_once<R>(
         &self,
         new: &NewPeer<'_>,
-        look: impl FnOnce(PeerView<'_>) -> R,
+        look: impl FnOnce(PeerView<'_>, Wall) -> R,
     ) -> Result<R, SessionRefusal> {
         let (peer, seen) = self.with(|shared, now| {
             let known = shared.keys.find(new.key)?;
@@ -74,7 +73,7 @@ impl Engine {
                 Some(peer) => peer,
                 None => shared.new_peer(now, new)?,
             };
-            let seen = shared.core.peer(peer).map(look).map_err(|_| SessionRefusal::Gone(peer));
+            let seen = shared.look_at(now, peer, look).map_err(|_| SessionRefusal::Gone(peer));
             Ok::<_, SessionRefusal>((peer, seen))
         })?;
         about(Subject::Peer(peer));
@@ -86,7 +85,7 @@ impl Engine {
         &self,
         peer: PeerId,
         expires_in: Option<Duration>,
-        look: impl FnOnce(PeerView<'_>) -> R,
+        look: impl FnOnce(PeerView<'_>, Wall) -> R,
     ) -> Result<R, UnknownPeer> {
         about(Subject::Peer(peer));
         self.with(|shared, now| {
@@ -95,7 +94,7 @@ impl Engine {
                 None => shared.core.peer(peer)?.expires_in(),
             };
             shared.core.heartbeat(now, peer, length)?;
-            shared.core.peer(peer).map(look)
+            shared.look_at(now, peer, look)
         })
     }
 
@@ -123,7 +122,7 @@ impl Engine {
         peer: PeerId,
         ask: &Ask<'_>,
         expires_in: Option<Duration>,
-        look: impl Fn(PeerView<'_>) -> R,
+        look: impl Fn(PeerView<'_>, Wall) -> R,
     ) -> Result<Outcome<R>, AcquireRefusal> {
         about(Subject::Peer(peer));
         about(Subject::Locks(ask.locks));
@@ -136,7 +135,7 @@ impl Engine {
             return Ok(first);
         }
         self.wait(peer, until).await?;
-        self.view(|core| outcome(core, peer, ask, &look)).map_err(AcquireRefusal::Refused)
+        self.with(|shared, now| shared.outcome(now, peer, ask, &look)).map_err(AcquireRefusal::Refused)
     }
 
     /// Makes a peer together with its locks, and waits for them. A refused request leaves no peer behind.
@@ -148,7 +147,7 @@ impl Engine {
         new: &NewPeer<'_>,
         ask: &Ask<'_>,
         leaves: bool,
-        look: impl Fn(PeerView<'_>) -> R,
+        look: impl Fn(PeerView<'_>, Wall) -> R,
     ) -> Result<Outcome<R>, SessionRefusal> {
         about(Subject::Locks(ask.locks));
         let is_over = ask.wait.is_zero() || new.expires_in.is_zero();
@@ -180,7 +179,7 @@ impl Engine {
             }
         }
         self.with(|shared, now| {
-            let found = match outcome(&shared.core, peer, ask, &look) {
+            let found = match shared.outcome(now, peer, ask, &look) {
                 Err(AcquireError::UnknownPeer) => return Err(SessionRefusal::Gone(peer)),
                 found => found.map_err(AcquireRefusal::Refused),
             };
@@ -234,7 +233,7 @@ impl Shared {
         now: Time,
         new: &NewPeer<'_>,
         ask: &Ask<'_>,
-        look: impl Fn(PeerView<'_>) -> R,
+        look: impl Fn(PeerView<'_>, Wall) -> R,
     ) -> Result<(PeerId, Outcome<R>), SessionRefusal> {
         if let Some(peer) = self.keys.find(new.key)? {
             let again = self.ask(now, peer, ask, Some(new.expires_in.max(INSTANT)), look);
@@ -256,15 +255,46 @@ impl Shared {
         peer: PeerId,
         ask: &Ask<'_>,
         expires_in: Option<Duration>,
-        look: impl Fn(PeerView<'_>) -> R,
+        look: impl Fn(PeerView<'_>, Wall) -> R,
     ) -> Result<Outcome<R>, AcquireRefusal> {
         let request = Acquire { peer, locks: ask.locks, priority: ask.priority, expires_in };
         let status = self.core.acquire(now, &request).map_err(AcquireRefusal::Refused)?;
-        let seen = self.core.peer(peer).map(look).map_err(unknown_peer)?;
+        let seen = self.look_at(now, peer, look).map_err(unknown_peer)?;
         Ok(match status {
             Status::Acquired(_) => Outcome::Acquired(seen),
             Status::Pending => Outcome::Pending(seen),
         })
+    }
+
+    fn look_at<R>(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        look: impl FnOnce(PeerView<'_>, Wall) -> R,
+    ) -> Result<R, UnknownPeer> {
+        let seen = self.core.peer(peer)?;
+        Ok(look(seen, self.clock.wall(now)))
+    }
+
+    /// What became of the request by now.
+    fn outcome<R>(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        ask: &Ask<'_>,
+        look: impl Fn(PeerView<'_>, Wall) -> R,
+    ) -> Result<Outcome<R>, AcquireError> {
+        let seen = self.core.peer(peer)?;
+        if ask.locks.iter().all(|(semaphore, _)| seen.lock(semaphore).is_some()) {
+            return Ok(Outcome::Acquired(look(seen, self.clock.wall(now))));
+        }
+        if !seen.is_acquired() {
+            return Ok(Outcome::Pending(look(seen, self.clock.wall(now))));
+        }
+        for (semaphore, _) in ask.locks {
+            self.core.semaphore(semaphore)?;
+        }
+        Ok(Outcome::NotAcquired)
     }
 
     /// Ends a peer whose request is over without a grant, unless a repeat of that request still waits.
@@ -274,26 +304,6 @@ impl Shared {
             self.core.end_peer(now, peer, EndCause::Released);
         }
     }
-}
-
-/// What became of the request by now.
-fn outcome<R>(
-    core: &Core,
-    peer: PeerId,
-    ask: &Ask<'_>,
-    look: impl Fn(PeerView<'_>) -> R,
-) -> Result<Outcome<R>, AcquireError> {
-    let peer = core.peer(peer)?;
-    if ask.locks.iter().all(|(semaphore, _)| peer.lock(semaphore).is_some()) {
-        return Ok(Outcome::Acquired(look(peer)));
-    }
-    if !peer.is_acquired() {
-        return Ok(Outcome::Pending(look(peer)));
-    }
-    for (semaphore, _) in ask.locks {
-        core.semaphore(semaphore)?;
-    }
-    Ok(Outcome::NotAcquired)
 }
 
 pub(super) fn unknown_peer(UnknownPeer: UnknownPeer) -> AcquireRefusal {

@@ -1,7 +1,8 @@
 //! The dashboard: its page at `/`, and its files, which are part of the binary.
 //!
 //! The files are served below a path with their fingerprint in it, so that browsers keep them for ever and never
-//! mix two versions; the page itself is asked for anew each time.
+//! mix two versions; the page itself is asked for anew each time. All addresses are relative to the page's own, as a
+//! proxy may serve it below a path.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use axum::{
     body::{Body, Bytes},
     extract::State,
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
             ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
             REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -53,6 +54,7 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "format.js",
     "live.js",
     "may.js",
+    "memory.js",
     "pages/events.js",
     "pages/peer.js",
     "pages/peers.js",
@@ -95,7 +97,7 @@ impl Dashboard {
         let fingerprint = format!("{:016x}", hasher.finish());
         let files: HashMap<_, _> = EMBEDDED.iter().copied().collect();
         let page = files.get("index.html").copied().unwrap_or_default();
-        let page = String::from_utf8_lossy(page).replace("FILES", &format!("/dashboard/{fingerprint}"));
+        let page = String::from_utf8_lossy(page).replace("FILES", &format!("dashboard/{fingerprint}"));
         Self { page: page.into(), fingerprint, files }
     }
 }
@@ -141,11 +143,12 @@ fn page(headers: &HeaderMap) -> Response {
 pub(super) async fn file(
     State(app): State<Arc<App>>,
     method: Method,
+    uri: Uri,
     path: PathOf<(String, String)>,
 ) -> Response {
     let (fingerprint, name) = extract::path(path).unwrap_or_default();
     let found = DASHBOARD.files.get(&*name).filter(|_| fingerprint == DASHBOARD.fingerprint);
-    let Some(&bytes) = found else { return site::not_found(&app, &method) };
+    let Some(&bytes) = found else { return site::not_found(&app, &method, uri.path()) };
     let mut response = Response::new(Body::from(Bytes::from_static(bytes)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(type_of(&name)));
@@ -221,9 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn no_address_begins_at_the_root_of_the_host() {
+        for (name, bytes) in EMBEDDED.iter().filter(|(name, _)| !name.starts_with("vendor/")) {
+            let text = std::str::from_utf8(bytes).unwrap();
+            for (number, line) in text.lines().enumerate() {
+                let mut quoted = ['"', '\'', '`'].into_iter().flat_map(|quote| line.split(quote).skip(1));
+                let is_absolute = |part: &str| {
+                    part.strip_prefix('/').is_some_and(|rest| rest.starts_with(char::is_alphanumeric))
+                };
+                assert!(!quoted.any(is_absolute), "{name}:{}: {line}", number + 1);
+            }
+        }
+    }
+
+    #[test]
     fn the_page_names_only_files_that_there_are() {
         let page = std::str::from_utf8(&DASHBOARD.page).unwrap();
-        let start = format!("/dashboard/{}/", DASHBOARD.fingerprint);
+        let start = format!("\"dashboard/{}/", DASHBOARD.fingerprint);
         let named: Vec<_> = page.split(&start).skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(named.len() > 2);
         for name in named {

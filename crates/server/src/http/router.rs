@@ -53,7 +53,7 @@ fn older_routes() -> [(&'static str, MethodRouter<Arc<App>>); 15] {
 async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
     match request.uri().path() {
         path if is_v1(path) => v1::not_found(path),
-        _ => site::not_found(&app, request.method()),
+        path => site::not_found(&app, request.method(), path),
     }
 }
 

@@ -16,16 +16,8 @@ use super::{app::App, classic::text};
 
 const ICON: &[u8] = include_bytes!("favicon.ico");
 
-const NOT_FOUND: &str = "<!DOCTYPE html>
-<html lang=\"en\">
-<head><meta charset=\"utf-8\"><title>Not found</title></head>
-<body>
-<h1>404: nothing is here</h1>
-<p>This is a Throttle server. <a href=\"/\">Its front page</a> is at <code>/</code>, its metrics are at
-<a href=\"/metrics\"><code>/metrics</code></a>.</p>
-</body>
-</html>
-";
+/// How deep a path may be for the page that says 404 to have links: those grow with the depth.
+const DEEPEST: usize = 16;
 
 pub(super) async fn health() -> Response {
     text(StatusCode::OK, "Ok")
@@ -53,9 +45,25 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-pub(super) fn not_found(app: &App, method: &Method) -> Response {
+/// The answer where nothing is. `path` is the request's, or its route's template.
+pub(super) fn not_found(app: &App, method: &Method, path: &str) -> Response {
     if method == Method::GET {
         app.metrics.num_404.inc();
     }
-    (StatusCode::NOT_FOUND, Html(NOT_FOUND)).into_response()
+    (StatusCode::NOT_FOUND, Html(not_found_page(path))).into_response()
+}
+
+fn not_found_page(path: &str) -> String {
+    let depth = path.matches('/').count().saturating_sub(1);
+    let links = if depth <= DEEPEST {
+        // Relative, as a proxy may serve all this below a path of which the server knows nothing.
+        let root = format!("./{}", "../".repeat(depth));
+        format!(" It has a <a href=\"{root}\">front page</a> and <a href=\"{root}metrics\">metrics</a>.")
+    } else {
+        String::new()
+    };
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Not found</title></head>\n\
+         <body>\n<h1>404: nothing is here</h1>\n<p>This is a Throttle server.{links}</p>\n</body>\n</html>\n"
+    )
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use throttle_core::{Deadlock, EndCause, Event, Labels, Name, Origin, PeerId, Rank, Spec, Time, Token};
 
-/// What is written of an event, and what only the server knows. Times are in microseconds since the epoch.
+/// What is written of an event, and what only the server knows. Times are those of leases, in
+/// microseconds since the epoch; see `Wall`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are those of the events")]
@@ -104,8 +105,14 @@ pub enum Record {
     Holding {
         until: Option<u64>,
     },
+    /// The client of a pending request waits with an open connection.
     Connected {
         peer: u64,
+    },
+    /// How far the wall clock is ahead of the times in the records, from here on. It was set, or the server stood
+    /// still.
+    Wall {
+        ahead_us: i64,
     },
 }
 
@@ -237,7 +244,9 @@ impl Record {
                 Event::Cooling { semaphore, count, until: time(until) }
             }
             Self::Connected { peer } => Event::Connected { peer: PeerId(peer) },
-            Self::Declared { .. } | Self::KeyUsed { .. } | Self::Holding { .. } => return Err(self),
+            Self::Declared { .. } | Self::KeyUsed { .. } | Self::Holding { .. } | Self::Wall { .. } => {
+                return Err(self);
+            }
         })
     }
 }

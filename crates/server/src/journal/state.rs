@@ -9,6 +9,7 @@ use super::{
     record::Record,
     store::StoreError,
 };
+use crate::engine::Wall;
 
 /// The state machine as it was, and what the server knew beside it.
 pub struct State {
@@ -20,12 +21,20 @@ pub struct State {
     pub keys: HashMap<PeerId, (Name, u64)>,
     /// Until when nothing was to be granted anew, so that peers can come back first.
     pub holds_until: Option<Time>,
+    /// How far the wall clock was from the times in here.
+    pub wall: Wall,
 }
 
 impl State {
     /// A state on which a journal is to be played, beginning with an empty state machine.
     pub fn new(core: Core) -> Self {
-        Self { core, declared: BTreeMap::new(), keys: HashMap::new(), holds_until: None }
+        Self {
+            core,
+            declared: BTreeMap::new(),
+            keys: HashMap::new(),
+            holds_until: None,
+            wall: Wall::default(),
+        }
     }
 
     /// Plays the records of a batch, or of a piece of a snapshot.
@@ -57,6 +66,10 @@ impl State {
                 self.holds_until = until.map(Time::from_micros);
                 Ok(())
             }
+            Err(Record::Wall { ahead_us }) => {
+                self.wall = Wall::ahead_by_micros(ahead_us);
+                Ok(())
+            }
             Err(_) => Ok(()),
         }
     }
@@ -68,6 +81,9 @@ impl State {
         encode(&mut first, &Record::Declared { semaphores });
         if let Some(until) = self.holds_until {
             encode(&mut first, &Record::Holding { until: Some(until.as_micros()) });
+        }
+        if self.wall != Wall::default() {
+            encode(&mut first, &Record::Wall { ahead_us: self.wall.ahead_micros() });
         }
         let keys = self.keys.iter().filter(|(peer, _)| self.core.peer(**peer).is_ok());
         let mut keys: Vec<_> = keys.map(|(peer, (key, fingerprint))| (peer.0, key, *fingerprint)).collect();

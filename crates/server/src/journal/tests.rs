@@ -113,6 +113,7 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         option::of(number()).prop_map(|until| Record::Holding { until }),
         number().prop_map(|peer| Record::Connected { peer }),
+        any::<i64>().prop_map(|ahead_us| Record::Wall { ahead_us }),
     ]
 }
 
@@ -229,6 +230,7 @@ fn version_1_is_as_it_always_was() {
         Record::KeyUsed { peer: 7, key: "k".into(), fingerprint: 13 },
         Record::Holding { until: Some(14) },
         Record::Connected { peer: 7 },
+        Record::Wall { ahead_us: -15 },
     ];
     let bytes = records.map(|record| {
         let mut body = Vec::new();
@@ -239,7 +241,7 @@ fn version_1_is_as_it_always_was() {
     assert_eq!(bytes, GOLDEN, "{bytes:#?}");
 }
 
-const GOLDEN: [&str; 18] = [
+const GOLDEN: [&str; 19] = [
     "010004412fc3bc540101010501020103412f2a01",
     "010104412fc3bc",
     "010204412fc3bc",
@@ -258,6 +260,7 @@ const GOLDEN: [&str; 18] = [
     "010f07016b0d",
     "0110010e",
     "011107",
+    "01121d",
 ];
 
 /// Commands on a core, each a number for what, who and where: what is written of them.

@@ -2,6 +2,8 @@ use std::fmt::Write as _;
 
 use hyper::{HeaderMap, StatusCode};
 
+use super::date::date;
+
 /// The answers that this layer gives by itself: a sentence of plain text, after which the connection ends.
 pub(super) struct Own {
     /// Lines that each of them has in its head.
@@ -42,9 +44,11 @@ impl Own {
     }
 
     fn answer(&self, status: StatusCode, sentence: &str) -> String {
+        let date =
+            date().and_then(|date| Some(format!("date: {}\r\n", date.to_str().ok()?))).unwrap_or_default();
         let retry = if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
         format!(
-            "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{}{retry}\
+            "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n{date}{}{retry}\
              connection: close\r\n\r\n{sentence}\n",
             sentence.len() + 1,
             self.headers

@@ -148,6 +148,7 @@ pub async fn serve<S, B>(
     let mut http = Builder::new();
     // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
     http.header_read_timeout(None).max_header_size(HEAD_BYTES);
+    http.auto_date_header(false);
     let total = capacity(settings.connections, None);
     let shared = Arc::new(Shared {
         http,

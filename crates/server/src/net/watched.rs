@@ -7,13 +7,17 @@ use std::{
 use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
+    header::DATE,
     service::Service,
 };
 use pin_project_lite::pin_project;
 
-use super::link::{Link, Phase};
+use super::{
+    date::date,
+    link::{Link, Phase},
+};
 
-/// A service that tells the driver when a request begins and when its answer is written.
+/// A service that tells the driver when a request begins and when its answer is written, and dates the answer.
 pub(super) struct Watched<S> {
     pub(super) service: S,
     pub(super) link: Arc<Link>,
@@ -60,7 +64,12 @@ where
         let this = self.project();
         let result = ready!(this.future.poll(cx));
         let written = this.written.take();
-        Poll::Ready(result.map(|response| response.map(|body| Answer { body, written })))
+        Poll::Ready(result.map(|mut response| {
+            if let Some(date) = date() {
+                response.headers_mut().insert(DATE, date);
+            }
+            response.map(|body| Answer { body, written })
+        }))
     }
 }
 

@@ -66,6 +66,11 @@ impl Signal {
     pub fn exit_code(self) -> i32 {
         130
     }
+
+    /// Each of them does.
+    pub fn asks_to_end(self) -> bool {
+        true
+    }
 }
 
 /// The ways in which this process is asked to stop, as they come.
@@ -119,8 +124,10 @@ impl Signals {
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
+    /// Does not happen here.
+    Ended,
     /// It ended with this exit code.
-    Ended(i32),
+    Gone(i32),
     /// Does not happen here.
     Suspended,
 }
@@ -128,6 +135,7 @@ pub enum Change {
 /// A running command. The processes that it starts are not reached.
 pub struct Child {
     process: tokio::process::Child,
+    code: Option<i32>,
 }
 
 impl Child {
@@ -137,7 +145,7 @@ impl Child {
     ///
     /// `NotFound` if there is no such program; other kinds if it cannot be executed.
     pub fn start(command: Command) -> io::Result<Self> {
-        Ok(Self { process: tokio::process::Command::from(command).spawn()? })
+        Ok(Self { process: tokio::process::Command::from(command).spawn()?, code: None })
     }
 
     /// Waits until something becomes of the command. Nothing is lost when this is dropped before it is done.
@@ -146,8 +154,14 @@ impl Child {
     ///
     /// If the system refuses to tell.
     pub async fn change(&mut self) -> io::Result<Change> {
-        let status = self.process.wait().await?;
-        Ok(Change::Ended(status.code().unwrap_or(1)))
+        let code = self.process.wait().await?.code().unwrap_or(1);
+        self.code = Some(code);
+        Ok(Change::Gone(code))
+    }
+
+    /// The exit code, once the command has ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.code
     }
 
     /// Does nothing: there is no job control.
@@ -167,11 +181,5 @@ impl Child {
     pub fn kill(&mut self) {
         // It may have ended.
         let _ = self.process.start_kill();
-    }
-
-    /// Not known here.
-    #[expect(clippy::unused_self, reason = "is known on Unix")]
-    pub fn left_others(&self) -> bool {
-        false
     }
 }

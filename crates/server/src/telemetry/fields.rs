@@ -7,6 +7,7 @@ use tracing::{
 };
 
 use super::trace::{self, TraceIds};
+use crate::printable::{Printable, printable};
 
 const TRACE_ID: &str = "trace_id";
 const SPAN_ID: &str = "span_id";
@@ -95,19 +96,20 @@ impl<W: fmt::Write> Line<'_, W> {
             return;
         }
         self.result = if is_message {
-            OneLine(self.out).write_fmt(value)
+            Printable(self.out).write_fmt(value)
         } else if text {
             // Only what could be mistaken for something else gets quotes.
             let value = value.to_string();
             let plain = !value.is_empty()
-                && value.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=');
+                && !value.contains(|c: char| c.is_whitespace() || c == '"' || c == '=')
+                && printable(&value) == value;
             if plain {
                 write!(self.out, " {}={value}", field.name())
             } else {
                 write!(self.out, " {}={value:?}", field.name())
             }
         } else {
-            write!(self.out, " {}=", field.name()).and_then(|()| OneLine(self.out).write_fmt(value))
+            write!(self.out, " {}=", field.name()).and_then(|()| Printable(self.out).write_fmt(value))
         };
     }
 }
@@ -119,24 +121,5 @@ impl<W: fmt::Write> Visit for Line<'_, W> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, format_args!("{value:?}"), false);
-    }
-}
-
-/// Escapes control characters, so that nothing a client sends can begin a line of its own.
-struct OneLine<'a, W>(&'a mut W);
-
-impl<W: fmt::Write> fmt::Write for OneLine<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text.contains(char::is_control) {
-            return self.0.write_str(text);
-        }
-        for c in text.chars() {
-            if c.is_control() {
-                write!(self.0, "{}", c.escape_default())?;
-            } else {
-                self.0.write_char(c)?;
-            }
-        }
-        Ok(())
     }
 }

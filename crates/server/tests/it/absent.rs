@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server, id, until};
+use crate::support::{Client, Launch, Server, id, until};
 
 const FILE: &str = "
 [semaphores]
@@ -191,6 +191,25 @@ fn a_wait_whose_time_is_over_begins_an_absence_too() {
     server.release(holder, "A");
     // A question about it is as good as asking again.
     server.get(&format!("/peers/{peer}/is_acquired")).is(200, "true");
+}
+
+/// As a service manager, or the system that runs out of memory, ends it.
+#[cfg(unix)]
+#[test]
+fn a_command_that_is_killed_while_it_waits_holds_up_nobody() {
+    let server = Server::start(FILE);
+    let holder = server.holder("A", 1, "1h");
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let arguments = ["run", "-s", "A", "--ttl", "1h", "--", "echo", "never"];
+    let mut dead = Launch::new(&arguments).env("THROTTLE_URL", &url).start();
+    server.until_metric("throttle_blocked_requests", 1.0);
+    dead.signal(rustix::process::Signal::KILL);
+    dead.wait();
+    let next = server.peer("1h");
+    let mut waiting = server.wait_for(next, "A", "block_for=1h");
+    server.release(holder, "A");
+    waiting.answer().is(200, &next.to_string());
+    assert_eq!(dead.stdout.all(), Vec::<String>::new());
 }
 
 #[test]

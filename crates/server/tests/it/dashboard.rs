@@ -16,10 +16,10 @@ fn front(server: &Server, headers: &str) -> Answer {
     ask(server, "GET", "/", &format!("host: localhost\r\n{BROWSER}{headers}"))
 }
 
-/// The paths of the files that the page names.
-fn named(page: &str) -> Vec<&str> {
-    let parts = page.split('"').filter(|part| part.starts_with("/dashboard/"));
-    parts.collect()
+/// The paths of the files that the page names, relative to its own.
+fn named(page: &str) -> Vec<String> {
+    let parts = page.split('"').filter(|part| part.starts_with("dashboard/"));
+    parts.map(|part| format!("/{part}")).collect()
 }
 
 #[test]
@@ -42,8 +42,7 @@ fn browsers_get_a_page_and_others_the_greeting() {
 fn the_page_is_kept_to_itself() {
     let server = Server::start("");
     let page = front(&server, "");
-    let script =
-        named(page.text()).into_iter().find(|path| path.ends_with("/app.js")).expect("a script").to_owned();
+    let script = named(page.text()).into_iter().find(|path| path.ends_with("/app.js")).expect("a script");
     for answer in [page, ask(&server, "GET", &script, "host: localhost\r\n")] {
         let policy = answer.header("content-security-policy").expect("a policy");
         for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]
@@ -73,7 +72,7 @@ fn files_are_kept_for_ever_and_the_page_is_asked_for_anew() {
     assert_eq!((again.status, again.text(), again.header("etag")), (304, "", Some(&*tag)));
     assert_eq!(front(&server, "if-none-match: \"other\"\r\n").status, 200);
     for path in named(page.text()) {
-        let file = server.get(path);
+        let file = server.get(&path);
         assert_eq!(file.status, 200, "{path}");
         assert_eq!(file.header("cache-control"), Some("public, max-age=31536000, immutable"));
         let kind = match path.rsplit('.').next() {

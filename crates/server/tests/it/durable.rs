@@ -2,6 +2,8 @@
 //! files.
 
 #[cfg(target_os = "linux")]
+mod clock;
+#[cfg(target_os = "linux")]
 mod damage;
 #[cfg(target_os = "linux")]
 mod disk;
@@ -17,3 +19,4 @@ mod process;
 mod restart;
 mod restore;
 mod tools;
+mod vanished;

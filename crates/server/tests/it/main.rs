@@ -13,6 +13,8 @@
 mod absent;
 mod bad_input;
 mod classic;
+#[cfg(target_os = "linux")]
+mod clock;
 mod commands;
 mod dashboard;
 #[cfg(unix)]
@@ -24,6 +26,10 @@ mod logging;
 mod metrics;
 #[cfg(unix)]
 mod operator;
+#[cfg(unix)]
+mod prefix;
+#[cfg(unix)]
+mod printable;
 mod run;
 mod site;
 #[cfg(unix)]

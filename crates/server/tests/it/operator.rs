@@ -109,7 +109,11 @@ fn the_file_is_read_again() {
     let server = Server::launch(launch);
     fs::write(&file, "[semaphores]\nB = 1\n[queue]\nageing_step = '5m'").expect("written");
     let answer = said(&server, &["reload"]);
-    assert_eq!(answer, "Added: B; changed: none; removed: A. Needs a restart: queue.");
+    assert_eq!(
+        answer,
+        "Added: B; changed: none; removed: A. Needs a restart: queue. \
+         Warning: 1 of 1 semaphores of the configuration are removed: \"A\"."
+    );
     fs::write(&file, "[semaphores]\nB = x").expect("written");
     assert_eq!(throttle(&server, &["reload"]).0, 1);
 }

@@ -4,11 +4,13 @@ mod contention;
 mod exit_codes;
 #[path = "../../../client/tests/it/support/gateway.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "as the tests of the client have it")]
-mod gateway;
+pub(crate) mod gateway;
 mod labels;
 mod loss;
+mod nested;
 mod old_server;
 mod signals;
+mod stop;
 mod streams;
 mod terminal;
 

@@ -69,6 +69,31 @@ fn what_is_not_there_is_said_to_people_and_counted() {
 }
 
 #[test]
+fn links_of_the_page_for_what_is_not_there_are_relative() {
+    let server = Server::start("");
+    let file = format!("/dashboard/{}", "x/".repeat(3));
+    for (path, root) in [
+        ("/nope", "./"),
+        ("/nope/", "./../"),
+        ("//", "./../"),
+        ("/nope?a=/b/c", "./"),
+        ("/a%2Fb", "./"),
+        ("/peers/1/other", "./../../"),
+        (&file, "./../../../../"),
+    ] {
+        let page = server.get(path);
+        page.says(404, &format!("<a href=\"{root}\">"));
+        page.says(404, &format!("<a href=\"{root}metrics\">"));
+        assert_eq!(page.text().matches("href").count(), 2, "{path}");
+    }
+    server.ask("POST", "/peers/1/other", "").says(404, "<a href=\"./../../metrics\">");
+    // An answer does not grow with the depth of what is asked for.
+    let deep = server.get(&"/a".repeat(5_000));
+    deep.says(404, "<h1>");
+    assert!(deep.body.len() < 1_000, "{}", deep.text());
+}
+
+#[test]
 fn every_answer_says_which_server_gave_it() {
     // Sixteen is the smallest cap that may be configured.
     let file =

@@ -52,6 +52,29 @@ fn the_configuration_may_be_elsewhere() {
 }
 
 #[test]
+fn a_file_that_somebody_named_must_be_there() {
+    let missing = "no.toml: there is no such file. Make it, or name another with -c (--configuration).";
+    for launch in [
+        Launch::new(&["--port", "0", "-c", "no.toml"]),
+        Launch::new(&["--port", "0", "--semaphore", "A=1", "--configuration=no.toml"]),
+        Launch::new(&["--port", "0"]).env("THROTTLE_CONFIGURATION", "no.toml"),
+    ] {
+        assert_eq!(launch.file("[semaphores]\nA = 1").fails(), missing);
+    }
+    let line = Launch::new(&["--port", "0", "-c", "throttle.toml"]).fails();
+    assert!(
+        line.starts_with("throttle.toml: there is no such file."),
+        "the name of the default, but named: {line}"
+    );
+    // One without anything in it is there.
+    let launch = Launch::new(&["--port", "0", "-c", "empty.toml", "--semaphore", "A=1"]);
+    fs::write(launch.path("empty.toml"), "").expect("written");
+    let server = Server::launch(launch.env("THROTTLE_LOG", "info"));
+    assert_eq!(server.remainder("A"), 1);
+    server.post("/v1/reload", "").shape(200);
+}
+
+#[test]
 fn a_wrong_file_stops_the_start() {
     for (text, parts) in [
         ("[semaphors]\nA = 1", &["throttle.toml:1: ", "semaphors", "semaphores"][..]),

@@ -7,6 +7,7 @@ mod heartbeats;
 mod history;
 mod keys;
 mod locks;
+mod named;
 mod openapi;
 mod patterns;
 mod peers;

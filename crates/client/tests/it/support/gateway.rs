@@ -1,5 +1,5 @@
-//! A gateway before a server: it takes note of each request, can hide routes as an older server lacks them, can lose
-//! answers, and can cut requests that are idle.
+//! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
+//! server lacks them, can decode paths, can lose answers, and can cut requests that wait.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -42,10 +42,16 @@ pub(crate) enum Cut {
 /// What it does besides passing on.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rules {
+    /// The path below which the server is; it is taken off, as nginx does it. What is not below it is 404.
+    pub(crate) below: &'static str,
     /// Requests whose path begins with this are answered with this status, and reach nobody.
     pub(crate) hidden: Option<(&'static str, u16)>,
+    /// How many requests that concerns; all if it is not said.
+    pub(crate) hidden_for: Option<u32>,
     /// The headers that servers have from 0.6 on are left out of answers.
     pub(crate) without_headers: bool,
+    /// `%2F` in a path is passed on as a slash.
+    pub(crate) decodes: bool,
     /// So many requests are done, and their answers lost.
     pub(crate) lost_answers: u32,
     /// Requests that wait at the server for longer than this are cut so.
@@ -129,16 +135,28 @@ impl Shared {
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { hidden, without_headers, cut, .. } = *rules;
+        let Rules { below, without_headers, decodes, cut, .. } = *rules;
+        let (method, path) = what.split_once(' ').unwrap();
+        let inner = path.strip_prefix(below).filter(|path| path.starts_with('/'));
+        let hidden = rules.hidden.filter(|_| rules.hidden_for != Some(0));
+        let hidden = hidden.filter(|(prefix, _)| inner.is_some_and(|path| path.starts_with(prefix)));
+        if hidden.is_some() {
+            rules.hidden_for = rules.hidden_for.map(|count| count - 1);
+        }
         drop(rules);
-        let path = what.split_once(' ').unwrap().1;
-        if let Some((_, status)) = hidden.filter(|(prefix, _)| path.starts_with(prefix)) {
+        if let Some(status) = hidden.map(|(_, status)| status).or(inner.is_none().then_some(404)) {
             let page = "<!DOCTYPE html><p>nothing is here";
             let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}", page.len());
             return client.write_all(format!("{head}\r\n\r\n{page}").as_bytes());
         }
+        let path = inner.unwrap_or(path);
+        let (target, query) =
+            path.split_once('?').map_or((path, ""), |(target, _)| path.split_at(target.len()));
+        let target = if decodes { target.replace("%2F", "/") } else { target.to_owned() };
         let mut server = TcpStream::connect(("127.0.0.1", self.server))?;
-        server.write_all(format!("{first}\r\nconnection: close\r\n{headers}").as_bytes())?;
+        server.write_all(
+            format!("{method} {target}{query} HTTP/1.1\r\nconnection: close\r\n{headers}").as_bytes(),
+        )?;
         server.write_all(&body)?;
         // On a busy machine, requests that do not wait may take their time.
         let asks_to_wait = path.contains("block_for=") || String::from_utf8_lossy(&body).contains("\"wait\"");
@@ -165,6 +183,11 @@ impl Shared {
             while matches!(gone.read(&mut [0]), Ok(1)) {}
             watched.shutdown(Shutdown::Both)
         });
+        if !is_lost && !without_headers {
+            // As it comes, for it may have no end.
+            std::io::copy(&mut server, &mut client)?;
+            return client.shutdown(Shutdown::Both);
+        }
         let mut answer = Vec::new();
         server.read_to_end(&mut answer)?;
         if !is_lost {

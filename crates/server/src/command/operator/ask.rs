@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use throttle_client::{Client, Error as ClientError};
 
 use super::super::Connection;
+use crate::printable::{self, printable};
 
 /// How answers are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -59,7 +60,7 @@ impl Operator {
         table: impl FnOnce(&[Value]) -> String,
     ) -> Result<(), Box<dyn Error>> {
         match self.output {
-            Format::Json => writeln!(out, "{:#}", json!({ "items": items }))?,
+            Format::Json => writeln!(out, "{}", printable::json(&json!({ "items": items }), true))?,
             Format::Table => {
                 out.write_all(table(items).as_bytes())?;
                 if has_more {
@@ -78,8 +79,8 @@ impl Operator {
         sentence: &str,
     ) -> Result<(), Box<dyn Error>> {
         match self.output {
-            Format::Json => writeln!(out, "{answer:#}")?,
-            Format::Table => writeln!(out, "{sentence}")?,
+            Format::Json => writeln!(out, "{}", printable::json(answer, true))?,
+            Format::Table => writeln!(out, "{}", printable(sentence))?,
         }
         Ok(())
     }
@@ -109,6 +110,11 @@ pub(super) async fn list(
     }
     items.truncate(limit);
     Ok((items, true))
+}
+
+/// The path of a semaphore. Its name is in the query, for proxies may decode what is encoded before that.
+pub(super) fn semaphore(name: &str) -> String {
+    format!("/v1/semaphore?name={}", encoded(name))
 }
 
 /// A name as a part of a path or query.

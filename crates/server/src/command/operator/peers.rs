@@ -40,9 +40,9 @@ impl Peers {
 fn rows(items: &[Value]) -> String {
     let row = |peer: &Value| {
         let held = peer["locks"].as_array().into_iter().flatten();
-        let held = held.map(|lock| format!("{}={}", cell(&lock["semaphore"]), lock["count"]));
+        let held = held.map(|lock| format!("{}={}", cell(&lock["semaphore"]), cell(&lock["count"])));
         let asked = pairs(&peer["pending"]["locks"], "=");
-        let place = &peer["pending"]["position"];
+        let place = cell(&peer["pending"]["position"]);
         let waits_for = if asked == "-" { asked } else { format!("{asked} (place {place})") };
         let held: Vec<String> = held.collect();
         let held = if held.is_empty() { "-".to_owned() } else { held.join(" ") };

@@ -33,6 +33,9 @@ impl Reload {
         if !later.is_empty() {
             sentence = format!("{sentence} Needs a restart: {}.", later.join(", "));
         }
+        for warning in difference["warnings"].as_array().into_iter().flatten().map(cell) {
+            sentence = format!("{sentence} Warning: {warning}");
+        }
         self.operator.tell(out, &difference, &sentence)
     }
 }

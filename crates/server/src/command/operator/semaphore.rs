@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use serde_json::{Map, Value, json};
 use throttle_client::Error as ClientError;
 
-use super::ask::{Operator, encoded};
+use super::ask::{Operator, semaphore};
 
 /// What is done to a semaphore.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -74,7 +74,7 @@ impl Set {
         if body.is_empty() {
             return Err("Nothing to set: name at least one of --max, --level, --per and --deadlock.".into());
         }
-        let path = format!("/v1/semaphores/{}", encoded(&self.name));
+        let path = semaphore(&self.name);
         let changed = self.operator.ask("PATCH", &path, Some(Value::Object(body.clone()))).await;
         let seen = match changed {
             Err(error) if is_unknown(&*error) && self.max.is_some() => {
@@ -92,9 +92,8 @@ impl Set {
 
 impl Rm {
     async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let force = if self.force { "?force=true" } else { "" };
-        let path = format!("/v1/semaphores/{}{force}", encoded(&self.name));
-        self.operator.ask("DELETE", &path, None).await?;
+        let force = if self.force { "&force=true" } else { "" };
+        self.operator.ask("DELETE", &(semaphore(&self.name) + force), None).await?;
         let sentence = format!("Semaphore {:?} is removed.", self.name);
         self.operator.tell(out, &json!({ "removed": self.name }), &sentence)
     }

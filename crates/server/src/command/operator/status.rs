@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    ask::{Format, Operator, encoded},
+    ask::{Format, Operator, semaphore},
     table::{cell, table},
     watch::watch,
 };
@@ -57,7 +57,7 @@ impl Status {
         }
         let mut items = Vec::new();
         for name in &self.semaphores {
-            items.push(self.operator.ask("GET", &format!("/v1/semaphores/{}", encoded(name)), None).await?);
+            items.push(self.operator.ask("GET", &semaphore(name), None).await?);
         }
         Ok((items, false))
     }

@@ -4,7 +4,10 @@ use std::{env, path::Path, time::Duration};
 
 use throttle_client::{AcquireError, Client, Error, Guard};
 
-use super::{arguments::Run, notice::Notice};
+use super::{
+    arguments::Run,
+    notice::{Notice, tell},
+};
 use crate::platform::{Signal, Signals};
 
 /// For how long a server that is out of reach is asked again, where the locks are to be had at once or not at all.
@@ -43,6 +46,7 @@ pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Gu
     } else if let Some(time) = arguments.wait {
         lock = lock.wait(time);
     }
+    lock = lock.on_new_peer(tell);
     let mut notice = Notice::default();
     tokio::select! {
         biased;
@@ -59,6 +63,9 @@ fn client(arguments: &Run) -> Result<Client, Error> {
     let mut builder = arguments.connection.client().priority(arguments.priority);
     if arguments.r#try {
         builder = builder.retry_for(RETRY_OF_TRY);
+    }
+    if arguments.new_peer {
+        builder = builder.new_peers();
     }
     if arguments.no_labels {
         builder = builder.without_usual_labels();
@@ -77,7 +84,7 @@ fn unavailable(error: &dyn std::error::Error) -> Failure {
 }
 
 /// An error with all that caused it.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

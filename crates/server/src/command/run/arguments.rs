@@ -8,8 +8,8 @@ use crate::command::connection::Connection;
 pub(crate) const LONG_ABOUT: &str = "\
 Runs a command while locks are held.
 
-It waits until the locks are granted, runs the command, and releases them when the command has ended. While the \
-command runs, the locks are renewed. If they are lost, the command is told to end by SIGTERM and then killed: a lock \
+It waits until the locks are granted, runs the command, and releases them when the command and all processes of its \
+process group have ended. Until then the locks are renewed. If they are lost, the command is told to end by SIGTERM and then killed: a lock \
 is never lost in silence while the work goes on.";
 
 const AFTER_LONG_HELP: &str = "\
@@ -24,8 +24,11 @@ Examples:
 The command finds in its environment:
   THROTTLE_FENCING_TOKEN   the fencing token of the first semaphore; storage that remembers the largest one that it \
 saw can turn down a holder that was overtaken
-  THROTTLE_FENCING_TOKENS  the tokens of all semaphores, as JSON: {\"A\":\"123\",\"B\":\"124\"}
+  THROTTLE_FENCING_TOKENS  the tokens of all semaphores, those of locks around it included, as JSON: \
+{\"A\":\"123\",\"B\":\"124\"}
   THROTTLE_PEER_ID         the id under which the server knows this holder
+  THROTTLE_PEER_URL, THROTTLE_PEER_TTL_MS, THROTTLE_PEER_LOCK_FILE
+                           what throttle run and the client libraries need to share that peer
 
 Exit codes:
   that of the command; 128 + N if signal N ended it, or if signal N came while it waited for the locks
@@ -36,9 +39,15 @@ Exit codes:
   127  there is no such command
   2    a wrong command line
 
-Signals: HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to the command's process group. On a terminal the command is \
+Signals: HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to the command's process group. After INT, QUIT or TERM the \
+locks are held until all of it has ended; what is left of it after --stop-timeout gets SIGKILL. On a terminal the command is \
 in front, so that Ctrl+C and Ctrl+Z reach it; while it is suspended the locks are not renewed, and it goes on only if \
 they are still held then.
+
+Within another throttle run: the inner one shares the peer of the outer one, if that is known to its server. So a lock \
+that the outer one holds is had at once, levels count, and a deadlock is found. The lease is that of the outer one, and \
+its end is a loss for the inner one. One at a time shares the peer: others that run beside it get peers of their own, and \
+so does everyone with --new-peer.
 
 What it cannot prevent: if an operator releases the lock or the server loses it, this is noticed at the next renewal \
 (a third of --ttl later at most), and the lock may be another's by then. If throttle run itself is killed by SIGKILL, \
@@ -79,6 +88,14 @@ pub struct Run {
     /// which is before the server gives the locks to another. What is larger than a third of --ttl counts as that.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
+    /// How long the command may take to end after INT, QUIT or TERM, before all of its process group get SIGKILL
+    ///
+    /// It counts from the first such signal that was passed on. Meanwhile the locks are held.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub stop_timeout: Duration,
+    /// Get a peer of its own, also within another throttle run
+    #[arg(long)]
+    pub new_peer: bool,
     /// The exit code when the locks were not granted in time
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
     pub conflict_exit_code: u8,
@@ -96,8 +113,8 @@ pub struct Run {
 impl Run {
     /// The time between SIGTERM and SIGKILL. A third of the lease, until the next renewal, must have passed before
     /// a lack of renewals can mean anything, and another third leaves time to repeat it.
-    pub fn grace(&self) -> Duration {
-        self.grace.min(self.ttl / 3)
+    pub fn grace(&self, ttl: Duration) -> Duration {
+        self.grace.min(ttl / 3)
     }
 }
 
@@ -141,7 +158,10 @@ mod tests {
 
     #[test]
     fn the_grace_period_fits_into_the_lease() {
-        let grace = |arguments| parse(arguments).expect(arguments).grace();
+        let grace = |arguments| {
+            let run = parse(arguments).expect(arguments);
+            run.grace(run.ttl)
+        };
         assert_eq!(grace("true"), Duration::from_secs(5));
         assert_eq!(grace("--ttl 3s true"), Duration::from_secs(1));
         assert_eq!(grace("--grace 0s true"), Duration::ZERO);
@@ -160,6 +180,7 @@ mod tests {
             ("--try --wait 1s true", "cannot be used with"),
             ("--ttl 999ms true", "less than 1s"),
             ("--wait soon true", "soon"),
+            ("--stop-timeout soon true", "soon"),
             ("-E 256 true", "256 is not in"),
             ("--label team true", "write KEY=VALUE"),
             ("--priority high true", "high"),

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while the locks are not granted.
+//! What is said on standard error: lines, and what a person at a terminal sees while the locks are not granted.
 
 use std::{
     fmt::Display,
@@ -9,9 +9,16 @@ use std::{
 use humantime::{format_duration, format_rfc3339_seconds};
 use tokio::time::{Instant, sleep};
 
+use crate::printable::printable;
+
 /// Shorter waits are not worth a line that is gone before it is read.
 const FIRST: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Writes a line to standard error, which may be closed.
+pub(super) fn tell(what: &str) {
+    let _ = writeln!(io::stderr(), "throttle run: {}", printable(what));
+}
 
 /// A line on standard error that is rewritten, and wiped out when this is dropped. It never is written into a
 /// file or a pipe.
@@ -30,7 +37,9 @@ impl Notice {
         sleep(FIRST).await;
         loop {
             let so_far = format_duration(Duration::from_secs(start.elapsed().as_secs()));
-            self.write(&format!("throttle run: waiting for {wanted} since {since} ({so_far})"));
+            self.write(&printable(format_args!(
+                "throttle run: waiting for {wanted} since {since} ({so_far})"
+            )));
             sleep(EVERY).await;
         }
     }

@@ -1,17 +1,13 @@
 //! From the locks to the exit code.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    io::{self, Write as _},
-    process,
-};
+use std::{ffi::OsString, io, process};
 
-use throttle_client::{Error, Guard};
+use throttle_client::{Error, Guard, Share};
 
 use super::{
-    acquire::{Failure, acquire},
+    acquire::{Failure, acquire, told},
     arguments::Run,
+    notice::tell,
     supervise::{End, supervise},
 };
 use crate::platform::{Child, Signals};
@@ -22,8 +18,6 @@ const UNAVAILABLE: i32 = 69;
 const NOT_EXECUTABLE: i32 = 126;
 /// There is no such command, as in a shell.
 const NOT_FOUND: i32 = 127;
-const TOKEN: &str = "THROTTLE_FENCING_TOKEN";
-const TOKENS: &str = "THROTTLE_FENCING_TOKENS";
 
 /// Runs the command under its locks. Returns the exit code for this process. To be called on the main thread.
 ///
@@ -38,56 +32,45 @@ pub fn run(arguments: &Run) -> io::Result<i32> {
         match acquire(arguments, &mut signals).await {
             Ok(guard) => hold(arguments, guard, &mut signals).await,
             Err(Failure::Interrupted(signal)) => Ok(signal.exit_code()),
-            Err(Failure::Conflict(why)) => Ok(tell(&why, arguments.conflict_exit_code.into())),
-            Err(Failure::Unavailable(why)) => Ok(tell(&why, UNAVAILABLE)),
+            Err(Failure::Conflict(why)) => Ok(fail(&why, arguments.conflict_exit_code.into())),
+            Err(Failure::Unavailable(why)) => Ok(fail(&why, UNAVAILABLE)),
         }
     })
 }
 
 async fn hold(arguments: &Run, guard: Guard, signals: &mut Signals) -> io::Result<i32> {
     signals.listen_for_job_control()?;
-    let mut child = match Child::start(command(arguments, &guard)) {
+    // Kept until the command has ended.
+    let share = guard.share().map_err(io::Error::other)?;
+    let mut child = match Child::start(command(arguments, &share)) {
         Ok(child) => child,
         Err(error) => {
             let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
             let program = arguments.command.first().map(|program| program.to_string_lossy());
             release(guard).await;
-            return Ok(tell(&format!("{}: {error}", program.unwrap_or_default()), code));
+            return Ok(fail(&format!("{}: {error}", program.unwrap_or_default()), code));
         }
     };
-    let lost = |why: &str| tell(why, arguments.lost_exit_code.into());
-    match supervise(&mut child, &guard, signals, arguments.grace()).await? {
+    let lost = |why: &str| fail(why, arguments.lost_exit_code.into());
+    match supervise(&mut child, &guard, signals, arguments).await? {
         End::Lost(loss) => Ok(lost(&loss.to_string())),
         End::Unrenewed => Ok(lost(&format!(
             "lost the lock of {}: no renewal reached the server, and the lease was about to end",
             arguments.wanted
         ))),
-        End::Exited(code) => {
-            if child.left_others() {
-                tell("the command has ended, but it left processes behind, which hold no lock any more", 0);
-            }
-            Ok(release(guard).await.map_or(code, |why| lost(&why)))
-        }
+        End::Exited(code) => Ok(release(guard).await.map_or(code, |why| lost(&why))),
     }
 }
 
-fn command(arguments: &Run, guard: &Guard) -> process::Command {
+fn command(arguments: &Run, share: &Share) -> process::Command {
     let mut words = arguments.command.iter();
     let mut command = process::Command::new(words.next().map(OsString::as_os_str).unwrap_or_default());
-    command.args(words).env("THROTTLE_PEER_ID", guard.peer_id().to_string());
+    command.args(words);
     // A lock around this one has left its own there.
-    command.env_remove(TOKEN).env_remove(TOKENS);
-    if let Some(token) = guard.token() {
-        command.env(TOKEN, token.to_string());
+    for variable in Share::VARIABLES {
+        command.env_remove(variable);
     }
-    // As strings: not every reader of JSON has whole numbers of 64 bits.
-    let tokens = guard.tokens().into_iter().filter_map(|(name, token)| Some((name, token?.to_string())));
-    let tokens: BTreeMap<_, _> = tokens.collect();
-    if let Ok(text) = serde_json::to_string(&tokens)
-        && !tokens.is_empty()
-    {
-        command.env(TOKENS, text);
-    }
+    command.envs(share.variables());
     command
 }
 
@@ -97,14 +80,14 @@ async fn release(guard: Guard) -> Option<String> {
         Ok(()) => None,
         Err(Error::Lost(loss)) => Some(loss.to_string()),
         Err(error) => {
-            tell(&format!("the lock comes free when its lease ends, since it was not released: {error}"), 0);
+            tell(&told(&error));
             None
         }
     }
 }
 
-/// Writes a line to standard error, which may be closed, and returns the code.
-fn tell(what: &str, code: i32) -> i32 {
-    let _ = writeln!(io::stderr(), "throttle run: {what}");
+/// Says why it failed, and returns the exit code for it.
+fn fail(why: &str, code: i32) -> i32 {
+    tell(why);
     code
 }

@@ -3,12 +3,16 @@
 use std::{io, time::Duration};
 
 use throttle_client::{Guard, Loss, LossReason};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::{arguments::Run, notice::tell};
 use crate::platform::{Change, Child, Signals};
 
-/// How often it is asked whether processes that nobody can wait for have ended.
-const OTHERS_ASKED_EVERY: Duration = Duration::from_millis(20);
+/// Processes that end so soon after their command are not worth a line.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long those that got SIGKILL are waited for. It does not end a process of another user, nor one that waits for
+/// a device.
+const KILLED: Duration = Duration::from_secs(5);
 
 /// How it ended.
 pub(super) enum End {
@@ -20,14 +24,17 @@ pub(super) enum End {
     Unrenewed,
 }
 
-/// Waits for the end of the command, or brings it about before the locks can be another's.
+/// Waits for the end of the command and of all in its process group, or brings it about: before the locks can be
+/// another's, and when a signal asked for it and the time for that is over.
 pub(super) async fn supervise(
     child: &mut Child,
     guard: &Guard,
     signals: &mut Signals,
-    grace: Duration,
+    arguments: &Run,
 ) -> io::Result<End> {
-    let mut suspended = false;
+    let grace = arguments.grace(guard.ttl());
+    let (mut suspended, mut is_stopping) = (false, false);
+    let (mut kill_at, mut give_up_at, mut tell_at) = (None, None, None);
     loop {
         let deadline = Instant::from_std(guard.deadline());
         let warning = deadline.checked_sub(grace).unwrap_or(deadline);
@@ -48,12 +55,47 @@ pub(super) async fn supervise(
             // A renewal may have moved the deadline, so it is looked at anew.
             () = sleep_until(warning) => {}
             change = child.change() => match change? {
-                Change::Ended(code) => return Ok(End::Exited(code)),
+                Change::Gone(code) => return Ok(End::Exited(code)),
+                Change::Ended => tell_at = Some(Instant::now() + MOMENT),
                 // What happened to the lock meanwhile is asked first.
                 Change::Suspended => suspended = true,
             },
-            signal = signals.next() => child.forward(signal),
+            () = reached(kill_at) => {
+                kill_at = None;
+                give_up_at = Some(Instant::now() + KILLED);
+                child.kill();
+            }
+            () = reached(give_up_at) => {
+                // The command itself is waited for, whatever happens.
+                give_up_at = Some(Instant::now() + KILLED);
+                if let Some(code) = child.exit_code() {
+                    tell("processes of the command go on in spite of SIGKILL, and hold no lock any more");
+                    return Ok(End::Exited(code));
+                }
+            }
+            () = reached(tell_at) => {
+                tell_at = None;
+                if !is_stopping {
+                    tell("the command has ended, but it left processes behind: the lock is kept until they end");
+                }
+            }
+            signal = signals.next() => {
+                if signal.asks_to_end() && !is_stopping {
+                    is_stopping = true;
+                    // A time that no clock reaches is without end.
+                    kill_at = Instant::now().checked_add(arguments.stop_timeout);
+                }
+                child.forward(signal);
+            }
         }
+    }
+}
+
+/// Waits until a moment has come; for ever if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -67,25 +109,30 @@ fn last_moment(loss: &Loss, grace: Duration) -> Instant {
 
 /// Ends the command and all of its group by SIGTERM, and by SIGKILL at the last moment. Returns when it is dead.
 async fn end(child: &mut Child, signals: &mut Signals, last_moment: Instant) -> io::Result<()> {
+    let (mut kill_at, mut give_up_at) = (Some(last_moment), None);
     if Instant::now() < last_moment {
         child.terminate();
     }
-    let (mut exited, mut killed) = (false, false);
-    while !exited || (child.left_others() && !killed) {
-        if !killed && Instant::now() >= last_moment {
-            child.kill();
-            killed = true;
-        }
+    loop {
         tokio::select! {
             biased;
-            change = child.change(), if !exited => match change? {
-                Change::Ended(_) => exited = true,
+            () = reached(kill_at) => {
+                kill_at = None;
+                give_up_at = Some(Instant::now() + KILLED);
+                child.kill();
+            }
+            change = child.change() => match change? {
+                Change::Gone(_) => return Ok(()),
+                Change::Ended => {}
                 Change::Suspended => child.resume(),
             },
-            () = sleep(OTHERS_ASKED_EVERY), if exited => {}
-            () = sleep_until(last_moment), if !killed => {}
+            () = reached(give_up_at) => {
+                give_up_at = Some(Instant::now() + KILLED);
+                if child.exit_code().is_some() {
+                    return Ok(());
+                }
+            }
             signal = signals.next() => child.forward(signal),
         }
     }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     response::IntoResponse as _,
 };
 use serde::Deserialize;
@@ -80,7 +80,7 @@ pub(in crate::http) async fn is_acquired(
         (peer, name) if name == "is_acquired" => {
             Ok(Json(app.engine.is_acquired(extract::peer_id(&peer)?)?).into_response())
         }
-        _ => Ok(site::not_found(&app, &axum::http::Method::GET)),
+        _ => Ok(site::not_found(&app, &Method::GET, "/peers/{peer}/{semaphore}")),
     }
 }
 

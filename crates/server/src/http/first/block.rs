@@ -42,7 +42,7 @@ pub(in crate::http) async fn block_until_acquired(
     let (mut parts, body) = request.into_parts();
     let (peer, name) = extract::path(path)?;
     if name != "block_until_acquired" {
-        return Ok(site::not_found(&app, &Method::POST));
+        return Ok(site::not_found(&app, &Method::POST, parts.uri.path()));
     }
     let example = r#"{"expires_in": "5m", "active": {}, "pending": {"A": 1}}"#;
     let body: BlockBody = extract::json_of(&app, &parts.headers, body, example).await?;

@@ -141,6 +141,7 @@ problems! {
     AcquireLocks: InvalidRequest UnknownSemaphore RequestTimeout CountExceedsMax HierarchyViolation AlreadyPending
         Deadlock NotAcquired PeerGone TooLarge UnsupportedMediaType LimitReached;
     ReleaseLock: InvalidRequest UnknownSemaphore PeerGone;
+    ReleaseLocks: InvalidRequest UnknownSemaphore RequestTimeout PeerGone TooLarge UnsupportedMediaType;
     NewSession: InvalidRequest UnknownSemaphore RequestTimeout CountExceedsMax HierarchyViolation AlreadyPending
         Deadlock NotAcquired PeerGone TooLarge UnsupportedMediaType LimitReached;
     ListSemaphores: InvalidRequest;

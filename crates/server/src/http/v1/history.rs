@@ -83,6 +83,10 @@ pub(super) async fn history(State(app): State<Arc<App>>, request: Request) -> An
         acquired: samples.iter().map(|sample| sample.acquired).collect(),
         pending: samples.iter().map(|sample| sample.pending).collect(),
     });
-    let body = HistoriesBody { step: Span(app.history.step()), at: Stamp(seen.at), items: items.collect() };
+    let body = HistoriesBody {
+        step: Span(app.history.step()),
+        at: Stamp(app.engine.wall().at(seen.at)),
+        items: items.collect(),
+    };
     Ok(Json(body).into_response())
 }

@@ -24,10 +24,12 @@ use crate::{
     http::{
         App,
         extract::{self, PathOf},
+        refusal::Refusal,
     },
 };
 
 const LOCKS: &str = r#"{"locks": {"A": 1}, "wait": "10s", "priority": 0, "expires_in": "5m"}"#;
+const RELEASE: &str = r#"{"locks": ["A"]}"#;
 const SESSION: &str = r#"{"locks": {"A": 1}, "expires_in": "5m", "wait": "10s", "on_timeout": "leave"}"#;
 
 /// Locks to be asked for, all or nothing.
@@ -107,6 +109,45 @@ pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, S
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Locks to be released.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ReleaseLocks)]
+pub(super) struct ReleaseBody {
+    /// The semaphores.
+    #[schema(min_items = 1, example = json!(["t/in"]))]
+    locks: Vec<String>,
+}
+
+/// Releases locks, or withdraws the whole request that asks for one of them. Succeeds also if they are not held.
+///
+/// If one of the semaphores is unknown, nothing is released.
+#[utoipa::path(
+    post,
+    path = "/v1/peers/{peer}/release",
+    operation_id = "release_locks",
+    tag = documented::LOCKS,
+    params(documented::PeerPath),
+    request_body = ReleaseBody,
+    responses((status = 204, description = "They are not held any more."), documented::ReleaseLocks)
+)]
+pub(super) async fn release_several(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (ReleaseBody { locks }, _) = read::body(&app, &parts.headers, body, RELEASE).await?;
+    let peer = read::peer_id(&extract::path(path)?)?;
+    if locks.is_empty() {
+        let sentence = format!("There is nothing to release: locks is empty. Expected: {RELEASE}");
+        return Err(Refusal::Invalid(sentence).into());
+    }
+    let released = app.engine.release_locks(peer, &locks);
+    released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 /// What becomes of a peer whose wait ends without a grant.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -155,7 +196,7 @@ pub(super) struct SessionBody {
             status = 201,
             body = Peer,
             description = "The peer is made and holds all of them.",
-            headers(("Location" = String, description = "The path of the peer."))
+            headers(("Location" = String, description = "The peer, relative to the address of the request."))
         ),
         (
             status = 202,

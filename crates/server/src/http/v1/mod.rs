@@ -4,6 +4,7 @@
 //! - `shapes`: what answers look like; one representation of each thing, used wherever it appears.
 //! - `problem`: what refusals look like, and `code`: which there are.
 //! - `read`: what requests look like.
+//! - `named`: semaphores by a name in the query, for names that do not survive a proxy in a path.
 //! - `documented`: what the description says beside the shapes; `openapi` puts it together.
 //! - the rest: a module for each kind of route.
 
@@ -15,6 +16,7 @@ mod events;
 mod heartbeats;
 mod history;
 mod locks;
+mod named;
 mod openapi;
 mod peers;
 mod permissions;

@@ -30,6 +30,8 @@ use crate::http::App;
         license(name = "MIT", identifier = "MIT"),
         contact()
     ),
+    // Relative to where the description is, as a proxy may serve all this below a path.
+    servers((url = ".")),
     tags(
         (name = documented::PEERS, description = "Those who hold and wait."),
         (name = documented::LOCKS, description = "What they hold and wait for."),

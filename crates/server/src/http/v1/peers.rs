@@ -54,7 +54,7 @@ pub(super) struct NewPeerBody {
     tag = documented::PEERS,
     params(documented::IdempotencyKey),
     request_body = NewPeerBody,
-    responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The path of the peer."))), documented::CreatePeer)
+    responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The peer, relative to the address of the request."))), documented::CreatePeer)
 )]
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
@@ -70,7 +70,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
 
 /// The answer of a request that made a peer.
 pub(super) fn created(peer: &Peer) -> Response {
-    let location = HeaderValue::try_from(format!("/v1/peers/{}", peer.id.0));
+    // Relative to the request, as a proxy may serve all this below a path.
+    let location = HeaderValue::try_from(format!("peers/{}", peer.id.0));
     let mut response = (StatusCode::CREATED, Json(peer)).into_response();
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
@@ -131,10 +132,10 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
     });
     let label = label.transpose()?;
     if let Some(semaphore) = &query.semaphore {
-        let known = app.engine.semaphore(semaphore, |_| (), |_| ());
+        let known = app.engine.semaphore(semaphore, |_, _| (), |_| ());
         known.map_err(|error| Problem::explained(&app.engine, None, error))?;
     }
-    let page = app.engine.peer_page(from, limit, |peer| {
+    let page = app.engine.peer_page(from, limit, |peer, wall| {
         let has_label = label.is_none_or(|(key, value)| {
             peer.labels().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
         });
@@ -143,7 +144,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
             peer.lock(semaphore).is_some() || waits()
         };
         let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched));
-        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer))
+        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer, wall))
     });
     let next = page.next.map(|place| format!("{place:x}"));
     Ok(Json(Page { items: page.items, next }).into_response())
@@ -167,7 +168,7 @@ fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
 )]
 pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
-    let seen = app.engine.view(|core| core.peer(peer).map(Peer::of));
+    let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| Peer::of(peer, wall)));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
 }
 

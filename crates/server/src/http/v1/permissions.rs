@@ -28,7 +28,7 @@ pub(super) enum Action {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Permissions {
     /// The operations that steer what others have, by their ids in this description, as far as the caller may use
-    /// them.
+    /// them. What is said of an operation holds for its twin `…_by_query`, too.
     #[schema(example = json!(["release_peer", "change_semaphore"]))]
     actions: &'static [Action],
     /// Why the caller may not do more, for people. Null if it may do everything.

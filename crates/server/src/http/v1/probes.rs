@@ -57,18 +57,20 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use axum::{http::HeaderValue, response::IntoResponse as _};
     use throttle_core::{Core, Settings};
 
     use super::*;
     use crate::{
         cli::Serve,
-        config::{Config, Limits},
+        config::{Config, Content, Limits, Loaded},
         engine::{Bounds, Engine, Parts},
         history::History,
         journal::State,
         metrics::Metrics,
-        reload::Reloader,
+        reload::{Current, Declared, Reloader},
     };
 
     #[tokio::test]
@@ -85,7 +87,9 @@ mod tests {
         let state = State::new(Core::new(Settings::default(), 1, 0));
         let engine =
             Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox: None }).unwrap();
-        let reloader = Arc::new(Reloader::new(Serve::default(), Config::default(), engine.clone()));
+        let loaded = Loaded { config: Config::default(), content: Content::Missing };
+        let current = Current::at_start(loaded, &Declared::new(), Path::new("throttle.toml"));
+        let reloader = Arc::new(Reloader::new(Serve::default(), current, engine.clone()));
         let history = Arc::new(History::new(1, limits.history_step));
         let instance = HeaderValue::from_static("0");
         let app = App::new(engine, metrics, &Config::default(), instance, history, reloader);

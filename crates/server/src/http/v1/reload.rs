@@ -13,12 +13,15 @@ use super::{
     problem::{Answer, Problem},
     shapes::{Deadlock, Span},
 };
-use crate::{http::App, reload::Difference};
+use crate::{
+    http::App,
+    reload::{Reloaded, Usage},
+};
 
 /// How what the file says now differs from what it said when it was last read.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Difference)]
-pub(super) struct DifferenceBody {
+pub(super) struct ReloadedBody {
     /// Semaphores and patterns that are new.
     added: BTreeMap<String, Declaration>,
     /// Those that are declared differently.
@@ -27,6 +30,22 @@ pub(super) struct DifferenceBody {
     removed: BTreeMap<String, Declaration>,
     /// Parts of the file that changed as well, but are read only at the start.
     needs_restart: Vec<&'static str>,
+    /// Those of the removed semaphores and patterns that are in use.
+    removed_in_use: BTreeMap<String, UsageBody>,
+    /// What may not have been meant, in sentences: semaphores removed that are in use, or more than half of all.
+    warnings: Vec<String>,
+}
+
+/// What of a removed semaphore is in use; of a pattern, of all its members.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
+pub(super) struct UsageBody {
+    /// The count that is held.
+    #[schema(minimum = 0, example = 1)]
+    acquired: i64,
+    /// The count that waits.
+    #[schema(minimum = 0, example = 0)]
+    pending: i64,
 }
 
 /// What the file says of a semaphore.
@@ -57,8 +76,14 @@ impl From<Spec> for Declaration {
     }
 }
 
-impl From<Difference> for DifferenceBody {
-    fn from(difference: Difference) -> Self {
+impl From<Usage> for UsageBody {
+    fn from(Usage { acquired, pending }: Usage) -> Self {
+        Self { acquired, pending }
+    }
+}
+
+impl From<Reloaded> for ReloadedBody {
+    fn from(Reloaded { difference, removed_in_use, warnings }: Reloaded) -> Self {
         let declarations = |declared: BTreeMap<String, Spec>| {
             declared.into_iter().map(|(name, spec)| (name, spec.into())).collect()
         };
@@ -70,12 +95,14 @@ impl From<Difference> for DifferenceBody {
                 .collect(),
             removed: declarations(difference.removed),
             needs_restart: difference.needs_restart,
+            removed_in_use: removed_in_use.into_iter().map(|(name, usage)| (name, usage.into())).collect(),
+            warnings,
         }
     }
 }
 
 /// Reads the configuration file again, as SIGHUP does. It is checked first, and comes into force as a whole or not
-/// at all.
+/// at all. A file that is gone or empty, but said something when it was last read, is an error.
 ///
 /// The later word wins: what differs from the file as last read is changed; what a request set stands otherwise.
 #[utoipa::path(
@@ -83,13 +110,13 @@ impl From<Difference> for DifferenceBody {
     path = "/v1/reload",
     operation_id = "reload",
     tag = documented::SERVER,
-    responses((status = 200, body = DifferenceBody, description = "What changed."), documented::Reload)
+    responses((status = 200, body = ReloadedBody, description = "What changed."), documented::Reload)
 )]
 pub(super) async fn reload(State(app): State<Arc<App>>) -> Answer {
     let reloader = app.reloader.clone();
     let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
     match reloaded {
-        Ok(Ok(difference)) => Ok(Json(DifferenceBody::from(difference)).into_response()),
+        Ok(Ok(reloaded)) => Ok(Json(ReloadedBody::from(reloaded)).into_response()),
         Ok(Err(error)) => Err(Problem::new(Code::InvalidConfiguration, format!("Nothing changed. {error}"))),
         Err(_) => Err(Problem::new(Code::Unavailable, "The server is about to stop.")),
     }

@@ -6,8 +6,8 @@ use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    events, heartbeats, history, locks, openapi, peers, permissions, probes, reload, resume, semaphores,
-    updates,
+    events, heartbeats, history, locks, named, openapi, peers, permissions, probes, reload, resume,
+    semaphores, updates,
 };
 use crate::http::App;
 
@@ -19,10 +19,13 @@ pub(in crate::http) fn routes() -> (Router<Arc<App>>, Vec<String>) {
         .routes(routes!(peers::heartbeat))
         .routes(routes!(locks::acquire))
         .routes(routes!(locks::release))
+        .routes(routes!(locks::release_several))
         .routes(routes!(locks::session))
         .routes(routes!(semaphores::list))
         .routes(routes!(semaphores::get, semaphores::set, semaphores::change, semaphores::remove))
         .routes(routes!(semaphores::token))
+        .routes(routes!(named::get, named::set, named::change, named::remove))
+        .routes(routes!(named::token))
         .routes(routes!(heartbeats::renew))
         .routes(routes!(history::history))
         .routes(routes!(events::events))

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
+    body::Body,
     extract::{Request, State},
-    http::StatusCode,
+    http::{StatusCode, request::Parts},
     response::IntoResponse as _,
 };
 use serde::{Deserialize, Deserializer};
@@ -99,11 +100,16 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, reque
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let GetQuery { limit } = extract::query(&mut parts, "?limit=100").await?;
+    show(&app, &name, limit)
+}
+
+/// The answer to a look at a semaphore.
+pub(super) fn show(app: &App, name: &str, limit: Option<usize>) -> Answer {
     let limit = page_length(limit)?;
     let seen = app.engine.semaphore(
-        &name,
-        |semaphore| SemaphoreDetail::of(semaphore, limit),
-        |spec| SemaphoreDetail::unused(&name, spec),
+        name,
+        |semaphore, wall| SemaphoreDetail::of(semaphore, wall, limit),
+        |spec| SemaphoreDetail::unused(name, spec),
     );
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
 }
@@ -146,8 +152,18 @@ pub(super) struct SemaphoreBody {
 )]
 pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
-    let (body, _): (SemaphoreBody, _) = read::body(&app, &parts.headers, body, PUT).await?;
-    let name = extract::path(path)?;
+    let body = SemaphoreBody::read(&app, &parts, body).await?;
+    declare(&app, &extract::path(path)?, body)
+}
+
+impl SemaphoreBody {
+    pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Self, Refusal> {
+        Ok(read::body(app, &parts.headers, body, PUT).await?.0)
+    }
+}
+
+/// The answer to a declaration of a semaphore.
+pub(super) fn declare(app: &App, name: &str, body: SemaphoreBody) -> Answer {
     let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock } = body;
     let spec = Spec {
         max: checked_max(max)?,
@@ -156,8 +172,9 @@ pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, reque
         deadlock: deadlock.into(),
         origin: Origin::Runtime,
     };
-    check_name(&name)?;
-    let set = app.engine.set_semaphore(&name, spec, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
+    check_name(name)?;
+    let set =
+        app.engine.set_semaphore(name, spec, |semaphore, wall| SemaphoreDetail::of(semaphore, wall, PAGE));
     let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, None, error))?;
     let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
@@ -194,8 +211,18 @@ pub(super) struct ChangeBody {
 )]
 pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
-    let (body, _): (ChangeBody, _) = read::body(&app, &parts.headers, body, PATCH).await?;
-    let name = extract::path(path)?;
+    let body = ChangeBody::read(&app, &parts, body).await?;
+    alter(&app, &extract::path(path)?, body)
+}
+
+impl ChangeBody {
+    pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Self, Refusal> {
+        Ok(read::body(app, &parts.headers, body, PATCH).await?.0)
+    }
+}
+
+/// The answer to a change of a semaphore.
+pub(super) fn alter(app: &App, name: &str, body: ChangeBody) -> Answer {
     let ChangeBody { max, level, per, deadlock } = body;
     let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
     let per = per.map(|NewRate(per)| per.map(|per| rate(&per)).transpose()).transpose()?;
@@ -207,8 +234,9 @@ pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, re
         deadlock: deadlock.map_or(spec.deadlock, Into::into),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
-    let changed =
-        app.engine.change_semaphore(&name, change, |semaphore| SemaphoreDetail::of(semaphore, PAGE));
+    let changed = app
+        .engine
+        .change_semaphore(name, change, |semaphore, wall| SemaphoreDetail::of(semaphore, wall, PAGE));
     let seen = changed.map_err(|error| Problem::explained(&app.engine, None, error))?;
     if is_change {
         tracing::info!(semaphore = name, max, "Semaphore changed by a request.");
@@ -279,7 +307,12 @@ pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, re
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let RemoveQuery { force } = extract::query(&mut parts, "?force=true").await?;
-    match app.engine.remove_semaphore(&name, force) {
+    discard(&app, &name, force)
+}
+
+/// The answer to the removal of a semaphore.
+pub(super) fn discard(app: &App, name: &str, force: bool) -> Answer {
+    match app.engine.remove_semaphore(name, force) {
         Ok(()) => {
             tracing::info!(semaphore = name, force, "Semaphore removed by a request.");
             Ok(StatusCode::NO_CONTENT.into_response())
@@ -290,8 +323,8 @@ pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, re
         Err(RemoveError::InUse(in_use)) => Err(Problem::new(
             Code::InUse,
             format!(
-                "Semaphore {name:?} is {in_use}. Wait until they are gone, or add ?force=true to release those \
-                 locks and withdraw those requests."
+                "Semaphore {name:?} is {in_use}. Wait until they are gone, or add force=true to the query to release \
+                 those locks and withdraw those requests."
             ),
         )),
     }
@@ -311,9 +344,14 @@ pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, re
 )]
 pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (name, token) = extract::path(path)?;
+    verify(&app, &name, &token)
+}
+
+/// The answer to the question whether a token is live.
+pub(super) fn verify(app: &App, name: &str, token: &str) -> Answer {
     // A number beyond 64 bits was never given, as is true of others.
-    let number = read::digits(&token, "a fencing token")?;
-    let live = app.engine.holder(&name, Token(number.unwrap_or(u64::MAX)), Holder::of);
+    let number = read::digits(token, "a fencing token")?;
+    let live = app.engine.holder(name, Token(number.unwrap_or(u64::MAX)), Holder::of);
     match live.map_err(|error| Problem::explained(&app.engine, None, error))? {
         Some(holder) => Ok(Json(holder).into_response()),
         None => Err(Problem::new(

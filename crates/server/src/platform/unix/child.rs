@@ -1,24 +1,38 @@
 //! A command in a process group of its own.
 
 use std::{
-    io,
+    io, mem,
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::Command,
+    time::Duration,
 };
 
-use rustix::process::{
-    Pid, Signal as Send, WaitOptions, kill_current_process_group, kill_process_group,
-    test_kill_process_group, waitpid,
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, Signal as Send, WaitOptions, WaitStatus, kill_current_process_group, kill_process_group,
+        test_kill_process_group,
+    },
 };
-use tokio::signal::unix::{self, SignalKind};
+use tokio::{
+    signal::unix::{self, SignalKind},
+    time::timeout,
+};
 
 use super::{disposition::Disposition, signals::Signal, terminal::Terminal};
+
+/// How long it takes at first, and at most, until the group of a command that has ended is looked at again: nobody is
+/// told of the end of a process whose parent is outside of it.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It ended with this exit code, or with 128 more than the number of the signal that ended it.
-    Ended(i32),
+    /// It ended, but other processes of its group go on.
+    Ended,
+    /// It ended, and no process of its group is left. Its exit code, or 128 more than the number of the signal that
+    /// ended it.
+    Gone(i32),
     /// It was suspended from the terminal and this process with it, which goes on now. The command does so only
     /// when it is told to.
     Suspended,
@@ -29,7 +43,14 @@ pub enum Change {
 /// On Linux it is killed when the thread that started it ends, so that is a thread for the whole process.
 pub struct Child {
     group: Pid,
+    /// The exit code, once it has ended.
+    code: Option<i32>,
+    /// Whether its end has been told of.
+    is_end_told: bool,
+    look_again: Duration,
     stopped: bool,
+    /// Whether those that it left behind were asked to stop, and this process is to stop with them.
+    follows_suspension: bool,
     had_terminal: bool,
     terminal: Option<Terminal>,
     changes: unix::Signal,
@@ -43,6 +64,7 @@ impl Child {
     /// `NotFound` if there is no such program; other kinds if it cannot be executed.
     pub fn start(mut command: Command) -> io::Result<Self> {
         let changes = unix::signal(SignalKind::child())?;
+        adopt_orphans();
         // A process group that is not in front would be stopped when it takes the terminal back. And what stops
         // this process, but not the command, stops the renewal of the lock under which the command runs.
         let ignored = [Disposition::ignore(libc::SIGTTIN)?, Disposition::ignore(libc::SIGTTOU)?];
@@ -74,7 +96,17 @@ impl Child {
         };
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let group = group.ok_or_else(|| io::Error::other("the system gave no process id"))?;
-        Ok(Self { group, stopped: false, had_terminal, terminal, changes })
+        Ok(Self {
+            group,
+            code: None,
+            is_end_told: false,
+            look_again: LOOK_AGAIN.0,
+            stopped: false,
+            follows_suspension: false,
+            had_terminal,
+            terminal,
+            changes,
+        })
     }
 
     /// Waits until something becomes of the command. Nothing is lost when this is dropped before it is done.
@@ -84,32 +116,63 @@ impl Child {
     /// If the system refuses to tell.
     pub async fn change(&mut self) -> io::Result<Change> {
         loop {
-            let options = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
-            let Some((_, status)) = waitpid(Some(self.group), options)? else {
-                // Several ends can make one signal, hence the question first.
+            // Several ends can make one signal, hence the question first.
+            if let Some(change) = self.look()? {
+                return Ok(change);
+            }
+            if self.code.is_none() {
                 let _ = self.changes.recv().await;
-                continue;
-            };
-            if let Some(code) = status.exit_status() {
-                return Ok(self.ended(code));
-            }
-            if let Some(signal) = status.terminating_signal() {
-                return Ok(self.ended(Signal(signal).exit_code()));
-            }
-            self.stopped = status.stopped();
-            if let Some(signal) = status.stopping_signal()
-                && self.suspend(signal)?
-            {
-                return Ok(Change::Suspended);
+            } else if timeout(self.look_again, self.changes.recv()).await.is_err() {
+                self.look_again = (self.look_again * 2).min(LOOK_AGAIN.1);
             }
         }
     }
 
-    fn ended(&mut self, code: i32) -> Change {
-        if let Some(terminal) = &self.terminal {
-            terminal.take_from(self.group);
+    /// The exit code, once the command has ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.code
+    }
+
+    fn look(&mut self) -> io::Result<Option<Change>> {
+        let options = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
+        loop {
+            // All children, as those that the command left behind may be among them: one that ended stays in the
+            // group until it is waited for.
+            match rustix::process::wait(options) {
+                Ok(Some((child, status))) if child == self.group => {
+                    if self.became(status)? {
+                        return Ok(Some(Change::Suspended));
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(Errno::CHILD) if self.code.is_some() => break,
+                Err(error) => return Err(error.into()),
+            }
         }
-        Change::Ended(code)
+        let Some(code) = self.code else { return Ok(None) };
+        if mem::take(&mut self.follows_suspension) && self.suspend(libc::SIGTSTP)? {
+            return Ok(Some(Change::Suspended));
+        }
+        if !self.has_others() {
+            return Ok(Some(Change::Gone(code)));
+        }
+        Ok((!mem::replace(&mut self.is_end_told, true)).then_some(Change::Ended))
+    }
+
+    /// Takes note of what became of the command itself. Returns `true` if this process was suspended with it, and
+    /// goes on now.
+    fn became(&mut self, status: WaitStatus) -> io::Result<bool> {
+        let by_signal = || status.terminating_signal().map(|signal| Signal(signal).exit_code());
+        if let Some(code) = status.exit_status().or_else(by_signal) {
+            self.code = Some(code);
+            if let Some(terminal) = &self.terminal {
+                terminal.take_from(self.group);
+            }
+            return Ok(false);
+        }
+        self.stopped = status.stopped();
+        status.stopping_signal().map_or(Ok(false), |signal| self.suspend(signal))
     }
 
     /// Suspends this process after the command was, by `signal`, if that came from the terminal. Returns `true`
@@ -158,7 +221,9 @@ impl Child {
         if let Some(signal) = Send::from_named_raw(signal.0) {
             self.send(signal);
         }
-        if signal.0 != libc::SIGTSTP {
+        if signal.0 == libc::SIGTSTP {
+            self.follows_suspension = self.code.is_some();
+        } else if signal.asks_to_end() || self.stopped {
             self.wake();
         }
     }
@@ -172,18 +237,17 @@ impl Child {
     /// Ends the command.
     pub fn kill(&mut self) {
         self.send(Send::KILL);
+        self.look_again = LOOK_AGAIN.0;
     }
 
-    /// Whether processes of its group go on after the command has ended.
-    pub fn left_others(&self) -> bool {
-        test_kill_process_group(self.group).is_ok()
+    /// Whether there are processes in its group, also such as belong to another user.
+    fn has_others(&self) -> bool {
+        matches!(test_kill_process_group(self.group), Ok(()) | Err(Errno::PERM))
     }
 
     /// A stopped process heeds no other signal.
     fn wake(&self) {
-        if self.stopped {
-            self.send(Send::CONT);
-        }
+        self.send(Send::CONT);
     }
 
     fn send(&self, signal: Send) {
@@ -191,6 +255,18 @@ impl Child {
         let _ = kill_process_group(self.group, signal);
     }
 }
+
+/// Makes this process the parent of those that the command leaves behind, so that it learns of their end, and so that
+/// they leave the process group then, also in a container without an init process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn adopt_orphans() {
+    // Where the system does not know of this, they go to its init process.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
+/// Other systems have no such means.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn adopt_orphans() {}
 
 /// Lets the system kill this process when its parent ends, however that ends.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -22,6 +22,11 @@ impl Signal {
     pub fn exit_code(self) -> i32 {
         128 + self.0
     }
+
+    /// Whether it asks a process to end. A hangup does not: it stands for "read the configuration again" as often.
+    pub fn asks_to_end(self) -> bool {
+        matches!(self.0, libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
+    }
 }
 
 /// The signals that end this process, or that suspend and continue it, as they come.

@@ -14,6 +14,11 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/peers/7", ""),
     ("DELETE", "/v1/peers/7", ""),
     ("DELETE", "/v1/peers/7/locks/A", ""),
+    ("POST", "/v1/peers/7/release", r#"{"locks":["A"]}"#),
+    ("GET", "/v1/semaphore?name=A", ""),
+    ("DELETE", "/v1/semaphore?name=A", ""),
+    ("PUT", "/v1/semaphore?name=A", r#"{"max":1,"level":0,"per":"5m"}"#),
+    ("PATCH", "/v1/semaphore?name=A", r#"{"max":1,"level":0,"per":"5m"}"#),
     ("GET", "/v1/semaphores", ""),
     ("GET", "/v1/semaphores/A", ""),
     ("GET", "/v1/history", ""),
@@ -174,7 +179,7 @@ fn numbers() {
 }
 
 #[test]
-fn names_in_paths() {
+fn names_in_paths_and_queries() {
     let server = start();
     let long = "x".repeat(20_000);
     for id in ["x", "-1", "1.5", "0x7", "%", "%zz", "%ff", "%00", "%20", "7%2FA", "null", "+7", &*long] {
@@ -184,14 +189,53 @@ fn names_in_paths() {
         }
     }
     for name in ["nope", "%", "%zz", "%ff", "%00", "A%00", "a", &long] {
-        for (method, path, body) in ROUTES.iter().filter(|(_, path, _)| path.ends_with("/A")) {
+        let with_a_name = ROUTES.iter().filter(|(_, path, _)| path.ends_with("/A") || path.ends_with("=A"));
+        for (method, path, body) in with_a_name {
             // Any text is a name for a new one.
             if *method == "PUT" && !matches!(name, "%ff") && name.len() < 256 {
                 continue;
             }
-            let path = path.replace("/A", &format!("/{name}"));
+            let path = format!("{}{name}", path.strip_suffix('A').expect("it ends so"));
             refused(&server.ask(method, &path, body), &format!("{method} {name:.20}"));
         }
     }
+    goes_on(&server);
+}
+
+#[test]
+fn queries_without_a_right_name() {
+    let server = start();
+    let paths =
+        ["/v1/semaphore", "/v1/semaphore?name=", "/v1/semaphore?name=A&name=A", "/v1/semaphore?name=A&x=1"];
+    let rows = ROUTES.iter().filter(|(_, path, _)| path.starts_with("/v1/semaphore?"));
+    for ((method, _, body), path) in rows.flat_map(|row| paths.map(|path| (row, path))) {
+        let detail = server.ask(method, path, body).problem(400, "invalid_request");
+        assert!(detail.contains("Expected") && detail.contains("name=t/in"), "{method} {path}: {detail}");
+    }
+    for query in
+        ["", "?semaphore=A", "?token=1", "?semaphore=&token=1", "?semaphore=A&token=x", "?semaphore=A&token="]
+    {
+        server.get(&format!("/v1/token{query}")).problem(400, "invalid_request");
+    }
+    server.get("/v1/token?semaphore=A&token=1").problem(410, "token_gone");
+    for (limit, force) in [("0", "1"), ("1001", "yes"), ("x", "")] {
+        server.get(&format!("/v1/semaphore?name=A&limit={limit}")).problem(400, "invalid_request");
+        server.delete(&format!("/v1/semaphore?name=A&force={force}")).problem(400, "invalid_request");
+    }
+    goes_on(&server);
+}
+
+#[test]
+fn lists_of_locks() {
+    let server = start();
+    for locks in ["[]", "null", "\"A\"", "{\"A\":1}", "[1]", "[null]", "[[\"A\"]]"] {
+        let body = format!(r#"{{"locks":{locks}}}"#);
+        let detail = server.post("/v1/peers/7/release", &body).problem(400, "invalid_request");
+        assert!(detail.contains("Expected: "), "{detail}");
+    }
+    let detail =
+        server.post("/v1/peers/7/release", r#"{"locks":["B","nope"]}"#).problem(404, "unknown_semaphore");
+    assert!(detail.contains("\"nope\""), "{detail}");
+    server.post("/v1/peers/8/release", r#"{"locks":["nope"]}"#).problem(410, "peer_gone");
     goes_on(&server);
 }

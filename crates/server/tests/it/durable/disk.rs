@@ -1,13 +1,9 @@
 //! A disk that does what a test wants: calls on the files of a data directory fail, or wait.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf};
 
 use super::home::Home;
-use crate::support::{Launch, until};
+use crate::support::{Launch, shim, until};
 
 /// What is to go wrong.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +22,7 @@ pub(super) struct Disk(Home);
 impl Disk {
     pub(super) fn new() -> Self {
         let home = Home::new();
-        fs::create_dir_all(home.path()).expect("made");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/durable/shim.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(home.file("shim.so"));
-        assert!(compiler.arg(source).arg("-ldl").status().expect("a C compiler").success());
+        shim::compile("durable/shim.c", &home.file("shim.so"));
         Self(home)
     }
 

@@ -51,9 +51,14 @@ impl Home {
 
     /// The same, on a port that the test knows.
     pub(super) fn launch_at(&self, port: u16, text: &str) -> Launch {
+        self.launch_with(&["--port", &port.to_string()]).file(text)
+    }
+
+    /// A server on this directory, with these arguments and no configuration file.
+    pub(super) fn launch_with(&self, arguments: &[&str]) -> Launch {
         let path = self.0.to_str().expect("text");
-        let launch = Launch::new(&["--port", &port.to_string(), "--data-dir", path]);
-        launch.file(text).env("THROTTLE_LOG", "warn,throttle=debug")
+        let launch = Launch::new(&[arguments, &["--data-dir", path]].concat());
+        launch.env("THROTTLE_LOG", "warn,throttle=debug")
     }
 
     pub(super) fn start(&self, text: &str) -> Server {

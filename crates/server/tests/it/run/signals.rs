@@ -39,19 +39,6 @@ fn the_whole_group_gets_them() {
 }
 
 #[test]
-fn processes_left_behind_are_told_of() {
-    let server = Server::start(SEMAPHORES);
-    // It ends when its standard input does, which is when the test drops the other end.
-    let (held, input) = std::io::pipe().map(|(read, write)| (write, read)).expect("a pipe");
-    let launch = run(&server, &["-s", "A", "--", "sh", "-c", "exec 3<&0; cat <&3 >/dev/null 2>&1 & exit 3"]);
-    let mut process = launch.stdin(input).start();
-    assert_eq!(process.wait().code(), Some(3));
-    process.stderr.line("left processes behind");
-    assert_eq!(server.remainder("A"), 1);
-    drop(held);
-}
-
-#[test]
 fn while_waiting_it_withdraws_and_runs_nothing() {
     let server = Server::start(SEMAPHORES);
     server.holder("A", 1, "1h");

@@ -54,6 +54,15 @@ impl Log {
         }
     }
 
+    /// Waits until so many lines contain `part`.
+    #[cfg(unix)]
+    pub(crate) fn until(&self, part: &str, count: usize) {
+        let found = |lines: &[String]| lines.iter().filter(|line| line.contains(part)).count();
+        super::until(&format!("{count} lines contain {part:?}"), || {
+            found(&self.lines.lines.lock().expect("no panic").0) >= count
+        });
+    }
+
     /// Whether there is such a line by now.
     #[cfg(target_os = "linux")]
     pub(crate) fn has(&self, part: &str) -> bool {

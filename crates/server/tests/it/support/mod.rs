@@ -8,15 +8,21 @@ mod log;
 mod process;
 mod proxy;
 mod server;
+#[cfg(target_os = "linux")]
+pub(crate) mod shim;
 mod terminal;
 mod v1;
+#[cfg(target_os = "linux")]
+mod wall_clock;
 
 pub(crate) use answer::Answer;
 pub(crate) use client::{Client, request};
 pub(crate) use collector::{Collector, attribute, event};
 pub(crate) use events::{Events, Sent};
-pub(crate) use process::{Launch, free_port, until};
+pub(crate) use process::{Launch, Process, free_port, until};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::Server;
 pub(crate) use terminal::Terminal;
 pub(crate) use v1::id;
+#[cfg(target_os = "linux")]
+pub(crate) use wall_clock::WallClock;

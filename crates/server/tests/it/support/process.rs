@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -62,6 +63,7 @@ impl Launch {
             "THROTTLE_TOKEN",
             "THROTTLE_TOKEN_FILE",
             "THROTTLE_CACERT",
+            "THROTTLE_PEER_ID",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "OTEL_TRACES_SAMPLER",
         ] {
@@ -135,6 +137,12 @@ impl Process {
     #[cfg(unix)]
     pub(crate) fn close_stdin(&mut self) {
         self.child.stdin = None;
+    }
+
+    /// Lets a `read` of a shell go on.
+    #[cfg(unix)]
+    pub(crate) fn write_line(&mut self) {
+        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("taken");
     }
 
     #[cfg(unix)]

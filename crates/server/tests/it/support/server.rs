@@ -90,6 +90,13 @@ impl Server {
         client
     }
 
+    /// The peer that holds a semaphore; there is one.
+    #[cfg(unix)]
+    pub(crate) fn holder_of(&self, semaphore: &str) -> String {
+        let seen = self.get(&format!("/v1/semaphores/{semaphore}")).json();
+        seen["holders"][0]["peer"].as_str().expect("an id").to_owned()
+    }
+
     pub(crate) fn release(&self, peer: u64, semaphore: &str) {
         self.delete(&format!("/peers/{peer}/{semaphore}")).is(200, "Ok");
     }

@@ -27,7 +27,7 @@ fn a_peer_is_made_and_looked_at() {
     let body = r#"{"expires_in":"5m","labels":{"host":"w1","pid":"7"}}"#;
     let answer = server.post("/v1/peers", body);
     let peer = answer.shape(201);
-    assert_eq!(answer.header("location"), Some(&*format!("/v1/peers/{}", id(&peer))));
+    assert_eq!(answer.header("location"), Some(&*format!("peers/{}", id(&peer))));
     let fields: Vec<_> = peer.as_object().expect("an object").keys().collect();
     assert_eq!(fields, ["created_at", "expires_at", "id", "labels", "locks", "pending"]);
     assert_eq!(peer["labels"], json!({"host": "w1", "pid": "7"}));

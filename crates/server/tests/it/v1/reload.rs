@@ -50,7 +50,9 @@ fn what_changed_comes_into_force_and_is_told() {
                 "C": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy"},
                 "p/*": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy"}
             },
-            "needs_restart": []
+            "needs_restart": [],
+            "removed_in_use": {},
+            "warnings": []
         })
     );
     assert_eq!(blocked.answer().status, 200, "growing wakes who waits");
@@ -95,7 +97,7 @@ fn a_used_semaphore_that_is_gone_drains() {
     let holder = server.holder("A", 1, "5m");
     let waiter = server.peer("5m");
     let mut blocked = server.wait_for(waiter, "A", "block_for=1m");
-    edited.edit("").post("/v1/reload", "").shape(200);
+    edited.edit("[semaphores]").post("/v1/reload", "").shape(200);
     let late = server.peer("5m");
     server.put(&format!("/peers/{late}/A"), "1").is(400, "Unknown semaphore");
     assert_eq!(server.lock(holder, "A", 1).status, 200, "whoever holds it goes on");
@@ -115,6 +117,109 @@ fn sighup_reloads() {
     assert_eq!(server.remainder("A"), 3);
     edited.edit("[semaphores]\nA = x");
     server.process.signal(rustix::process::Signal::HUP);
-    server.process.stderr.line("the file is wrong");
+    server.process.stderr.line("ERROR throttle] The configuration stays as it is. throttle.toml:2: ");
     assert_eq!(server.remainder("A"), 3);
+}
+
+/// A reload that is refused by every way to ask for it, and changes nothing.
+#[track_caller]
+fn is_refused(edited: &Edited, why: &str) {
+    let server = &edited.server;
+    let detail = server.post("/v1/reload", "").problem(409, "invalid_configuration");
+    assert!(detail.starts_with("Nothing changed. throttle.toml: ") && detail.contains(why), "{detail}");
+    #[cfg(unix)]
+    {
+        let url = format!("http://127.0.0.1:{}", server.port);
+        let (code, stdout, stderr) = Launch::new(&["reload"]).env("THROTTLE_URL", &url).run();
+        assert_eq!((code, &*stdout), (1, ""), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+        server.process.signal(rustix::process::Signal::HUP);
+        let line = server.process.stderr.line(why);
+        assert!(line.contains("ERROR throttle] The configuration stays as it is. throttle.toml: "), "{line}");
+    }
+    assert_eq!((server.remainder("A"), server.remainder("q/x")), (3, 2));
+}
+
+const VANISHING: &str = "[semaphores]\nA = 3\n'q/*' = 2";
+
+#[test]
+fn a_file_that_is_gone_changes_nothing() {
+    let edited = Edited::start(VANISHING);
+    fs::remove_file(&edited.file).expect("removed");
+    is_refused(&edited, "is gone, though it was read before.");
+    // Twice as well, and it is fine once it is back.
+    is_refused(&edited, "is gone, though it was read before.");
+    let reloaded = edited.edit("[semaphores]\nA = 4\n'q/*' = 2").post("/v1/reload", "").shape(200);
+    assert_eq!(reloaded["changed"]["A"]["before"]["max"], 3);
+    assert_eq!(edited.server.remainder("A"), 4);
+}
+
+#[test]
+fn a_file_that_says_nothing_any_more_changes_nothing() {
+    for nothing in ["", " \n\t\r\n", "# [semaphores]\n# A = 3\n", "\u{feff}"] {
+        let edited = Edited::start(VANISHING);
+        edited.edit(nothing);
+        is_refused(&edited, "is empty, though it said something when it was last read.");
+    }
+    let edited = Edited::start(VANISHING);
+    fs::remove_file(&edited.file).expect("removed");
+    fs::create_dir(&edited.file).expect("made");
+    is_refused(&edited, "is a directory");
+}
+
+#[test]
+fn a_file_may_appear_after_the_start_and_is_missed_from_then_on() {
+    let launch = Launch::new(&["--port", "0"]).env("THROTTLE_LOG", "info");
+    let file = launch.path("throttle.toml");
+    let edited = Edited { server: Server::launch(launch), file };
+    assert_eq!(
+        edited.server.post("/v1/reload", "").shape(200)["removed"],
+        json!({}),
+        "it is still not there"
+    );
+    edited.edit("# nothing yet").post("/v1/reload", "").shape(200);
+    edited.edit(VANISHING).post("/v1/reload", "").shape(200);
+    fs::remove_file(&edited.file).expect("removed");
+    is_refused(&edited, "is gone, though it was read before.");
+}
+
+#[test]
+fn semaphores_in_use_are_removed_with_a_warning() {
+    let edited = Edited::start("[semaphores]\nA = 2\nB = 1\nC = 1\nD = 1\n'p/*' = 3\n'q/*' = 1");
+    let server = &edited.server;
+    server.holder("A", 2, "5m");
+    server.v1_holder(&json!({ "p/1": 1 }));
+    server.v1_holder(&json!({ "p/2": 2 }));
+    let waiter = server.peer("5m");
+    assert_eq!(server.lock(waiter, "A", 1).status, 202);
+    let reloaded =
+        edited.edit("[semaphores]\nB = 1\nC = 1\nD = 1\n'q/*' = 1").post("/v1/reload", "").shape(200);
+    let in_use = json!({ "A": {"acquired": 2, "pending": 1}, "p/*": {"acquired": 3, "pending": 0} });
+    assert_eq!(reloaded["removed_in_use"], in_use);
+    let warning = "Semaphores in use are removed; they take no new requests, and go when they are idle: \
+                   \"A\" (2 acquired, 1 pending), \"p/*\" (3 acquired, 0 pending).";
+    assert_eq!(reloaded["warnings"], json!([warning]));
+    let line = server.process.stderr.line("Semaphores in use are removed");
+    assert!(line.ends_with(&format!("WARN  throttle] {warning}")), "{line}");
+}
+
+#[test]
+fn a_reload_that_removes_most_semaphores_says_so() {
+    let lines: Vec<String> = (0..30).map(|number| format!("s{number:02} = 1")).collect();
+    let edited = Edited::start(&format!("[semaphores]\n{}", lines.join("\n")));
+    let server = edited.edit("[semaphores]\ns00 = 1");
+    let reloaded = server.post("/v1/reload", "").shape(200);
+    let warning = reloaded["warnings"][0].as_str().expect("a warning");
+    assert!(
+        warning.starts_with("29 of 30 semaphores of the configuration are removed: \"s01\", "),
+        "{warning}"
+    );
+    assert!(warning.ends_with("\"s20\" and 9 more."), "{warning}");
+    let line = server.process.stderr.line("29 of 30 semaphores");
+    assert!(line.ends_with(&format!("WARN  throttle] {warning}")), "{line}");
+    // All of them are, if that is what the file says.
+    let reloaded = edited.edit("[semaphores]").post("/v1/reload", "").shape(200);
+    assert_eq!(reloaded["warnings"], json!(["1 of 1 semaphores of the configuration are removed: \"s00\"."]));
+    let names = server.get("/v1/semaphores").shape(200);
+    assert_eq!(names["items"], json!([]));
 }

@@ -12,7 +12,7 @@ fn granted_pending_and_refused() {
     let body = json!({"locks": {"A": 1, "B": 1}, "expires_in": "5m", "labels": {"job": "x"}});
     let answer = server.post("/v1/locks", &body.to_string());
     let holder = answer.shape(201);
-    assert_eq!(answer.header("location"), Some(&*format!("/v1/peers/{}", id(&holder))));
+    assert_eq!(answer.header("location"), Some(&*format!("peers/{}", id(&holder))));
     assert_eq!(holder["labels"], json!({"job": "x"}));
     assert_eq!(holder["locks"].as_array().expect("a list").len(), 2);
     assert!(holder["locks"][0]["token"].is_string());

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    super::ask::{encoded, list},
+    super::ask::{self, encoded, list},
     data::Detail,
     dialog::Act,
     state::{News, Page, Sight},
@@ -114,12 +114,7 @@ impl Network {
                     0 => format!("{semaphore:?} is paused."),
                     max => format!("The full count of {semaphore:?} is {max}."),
                 };
-                (
-                    "PATCH",
-                    format!("/v1/semaphores/{}", encoded(&semaphore)),
-                    Some(json!({ "max": max })),
-                    done,
-                )
+                ("PATCH", ask::semaphore(&semaphore), Some(json!({ "max": max })), done)
             }
         };
         let outcome = self.client.send(method, &path, body).await;
@@ -159,7 +154,7 @@ impl Network {
     }
 
     async fn semaphore(&self, name: &str, limit: usize) -> Result<Box<Detail>, Error> {
-        self.get(&format!("/v1/semaphores/{}?limit={limit}", encoded(name))).await
+        self.get(&format!("{}&limit={limit}", ask::semaphore(name))).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {

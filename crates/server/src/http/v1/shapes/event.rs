@@ -15,7 +15,7 @@ pub(in crate::http::v1) struct Event<'a> {
     /// `peer_ended`. Others may be added.
     #[schema(example = "granted")]
     kind: &'static str,
-    /// When.
+    /// When, by the wall clock of that moment.
     at: Stamp,
     /// Whom it happened to.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@ use throttle_core::{HeldView, HolderView, Name, PeerView, PendingView};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, LabelsOf, Span, Stamp};
+use crate::engine::Wall;
 
 /// How many of those who hold what a peer waits for are shown with it.
 const BLOCKERS: usize = 10;
@@ -75,49 +76,49 @@ pub(in crate::http::v1) struct Blocker {
 }
 
 impl Peer {
-    pub(in crate::http::v1) fn of(peer: PeerView<'_>) -> Self {
+    pub(in crate::http::v1) fn of(peer: PeerView<'_>, wall: Wall) -> Self {
         Self {
             id: Digits(peer.id().0),
             labels: LabelsOf(peer.labels().cloned()),
-            created_at: Stamp(peer.created_at()),
-            expires_at: Stamp(peer.expires_at()),
-            locks: peer.locks().map(Lock::of).collect(),
-            pending: peer.pending().map(|pending| Box::new(Pending::of(pending))),
+            created_at: Stamp(wall.at(peer.created_at())),
+            expires_at: Stamp(wall.at(peer.expires_at())),
+            locks: peer.locks().map(|lock| Lock::of(lock, wall)).collect(),
+            pending: peer.pending().map(|pending| Box::new(Pending::of(pending, wall))),
         }
     }
 }
 
 impl Lock {
-    fn of(lock: HeldView<'_>) -> Self {
+    fn of(lock: HeldView<'_>, wall: Wall) -> Self {
         Self {
             semaphore: lock.semaphore().clone(),
             count: lock.count(),
             token: lock.token().map(|token| Digits(token.0)),
-            since: Stamp(lock.since()),
+            since: Stamp(wall.at(lock.since())),
         }
     }
 }
 
 impl Pending {
-    fn of(pending: PendingView<'_>) -> Self {
+    fn of(pending: PendingView<'_>, wall: Wall) -> Self {
         Self {
             locks: pending.locks().map(|(name, count)| (name.clone(), count)).collect(),
             priority: pending.priority(),
-            since: Stamp(pending.since()),
+            since: Stamp(wall.at(pending.since())),
             position: pending.position(),
             estimated_wait: pending.estimated_wait().map(Span),
-            blocked_by: pending.holders().take(BLOCKERS).map(Blocker::of).collect(),
+            blocked_by: pending.holders().take(BLOCKERS).map(|holder| Blocker::of(holder, wall)).collect(),
         }
     }
 }
 
 impl Blocker {
-    fn of(holder: HolderView<'_>) -> Self {
+    fn of(holder: HolderView<'_>, wall: Wall) -> Self {
         Self {
             semaphore: holder.lock.semaphore().clone(),
             peer: Digits(holder.peer.id().0),
             count: holder.lock.count(),
-            since: Stamp(holder.lock.since()),
+            since: Stamp(wall.at(holder.lock.since())),
             labels: LabelsOf(holder.peer.labels().cloned()),
         }
     }

@@ -7,6 +7,7 @@ use throttle_core::{HolderView, Name, Origin, SemaphoreView, Spec, WaiterView};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, LabelsOf, Span, Stamp};
+use crate::engine::Wall;
 
 /// A semaphore and its figures.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -184,39 +185,42 @@ impl SemaphoreDetail {
     }
 
     /// With the first `limit` holders and waiters.
-    pub(in crate::http::v1) fn of(semaphore: SemaphoreView<'_>, limit: usize) -> Self {
+    pub(in crate::http::v1) fn of(semaphore: SemaphoreView<'_>, wall: Wall, limit: usize) -> Self {
         let places = 1..=limit;
         Self {
             semaphore: Semaphore::of(semaphore),
-            holders: semaphore.holders().take(limit).map(Holder::of).collect(),
+            holders: semaphore.holders().take(limit).map(|holder| Holder::of(holder, wall)).collect(),
             holders_total: semaphore.holder_count(),
-            queue: places.zip(semaphore.queue(0)).map(|(place, waiter)| Waiter::of(place, waiter)).collect(),
+            queue: places
+                .zip(semaphore.queue(0))
+                .map(|(place, waiter)| Waiter::of(place, waiter, wall))
+                .collect(),
             queue_total: semaphore.waiting(),
         }
     }
 }
 
 impl Holder {
-    pub(in crate::http::v1) fn of(holder: HolderView<'_>) -> Self {
+    pub(in crate::http::v1) fn of(holder: HolderView<'_>, wall: Wall) -> Self {
         Self {
             peer: Digits(holder.peer.id().0),
             count: holder.lock.count(),
             token: holder.lock.token().map(|token| Digits(token.0)),
-            since: Stamp(holder.lock.since()),
-            expires_at: Stamp(holder.peer.expires_at()),
+            since: Stamp(wall.at(holder.lock.since())),
+            expires_at: Stamp(wall.at(holder.peer.expires_at())),
             labels: LabelsOf(holder.peer.labels().cloned()),
         }
     }
 }
 
 impl Waiter {
-    fn of(position: usize, waiter: WaiterView<'_>) -> Self {
+    fn of(position: usize, waiter: WaiterView<'_>, wall: Wall) -> Self {
         Self {
             peer: Digits(waiter.peer.id().0),
             count: waiter.count(),
             priority: waiter.peer.pending().map_or(0, |pending| pending.priority()),
             position,
-            since: Stamp(waiter.since()),
+            since: Stamp(wall.at(waiter.since())),
             estimated_wait: waiter.estimated_wait().map(Span),
             labels: LabelsOf(waiter.peer.labels().cloned()),
             absent: waiter.is_absent(),

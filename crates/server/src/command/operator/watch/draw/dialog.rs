@@ -13,8 +13,8 @@ use super::{
         state::{Sight, State},
     },
     palette::Palette,
-    text::printable,
 };
+use crate::printable::printable;
 
 const HELP: &str = "\
 ↑ ↓, j k            select the next, the one before

@@ -15,8 +15,9 @@ use super::{
     },
     palette::Palette,
     section,
-    text::{bar, count, printable, span},
+    text::{bar, count, span},
 };
+use crate::printable::printable;
 
 const BAR: u16 = 10;
 

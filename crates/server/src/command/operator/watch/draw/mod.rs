@@ -18,9 +18,10 @@ use ratatui::{
 };
 
 pub(super) use palette::Palette;
-use text::{printable, span};
+use text::span;
 
 use super::state::{Line as Connection, Outcome, Page, Sight, State};
+use crate::printable::printable;
 
 /// Draws all of it. `now` is the time of the server.
 pub(super) fn draw(state: &State, now: SystemTime, palette: &Palette, frame: &mut Frame<'_>) {

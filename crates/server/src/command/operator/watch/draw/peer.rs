@@ -13,8 +13,9 @@ use super::{
     super::data::{Peer, Pending},
     palette::Palette,
     section::{self, Section},
-    text::{age, count, printable, span, until, who},
+    text::{age, count, span, until, who},
 };
+use crate::printable::printable;
 
 /// Labels fill no more rows than these.
 const LABEL_ROWS: u16 = 4;

@@ -14,8 +14,9 @@ use super::{
     super::data::{Detail, Semaphore},
     palette::Palette,
     section::{self, Section},
-    text::{age, bar, count, printable, span, until, who},
+    text::{age, bar, count, span, until, who},
 };
+use crate::printable::printable;
 
 const BAR: usize = 20;
 

@@ -2,12 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::{super::table, data::Labels};
-
-/// What a client sent, without signs that steer a terminal.
-pub(super) fn printable(text: &str) -> String {
-    table::printable(text)
-}
+use super::super::data::Labels;
+use crate::printable::printable;
 
 /// A length of time by its two largest units.
 pub(super) fn span(time: Duration) -> String {
@@ -75,13 +71,13 @@ pub(super) fn who(labels: &Labels) -> String {
     let mut words = Vec::new();
     words.extend(get("program").map(printable));
     words.extend(match (get("user"), get("host")) {
-        (Some(user), Some(host)) => Some(printable(&format!("{user}@{host}"))),
-        (None, Some(host)) => Some(printable(&format!("@{host}"))),
+        (Some(user), Some(host)) => Some(printable(format!("{user}@{host}"))),
+        (None, Some(host)) => Some(printable(format!("@{host}"))),
         (user, None) => user.map(printable),
     });
     words.extend(get("pid").map(|pid| format!("pid {}", printable(pid))));
     let others = labels.iter().filter(|(key, _)| !["program", "user", "host", "pid"].contains(&key.as_str()));
-    words.extend(others.map(|(key, value)| printable(&format!("{key}={value}"))));
+    words.extend(others.map(|(key, value)| printable(format!("{key}={value}"))));
     if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 

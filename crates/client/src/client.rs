@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ClientBuilder, Error, Events, LockRequest, clock::now, dialect::Dialect, protocol, settings::Settings,
-    tls, transport::Link, v1,
+    ClientBuilder, Error, Events, LockRequest, dialect::Dialect, protocol, settings::Settings, tls,
+    transport::Link, v1,
 };
 
 /// A client of one server.
@@ -121,20 +121,7 @@ impl Client {
         block_for: Option<Duration>,
     ) -> Result<bool, Error> {
         protocol::check_name(semaphore)?;
-        let end = now() + block_for.unwrap_or_default();
-        loop {
-            let wait = block_for.map(|_| self.link.polls.bound(end.remaining()));
-            let asked_at = now();
-            let exchanged =
-                self.link.acquire_one(peer_id, (semaphore, count.into()), expires_in, wait).await?;
-            let is_granted = exchanged.answer.is_granted();
-            // What stands between may bear no such long wait, so it is made of several. A server that ends one early
-            // has its reasons, such as a lease that is over.
-            let is_part = !exchanged.at_first_attempt || asked_at.elapsed() >= wait.unwrap_or_default();
-            if is_granted || !is_part || end.has_passed() {
-                return Ok(is_granted);
-            }
-        }
+        self.link.acquire_one(peer_id, (semaphore, count.into()), expires_in, block_for).await
     }
 
     /// Sends one request of `/v1` as it is, and returns the JSON of its answer, null if there is none. `path` begins

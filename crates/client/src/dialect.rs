@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
+    clock::now,
     protocol::{self, Request},
     transport::{Effort, Exchanged, Link},
     v1,
@@ -124,22 +125,33 @@ impl Link {
         (semaphore, count): (&str, u64),
         expires_in: Option<Duration>,
         block_for: Option<Duration>,
-    ) -> Result<Exchanged, Error> {
+    ) -> Result<bool, Error> {
         let wanted = [(semaphore.to_owned(), count)];
-        let request = v1::acquire(peer, &wanted, 0, expires_in, block_for.unwrap_or_default());
-        let classic = protocol::acquire(peer, semaphore, count, expires_in, block_for);
-        self.call_either(&request, &classic).await
+        let end = now() + block_for.unwrap_or_default();
+        loop {
+            // What stands between may bear no such long wait, so it is made of several.
+            let wait = block_for.map(|_| self.polls.bound(end.remaining()));
+            let request = v1::acquire(peer, &wanted, 0, expires_in, wait.unwrap_or_default());
+            let classic = protocol::acquire(peer, semaphore, count, expires_in, wait);
+            let asked_at = now();
+            let Exchanged { answer, at_first_attempt, .. } = self.exchange_either(&request, &classic).await?;
+            // A server that ends a wait early has its reasons, such as a lease that is over.
+            let is_part = !at_first_attempt || asked_at.elapsed() >= request.block_for;
+            if answer.is_granted() || !is_part || end.has_passed() {
+                return Ok(answer.is_granted());
+            }
+        }
     }
 
     /// Releases one lock, or withdraws the request for it.
     pub(crate) async fn release_lock(&self, peer: u64, semaphore: &str) -> Result<(), Error> {
         let request = v1::release(peer, &[semaphore]);
-        self.call_either(&request, &protocol::release_lock(peer, semaphore)).await?;
+        self.exchange_either(&request, &protocol::release_lock(peer, semaphore)).await?;
         Ok(())
     }
 
     /// Sends a request of `/v1`, or to a server that does not have it the same in the older dialect.
-    async fn call_either(&self, request: &Request, classic: &Request) -> Result<Exchanged, Error> {
+    async fn exchange_either(&self, request: &Request, classic: &Request) -> Result<Exchanged, Error> {
         if self.dialect.may_be_v1() {
             match self.exchange(request, self.usual(request.block_for)).await {
                 Err(error) if error.is_missing_route() => {}

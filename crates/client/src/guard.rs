@@ -157,8 +157,8 @@ impl Guard {
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
                     Err(late) => {
                         let what = format!("the release at {}", lease.link.settings.url);
-                        let source = late.into();
-                        Err(lease.not_released(Error::Unreachable { what, sent: true, proxy: None, source }))
+                        let (sent, proxy, source) = (true, None, late.into());
+                        Err(lease.not_released(Error::Unreachable { what, sent, proxy, source }))
                     }
                 };
                 // Whoever dropped the guard does not listen.

@@ -1,5 +1,5 @@
 //! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
-//! server lacks them, can decode paths, can lose answers, and can cut requests that are idle.
+//! server lacks them, can decode paths, can lose answers, and can cut requests that wait.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

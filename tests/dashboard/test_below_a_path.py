@@ -100,7 +100,10 @@ def test_every_address_leads_somewhere(page: Page, below: Below) -> None:
     description = page.request.get(f"{below.url}/openapi.json").json()
     assert [one["url"] for one in description["servers"]] == ["."]
     nothing = page.request.get(f"{below.url}/no/such/page")
-    assert (nothing.status, re.findall('href="([^"]+)"', nothing.text())) == (404, ["./../../", "./../../metrics"])
+    assert (nothing.status, re.findall('href="([^"]+)"', nothing.text())) == (
+        404,
+        ["./../../", "./../../metrics"],
+    )
 
 
 def test_the_address_without_the_last_slash_leads_there(page: Page, below: Below) -> None:
@@ -113,9 +116,7 @@ def test_a_page_without_its_files_says_why(
     browser: Browser, front: Front, server: Server, watched: Watched
 ) -> None:
     watched.may_fail = True
-    nginx = front(
-        f"location /throttle {{ rewrite ^/throttle/?(.*)$ /$1 break; proxy_pass {server.url}; }}\n"
-    )
+    nginx = front(f"location /throttle {{ rewrite ^/throttle/?(.*)$ /$1 break; proxy_pass {server.url}; }}\n")
     below = Below(nginx, "throttle")
     with looking(browser, nginx.url, watched) as page:
         why = page.get_by_text("Should its address end with a slash?")

@@ -88,6 +88,11 @@ def test_acts(page: Page, below: Below, server: Server) -> None:
     dialog.get_by_role("button", name="Pause it").click()
     expect(page.locator("h1 .badge")).to_have_text("paused")
     assert server.semaphore("mutex")["max"] == 0
+    # In a path this proxy would decode the name.
+    semaphore_page(page, below, "folder/name %&")
+    page.get_by_role("button", name="Pause…").click()
+    dialog.get_by_role("button", name="Pause it").click()
+    expect(page.locator("h1 .badge")).to_have_text("paused")
 
 
 def test_every_address_leads_somewhere(page: Page, below: Below) -> None:

@@ -23,11 +23,13 @@ class Nginx:
     def __init__(self, directory: Path, locations: str) -> None:
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = "\n".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
+        # Started by root it would choose a user that has no way into the directory.
+        user = "user root;" if os.geteuid() == 0 else ""
         file = directory / "nginx.conf"
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
             file.write_text(
-                f"daemon off; master_process off;\npid {directory}/pid;\nevents {{}}\n"
+                f"daemon off; {user}\npid {directory}/pid;\nevents {{}}\n"
                 f"http {{\naccess_log off;\n{temporary}\n"
                 f"server {{\nlisten 127.0.0.1:{self.port};\n{locations}}}\n}}\n"
             )
@@ -43,5 +45,6 @@ class Nginx:
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        self.process.kill()
+        # Not `kill`, which would leave its workers behind.
+        self.process.terminate()
         self.process.wait()

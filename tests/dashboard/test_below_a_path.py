@@ -71,6 +71,7 @@ def test_shows_what_happens(page: Page, below: Below, server: Server) -> None:
     expect(page.locator("table.peers tbody .cell-peer")).to_have_count(2)
     page.keyboard.press("/")
     page.keyboard.type("host:w2")
+    page.get_by_role("link", name="All peers that match").click()
     expect(page.locator("table.peers tbody .cell-peer")).to_have_count(1)
     page.locator(".mark").click()
     expect(row(page, "mutex").locator(".cell-waiting")).to_have_text("1")
@@ -87,13 +88,16 @@ def test_acts(page: Page, below: Below, server: Server) -> None:
     dialog.get_by_role("button", name="Pause it").click()
     expect(page.locator("h1 .badge")).to_have_text("paused")
     assert server.semaphore("mutex")["max"] == 0
+    # In a path this proxy would decode the name.
+    semaphore_page(page, below, "folder/name %&")
+    page.get_by_role("button", name="Pause…").click()
+    dialog.get_by_role("button", name="Pause it").click()
+    expect(page.locator("h1 .badge")).to_have_text("paused")
 
 
 def test_every_address_leads_somewhere(page: Page, below: Below) -> None:
     to(page, below)
-    found = page.evaluate(
-        "[...document.querySelectorAll('[href], [src]')].map((one) => one.href || one.src).filter((url) => url.length)"
-    )
+    found = page.evaluate("[...document.querySelectorAll('[href], [src]')].map((one) => one.href || one.src)")
     assert len(found) > 12
     for url in {str(url) for url in found}:
         assert url.startswith(below.url + "/"), url
@@ -101,7 +105,10 @@ def test_every_address_leads_somewhere(page: Page, below: Below) -> None:
     description = page.request.get(f"{below.url}/openapi.json").json()
     assert [one["url"] for one in description["servers"]] == ["."]
     nothing = page.request.get(f"{below.url}/no/such/page")
-    assert (nothing.status, re.findall('href="([^"]+)"', nothing.text())) == (404, ["./../", "./../metrics"])
+    assert (nothing.status, re.findall('href="([^"]+)"', nothing.text())) == (
+        404,
+        ["./../../", "./../../metrics"],
+    )
 
 
 def test_the_address_without_the_last_slash_leads_there(page: Page, below: Below) -> None:
@@ -114,9 +121,7 @@ def test_a_page_without_its_files_says_why(
     browser: Browser, front: Front, server: Server, watched: Watched
 ) -> None:
     watched.may_fail = True
-    nginx = front(
-        f"location /throttle {{ rewrite ^/throttle/?(.*)$ /$1 break; proxy_pass {server.url}; }}\n"
-    )
+    nginx = front(f"location /throttle {{ rewrite ^/throttle/?(.*)$ /$1 break; proxy_pass {server.url}; }}\n")
     below = Below(nginx, "throttle")
     with looking(browser, nginx.url, watched) as page:
         why = page.get_by_text("Should its address end with a slash?")
@@ -124,6 +129,18 @@ def test_a_page_without_its_files_says_why(
         expect(why).to_be_visible()
         to(page, below)
         expect(why).to_be_hidden()
+
+
+def test_a_proxy_that_hides_the_host_lets_look(browser: Browser, front: Front, server: Server) -> None:
+    server.session({"mutex": 1}, {"host": "w1"})
+    below = Below(front(f"location /throttle/ {{ proxy_pass {server.url}/; }}\n"), "throttle")
+    with looking(browser, below.url, Watched()) as page:
+        semaphore_page(page, below, "mutex")
+        page.get_by_role("button", name="Release host:w1…").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Release it").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("must pass the header Host on")
+    assert server.semaphore("mutex")["holders_total"] == 1
 
 
 def test_what_is_remembered_of_one_server_is_not_used_with_another(

@@ -101,8 +101,10 @@ def test_a_refusal_is_told_in_the_dialog(page: Page, server: Server, watched: Wa
     server.ask("PUT", "/v1/semaphores/brief", {"max": 1})
     semaphore_page(page, server, "brief")
     page.get_by_role("button", name="Pause…").click()
+    confirm = page.get_by_role("button", name="Pause it")
+    expect(confirm).to_be_visible()
     server.ask("DELETE", "/v1/semaphores/brief")
-    page.get_by_role("button", name="Pause it").click()
+    confirm.click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text('No semaphore is called "brief"')
 
 

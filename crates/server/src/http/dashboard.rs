@@ -107,6 +107,11 @@ pub(super) fn is_wanted(accept: Option<&HeaderValue>) -> bool {
     accept.and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
+/// Whether a request only reads one of the files. They are the same for everybody.
+pub(super) fn is_file(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && path.starts_with("/dashboard/")
+}
+
 /// `/`: the dashboard for browsers, a greeting for others.
 pub(super) async fn front(headers: HeaderMap) -> Response {
     let mut response = if is_wanted(headers.get(ACCEPT)) {

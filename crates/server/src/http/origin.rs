@@ -114,6 +114,11 @@ fn check<B>(
 ) -> Result<(), Problem> {
     let headers = request.headers();
     let is_own_site = site.is_none_or(|site| site == "same-origin" || site == "none");
+    if is_own_site && dashboard::is_file(request.method(), request.uri().path()) {
+        // Browsers send `Origin` with modules even to their own origin. The files tell nothing, and without them the
+        // page could not tell its visitor what is wrong with the name or the proxy.
+        return Ok(());
+    }
     let is_own_origin = origin.is_none_or(|origin| is_of(origin, headers.get(HOST)));
     if is_own_origin && (is_own_site || is_followed_link(request)) {
         return hosts.check(headers);

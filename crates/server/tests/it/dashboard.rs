@@ -143,6 +143,25 @@ fn pages_of_other_origins_are_refused_on_every_route() {
 }
 
 #[test]
+fn files_are_served_to_its_page_by_whatever_name_and_way() {
+    let server = Server::start("");
+    let page = front(&server, "");
+    let script = named(page.text()).into_iter().find(|path| path.ends_with("/app.js")).expect("a script");
+    // Browsers send the origin with modules. Over plain HTTP it is all they say.
+    for (host, site, status) in [
+        ("127.0.0.1:8000", "", 200),
+        ("127.0.0.1:8000", "sec-fetch-site: same-origin\r\n", 200),
+        ("throttle.example.com", "", 200),
+        ("throttle.example.com", "sec-fetch-site: same-site\r\n", 403),
+        ("throttle.example.com", "sec-fetch-site: cross-site\r\n", 403),
+    ] {
+        let headers = format!("host: {host}\r\norigin: http://throttle.example.com\r\n{site}");
+        assert_eq!(ask(&server, "GET", &script, &headers).status, status, "{headers}");
+        assert_eq!(ask(&server, "POST", &script, &headers).status, 403, "{headers}");
+    }
+}
+
+#[test]
 fn its_own_pages_are_served() {
     let server = Server::start("[http]\nhosts = ['throttle.example.com']");
     for host in [

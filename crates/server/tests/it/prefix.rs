@@ -55,7 +55,9 @@ fn watch_keeps_the_path_of_the_url() {
         terminal.shows(&["HOLDERS: 1", &holder]);
         terminal.press("r");
         terminal.shows(&["Why is peer"]);
-        terminal.press("\ry");
+        terminal.press("\r");
+        terminal.shows(&["Release peer", "y yes"]);
+        terminal.press("y");
         terminal.shows(&["HOLDERS: 0"]);
         terminal.press("q");
         assert_eq!(terminal.exit_code(), Some(0));

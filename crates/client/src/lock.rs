@@ -17,6 +17,9 @@ use crate::{
 
 const DEFAULT_TTL: Duration = Duration::from_mins(5);
 
+/// What is called with the reason why a peer cannot be shared.
+type OnNewPeer = Box<dyn FnMut(&str) + Send>;
+
 /// A lock to be acquired: made by [`Client::lock`], completed by its methods, sent by [`LockRequest::acquire`].
 #[must_use = "nothing is asked for until `acquire` is awaited"]
 pub struct LockRequest {
@@ -27,7 +30,7 @@ pub struct LockRequest {
     priority: i32,
     trace_parent: Option<Arc<str>>,
     on_wait: Option<Box<dyn FnMut(WaitingFor) + Send>>,
-    on_new_peer: Option<Box<dyn FnMut(&str) + Send>>,
+    on_new_peer: Option<OnNewPeer>,
 }
 
 /// What a [`LockRequest`] waits for.

@@ -154,8 +154,8 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     }
 }
 
-/// A server that forgot a shared peer gets it back from its owner, with what the owner holds. What is held here besides is
-/// asked for again then: it is lost if another has it by now.
+/// A server that forgot a shared peer gets it back from its owner, with what the owner holds. What is held here besides
+/// is asked for again then: it is lost if another has it by now.
 async fn settle_shared(
     lease: &Lease,
     instance: Option<String>,

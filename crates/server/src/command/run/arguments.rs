@@ -9,8 +9,9 @@ pub(crate) const LONG_ABOUT: &str = "\
 Runs a command while locks are held.
 
 It waits until the locks are granted, runs the command, and releases them when the command and all processes of its \
-process group have ended. Until then the locks are renewed. If they are lost, the command is told to end by SIGTERM and then killed: a lock \
-is never lost in silence while the work goes on.";
+process group have ended. Until then the locks are renewed. If they are lost, the command is told to end by SIGTERM \
+and then killed: a lock is never lost in silence while the work goes on. What is to outlive the command without the \
+lock starts a group of its own, as by setsid.";
 
 const AFTER_LONG_HELP: &str = "\
 Examples:
@@ -39,15 +40,15 @@ Exit codes:
   127  there is no such command
   2    a wrong command line
 
-Signals: HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to the command's process group. After INT, QUIT or TERM the \
-locks are held until all of it has ended; what is left of it after --stop-timeout gets SIGKILL. On a terminal the command is \
-in front, so that Ctrl+C and Ctrl+Z reach it; while it is suspended the locks are not renewed, and it goes on only if \
-they are still held then.
+Signals: HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to the command's process group. After INT, QUIT or TERM \
+the locks are held until all of it has ended; what is left of it after --stop-timeout gets SIGKILL. On a terminal the \
+command is in front, so that Ctrl+C and Ctrl+Z reach it; while it is suspended the locks are not renewed, and it goes \
+on only if they are still held then.
 
-Within another throttle run: the inner one shares the peer of the outer one, if that is known to its server. So a lock \
-that the outer one holds is had at once, levels count, and a deadlock is found. The lease is that of the outer one, and \
-its end is a loss for the inner one. One at a time shares the peer: others that run beside it get peers of their own, and \
-so does everyone with --new-peer.
+Within another throttle run: the inner one shares the peer of the outer one, if its server knows that peer. So a lock \
+that the outer one holds is had at once, levels count, and a deadlock is found. The lease is that of the outer one, \
+and its end is a loss for the inner one. One at a time shares the peer: others that run beside it get peers of their \
+own, and so does everyone with --new-peer.
 
 What it cannot prevent: if an operator releases the lock or the server loses it, this is noticed at the next renewal \
 (a third of --ttl later at most), and the lock may be another's by then. If throttle run itself is killed by SIGKILL, \

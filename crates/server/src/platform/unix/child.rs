@@ -43,10 +43,8 @@ pub enum Change {
 /// On Linux it is killed when the thread that started it ends, so that is a thread for the whole process.
 pub struct Child {
     group: Pid,
-    /// The exit code, once it has ended.
-    code: Option<i32>,
-    /// Whether its end has been told of.
-    is_end_told: bool,
+    /// `None` while it runs.
+    end: Option<End>,
     look_again: Duration,
     stopped: bool,
     /// Whether those that it left behind were asked to stop, and this process is to stop with them.
@@ -54,6 +52,13 @@ pub struct Child {
     had_terminal: bool,
     terminal: Option<Terminal>,
     changes: unix::Signal,
+}
+
+/// The end of the command itself.
+struct End {
+    code: i32,
+    /// Whether it was told of while others of the group went on.
+    is_told: bool,
 }
 
 impl Child {
@@ -98,8 +103,7 @@ impl Child {
         let group = group.ok_or_else(|| io::Error::other("the system gave no process id"))?;
         Ok(Self {
             group,
-            code: None,
-            is_end_told: false,
+            end: None,
             look_again: LOOK_AGAIN.0,
             stopped: false,
             follows_suspension: false,
@@ -120,7 +124,7 @@ impl Child {
             if let Some(change) = self.look()? {
                 return Ok(change);
             }
-            if self.code.is_none() {
+            if self.end.is_none() {
                 let _ = self.changes.recv().await;
             } else if timeout(self.look_again, self.changes.recv()).await.is_err() {
                 self.look_again = (self.look_again * 2).min(LOOK_AGAIN.1);
@@ -130,7 +134,7 @@ impl Child {
 
     /// The exit code, once the command has ended.
     pub fn exit_code(&self) -> Option<i32> {
-        self.code
+        self.end.as_ref().map(|end| end.code)
     }
 
     fn look(&mut self) -> io::Result<Option<Change>> {
@@ -146,18 +150,19 @@ impl Child {
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(Errno::CHILD) if self.code.is_some() => break,
+                Err(Errno::CHILD) if self.end.is_some() => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        let Some(code) = self.code else { return Ok(None) };
         if mem::take(&mut self.follows_suspension) && self.suspend(libc::SIGTSTP)? {
             return Ok(Some(Change::Suspended));
         }
-        if !self.has_others() {
-            return Ok(Some(Change::Gone(code)));
+        let has_others = self.has_others();
+        let Some(end) = &mut self.end else { return Ok(None) };
+        if !has_others {
+            return Ok(Some(Change::Gone(end.code)));
         }
-        Ok((!mem::replace(&mut self.is_end_told, true)).then_some(Change::Ended))
+        Ok((!mem::replace(&mut end.is_told, true)).then_some(Change::Ended))
     }
 
     /// Takes note of what became of the command itself. Returns `true` if this process was suspended with it, and
@@ -165,7 +170,7 @@ impl Child {
     fn became(&mut self, status: WaitStatus) -> io::Result<bool> {
         let by_signal = || status.terminating_signal().map(|signal| Signal(signal).exit_code());
         if let Some(code) = status.exit_status().or_else(by_signal) {
-            self.code = Some(code);
+            self.end = Some(End { code, is_told: false });
             if let Some(terminal) = &self.terminal {
                 terminal.take_from(self.group);
             }
@@ -222,7 +227,7 @@ impl Child {
             self.send(signal);
         }
         if signal.0 == libc::SIGTSTP {
-            self.follows_suspension = self.code.is_some();
+            self.follows_suspension = self.end.is_some();
         } else if signal.asks_to_end() || self.stopped {
             self.wake();
         }

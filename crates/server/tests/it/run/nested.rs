@@ -195,6 +195,27 @@ fn what_is_taken_from_the_outer_one_is_a_loss_for_the_inner_one() {
     process.stderr.until("stuck", 2);
 }
 
+#[test]
+fn a_server_that_forgot_everything_gets_all_back() {
+    let server = Server::start(SEMAPHORES);
+    let script = "$T run -s low -- sh -c 'echo inside; read x'; echo code $?";
+    let mut process = outer(&server, &["-s", "mid", "--ttl", "3s"], script);
+    process.stdout.line("inside");
+    let (peer, port) = (server.holder_of("low"), server.port.to_string());
+    drop(server);
+    let again = Launch::new(&["--port", &port]).file(SEMAPHORES).env("THROTTLE_LOG", "info");
+    let server = Server::launch(again);
+    for semaphore in ["low", "mid"] {
+        server.until_metric(&format!("throttle_acquired{{semaphore=\"{semaphore}\"}}"), 1.0);
+        assert_eq!(server.holder_of(semaphore), peer);
+    }
+    process.write_line();
+    process.stdout.line("code 0");
+    assert!(process.wait().success());
+    assert_eq!((server.remainder("low"), server.remainder("mid")), (1, 3));
+    assert_eq!(process.stderr.all(), [""; 0]);
+}
+
 /// `throttle run` in an environment as an outer one has it.
 fn in_environment(server: &Server, peer: u64, url: &str) -> Launch {
     let script = "echo peer $THROTTLE_PEER_ID";

@@ -266,7 +266,7 @@ def test_what_is_taken_from_the_lock_around_it_is_a_loss(server: Server) -> None
     # In a session of its own, so that it is not ended with the rest.
     inside = Inside(
         server,
-        "-s mid --ttl 1s",
+        "-s mid --ttl 3s",
         """
         with lock(semaphore="mid", on_lost="ignore") as handle:
             say(handle.id)
@@ -286,7 +286,7 @@ def test_what_a_killed_one_held_comes_free_while_the_lock_around_it_goes_on(
 ) -> None:
     inside = Inside(
         server,
-        "-s mid --ttl 1s",
+        "-s mid --ttl 3s",
         f"""
         with lock(semaphore="low") as handle:
             if {forks} and os.fork() == 0:
@@ -299,7 +299,7 @@ def test_what_a_killed_one_held_comes_free_while_the_lock_around_it_goes_on(
     )
     holder = inside.line()
     assert inside.line() == "killed"
-    eventually(lambda: server.client.remainder("low") == 1)
+    eventually(lambda: server.client.remainder("low") == 1, 30)
     assert server.see("/v1/semaphores/mid")["holders"][0]["peer"] == holder
     inside.end()
 
@@ -307,7 +307,7 @@ def test_what_a_killed_one_held_comes_free_while_the_lock_around_it_goes_on(
 def test_a_server_that_forgot_everything_gets_all_back(server: Server) -> None:
     inside = Inside(
         server,
-        "-s mid --ttl 3s",
+        "-s mid --ttl 12s",
         """
         with lock(semaphore="low") as handle:
             say(handle.id)
@@ -325,7 +325,7 @@ def test_a_server_that_forgot_everything_gets_all_back(server: Server) -> None:
     server.stop()
     server.start()
     for semaphore in ("low", "mid"):
-        eventually(lambda semaphore=semaphore: holders(semaphore) == [holder])
+        eventually(lambda semaphore=semaphore: holders(semaphore) == [holder], 30)
     inside.go_on()
     inside.end()
     assert (server.client.remainder("low"), server.client.remainder("mid")) == (1, 3)

@@ -145,7 +145,7 @@ fn one_that_is_interrupted_while_it_waits_withdraws_its_request() {
 fn what_a_killed_one_held_comes_free_while_the_outer_one_goes_on() {
     let server = Server::start(SEMAPHORES);
     let script = "$T run -s low -- sleep 60 & echo inner $!; read x";
-    let mut process = outer(&server, &["-s", "mid", "--ttl", "1s"], script);
+    let mut process = outer(&server, &["-s", "mid", "--ttl", "3s"], script);
     let inner = number(&process.stdout.line("inner"));
     server.until_metric("throttle_acquired{semaphore=\"low\"}", 1.0);
     let other = server.peer("1h");
@@ -174,7 +174,7 @@ fn the_end_of_the_outer_one_is_a_loss() {
     let server = Server::start(SEMAPHORES);
     // In a session of its own, so that the outer one does not wait for it, nor pass signals on to it.
     let script = "setsid $T run -s low -- sh -c 'echo inside; exec sleep 60' & read x";
-    let mut process = outer(&server, &["-s", "mid", "--ttl", "1s"], script);
+    let mut process = outer(&server, &["-s", "mid", "--ttl", "3s"], script);
     process.stdout.line("inside");
     process.close_stdin();
     assert_eq!(process.wait().code(), Some(1));
@@ -186,7 +186,7 @@ fn the_end_of_the_outer_one_is_a_loss() {
 fn what_is_taken_from_the_outer_one_is_a_loss_for_the_inner_one() {
     let server = Server::start(SEMAPHORES);
     let script = "setsid $T run -s mid -- sh -c 'echo inside; exec sleep 60'; echo code $?; read x";
-    let mut process = outer(&server, &["-s", "mid", "--ttl", "1s"], script);
+    let mut process = outer(&server, &["-s", "mid", "--ttl", "3s"], script);
     process.stdout.line("inside");
     let peer = server.holder_of("mid");
     server.delete(&format!("/v1/peers/{peer}?reason=stuck")).is_empty();
@@ -199,10 +199,11 @@ fn what_is_taken_from_the_outer_one_is_a_loss_for_the_inner_one() {
 fn a_server_that_forgot_everything_gets_all_back() {
     let server = Server::start(SEMAPHORES);
     let script = "$T run -s low -- sh -c 'echo inside; read x'; echo code $?";
-    let mut process = outer(&server, &["-s", "mid", "--ttl", "3s"], script);
+    let mut process = outer(&server, &["-s", "mid", "--ttl", "12s"], script);
     process.stdout.line("inside");
     let (peer, port) = (server.holder_of("low"), server.port.to_string());
     drop(server);
+    // Back before a lease of this length can end.
     let again = Launch::new(&["--port", &port]).file(SEMAPHORES).env("THROTTLE_LOG", "info");
     let server = Server::launch(again);
     for semaphore in ["low", "mid"] {

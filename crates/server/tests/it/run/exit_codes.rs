@@ -1,5 +1,5 @@
 use super::{SEMAPHORES, run, run_at};
-use crate::support::{Server, free_port};
+use crate::support::{Launch, Server, free_port};
 
 #[test]
 fn the_command_s_own_is_passed_on() {
@@ -61,4 +61,18 @@ fn a_server_out_of_reach() {
     let (code, stdout, stderr) = run_at(free_port(), &["-s", "A", "--try", "echo", "ran"]).run();
     assert_eq!((code, &*stdout), (69, ""), "{stderr}");
     assert!(stderr.contains("no connection to the server"), "{stderr}");
+}
+
+/// Nothing listens where the proxy should be. The server is not to blame: it was not asked.
+#[test]
+fn a_proxy_that_is_out_of_reach_is_named() {
+    let dead = format!("http://127.0.0.1:{}", free_port());
+    for command in [&["run", "-s", "A", "--try", "--", "true"] as &[_], &["status"]] {
+        let launch = Launch::new(command).env("THROTTLE_URL", "http://throttle.invalid:8000");
+        let (code, _, stderr) = launch.env("HTTP_PROXY", &dead).run();
+        assert_eq!(code, 69, "{stderr}");
+        let expected =
+            format!("no connection to the proxy {dead} (HTTP_PROXY); the server itself was not asked");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Server, finish, first_line, program
+from conftest import Server, eventually, finish, first_line, program
 
 from throttle_client import lock
 
@@ -55,3 +56,22 @@ def test_a_waiter_that_is_killed_does_not_hold_up_the_queue(server: Server) -> N
         waiter.communicate()
     with lock(server.url, "A", timeout=10):
         assert server.pending("A") == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_waiter_that_dies_is_passed_over_long_before_its_expiry(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    server = Server(tmp_path, '[semaphores]\nA = 1\n[queue]\nabsent_after = "200ms"\n')
+    try:
+        with lock(server.url, "A"):
+            waiter = program("holder.py", server.url, "A", 300.0)
+            assert first_line(waiter) == "waiting"
+            eventually(lambda: server.pending("A"))
+            waiter.send_signal(how)
+            waiter.communicate()
+        # Far less than what the dead one would have been given.
+        with lock(server.url, "A", timeout=60) as mine:
+            assert mine.is_held
+    finally:
+        server.stop()

@@ -1,4 +1,4 @@
-"""An nginx in front of servers, with the settings of the README."""
+"""An nginx in front of servers, with the settings of docs/dashboard.md."""
 
 import os
 import re
@@ -6,13 +6,13 @@ import socket
 import subprocess
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+SETTINGS = Path(__file__).resolve().parents[2] / "docs" / "dashboard.md"
 
 
 def documented() -> str:
-    """The settings of the README for a server below a path."""
-    blocks: list[str] = re.findall(r"^```nginx\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1, f"the README has {len(blocks)} blocks of settings for nginx"
+    """The documented settings for a server below a path."""
+    blocks: list[str] = re.findall(r"^```nginx\n(.*?)^```$", SETTINGS.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1, f"{SETTINGS} has {len(blocks)} blocks of settings for nginx"
     assert blocks[0].count("http://127.0.0.1:8000/") == 1, blocks[0]
     return blocks[0]
 

@@ -38,7 +38,7 @@ def front(tmp_path: Path) -> Iterator[Front]:
 
 @pytest.fixture
 def below(front: Front, server: Server) -> Below:
-    """Where the server is with the settings of the README."""
+    """Where the server is with the documented settings."""
     return Below(front(documented().replace("http://127.0.0.1:8000", server.url)), "throttle")
 
 

@@ -298,7 +298,9 @@ def test_urls(given: str, meant: str) -> None:
     assert normalize_url(given) == meant
 
 
-@pytest.mark.parametrize("wrong", ["", "ftp://example.org", "http://", "localhost:80x0"])
+@pytest.mark.parametrize(
+    "wrong", ["", "ftp://example.org", "http://", "localhost:80x0", "http://a/?b", "http://a/#/"]
+)
 def test_wrong_urls_are_named(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="server URL"):
         normalize_url(wrong)

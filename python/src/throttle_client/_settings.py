@@ -104,6 +104,11 @@ def normalize_url(url: str) -> str:
         ) from None
     if parts.scheme.lower() not in ("http", "https") or not host:
         raise ConfigurationError(f"the server URL is {url!r}; something like http://localhost:8000 is needed")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"the server URL is {url!r} and has a query or a fragment; "
+            "something like http://localhost:8000 is needed"
+        )
     return text.rstrip("/")
 
 

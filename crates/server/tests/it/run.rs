@@ -27,3 +27,17 @@ fn run(server: &Server, arguments: &[&str]) -> Launch {
 fn run_at(port: u16, arguments: &[&str]) -> Launch {
     Launch::new(&[&["run"], arguments].concat()).env("THROTTLE_URL", &format!("http://127.0.0.1:{port}"))
 }
+
+/// A program for Python that says "ready", and "got it" after the signal of this name, and ends with exit code 5 when
+/// its standard input does. The signal is blocked until it is waited for, so that none can come between two steps.
+fn waits_for(name: &str) -> String {
+    format!(
+        "import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIG{name}}})
+print('ready', flush=True)
+signal.sigwait({{signal.SIG{name}}})
+print('got it', flush=True)
+sys.stdin.read()
+sys.exit(5)"
+    )
+}

@@ -1,6 +1,8 @@
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
-use super::{SEMAPHORES, run};
+use super::{SEMAPHORES, run, waits_for};
 use crate::support::Server;
 
 #[test]
@@ -14,11 +16,11 @@ fn each_is_passed_on_and_the_command_decides() {
         (Signal::USR1, "USR1"),
         (Signal::USR2, "USR2"),
     ] {
-        let script = format!("trap 'echo got {name}; kill $!; exit 5' {name}; sleep 60 & echo ready; wait");
-        let mut process = run(&server, &["-s", "A", "--", "sh", "-c", &script]).start();
+        let arguments = ["-s", "A", "--", "python3", "-c", &waits_for(name)];
+        let mut process = run(&server, &arguments).stdin(Stdio::null()).start();
         process.stdout.line("ready");
         process.signal(signal);
-        process.stdout.line(&format!("got {name}"));
+        process.stdout.line("got it");
         assert_eq!(process.wait().code(), Some(5), "{name}");
         assert_eq!(server.remainder("A"), 1);
     }
@@ -27,10 +29,15 @@ fn each_is_passed_on_and_the_command_decides() {
 #[test]
 fn the_whole_group_gets_them() {
     let server = Server::start(SEMAPHORES);
-    let script = "trap 'echo leader; exit 5' TERM
-        sh -c 'trap \"echo background; exit\" TERM; echo ready; sleep 60 & wait' &
-        wait; wait";
-    let mut process = run(&server, &["-s", "A", "--", "sh", "-c", script]).start();
+    let script = "import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+child = os.fork()
+if not child:
+    print('ready', flush=True)
+signal.sigwait({signal.SIGTERM})
+print('leader' if child else 'background', flush=True)
+os._exit(5)";
+    let mut process = run(&server, &["-s", "A", "--", "python3", "-c", script]).start();
     process.stdout.line("ready");
     process.signal(Signal::TERM);
     process.stdout.line("background");

@@ -2,7 +2,7 @@ use std::fs::File;
 
 use rustix::process::{Pid, Signal, test_kill_process};
 
-use super::{SEMAPHORES, run};
+use super::{SEMAPHORES, run, waits_for};
 use crate::support::{Process, Server, Terminal, until};
 
 /// Says that it runs, and after SIGTERM ends when the FIFO `end` is opened for writing. It waits for a signal that is
@@ -76,16 +76,7 @@ fn what_does_not_end_in_time_is_killed() {
 fn a_hangup_and_the_signals_of_users_do_not_ask_it_to_end() {
     let server = Server::start(SEMAPHORES);
     for (signal, name) in [(Signal::HUP, "HUP"), (Signal::USR1, "USR1"), (Signal::USR2, "USR2")] {
-        let script = format!(
-            "import signal, sys
-signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIG{name}}})
-print('ready', flush=True)
-signal.sigwait({{signal.SIG{name}}})
-print('got it', flush=True)
-sys.stdin.read()
-sys.exit(5)"
-        );
-        let arguments = ["-s", "A", "--stop-timeout", "0s", "--", "python3", "-c", &script];
+        let arguments = ["-s", "A", "--stop-timeout", "0s", "--", "python3", "-c", &waits_for(name)];
         let mut process = run(&server, &arguments).stdin(std::process::Stdio::piped()).start();
         process.stdout.line("ready");
         process.signal(signal);

@@ -109,12 +109,11 @@ impl Claim {
 
     /// Takes note of what is asked for, before it is; of nothing, once it is released.
     pub(crate) fn note(&mut self, names: &[&str]) -> io::Result<()> {
-        self.file.set_len(0)?;
+        let text = if names.is_empty() { String::new() } else { serde_json::to_string(names)? };
+        // At no moment is it empty while there is something to note.
         self.file.rewind()?;
-        if !names.is_empty() {
-            self.file.write_all(serde_json::to_string(names)?.as_bytes())?;
-        }
-        Ok(())
+        self.file.write_all(text.as_bytes())?;
+        self.file.set_len(text.len() as u64)
     }
 }
 

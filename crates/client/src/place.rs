@@ -34,6 +34,11 @@ pub(crate) async fn find(
     if !link.dialect.may_be_v1() {
         return Ok(Place::default());
     }
+    // Before it is asked what the peer holds, which none but the owner of the claim changes.
+    let claim = outer.lock_file.as_deref().and_then(Claim::take);
+    // What one that was killed left in the peer is given back by the owner of the peer, not under its feet.
+    let claim =
+        claim.and_then(|mut claim| claim.left_behind().is_ok_and(|names| names.is_empty()).then_some(claim));
     // This moves the end of the lease without changing its length.
     let request = v1::heartbeat(outer.peer, outer.ttl);
     let Exchanged { answer, sent_at, .. } = match link.exchange(&request, effort).await {
@@ -44,10 +49,7 @@ pub(crate) async fn find(
         exchanged => exchanged?,
     };
     let peer: v1::Peer = answer.parse(&request)?;
-    let claim = outer.lock_file.as_deref().and_then(Claim::take).filter(|_| peer.pending.is_none());
-    // What one that was killed left in the peer is given back by the owner of the peer, not under its feet.
-    let claim =
-        claim.and_then(|mut claim| claim.left_behind().is_ok_and(|names| names.is_empty()).then_some(claim));
+    let claim = claim.filter(|_| peer.pending.is_none());
     let mut around = BTreeMap::new();
     for (name, count) in wanted {
         let token = outer.tokens.get(name);

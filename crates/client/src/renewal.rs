@@ -173,6 +173,10 @@ async fn settle_shared(
     }
     let own = lease.own();
     let sent_at = now();
+    if own.is_empty() {
+        lease.restored(sent_at, instance);
+        return Ok(());
+    }
     let request = v1::acquire(lease.peer, &own, 0, Some(lease.ttl), Duration::ZERO);
     let why = match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
         Ok(answer) if answer.is_granted() => {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -133,15 +132,18 @@ pub struct Current {
 impl Current {
     /// What a start read. Where the file is gone or empty, what it declared in an earlier run of the same state stays
     /// declared, as it would at a reload.
-    pub fn at_start(loaded: Loaded, before: &Declared, file: &Path) -> Self {
+    ///
+    /// Not so if the command line says which semaphores there are: then there need be no file.
+    pub fn at_start(loaded: Loaded, before: &Declared, arguments: &Serve) -> Self {
+        let file = arguments.file();
         let Loaded { config, mut content } = loaded;
         let mut declared = declared(&config);
         let kept: Declared = match content {
-            Content::Something => Declared::new(),
-            Content::Missing | Content::Empty => {
+            Content::Missing | Content::Empty if arguments.semaphore.is_empty() => {
                 let is_kept = |(name, _): &(&String, &Spec)| !declared.contains_key(*name);
                 before.iter().filter(is_kept).map(|(name, spec)| (name.clone(), *spec)).collect()
             }
+            _ => Declared::new(),
         };
         if !kept.is_empty() {
             let state = if content == Content::Missing { "is not there" } else { "is empty" };

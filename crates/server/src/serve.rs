@@ -219,7 +219,7 @@ fn begin(
     let before: Declared = state.declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
     let outbox = durable.map(Durable::outbox);
     let engine = Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox })?;
-    let current = Current::at_start(loaded.clone(), &before, arguments.file());
+    let current = Current::at_start(loaded.clone(), &before, arguments);
     let difference = Difference::between(&before, &current.declared);
     if durable.is_none() || difference != Difference::default() {
         Reloaded::apply(&engine, difference, before.len(), &current.declared);

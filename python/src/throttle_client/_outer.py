@@ -96,10 +96,11 @@ class Claim:
         """Take note of what is asked for, before it is; of nothing, once it is released."""
         noted = frozenset(names)
         try:
-            os.ftruncate(self._descriptor, 0)
+            text = json.dumps(sorted(noted)).encode() if noted else b""
+            # At no moment is it empty while there is something to note.
             os.lseek(self._descriptor, 0, os.SEEK_SET)
-            if noted:
-                os.write(self._descriptor, json.dumps(sorted(noted)).encode())
+            os.write(self._descriptor, text)
+            os.ftruncate(self._descriptor, len(text))
         except OSError as error:
             raise ConfigurationError(
                 f"the file that {PEER_LOCK_FILE} names cannot be written: {error.strerror}"

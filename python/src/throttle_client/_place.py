@@ -24,12 +24,28 @@ async def find_place(lease: Lease, link: AsyncLink, outer: Outer, until: float, 
     """
     if link.dialect.lacks_v1:
         return
+    # Before it is asked what the peer holds, which none but the owner of the claim changes.
+    claim = Claim.take(outer.lock_file)
+    try:
+        is_shared = await _look_around(lease, link, outer, claim, until, limit)
+    except BaseException:
+        if claim is not None:
+            claim.end()
+        raise
+    if claim is not None and not is_shared:
+        claim.end()
+
+
+async def _look_around(
+    lease: Lease, link: AsyncLink, outer: Outer, claim: Optional[Claim], until: float, limit: float
+) -> bool:
+    """Find out what is held around this process; return whether the lease shares the peer."""
     # This moves the end of the lease without changing its length. The older dialect does not show the peer.
     request = _protocol.heartbeat_and_look(outer.peer_id, outer.ttl)
     try:
         answer, sent_at = await link.exchange(request, until, limit)
     except NoSuchRoute:
-        return
+        return False
     except (UnknownPeer, NotAuthorized, RequestRefused) as error:
         if outer.url in (None, lease.settings.url):
             _log.warning(
@@ -39,32 +55,27 @@ async def find_place(lease: Lease, link: AsyncLink, outer: Outer, until: float, 
                 lease.settings.url,
                 error,
             )
-        return
+        return False
     counts = _protocol.parse_counts(answer)
     tokens = _protocol.parse_locks(answer) or {}
-    claim = Claim.take(outer.lock_file)
-    if claim is not None and answer.document.get("pending") is not None:
-        claim.end()
+    if answer.document.get("pending") is not None:
         claim = None
     around = {
         name: Around(count, tokens.get(name), claim is not None)
         for name, count in counts.items()
         if claim is not None or (name in outer.tokens and tokens.get(name) == outer.tokens[name])
     }
-    try:
-        for name, token in outer.tokens.items():
-            if name not in around:
-                count = await _count(link, name, token, until, limit)
-                if count is not None:
-                    around[name] = Around(count, token, in_peer=False)
-    except BaseException:
-        if claim is not None:
-            claim.end()
-        raise
+    for name, token in outer.tokens.items():
+        if name not in around:
+            count = await _count(link, name, token, until, limit)
+            if count is not None:
+                around[name] = Around(count, token, in_peer=False)
     lease.around = around
-    if claim is not None:
-        lease.share(outer.peer_id, outer.ttl, claim)
-        lease.confirm(sent_at, answer.instance)
+    if claim is None:
+        return False
+    lease.share(outer.peer_id, outer.ttl, claim)
+    lease.confirm(sent_at, answer.instance)
+    return True
 
 
 async def _count(link: AsyncLink, name: str, token: int, until: float, limit: float) -> Optional[int]:

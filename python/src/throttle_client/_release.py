@@ -20,6 +20,7 @@ from ._errors import (
     ServerUnreachable,
     ThrottleError,
     UnknownPeer,
+    UnknownSemaphore,
 )
 from ._lease import Lease
 from ._outer import Claim
@@ -131,14 +132,16 @@ class _Release:
     async def until_done(self, name: Optional[str], told_at: float) -> Optional[ThrottleError]:
         """Try until it is not due any more; or return what refuses it, once it is `told_at`."""
         lease, failures = self._lease, 0
+        error: Optional[ThrottleError] = None
         limit = min(lease.settings.timeout, max(SHORTEST_LIMIT_SECONDS, lease.ttl / 6))
         while True:
             async with gate(lease):
                 if not self.is_due(name):
-                    return None
+                    # The lease of a shared peer goes on: its owner is to release what was not released here.
+                    return error if lease.claim is not None and now() >= self._over_at else None
                 try:
                     await self._link.once(self._request(name), limit)
-                except UnknownPeer:
+                except (UnknownPeer, UnknownSemaphore):
                     return None
                 except ThrottleError as caught:
                     error = caught

@@ -122,8 +122,8 @@ class _GreenletEvent:
                 waker.send()
 
     def wait(self, timeout: Optional[float] = None) -> bool:
-        import gevent
-        from gevent.hub import Waiter
+        import gevent  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from gevent.hub import Waiter  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         hub = gevent.get_hub()
         # Another thread wakes the loop of this one by it, and the loop has something to wait for.

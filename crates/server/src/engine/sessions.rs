@@ -116,7 +116,8 @@ impl Engine {
     /// Asks for locks; if they are not granted at once, waits for them.
     ///
     /// The wait ends, still pending, when the promised time of the peer is over, so that its client can ask
-    /// again within the margin. Dropping the future leaves the request in the queue until its peer ends.
+    /// again within the margin. Dropping the future leaves the request in the queue until its peer ends; it is
+    /// passed over once its client has been gone for too long.
     pub async fn acquire_and_look<R>(
         &self,
         peer: PeerId,

@@ -54,11 +54,14 @@ fn what_the_file_declared_stays_until_it_says_otherwise() {
 }
 
 #[test]
-fn what_the_command_line_says_beats_what_stays() {
+fn a_server_that_is_told_its_semaphores_by_flags_needs_no_file() {
     let home = Home::new();
-    home.start(FILE).stop();
-    let launch = home.launch_with(&["--port", "0", "--semaphore", "A=7", "--semaphore", "D=1"]);
-    let server = Server::launch(launch);
-    server.process.stderr.line("declared 2 semaphores in the last run: \"B\", \"tenant/*\".");
-    assert_eq!((server.remainder("A"), server.remainder("B"), server.remainder("D")), (7, 1, 1));
+    let start = |flags: &[&str]| Server::launch(home.launch_with(&[&["--port", "0"], flags].concat()));
+    let server = start(&["--semaphore", "A=3", "--semaphore", "B=1"]);
+    server.holder("B", 1, "1h");
+    server.stop();
+    let server = start(&["--semaphore", "A=7", "--semaphore", "D=1"]);
+    server.process.stderr.line("\"B\" (1 acquired, 0 pending).");
+    assert_eq!((server.remainder("A"), server.remainder("D")), (7, 1));
+    server.post("/v1/reload", "").shape(200);
 }

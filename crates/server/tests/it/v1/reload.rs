@@ -123,7 +123,7 @@ fn sighup_reloads() {
 
 /// A reload that is refused by every way to ask for it, and changes nothing.
 #[track_caller]
-fn is_refused(edited: &Edited, why: &str) {
+fn is_refused(edited: &Edited, why: &str, nth: usize) {
     let server = &edited.server;
     let detail = server.post("/v1/reload", "").problem(409, "invalid_configuration");
     assert!(detail.starts_with("Nothing changed. throttle.toml: ") && detail.contains(why), "{detail}");
@@ -134,6 +134,7 @@ fn is_refused(edited: &Edited, why: &str) {
         assert_eq!((code, &*stdout), (1, ""), "{stderr}");
         assert!(stderr.contains(why), "{stderr}");
         server.process.signal(rustix::process::Signal::HUP);
+        server.process.stderr.until(why, nth);
         let line = server.process.stderr.line(why);
         assert!(line.contains("ERROR throttle] The configuration stays as it is. throttle.toml: "), "{line}");
     }
@@ -146,9 +147,9 @@ const VANISHING: &str = "[semaphores]\nA = 3\n'q/*' = 2";
 fn a_file_that_is_gone_changes_nothing() {
     let edited = Edited::start(VANISHING);
     fs::remove_file(&edited.file).expect("removed");
-    is_refused(&edited, "is gone, though it was read before.");
+    is_refused(&edited, "is gone, though it was read before.", 1);
     // Twice as well, and it is fine once it is back.
-    is_refused(&edited, "is gone, though it was read before.");
+    is_refused(&edited, "is gone, though it was read before.", 2);
     let reloaded = edited.edit("[semaphores]\nA = 4\n'q/*' = 2").post("/v1/reload", "").shape(200);
     assert_eq!(reloaded["changed"]["A"]["before"]["max"], 3);
     assert_eq!(edited.server.remainder("A"), 4);
@@ -159,12 +160,12 @@ fn a_file_that_says_nothing_any_more_changes_nothing() {
     for nothing in ["", " \n\t\r\n", "# [semaphores]\n# A = 3\n", "\u{feff}"] {
         let edited = Edited::start(VANISHING);
         edited.edit(nothing);
-        is_refused(&edited, "is empty, though it said something when it was last read.");
+        is_refused(&edited, "is empty, though it said something when it was last read.", 1);
     }
     let edited = Edited::start(VANISHING);
     fs::remove_file(&edited.file).expect("removed");
     fs::create_dir(&edited.file).expect("made");
-    is_refused(&edited, "is a directory");
+    is_refused(&edited, "is a directory", 1);
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn a_file_may_appear_after_the_start_and_is_missed_from_then_on() {
     edited.edit("# nothing yet").post("/v1/reload", "").shape(200);
     edited.edit(VANISHING).post("/v1/reload", "").shape(200);
     fs::remove_file(&edited.file).expect("removed");
-    is_refused(&edited, "is gone, though it was read before.");
+    is_refused(&edited, "is gone, though it was read before.", 1);
 }
 
 #[test]

@@ -57,8 +57,6 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use axum::{http::HeaderValue, response::IntoResponse as _};
     use throttle_core::{Core, Settings};
 
@@ -88,7 +86,7 @@ mod tests {
         let engine =
             Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox: None }).unwrap();
         let loaded = Loaded { config: Config::default(), content: Content::Missing };
-        let current = Current::at_start(loaded, &Declared::new(), Path::new("throttle.toml"));
+        let current = Current::at_start(loaded, &Declared::new(), &Serve::default());
         let reloader = Arc::new(Reloader::new(Serve::default(), current, engine.clone()));
         let history = Arc::new(History::new(1, limits.history_step));
         let instance = HeaderValue::from_static("0");

@@ -197,24 +197,45 @@ fn what_is_taken_from_the_outer_one_is_a_loss_for_the_inner_one() {
 
 #[test]
 fn a_server_that_forgot_everything_gets_all_back() {
-    let server = Server::start(SEMAPHORES);
-    let script = "$T run -s low -- sh -c 'echo inside; read x'; echo code $?";
-    let mut process = outer(&server, &["-s", "mid", "--ttl", "12s"], script);
-    process.stdout.line("inside");
-    let (peer, port) = (server.holder_of("low"), server.port.to_string());
-    drop(server);
-    // Back before a lease of this length can end.
-    let again = Launch::new(&["--port", &port]).file(SEMAPHORES).env("THROTTLE_LOG", "info");
-    let server = Server::launch(again);
-    for semaphore in ["low", "mid"] {
-        server.until_metric(&format!("throttle_acquired{{semaphore=\"{semaphore}\"}}"), 1.0);
-        assert_eq!(server.holder_of(semaphore), peer);
+    // The second has nothing that is not held around it.
+    for (inner, held) in [("low", &["low", "mid"] as &[_]), ("mid", &["mid"])] {
+        let server = Server::start(SEMAPHORES);
+        let script = format!("$T run -s {inner} -- sh -c 'echo inside; read x'; echo code $?");
+        let mut process = outer(&server, &["-s", "mid", "--ttl", "12s"], &script);
+        process.stdout.line("inside");
+        let (peer, port) = (server.holder_of(inner), server.port.to_string());
+        drop(server);
+        // Back before a lease of this length can end.
+        let again = Launch::new(&["--port", &port]).file(SEMAPHORES).env("THROTTLE_LOG", "info");
+        let server = Server::launch(again);
+        for semaphore in held {
+            server.until_metric(&format!("throttle_acquired{{semaphore=\"{semaphore}\"}}"), 1.0);
+            assert_eq!(server.holder_of(semaphore), peer);
+        }
+        process.write_line();
+        process.stdout.line("code 0");
+        assert!(process.wait().success());
+        assert_eq!((server.remainder("low"), server.remainder("mid")), (1, 3));
+        assert_eq!(process.stderr.all(), [""; 0]);
     }
+}
+
+/// What leans on a lock around it hands on no right to ask in the name of its peer: another may use that.
+#[test]
+fn one_within_one_that_leans_does_not_take_what_a_sibling_holds() {
+    let server = Server::start(SEMAPHORES);
+    let inner = "$T run -s low -- sh -c 'echo in; read x'";
+    let script = format!("exec 3<&0; {inner} <&3 & $T run -s mid -- {inner} <&3 & wait; echo done");
+    let mut process = outer(&server, &["-s", "mid"], &script);
+    process.stdout.line("in");
+    // The other one waits for it.
+    server.until_waiting("low", 1);
     process.write_line();
-    process.stdout.line("code 0");
-    assert!(process.wait().success());
+    process.stdout.until("in", 2);
+    process.write_line();
+    process.stdout.line("done");
+    process.wait();
     assert_eq!((server.remainder("low"), server.remainder("mid")), (1, 3));
-    assert_eq!(process.stderr.all(), [""; 0]);
 }
 
 /// `throttle run` in an environment as an outer one has it.

@@ -89,22 +89,13 @@ impl Core {
     /// Lets the pending request of a peer take part again, if its client was gone: then what this makes
     /// possible is to be granted, and its absence to begin anew, if it does not stay. Tells whether it was.
     pub(crate) fn ask_again(&mut self, slot: PeerSlot) -> Result<bool, AcquireError> {
-        let Some(request) = &mut self.peers[slot].pending else { return Ok(false) };
+        let Some(request) = &self.peers[slot].pending else { return Ok(false) };
         match request.presence {
             Presence::Polling | Presence::Connected => return Ok(false),
-            Presence::Disconnected { absent_at } => {
-                request.presence = Presence::Connected;
-                let parts = request.parts.clone();
-                self.absences.remove(&(absent_at, slot));
-                for part in &parts {
-                    self.touch(part.semaphore);
-                }
-            }
-            Presence::Absent => {
-                self.check_return(slot)?;
-                self.set_presence(slot, Presence::Connected);
-            }
+            Presence::Disconnected { absent_at } => _ = self.absences.remove(&(absent_at, slot)),
+            Presence::Absent => self.check_return(slot)?,
         }
+        self.set_presence(slot, Presence::Connected);
         Ok(true)
     }
 
@@ -137,6 +128,7 @@ impl Core {
         }
     }
 
+    /// Enters the queues anew, for whether the request holds up others may change, and has them looked at.
     fn set_presence(&mut self, slot: PeerSlot, presence: Presence) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
         self.leave_queues(slot, &request);

@@ -17,7 +17,7 @@ use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{Config, Content, Loaded},
     durable::{self, Durable},
-    engine::{Bounds, Engine, Parts, WallTime},
+    engine::{Bounds, Engine, Parts, wall_now},
     history::History,
     http::{self, App, INSTANCE, Stage},
     journal::State,
@@ -173,7 +173,7 @@ async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
 /// A state in which nothing ever happened.
 fn empty_state(config: &Config) -> Result<State, Box<dyn Error>> {
     // Microseconds of the wall clock exceed what any earlier run can have counted up to.
-    let core = Core::new(settings(config), WallTime::now().as_micros(), getrandom::u64()?);
+    let core = Core::new(settings(config), wall_now().as_micros(), getrandom::u64()?);
     Ok(State::new(core))
 }
 

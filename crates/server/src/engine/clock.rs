@@ -2,11 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the clock module")]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use throttle_core::Time;
-
-use super::wall::{Wall, WallTime};
+use throttle_journal::{Wall, WallTime};
 
 /// A pause in which nothing read the clock for longer than this means that the server itself stood still.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -20,6 +19,11 @@ const SET: Duration = Duration::from_millis(10);
 
 /// How often both clocks are read to find out where they stand.
 const READINGS: usize = 5;
+
+/// What the wall clock shows.
+pub fn wall_now() -> WallTime {
+    SystemTime::now().into()
+}
 
 /// The time of leases: a monotonic clock that begins at the time of day, and does not count the time in which the
 /// server stood still: so no lease runs out while its heartbeats could not be heard.
@@ -43,7 +47,7 @@ impl Clock {
     /// A clock from which the wall clock is as far as `wall`, as it was in an earlier run; but not before `least`: the
     /// wall clock may have been set back since.
     pub(super) fn start(least: Time, wall: Wall) -> Self {
-        let base = wall.time_of(WallTime::now()).max(least);
+        let base = wall.time_of(wall_now()).max(least);
         Self { origin: Instant::now(), base, last: Duration::ZERO, wall, wall_seen: None }
     }
 
@@ -69,10 +73,10 @@ impl Clock {
             let (origin, base) = (self.origin, self.base);
             let read = || {
                 let before = origin.elapsed();
-                let wall = WallTime::now();
+                let wall = wall_now();
                 (Wall::between(base + before, wall), origin.elapsed().saturating_sub(before))
             };
-            self.see(Wall::between(now, WallTime::now()), read);
+            self.see(Wall::between(now, wall_now()), read);
         }
         self.wall
     }
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn it_goes_on_where_an_earlier_run_ended() {
-        let now = || Wall::default().time_of(WallTime::now());
+        let now = || Wall::default().time_of(wall_now());
         let later = now() + Duration::from_hours(1);
         assert!(Clock::start(later, Wall::default()).now() >= later, "the wall clock was set back");
         assert!(Clock::start(Time::default(), Wall::default()).now() < later);

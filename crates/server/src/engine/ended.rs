@@ -6,8 +6,7 @@ use std::{
 };
 
 use throttle_core::{EndCause, PeerId};
-
-use super::wall::WallTime;
+use throttle_journal::WallTime;
 
 /// How a peer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

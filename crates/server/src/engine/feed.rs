@@ -7,9 +7,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use throttle_core::{EndCause, Event};
+use throttle_journal::WallTime;
 use tokio::sync::watch;
 
-use super::{kind::Kind, wall::WallTime};
+use super::kind::Kind;
 
 /// How many events a page holds.
 const PAGE: usize = 256;

@@ -7,6 +7,7 @@ use std::{
 
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
 use throttle_core::{Core, EndCause, Event, PeerId, Time};
+use throttle_journal::Wall;
 use tokio::sync::Notify;
 use tracing::level_filters::LevelFilter;
 
@@ -17,7 +18,6 @@ use super::{
     ended::{Ended, Ending},
     feed::Feed,
     keys::{Key, Keys},
-    wall::Wall,
 };
 use crate::{
     journal::{JournalFailed, Outbox, Record, State},

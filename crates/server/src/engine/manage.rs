@@ -6,8 +6,9 @@ use throttle_core::{
     Core, HolderView, LimitReached, Name, Origin, PeerView, RemoveError, SemaphoreView, Spec, Token,
     UnknownSemaphore,
 };
+use throttle_journal::Wall;
 
-use super::{handle::Engine, wall::Wall};
+use super::handle::Engine;
 use crate::{
     journal::Record,
     reload::{Declared, Difference, Usage},

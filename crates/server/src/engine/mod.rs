@@ -21,9 +21,9 @@ mod near;
 mod recovery;
 mod sessions;
 mod wait;
-mod wall;
 
 pub use blocked::TooManyBlocked;
+pub use clock::wall_now;
 pub use commands::{AcquireRefusal, Effect, Joint};
 pub use ended::Ending;
 pub use events::{Beginning, Missed, News, SubscribeError, Subscription};
@@ -34,4 +34,4 @@ pub use kind::{Kind, cause_name};
 pub use manage::{PeerPage, SemaphorePage, SetRefusal};
 pub use recovery::Holding;
 pub use sessions::{Ask, NewPeer, Outcome, SessionRefusal};
-pub use wall::{Wall, WallTime};
+pub use throttle_journal::{Wall, WallTime};

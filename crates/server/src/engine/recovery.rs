@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{handle::Engine, wall::WallTime};
+use throttle_journal::WallTime;
+
+use super::handle::Engine;
 use crate::journal::Record;
 
 /// Grants are held back.

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use throttle_core::{Acquire, AcquireError, EndCause, Labels, PeerId, PeerView, Status, Time, UnknownPeer};
+use throttle_journal::Wall;
 
 use super::{
     Ending,
     commands::AcquireRefusal,
     handle::{Engine, Shared},
     keys::{Key, KeyReused},
-    wall::Wall,
 };
 use crate::telemetry::trace::{Subject, about};
 

@@ -11,13 +11,9 @@ use std::{
 };
 
 use throttle_core::{Core, Settings};
+use throttle_journal::{Chain, Snapshot, Source, State, StoreError};
 
-use super::{
-    batch::Chain,
-    outbox::Outbox,
-    state::State,
-    store::{Snapshot, Source, StoreError},
-};
+use super::outbox::Outbox;
 
 /// How many records a piece has at least.
 const PIECE_RECORDS: usize = 4096;

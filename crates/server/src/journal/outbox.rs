@@ -11,7 +11,7 @@ use throttle_core::PeerId;
 
 use tokio::sync::{Notify, futures::OwnedNotified, watch};
 
-use super::{batch::encode, record::Record};
+use throttle_journal::{Record, encode};
 
 /// The journal cannot be written, so nothing can be promised any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,7 +242,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::journal::record::CauseRecord;
+    use throttle_journal::format::record::CauseRecord;
 
     fn put(outbox: &Outbox, peer: u64) {
         outbox.put(std::iter::once(Record::PeerEnded { peer, cause: CauseRecord::Released }));

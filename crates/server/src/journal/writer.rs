@@ -7,15 +7,14 @@ use std::{
 };
 
 use throttle_core::Settings;
+use throttle_journal::{Batch, End, Store, StoreError};
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::{
-    batch::Batch,
     compact::{self, Step, Steps},
     figures::Figures,
     outbox::{Outbox, Work},
-    store::{End, Store, StoreError},
 };
 
 /// What the writer begins with.

@@ -4,14 +4,12 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Change, Child, Signal, Signals, create_private_directory, on_reload_signal, raise_open_files,
-    reuse_address, shutdown_signal, sync_directory,
+    Change, Child, Signal, Signals, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
 };
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Change, Child, Signal, Signals, create_private_directory, on_reload_signal, raise_open_files,
-    reuse_address, shutdown_signal, sync_directory,
+    Change, Child, Signal, Signals, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
 };

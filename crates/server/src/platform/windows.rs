@@ -1,6 +1,6 @@
 //! Windows.
 
-use std::{fs, io, path::Path, process::Command};
+use std::{io, process::Command};
 
 use tokio::{net::TcpSocket, signal::windows};
 
@@ -21,25 +21,6 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
 #[expect(clippy::unnecessary_wraps, reason = "fails on Unix only")]
 pub fn on_reload_signal(_: impl Fn()) -> io::Result<impl Future<Output = ()>> {
     Ok(std::future::pending())
-}
-
-/// Makes a directory, and those above it, if they are not there. Who may use it follows from the one above.
-///
-/// # Errors
-///
-/// If the system refuses.
-pub fn create_private_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
-}
-
-/// Does nothing: the file system sees to it.
-///
-/// # Errors
-///
-/// None.
-#[expect(clippy::unnecessary_wraps, reason = "fails on Unix")]
-pub fn sync_directory(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// There is no such limit here.

@@ -28,7 +28,7 @@ use super::{
     shapes::{Digits, Event, Semaphore, Stamp},
 };
 use crate::{
-    engine::{Happening, News, Page, Subscription, WallTime},
+    engine::{Happening, News, Page, Subscription, wall_now},
     http::{App, refusal::Refusal},
 };
 
@@ -137,7 +137,7 @@ impl Update<'_> {
     /// That nothing changed.
     fn now(app: &App) -> Self {
         let (semaphores, peers) = app.engine.view(|core| (core.semaphore_count(), core.peer_count()));
-        Self { at: Stamp(WallTime::now()), semaphores, peers, ..Self::default() }
+        Self { at: Stamp(wall_now()), semaphores, peers, ..Self::default() }
     }
 }
 

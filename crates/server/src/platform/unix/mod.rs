@@ -8,7 +8,4 @@ mod terminal;
 
 pub use child::{Change, Child};
 pub use signals::{Signal, Signals};
-pub use system::{
-    create_private_directory, on_reload_signal, raise_open_files, reuse_address, shutdown_signal,
-    sync_directory,
-};
+pub use system::{on_reload_signal, raise_open_files, reuse_address, shutdown_signal};

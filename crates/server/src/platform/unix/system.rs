@@ -1,11 +1,6 @@
 //! Unix: what the server needs of it.
 
-use std::{
-    fs::{DirBuilder, File},
-    io,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -67,24 +62,6 @@ pub fn raise_open_files() -> Option<u64> {
 /// If the system refuses the option.
 pub fn reuse_address(socket: &TcpSocket) -> io::Result<()> {
     socket.set_reuseaddr(true)
-}
-
-/// Makes a directory, and those above it, if they are not there: for the user of this process only.
-///
-/// # Errors
-///
-/// If the system refuses.
-pub fn create_private_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Makes the names in a directory outlive a power cut.
-///
-/// # Errors
-///
-/// If the system refuses.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

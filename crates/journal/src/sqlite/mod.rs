@@ -10,5 +10,6 @@ mod mark;
 mod schema;
 mod source;
 mod store;
+mod system;
 
 pub use directory::{Directory, Found, backup, inspect};

@@ -131,8 +131,11 @@ pub struct SpecRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OriginRecord {
+    /// The configuration file.
     File,
+    /// A request.
     Runtime,
+    /// The first use of a name that a pattern of the file matches.
     Pattern,
 }
 
@@ -140,10 +143,15 @@ pub enum OriginRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseRecord {
+    /// Its client gave it back.
     Released,
+    /// Its lease ended.
     Expired,
+    /// An operator ended it.
     Operator,
+    /// Its semaphore was removed.
     Removed,
+    /// It asks for more than `max` has become.
     ExceedsMax,
 }
 
@@ -192,7 +200,7 @@ impl Record {
     }
 
     /// The peer whose lease it begins or changes.
-    pub(super) fn of_lease(&self) -> Option<u64> {
+    pub fn of_lease(&self) -> Option<u64> {
         match self {
             Self::PeerCreated { peer, .. }
             | Self::LeaseChanged { peer, .. }

@@ -12,7 +12,7 @@ use std::{
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::journal::batch::Chain;
+use crate::format::batch::Chain;
 
 const MAGIC: &[u8; 8] = b"THRTMARK";
 /// What no disk writes in part.

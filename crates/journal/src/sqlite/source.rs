@@ -5,9 +5,9 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::schema;
-use crate::journal::{
-    batch::Chain,
-    store::{End, Entry, Snapshot, Source, StoreError, Visit},
+use crate::{
+    format::batch::Chain,
+    log::{End, Entry, Snapshot, Source, StoreError, Visit},
 };
 
 /// A connection that only reads.

@@ -7,9 +7,9 @@ use throttle_core::{Core, Event, Name, PeerId, Spec, Time};
 use super::{
     batch::{decode, encode},
     record::Record,
-    store::StoreError,
+    wall::Wall,
 };
-use crate::engine::Wall;
+use crate::log::StoreError;
 
 /// The state machine as it was, and what the server knew beside it.
 pub struct State {

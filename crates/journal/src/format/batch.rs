@@ -2,10 +2,11 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{record::Record, store::StoreError};
+use super::record::Record;
+use crate::log::StoreError;
 
 /// The first byte of every batch and of every piece of a snapshot.
-pub(super) const VERSION: u8 = 1;
+pub const VERSION: u8 = 1;
 
 /// A fingerprint of everything up to some place in the journal (XXH3 of 128 bits, over the one before and what was
 /// added). It finds accidents, not forgers.
@@ -14,17 +15,18 @@ pub struct Chain(pub u128);
 
 impl Chain {
     /// Before the first batch of the journal with this id.
-    pub(super) fn start(journal: u64) -> Self {
+    pub fn start(journal: u64) -> Self {
         Self(0).with(journal, b"throttle")
     }
 
     /// Before the first piece of a snapshot of that journal.
-    pub(super) fn of_snapshot(journal: u64, through: u64) -> Self {
+    pub fn of_snapshot(journal: u64, through: u64) -> Self {
         Self::start(journal).with(through, b"snapshot")
     }
 
     /// After `body` was added as number `number`.
-    pub(super) fn with(self, number: u64, body: &[u8]) -> Self {
+    #[must_use]
+    pub fn with(self, number: u64, body: &[u8]) -> Self {
         let mut hash = Xxh3::new();
         hash.update(&self.0.to_le_bytes());
         hash.update(&number.to_le_bytes());
@@ -32,7 +34,8 @@ impl Chain {
         Self(hash.digest128())
     }
 
-    pub(super) fn to_bytes(self) -> [u8; 16] {
+    /// As it is kept.
+    pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()
     }
 }
@@ -49,7 +52,7 @@ pub struct Batch {
 }
 
 /// Adds a record to the end of a body, which is begun if it is empty.
-pub(super) fn encode(body: &mut Vec<u8>, record: &Record) {
+pub fn encode(body: &mut Vec<u8>, record: &Record) {
     if body.is_empty() {
         body.push(VERSION);
     }

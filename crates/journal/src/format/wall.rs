@@ -25,12 +25,6 @@ pub struct Wall {
 }
 
 impl WallTime {
-    /// What the wall clock shows.
-    pub fn now() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
-    }
-
     /// The point `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
@@ -39,6 +33,13 @@ impl WallTime {
     /// Microseconds since the epoch.
     pub const fn as_micros(self) -> u64 {
         self.0
+    }
+}
+
+impl From<SystemTime> for WallTime {
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
     }
 }
 

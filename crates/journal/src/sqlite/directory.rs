@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::system;
 use super::{
     mark::{Mark, MarkFile},
     schema,
@@ -14,11 +15,8 @@ use super::{
     store::SqliteStore,
 };
 use crate::{
-    journal::{
-        batch::{Batch, Chain},
-        store::{End, Entry, Snapshot, Source as _, Store, StoreError, Visit},
-    },
-    platform,
+    format::batch::{Batch, Chain},
+    log::{End, Entry, Snapshot, Source as _, Store, StoreError, Visit},
 };
 
 const JOURNAL: &str = "journal.db";
@@ -53,7 +51,7 @@ pub struct Found {
 impl Directory {
     /// Locks a directory and finds the journal in it. An empty one, and one that is not there, gets a new journal.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        platform::create_private_directory(path)?;
+        system::create_private_directory(path)?;
         let lock = lock(path)?;
         if !path.join(JOURNAL).try_exists()? {
             create(path, getrandom::u64().map_err(|error| StoreError::Io(error.to_string()))?)?;
@@ -115,7 +113,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, StoreError> {
     }
     let (mut source, mark) = look(from)?;
     source.check()?;
-    platform::create_private_directory(to)?;
+    system::create_private_directory(to)?;
     create(to, mark.journal)?;
     let mut store = SqliteStore::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
     let (snapshot, mut index, mut chain) = (Cell::new(None::<Snapshot>), 0, None);
@@ -191,7 +189,7 @@ fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
     let chain = Chain::start(journal);
     MarkFile::open(&path.join(MARK))?.write(Mark { journal, number: 0, chain })?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
-    Ok(platform::sync_directory(path)?)
+    Ok(system::sync_directory(path)?)
 }
 
 /// The journal may go on for longer than its mark, by what was never acknowledged, but must not end before it.

@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, types::FromSqlError};
 
-use crate::journal::store::StoreError;
+use crate::log::StoreError;
 
 /// `THRT`, at a fixed place in the head of the file.
 const APPLICATION_ID: i32 = 0x5448_5254;

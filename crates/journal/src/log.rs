@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use super::batch::{Batch, Chain};
+use crate::format::batch::{Batch, Chain};
 
 /// Why the journal cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Error for StoreError {}
 
 impl StoreError {
     /// Says where the damage is.
-    pub(super) fn at(self, place: &str) -> Self {
+    pub(crate) fn at(self, place: &str) -> Self {
         match self {
             Self::Damaged(what) => Self::Damaged(format!("{place}: {what}")),
             Self::Newer(what) => Self::Newer(format!("{place}: {what}")),

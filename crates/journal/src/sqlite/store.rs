@@ -12,9 +12,9 @@ use super::{
     schema,
     source::{SqliteSource, last_snapshot},
 };
-use crate::journal::{
-    batch::{Batch, Chain},
-    store::{Snapshot, Source, Store, StoreError},
+use crate::{
+    format::batch::{Batch, Chain},
+    log::{Snapshot, Source, Store, StoreError},
 };
 
 /// How many superfluous batches are removed in one go, so that none that is new waits long.

@@ -1,0 +1,349 @@
+//! The format, and that what is written plays to what was.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::{collection::vec, option, prelude::*};
+use throttle_core::{
+    Acquire, Core, Deadlock, EndCause, Event, Name, Origin, PeerId, Restore, RestoreLock, Settings, Spec,
+    Time, Token,
+};
+
+use super::{
+    batch::{Chain, decode, encode},
+    record::{CauseRecord, OriginRecord, Record, SpecRecord},
+    state::State,
+};
+use crate::log::StoreError;
+
+fn name() -> impl Strategy<Value = Name> {
+    "[a-z/%ü]{0,12}".prop_map(Into::into)
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
+}
+
+fn spec() -> impl Strategy<Value = SpecRecord> {
+    let origin =
+        prop_oneof![Just(OriginRecord::File), Just(OriginRecord::Runtime), Just(OriginRecord::Pattern)];
+    (any::<i64>(), any::<i32>(), option::of(duration()), any::<bool>(), origin).prop_map(
+        |(max, level, per, detects_deadlocks, origin)| SpecRecord {
+            max,
+            level,
+            per,
+            detects_deadlocks,
+            origin,
+        },
+    )
+}
+
+fn cause() -> impl Strategy<Value = CauseRecord> {
+    prop_oneof![
+        Just(CauseRecord::Released),
+        Just(CauseRecord::Expired),
+        Just(CauseRecord::Operator),
+        Just(CauseRecord::Removed),
+        Just(CauseRecord::ExceedsMax),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let labels = proptest::collection::btree_map("[a-z]{1,5}", "\\PC{0,20}", 0..4).prop_map(Arc::new);
+    let number = any::<u64>;
+    prop_oneof![
+        (name(), spec(), option::of(name()), number())
+            .prop_map(|(semaphore, spec, pattern, at)| Record::SemaphoreSet { semaphore, spec, pattern, at }),
+        name().prop_map(|semaphore| Record::SemaphoreRetired { semaphore }),
+        name().prop_map(|semaphore| Record::SemaphoreRemoved { semaphore }),
+        (number(), number(), duration(), option::of(labels))
+            .prop_map(|(peer, at, expires_in, labels)| Record::PeerCreated { peer, at, expires_in, labels }),
+        (number(), duration()).prop_map(|(peer, expires_in)| Record::LeaseChanged { peer, expires_in }),
+        (number(), name(), any::<i64>(), any::<i32>(), number(), any::<i64>(), number()).prop_map(
+            |(peer, semaphore, count, priority, since, key, sequence)| Record::Queued {
+                peer,
+                semaphore,
+                count,
+                priority,
+                since,
+                key,
+                sequence
+            }
+        ),
+        (number(), name(), any::<i64>(), number(), number()).prop_map(
+            |(peer, semaphore, count, token, at)| Record::Granted { peer, semaphore, count, token, at }
+        ),
+        (number(), name(), any::<i64>(), option::of(number()), number(), number()).prop_map(
+            |(peer, semaphore, count, token, serial, at)| Record::Restored {
+                peer,
+                semaphore,
+                count,
+                token,
+                serial,
+                at
+            }
+        ),
+        (number(), name(), any::<i64>(), number()).prop_map(|(peer, semaphore, count, at)| Record::Shrunk {
+            peer,
+            semaphore,
+            count,
+            at
+        }),
+        (number(), name(), number(), cause()).prop_map(|(peer, semaphore, at, cause)| Record::Released {
+            peer,
+            semaphore,
+            at,
+            cause
+        }),
+        (number(), name(), any::<i64>(), cause())
+            .prop_map(|(peer, semaphore, count, cause)| Record::Withdrawn { peer, semaphore, count, cause }),
+        (number(), cause()).prop_map(|(peer, cause)| Record::PeerEnded { peer, cause }),
+        (number(), number()).prop_map(|(token, sequence)| Record::Counters { token, sequence }),
+        (name(), any::<i64>(), number()).prop_map(|(semaphore, count, until)| Record::Cooling {
+            semaphore,
+            count,
+            until
+        }),
+        vec((name(), spec()), 0..4).prop_map(|semaphores| Record::Declared { semaphores }),
+        (number(), name(), number()).prop_map(|(peer, key, fingerprint)| Record::KeyUsed {
+            peer,
+            key,
+            fingerprint
+        }),
+        option::of(number()).prop_map(|until| Record::Holding { until }),
+        number().prop_map(|peer| Record::Connected { peer }),
+        any::<i64>().prop_map(|ahead_us| Record::Wall { ahead_us }),
+    ]
+}
+
+fn all(body: &[u8]) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::new();
+    decode(body, |record| {
+        records.push(record);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+proptest! {
+    #[test]
+    fn records_come_back_as_they_were(records in vec(record(), 1..20)) {
+        let mut body = Vec::new();
+        for record in &records {
+            encode(&mut body, record);
+        }
+        prop_assert_eq!(all(&body), Ok(records));
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_was_written(record in record()) {
+        if let Ok(event) = record.clone().into_event() {
+            prop_assert_eq!(Record::of(&event), Some(record));
+        }
+    }
+
+    #[test]
+    fn whatever_a_body_is_it_is_read_or_refused(bytes in vec(any::<u8>(), 0..200), version in any::<bool>()) {
+        let body: Vec<u8> = version.then_some(1).into_iter().chain(bytes).collect();
+        // It must not panic, and must not need more memory than there is.
+        let _ = all(&body);
+    }
+
+    #[test]
+    fn a_chain_shows_any_change(body in vec(any::<u8>(), 1..100), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        let chain = Chain::start(1).with(7, &body);
+        let mut other = body.clone();
+        other[at.index(body.len())] ^= 1 << bit;
+        prop_assert_ne!(Chain::start(1).with(7, &other), chain);
+        prop_assert_ne!(Chain::start(1).with(8, &body), chain);
+        prop_assert_ne!(Chain::start(2).with(7, &body), chain);
+        prop_assert_ne!(Chain::start(1).with(7, &body).with(8, &body), chain);
+    }
+
+    #[test]
+    fn a_snapshot_plays_to_the_state_that_it_was_made_from(
+        commands in vec((0..12_u8, 0..6_u8, 0..5_u8), 1..150), size in 1..20_usize
+    ) {
+        let bodies = play(&commands);
+        let whole = state_of(bodies.iter().map(Vec::as_slice));
+        let pieces: Vec<_> = whole.pieces(size).collect();
+        let again = state_of(pieces.iter().map(Vec::as_slice));
+        prop_assert_eq!(again.pieces(size).collect::<Vec<_>>(), pieces);
+        prop_assert_eq!(&again.declared, &whole.declared);
+        prop_assert_eq!(&again.keys, &whole.keys);
+        // A restart in the middle, and a snapshot in the middle, change nothing of what comes after.
+        let (first, rest) = bodies.split_at(bodies.len() / 2);
+        let middle: Vec<_> = state_of(first.iter().map(Vec::as_slice)).pieces(size).collect();
+        let joined = state_of(middle.iter().chain(rest).map(Vec::as_slice));
+        prop_assert_eq!(joined.pieces(usize::MAX).collect::<Vec<_>>(), whole.pieces(usize::MAX).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_says_why() {
+    assert_eq!(all(&[]), Err(StoreError::Damaged("a batch is empty".to_owned())));
+    let mut body = Vec::new();
+    encode(&mut body, &Record::PeerEnded { peer: 300, cause: CauseRecord::Expired });
+    assert!(matches!(all(&body[..body.len() - 1]), Err(StoreError::Damaged(_))));
+    body[0] = 2;
+    let Err(StoreError::Newer(why)) = all(&body) else { panic!("it is of a later version") };
+    assert_eq!(why, "it has records of version 2, and this release reads version 1");
+}
+
+/// The bytes of every kind of record, as version 1 has them. They never change: files with them are there.
+#[test]
+fn version_1_is_as_it_always_was() {
+    let spec = SpecRecord {
+        max: 42,
+        level: -1,
+        per: Some(Duration::new(1, 5)),
+        detects_deadlocks: true,
+        origin: OriginRecord::Pattern,
+    };
+    let labels = Arc::new(BTreeMap::from([("host".to_owned(), "w1".to_owned())]));
+    let (peer, semaphore): (u64, Name) = (u64::MAX, "A/ü".into());
+    let records = [
+        Record::SemaphoreSet { semaphore: semaphore.clone(), spec, pattern: Some("A/*".into()), at: 1 },
+        Record::SemaphoreRetired { semaphore: semaphore.clone() },
+        Record::SemaphoreRemoved { semaphore: semaphore.clone() },
+        Record::PeerCreated { peer, at: 300, expires_in: Duration::from_mins(5), labels: Some(labels) },
+        Record::LeaseChanged { peer: 7, expires_in: Duration::from_millis(250) },
+        Record::Queued {
+            peer: 7,
+            semaphore: semaphore.clone(),
+            count: 2,
+            priority: -3,
+            since: 4,
+            key: -5,
+            sequence: 6,
+        },
+        Record::Granted { peer: 7, semaphore: semaphore.clone(), count: 2, token: 1 << 40, at: 9 },
+        Record::Restored { peer: 7, semaphore: semaphore.clone(), count: 2, token: None, serial: 8, at: 9 },
+        Record::Shrunk { peer: 7, semaphore: semaphore.clone(), count: 1, at: 9 },
+        Record::Released { peer: 7, semaphore: semaphore.clone(), at: 9, cause: CauseRecord::Operator },
+        Record::Withdrawn { peer: 7, semaphore: semaphore.clone(), count: 1, cause: CauseRecord::ExceedsMax },
+        Record::PeerEnded { peer: 7, cause: CauseRecord::Released },
+        Record::Counters { token: 10, sequence: 11 },
+        Record::Cooling { semaphore: semaphore.clone(), count: 3, until: 12 },
+        Record::Declared { semaphores: vec![(semaphore, spec)] },
+        Record::KeyUsed { peer: 7, key: "k".into(), fingerprint: 13 },
+        Record::Holding { until: Some(14) },
+        Record::Connected { peer: 7 },
+        Record::Wall { ahead_us: -15 },
+    ];
+    let bytes = records.map(|record| {
+        let mut body = Vec::new();
+        encode(&mut body, &record);
+        assert_eq!(all(&body), Ok(vec![record]));
+        body.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    });
+    assert_eq!(bytes, GOLDEN, "{bytes:#?}");
+}
+
+const GOLDEN: [&str; 19] = [
+    "010004412fc3bc540101010501020103412f2a01",
+    "010104412fc3bc",
+    "010204412fc3bc",
+    "0103ffffffffffffffffff01ac02ac0200010104686f7374027731",
+    "0104070080e59a77",
+    "01050704412fc3bc0405040906",
+    "01060704412fc3bc0480808080802009",
+    "01070704412fc3bc04000809",
+    "01080704412fc3bc0209",
+    "01090704412fc3bc0902",
+    "010a0704412fc3bc0204",
+    "010b0700",
+    "010c0a0b",
+    "010d04412fc3bc060c",
+    "010e0104412fc3bc54010101050102",
+    "010f07016b0d",
+    "0110010e",
+    "011107",
+    "01121d",
+];
+
+/// Commands on a core, each a number for what, who and where: what is written of them.
+fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
+    let mut core = Core::new(Settings::default(), 100, 0);
+    let names = ["A", "B", "C", "p/1", "p/2"];
+    let mut peers: Vec<PeerId> = Vec::new();
+    let mut bodies = Vec::new();
+    let mut now = Time::from_micros(1_000_000);
+    let spec =
+        |max, level, per| Spec { max, level, per, deadlock: Deadlock::Hierarchy, origin: Origin::File };
+    let pattern = Spec { origin: Origin::Pattern, ..spec(2, 0, None) };
+    core.set_pattern(now, "p/*", pattern);
+    core.set_semaphore(now, "A", spec(2, 0, None));
+    core.set_semaphore(now, "B", spec(1, 1, None));
+    core.set_semaphore(now, "C", spec(3, 0, Some(Duration::from_secs(2))));
+    for (number, &(what, who, place)) in commands.iter().enumerate() {
+        now = now + Duration::from_millis(u64::from(who) * 100);
+        let count = i64::from(place % 2) + 1;
+        let lease = Duration::from_secs(u64::from(who) + 1);
+        let peer = peers.get(usize::from(who) % peers.len().max(1)).copied().unwrap_or(PeerId(0));
+        let place = names[usize::from(place)];
+        let mut extra = None;
+        match what {
+            0 | 1 => {
+                let labels = BTreeMap::from([("n".to_owned(), number.to_string())]);
+                let made = core.new_peer(now, lease * 20, number as u64 + 1, Some(Arc::new(labels)));
+                peers.extend(made);
+                let (peer, key) = (number as u64 + 1, number.to_string().into());
+                extra = (what == 0).then_some(Record::KeyUsed { peer, key, fingerprint: 9 });
+            }
+            2..=4 => {
+                let locks = [(place, count)];
+                let request = Acquire { peer, locks: &locks, priority: i32::from(who), expires_in: None };
+                let _ = core.acquire(now, &request);
+            }
+            5 => {
+                let locks = [("A", 1), ("B", 1), (place, count)];
+                let locks = if matches!(place, "A" | "B") { &locks[..2] } else { &locks[..] };
+                let _ =
+                    core.acquire(now, &Acquire { peer, locks, priority: 0, expires_in: Some(lease * 30) });
+            }
+            6 => drop(core.release_lock(now, peer, place)),
+            7 => drop(core.end_peer(now, peer, EndCause::Operator)),
+            8 => drop(core.heartbeat(now, peer, lease * 10)),
+            9 => {
+                let token = (who > 2).then_some(Token(100 + u64::from(who)));
+                let locks = [RestoreLock { semaphore: place, count, token }];
+                let (peer, expires_in) = (PeerId(u64::MAX - u64::from(who)), lease * 20);
+                let _ = core.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None });
+            }
+            10 => {
+                core.set_semaphore(
+                    now,
+                    place,
+                    Spec { origin: Origin::Runtime, ..spec(i64::from(who), 0, None) },
+                );
+                let declared = Record::of(&Event::SemaphoreSet {
+                    semaphore: place.into(),
+                    spec: spec(1, 0, None),
+                    pattern: None,
+                    at: now,
+                });
+                if let Some(Record::SemaphoreSet { semaphore, spec, .. }) = declared {
+                    extra = Some(Record::Declared { semaphores: vec![(semaphore, spec)] });
+                }
+            }
+            _ => {
+                let _ = core.remove_semaphore(now, place, who % 2 == 0);
+                let _ = core.retire_semaphore(now, place);
+            }
+        }
+        let mut body = Vec::new();
+        for record in core.drain_events().filter_map(|event| Record::of(&event)).chain(extra) {
+            encode(&mut body, &record);
+        }
+        bodies.extend(Some(body).filter(|body| !body.is_empty()));
+    }
+    bodies
+}
+
+fn state_of<'a>(bodies: impl Iterator<Item = &'a [u8]>) -> State {
+    let mut state = State::new(Core::new(Settings::default(), 0, 0));
+    for body in bodies {
+        state.play(body).expect("it was written");
+    }
+    state
+}

@@ -12,4 +12,4 @@ pub mod log;
 pub mod sqlite;
 
 pub use format::{Batch, Chain, Record, SpecRecord, State, Wall, WallTime, decode, encode};
-pub use log::{End, Entry, Snapshot, Source, Store, StoreError, Visit};
+pub use log::{End, Entry, Epoch, Snapshot, Source, Store, StoreError, Visit};

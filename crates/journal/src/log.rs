@@ -4,6 +4,10 @@ use std::{error::Error, fmt, io};
 
 use crate::format::batch::{Batch, Chain};
 
+/// A time in which one node leads; every later one has a greater number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
 /// Why the journal cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {

@@ -1,0 +1,263 @@
+//! Asking for locks and waiting for them: the one lane for every dialect.
+
+use std::time::Duration;
+
+use throttle_core::{Acquire, AcquireError, EndCause, PeerId, Status, Time};
+
+use crate::{
+    idempotency::IdempotencyKey,
+    node::Node,
+    refusal::Refusal,
+    sessions::NewPeer,
+    waits::{Due, Ticket},
+};
+
+/// A request for locks.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Each semaphore and the count asked for, all or nothing.
+    pub locks: &'a [(&'a str, i64)],
+    /// Higher is served first; 0 is usual.
+    pub priority: i32,
+    /// The length of the peer's lease from now on, if it is to change.
+    pub expires_in: Option<Duration>,
+    /// How long to wait for a grant.
+    pub wait: Duration,
+}
+
+/// What became of a request for locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All are acquired.
+    Acquired,
+    /// The request stands in the queue.
+    Pending,
+    /// The request left the queue without a grant.
+    NotAcquired,
+}
+
+/// How far a request for locks has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It can be answered.
+    Done(Outcome),
+    /// It waits. When [`Output::Wake`](crate::Output::Wake) says so, it is to be [resumed](Node::resume); when its client
+    /// is gone before that, its wait is to be [cancelled](Node::cancel_wait).
+    Blocked {
+        /// Identifies it.
+        ticket: Ticket,
+        /// When its client wants an answer.
+        until: Time,
+    },
+}
+
+/// What a waiting request waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    /// The peer.
+    pub peer: PeerId,
+    /// The locks that it asks about. None at all stand for whatever the peer waits for.
+    pub locks: &'a [(&'a str, i64)],
+    /// When its client wants an answer.
+    pub until: Time,
+}
+
+/// What tells a request that makes a peer from one that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session<'a> {
+    /// Whether the peer ends if the wait ends without a grant.
+    pub leaves: bool,
+    /// The key that makes a repeat find the same peer.
+    pub key: Option<IdempotencyKey<'a>>,
+}
+
+impl Node {
+    /// Asks for locks; if they are not granted at once, begins to wait for them.
+    ///
+    /// The wait ends, still pending, when the promised time of the peer is over, so that its client can ask again
+    /// within the margin.
+    ///
+    /// # Errors
+    ///
+    /// If the rules of locks are against it, or too many requests wait.
+    pub fn acquire(&mut self, now: Time, peer: PeerId, ask: &Ask<'_>) -> Result<Step, Refusal> {
+        let &Ask { locks, priority, expires_in, wait } = ask;
+        let status = self.core.acquire(now, &Acquire { peer, locks, priority, expires_in })?;
+        if let Status::Acquired(_) = status {
+            return Ok(Step::Done(Outcome::Acquired));
+        }
+        if wait.is_zero() || expires_in == Some(Duration::ZERO) {
+            return Ok(Step::Done(Outcome::Pending));
+        }
+        self.block(now, &Waiting { peer, locks, until: now + wait })
+    }
+
+    /// Makes a peer together with its locks. A refused request leaves no peer behind; a repeat under the same key finds
+    /// the peer that the first one made.
+    ///
+    /// # Errors
+    ///
+    /// If the peer cannot be made, or the locks are not to be had.
+    pub fn begin_session(
+        &mut self,
+        now: Time,
+        random: u64,
+        new: &NewPeer<'_>,
+        ask: &Ask<'_>,
+        leaves: bool,
+    ) -> Result<(PeerId, Step), Refusal> {
+        let session = Session { leaves, key: new.key };
+        if let Some(peer) = self.keys.find(new.key)? {
+            // A repeat has its lease begin anew, as the first request did.
+            let ask = Ask { expires_in: Some(ask.expires_in.unwrap_or(new.expires_in)), ..*ask };
+            let step = self.acquire(now, peer, &ask);
+            return Ok((peer, self.end_session_step(now, peer, session, step)?));
+        }
+        let peer = self.make_peer(now, random, new)?;
+        let step = self.acquire(now, peer, ask).inspect_err(|_| self.leave(now, peer, new.key))?;
+        Ok((peer, self.end_session_step(now, peer, session, Ok(step))?))
+    }
+
+    /// Goes on with a request that was woken.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone, or the request would now wait for ever.
+    pub fn resume(&mut self, now: Time, waiting: &Waiting<'_>) -> Result<Step, Refusal> {
+        // Woken or not, the state of the peer says what is the matter.
+        if self.core.poll(now, waiting.peer)? {
+            return Ok(Step::Done(self.outcome(waiting)?));
+        }
+        self.block(now, waiting)
+    }
+
+    /// Goes on with a request that makes a peer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::resume`].
+    pub fn resume_session(
+        &mut self,
+        now: Time,
+        waiting: &Waiting<'_>,
+        session: Session<'_>,
+    ) -> Result<Step, Refusal> {
+        let step = self.resume(now, waiting);
+        if step.as_ref().is_err_and(|refusal| !refusal.is_unknown_peer()) {
+            // Nobody knows of the peer but this request, which is refused.
+            self.abandon_session(now, waiting.peer, session.key);
+        }
+        self.end_session_step(now, waiting.peer, session, step)
+    }
+
+    /// The client of a waiting request is gone. The request stays in the queue until its peer ends; it is passed over
+    /// once its client has been gone for too long.
+    pub fn cancel_wait(&mut self, now: Time, peer: PeerId, ticket: Ticket) {
+        if self.waits.leave(peer, ticket) {
+            self.core.disconnect(now, peer);
+        }
+    }
+
+    /// The client of a request that makes a peer is gone before it could learn of the peer: ends that peer, unless a
+    /// repeat of the request waits, or may have been told of a grant.
+    pub fn abandon_session(&mut self, now: Time, peer: PeerId, key: Option<IdempotencyKey<'_>>) {
+        let is_granted = self.core.peer(peer).is_ok_and(|peer| peer.is_acquired());
+        if key.is_none() || !is_granted {
+            self.leave(now, peer, key);
+        }
+    }
+
+    /// Whether the peer has what it asked for: a client that asks from time to time is as present as one that waits.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is not known.
+    pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<Outcome, Refusal> {
+        self.core.poll(now, peer)?;
+        self.outcome(&Waiting { peer, locks: &[], until: now })
+    }
+
+    /// Waits until the peer waits for nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::resume`].
+    pub fn wait(&mut self, now: Time, peer: PeerId, until: Time) -> Result<Step, Refusal> {
+        self.resume(now, &Waiting { peer, locks: &[], until })
+    }
+
+    /// Ends the waits whose time is over by `now`.
+    pub(crate) fn end_waits(&mut self, now: Time) {
+        while let Some(due) = self.waits.due(now) {
+            let Due { ticket, peer, until } = due;
+            // A heartbeat moves the promised time, so it is looked at again when it is over.
+            let at = self.core.peer(peer).map_or(now, |seen| until.min(seen.expires_at()));
+            if at > now {
+                self.waits.postpone(due, at);
+                continue;
+            }
+            self.cancel_wait(now, peer, ticket);
+            self.woken.push(ticket);
+        }
+    }
+
+    /// Begins to wait, unless the time for that is over.
+    fn block(&mut self, now: Time, waiting: &Waiting<'_>) -> Result<Step, Refusal> {
+        let &Waiting { peer, until, .. } = waiting;
+        let at = until.min(self.core.peer(peer)?.expires_at());
+        if self.is_draining || at <= now {
+            return Ok(Step::Done(Outcome::Pending));
+        }
+        let entered = self.waits.enter(peer, until, at);
+        let ticket = entered.map_err(|limit| Refusal::TooManyWaits { limit })?;
+        if let Err(error) = self.core.connect(now, peer) {
+            self.waits.leave(peer, ticket);
+            return Err(error.into());
+        }
+        Ok(Step::Blocked { ticket, until })
+    }
+
+    /// What became of a request by now.
+    fn outcome(&self, waiting: &Waiting<'_>) -> Result<Outcome, Refusal> {
+        let seen = self.core.peer(waiting.peer)?;
+        let is_held = waiting.locks.iter().all(|(semaphore, _)| seen.lock(semaphore).is_some());
+        Ok(if !waiting.locks.is_empty() && is_held {
+            Outcome::Acquired
+        } else if !seen.is_acquired() {
+            Outcome::Pending
+        } else if waiting.locks.is_empty() {
+            Outcome::Acquired
+        } else {
+            for (semaphore, _) in waiting.locks {
+                self.core.semaphore(semaphore).map_err(AcquireError::from)?;
+            }
+            Outcome::NotAcquired
+        })
+    }
+
+    /// What a request that makes a peer comes to: it may end that peer, and a peer that is gone is its own.
+    fn end_session_step(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        session: Session<'_>,
+        step: Result<Step, Refusal>,
+    ) -> Result<Step, Refusal> {
+        match step {
+            Err(refusal) if refusal.is_unknown_peer() => Err(Refusal::Gone(peer)),
+            Ok(Step::Done(Outcome::Pending | Outcome::NotAcquired)) if session.leaves => {
+                self.leave(now, peer, session.key);
+                Ok(Step::Done(Outcome::NotAcquired))
+            }
+            step => step,
+        }
+    }
+
+    /// Ends a peer whose request is over without a grant, unless a repeat of that request still waits.
+    fn leave(&mut self, now: Time, peer: PeerId, key: Option<IdempotencyKey<'_>>) {
+        if !self.waits.has(peer) {
+            self.keys.forget(key);
+            self.core.end_peer(now, peer, EndCause::Released);
+        }
+    }
+}

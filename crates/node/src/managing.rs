@@ -1,0 +1,157 @@
+//! Semaphores while the server runs: looked at, made, changed, removed.
+
+use std::collections::BTreeMap;
+
+use throttle_core::{
+    Core, HolderView, Origin, RemoveError, SemaphoreView, Spec, Time, Token, UnknownSemaphore,
+};
+use throttle_journal::Record;
+
+use crate::{
+    declared::{Declared, Difference, Usage},
+    node::Node,
+    refusal::SetRefusal,
+};
+
+/// A semaphore as it is, or as a pattern declares one that nobody uses now.
+#[derive(Clone, Copy)]
+pub enum Found<'a> {
+    /// It is there.
+    Used(SemaphoreView<'a>),
+    /// The first request that names it makes it.
+    Unused(Spec),
+}
+
+impl Node {
+    /// Lets what the configuration file says differently now come into force, in one step. Returns what of it is
+    /// removed while it is in use.
+    pub fn declare(
+        &mut self,
+        now: Time,
+        difference: &Difference,
+        declared: &Declared,
+    ) -> BTreeMap<String, Usage> {
+        let in_use = removed_in_use(&self.core, &difference.removed);
+        let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
+        self.append(Record::Declared { semaphores: semaphores.collect() });
+        let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
+        for (name, spec) in difference.added.iter().chain(changed) {
+            if spec.origin == Origin::Pattern {
+                self.core.set_pattern(now, name, *spec);
+            } else {
+                self.core.set_semaphore(now, name, *spec);
+            }
+        }
+        for (name, spec) in &difference.removed {
+            if spec.origin == Origin::Pattern {
+                self.core.remove_pattern(now, name);
+            } else {
+                // It may be gone already, by a request.
+                let _ = self.core.retire_semaphore(now, name);
+            }
+        }
+        in_use
+    }
+
+    /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many.
+    pub fn set_semaphore(&mut self, now: Time, name: &str, spec: Spec) -> Result<bool, SetRefusal> {
+        let is_new = self.core.semaphore(name).is_err();
+        if is_new {
+            self.core.check_room_for_semaphore()?;
+        }
+        self.core.set_semaphore(now, name, spec);
+        Ok(is_new)
+    }
+
+    /// Changes what a semaphore is declared to be.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known, or there are too many.
+    pub fn change_semaphore(
+        &mut self,
+        now: Time,
+        name: &str,
+        change: impl FnOnce(Spec) -> Spec,
+    ) -> Result<(), SetRefusal> {
+        // A member of a pattern may be changed before anybody uses it.
+        let spec = match self.semaphore(name)? {
+            Found::Used(semaphore) => semaphore.spec(),
+            Found::Unused(spec) => {
+                self.core.check_room_for_semaphore()?;
+                spec
+            }
+        };
+        self.core.set_semaphore(now, name, change(spec));
+        Ok(())
+    }
+
+    /// Removes a semaphore; with `force` also from under those who use it.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known, or in use.
+    pub fn remove_semaphore(&mut self, now: Time, name: &str, force: bool) -> Result<(), RemoveError> {
+        self.core.remove_semaphore(now, name, force)
+    }
+
+    /// A semaphore, which is not made by being looked at.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, and no pattern for it.
+    pub fn semaphore(&self, name: &str) -> Result<Found<'_>, UnknownSemaphore> {
+        match (self.core.semaphore(name), self.core.pattern_of(name)) {
+            (Err(_), Some((_, spec))) => Ok(Found::Unused(spec)),
+            (seen, _) => seen.map(Found::Used),
+        }
+    }
+
+    /// The holder whose grant has this token, if it is live.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is not known.
+    pub fn holder(&self, semaphore: &str, token: Token) -> Result<Option<HolderView<'_>>, UnknownSemaphore> {
+        Ok(match self.semaphore(semaphore)? {
+            Found::Used(seen) => seen.holder(token),
+            Found::Unused(_) => None,
+        })
+    }
+
+    /// What is left of a semaphore; negative when it is overcommitted.
+    ///
+    /// # Errors
+    ///
+    /// If the semaphore is not known.
+    pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
+        Ok(match self.semaphore(semaphore)? {
+            Found::Used(seen) => seen.remainder(),
+            Found::Unused(spec) => spec.max,
+        })
+    }
+}
+
+/// Those of the semaphores and patterns to be removed that somebody holds or waits for.
+fn removed_in_use(core: &Core, removed: &Declared) -> BTreeMap<String, Usage> {
+    let has_patterns = removed.values().any(|spec| spec.origin == Origin::Pattern);
+    let members =
+        has_patterns.then(|| core.semaphores(None).filter(|semaphore| semaphore.pattern().is_some()));
+    let named = removed.keys().filter_map(|name| core.semaphore(name).ok());
+    let mut in_use = BTreeMap::<String, Usage>::new();
+    for semaphore in named.chain(members.into_iter().flatten()) {
+        let name = semaphore.pattern().unwrap_or(semaphore.name());
+        let (acquired, pending) = (semaphore.acquired(), semaphore.pending());
+        if (acquired, pending) == (0, 0) || !removed.contains_key(&**name) {
+            continue;
+        }
+        let usage = in_use.entry(name.to_string()).or_default();
+        usage.acquired = usage.acquired.saturating_add(acquired);
+        usage.pending = usage.pending.saturating_add(pending);
+    }
+    in_use
+}

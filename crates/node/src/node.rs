@@ -1,0 +1,262 @@
+//! The node itself: the core, what is remembered beside it, and what follows from every turn.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use throttle_core::{Core, EndCause, Event, PeerId, Time};
+use throttle_journal::{Epoch, Record, Wall};
+
+use crate::{
+    endings::{Ending, Endings},
+    event_log::EventLog,
+    idempotency::IdempotencyKeys,
+    output::{Condition, Observed, Offset, Output},
+    waits::{Ticket, Waits},
+};
+
+/// How much a node keeps beside the core.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests that wait at the same time.
+    pub waits: usize,
+    /// Peers whose end is remembered.
+    pub endings: usize,
+    /// Keys of requests that may be repeated.
+    pub idempotency_keys: usize,
+    /// Events kept for those who read them.
+    pub events: usize,
+}
+
+/// A node that leads. See the [crate's documentation](crate) for how to use it.
+pub struct Node {
+    pub(crate) core: Core,
+    epoch: Option<Epoch>,
+    pub(crate) waits: Waits,
+    pub(crate) keys: IdempotencyKeys,
+    endings: Endings,
+    events: EventLog,
+    /// Why an operator releases the peer that this turn ends.
+    pub(crate) reason: Option<Arc<str>>,
+    /// No request may wait any longer.
+    pub(crate) is_draining: bool,
+    /// When grants that are held back for peers that may come back will be given out.
+    pub(crate) holds_until: Option<Time>,
+    /// Where the wall clock is, as the log knows it.
+    logged_wall: Wall,
+    /// What this turn has for the log besides its events.
+    records: Vec<Record>,
+    /// Requests that are to be woken whatever the events of this turn are.
+    pub(crate) woken: Vec<Ticket>,
+    /// How many events of this turn fell due by themselves.
+    fell_due: usize,
+    /// How many turns were handed over for the log.
+    offset: Offset,
+    /// Leases whose latest change is not safe yet, and where it is in the log.
+    unsafe_leases: HashMap<PeerId, Offset, foldhash::fast::RandomState>,
+    /// The same in the order of the log.
+    unsafe_order: VecDeque<(Offset, PeerId)>,
+}
+
+impl Node {
+    pub(crate) fn new(core: Core, now: Time, epoch: Option<Epoch>, bounds: Bounds, wall: Wall) -> Self {
+        Self {
+            core,
+            epoch,
+            waits: Waits::new(bounds.waits),
+            keys: IdempotencyKeys::new(bounds.idempotency_keys),
+            endings: Endings::new(bounds.endings),
+            // The time goes on where an earlier run of the same state ended, so it exceeds every number given then.
+            events: EventLog::new(bounds.events, now.as_micros()),
+            reason: None,
+            is_draining: false,
+            holds_until: None,
+            logged_wall: wall,
+            records: Vec::new(),
+            woken: Vec::new(),
+            fell_due: 0,
+            offset: Offset::default(),
+            unsafe_leases: HashMap::default(),
+            unsafe_order: VecDeque::new(),
+        }
+    }
+
+    /// The core, to look at.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The last events, for those who read them.
+    pub fn events(&self) -> &EventLog {
+        &self.events
+    }
+
+    /// The last events, to be shown to readers up to now.
+    pub fn events_mut(&mut self) -> &mut EventLog {
+        &mut self.events
+    }
+
+    /// The epoch in which this node leads, if there is a log.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    /// How a peer ended, if that is remembered.
+    pub fn ending(&self, peer: PeerId) -> Option<&Ending> {
+        self.endings.of(peer)
+    }
+
+    /// How many requests wait for a grant with their connection open.
+    pub fn waits(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Whether the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Answers every request that waits as if its time were over, now and from now on.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+        self.woken.extend(self.waits.drain());
+    }
+
+    /// When something falls due next: never later than the first thing that does, maybe earlier.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let deadlines = [self.core.next_deadline(), self.waits.next_deadline(), self.holds_until];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Begins a turn: does everything that is due by `now`.
+    pub fn advance(&mut self, now: Time) {
+        self.core.advance(now);
+        if self.holds_until.is_some_and(|until| until <= now) {
+            self.resume_grants(now);
+        }
+        if self.waits.next_deadline().is_some_and(|at| at <= now) {
+            self.end_waits(now);
+        }
+        self.fell_due = self.core.events().len();
+    }
+
+    /// Whether this turn has something to [publish](Node::publish).
+    pub fn has_output(&self) -> bool {
+        self.core.has_events() || !self.records.is_empty() || !self.woken.is_empty()
+    }
+
+    /// Ends a turn: remembers what will be asked for, and passes on what the shell is to do. `wall` is where the wall
+    /// clock is now; what happens is shown by it, whatever becomes of that later.
+    pub fn publish(&mut self, now: Time, wall: Wall, mut output: impl FnMut(Output<'_>)) {
+        let reason = self.reason.take();
+        let at = wall.at(now);
+        self.hand_over(&mut output);
+        for ticket in self.woken.drain(..) {
+            output(Output::Wake(ticket));
+        }
+        // A grant over several semaphores is an event for each, and wakes its request with the first.
+        let mut last_woken = None;
+        for (index, event) in self.core.drain_events().enumerate() {
+            let mut woken = None;
+            match &event {
+                Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
+                    woken = match last_woken {
+                        Some((last, ticket)) if last == *peer => ticket,
+                        _ => self.waits.take_all(*peer, |ticket| output(Output::Wake(ticket))),
+                    };
+                    last_woken = Some((*peer, woken));
+                }
+                Event::PeerEnded { peer, cause } => {
+                    let reason = reason.clone().filter(|_| *cause == EndCause::Operator);
+                    self.endings.remember(*peer, Ending { cause: *cause, reason, at });
+                    self.waits.take_all(*peer, |ticket| output(Output::Wake(ticket)));
+                }
+                Event::Granted { waited: None, .. }
+                | Event::SemaphoreSet { .. }
+                | Event::SemaphoreRemoved { .. }
+                | Event::SemaphoreRetired { .. }
+                | Event::PeerCreated { .. }
+                | Event::LeaseChanged { .. }
+                | Event::Queued { .. }
+                | Event::Connected { .. }
+                | Event::Shrunk { .. }
+                | Event::Released { .. }
+                | Event::Restored { .. }
+                | Event::Overcommitted { .. }
+                | Event::Counters { .. }
+                | Event::Cooling { .. } => {}
+            }
+            let fell_due = index < self.fell_due;
+            output(Output::Observed(Observed { event: &event, reason: reason.as_ref(), fell_due, woken }));
+            self.events.push(at, event, reason.as_ref());
+        }
+        self.fell_due = 0;
+    }
+
+    /// Hands the records of this turn over, all at once: a part of what a command did must not outlive a crash without
+    /// the rest.
+    fn hand_over(&mut self, output: &mut impl FnMut(Output<'_>)) {
+        if self.epoch.is_none() {
+            return;
+        }
+        self.records.extend(self.core.events().iter().filter_map(Record::of));
+        if self.records.is_empty() {
+            return;
+        }
+        self.offset.0 += 1;
+        for peer in self.records.iter().filter_map(Record::of_lease).map(PeerId) {
+            self.unsafe_leases.insert(peer, self.offset);
+            self.unsafe_order.push_back((self.offset, peer));
+        }
+        output(Output::Append { records: &self.records, upto: self.offset });
+        self.records.clear();
+    }
+
+    /// Takes note that the log is safe up to `upto`.
+    pub fn appended(&mut self, upto: Offset) {
+        while let Some(&(at, peer)) = self.unsafe_order.front().filter(|(at, _)| *at <= upto) {
+            self.unsafe_order.pop_front();
+            if self.unsafe_leases.get(&peer) == Some(&at) {
+                self.unsafe_leases.remove(&peer);
+            }
+        }
+    }
+
+    /// What an answer waits for that tells everything up to now.
+    pub fn committed(&self) -> Condition {
+        // What this turn did is not handed over yet.
+        let mut events = self.core.events().iter();
+        let is_open = !self.records.is_empty() || events.any(|event| Record::of(event).is_some());
+        Condition::Committed(Offset(self.offset.0 + u64::from(is_open)))
+    }
+
+    /// What the answer to a heartbeat of these peers waits for. One that repeats another tells what that one did.
+    pub(crate) fn condition(&self, peers: &[PeerId]) -> Condition {
+        if self.epoch.is_none() {
+            return Condition::Confirmed;
+        }
+        let is_unsafe = |peer| !self.unsafe_leases.is_empty() && self.unsafe_leases.contains_key(peer);
+        if self.core.has_events() || peers.iter().any(is_unsafe) {
+            self.committed()
+        } else {
+            Condition::Confirmed
+        }
+    }
+
+    /// Has the log told where the wall clock is, if it was set or the server stood still: after a restart, what
+    /// happened before is to be shown as it was.
+    pub fn note_wall(&mut self, wall: Wall) {
+        if wall != self.logged_wall {
+            self.logged_wall = wall;
+            self.append(Record::Wall { ahead_us: wall.ahead_micros() });
+        }
+    }
+
+    /// Adds a record that is not an event of the core to those of this turn.
+    pub(crate) fn append(&mut self, record: Record) {
+        if self.epoch.is_some() {
+            self.records.push(record);
+        }
+    }
+}

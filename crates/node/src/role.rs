@@ -1,0 +1,83 @@
+//! What a node is in its deployment: it follows the log, or it leads and adds to it.
+//!
+//! A single server, with or without a data directory, is the same machine with an election that it always wins. There is
+//! no way back from leading: what a leader decided after its last confirmed record never happened, so a deposed one is
+//! [taken apart](Node::demote), and begins anew as a follower.
+
+use throttle_core::{Core, Origin, Time};
+use throttle_journal::{Epoch, State, StoreError, Wall};
+
+use crate::{
+    node::{Bounds, Node},
+    waits::Ticket,
+};
+
+/// A node that follows: it knows what the log says, and decides nothing.
+pub struct Follower {
+    state: State,
+}
+
+impl Follower {
+    /// A follower that knows nothing yet.
+    pub fn new(core: Core) -> Self {
+        Self { state: State::new(core) }
+    }
+
+    /// Takes in the records of a batch of the log, or of a piece of its snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read, or do not fit what came before them.
+    pub fn apply(&mut self, body: &[u8]) -> Result<(), StoreError> {
+        self.state.play(body)
+    }
+
+    /// What it knows.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The time of leases at which the log ends: the leader's time must not be before it.
+    pub fn now(&self) -> Time {
+        self.state.core.now()
+    }
+
+    /// How far the wall clock was from there.
+    pub fn wall(&self) -> Wall {
+        self.state.wall
+    }
+
+    /// Begins to lead at `now`. Every lease begins anew in full; tokens go on; queues keep their order; requests under a
+    /// known key find their peer. With an `epoch`, what happens is handed over for the log.
+    pub fn promote(self, now: Time, epoch: Option<Epoch>, bounds: Bounds) -> Node {
+        let State { mut core, declared, keys, holds_until, wall, .. } = self.state;
+        // Only the members of patterns are in the log.
+        for (pattern, spec) in declared.iter().filter(|(_, spec)| spec.origin == Origin::Pattern) {
+            core.set_pattern(now, pattern, *spec);
+        }
+        let holds_until = holds_until.filter(|&until| until > now);
+        if holds_until.is_some() {
+            core.hold_grants();
+        }
+        core.end_replay(now);
+        // In the order in which they were used, for the oldest go first.
+        let mut known: Vec<_> = keys
+            .into_iter()
+            .filter_map(|(peer, key)| Some((core.peer(peer).ok()?.created_at(), peer, key)))
+            .collect();
+        known.sort_unstable_by_key(|&(at, peer, _)| (at, peer));
+        let mut node = Node::new(core, now, epoch, bounds, wall);
+        node.holds_until = holds_until;
+        for (_, peer, (text, fingerprint)) in known {
+            node.keys.insert(text, fingerprint, peer);
+        }
+        node
+    }
+}
+
+impl Node {
+    /// Ends the time in which this node leads. Returns the requests that wait: they are to be woken, and refused.
+    pub fn demote(mut self) -> Vec<Ticket> {
+        self.waits.drain().collect()
+    }
+}

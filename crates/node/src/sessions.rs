@@ -1,0 +1,129 @@
+//! Peers: made, kept, restored, released.
+
+use std::{sync::Arc, time::Duration};
+
+use throttle_core::{
+    EndCause, Labels, PeerId, ReleaseError, Restore, RestoreError, Time, UnknownPeer, UnknownSemaphore,
+};
+
+use crate::{idempotency::IdempotencyKey, node::Node, output::Condition, refusal::Refusal};
+
+/// A peer to be made.
+#[derive(Clone, Debug)]
+pub struct NewPeer<'a> {
+    /// The length of its lease.
+    pub expires_in: Duration,
+    /// What its client tells of it.
+    pub labels: Option<Labels>,
+    /// Makes a repeat of the request find the same peer.
+    pub key: Option<IdempotencyKey<'a>>,
+}
+
+impl Node {
+    /// Makes a peer that holds nothing. A repeat under the same key finds the one that the first request made.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many peers, or the key belongs to another request, or to a peer that is gone.
+    pub fn new_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
+        match self.keys.find(new.key)? {
+            None => self.make_peer(now, random, new),
+            Some(peer) if self.core.peer(peer).is_ok() => Ok(peer),
+            Some(peer) => Err(Refusal::Gone(peer)),
+        }
+    }
+
+    pub(crate) fn make_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
+        let peer = self.core.new_peer(now, new.expires_in, random, new.labels.clone())?;
+        if let Some(key) = new.key {
+            self.append(key.record(peer));
+            self.keys.remember(key, peer);
+        }
+        Ok(peer)
+    }
+
+    /// Has the lease of a peer begin anew, with its own length if no other is given.
+    ///
+    /// Where only that happened, the answer need not wait for the log: every lease begins anew at a restart.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is not known.
+    pub fn heartbeat(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        expires_in: Option<Duration>,
+    ) -> Result<Condition, UnknownPeer> {
+        let length = match expires_in {
+            Some(length) => length,
+            None => self.core.peer(peer)?.expires_in(),
+        };
+        self.core.heartbeat(now, peer, length)?;
+        Ok(self.condition(&[peer]))
+    }
+
+    /// Has the leases of many peers begin anew. Adds those that are not known to `gone`.
+    pub fn heartbeats(
+        &mut self,
+        now: Time,
+        peers: &[PeerId],
+        expires_in: Duration,
+        gone: &mut Vec<PeerId>,
+    ) -> Condition {
+        let known_before = gone.len();
+        gone.extend(peers.iter().filter(|&&peer| self.core.heartbeat(now, peer, expires_in).is_err()));
+        // That a peer is gone is something that must not be taken back.
+        if gone.len() == known_before { self.condition(peers) } else { self.committed() }
+    }
+
+    /// Ends a peer: all its locks are free, its request leaves the queue. Tells whether it was known.
+    pub fn end_peer(&mut self, now: Time, peer: PeerId, cause: EndCause) -> bool {
+        self.core.end_peer(now, peer, cause)
+    }
+
+    /// Ends a peer on the word of an operator, who gives a reason. Tells whether it was known.
+    pub fn end_peer_with_reason(&mut self, now: Time, peer: PeerId, reason: Arc<str>) -> bool {
+        let was_known = self.core.end_peer(now, peer, EndCause::Operator);
+        self.reason = was_known.then_some(reason);
+        was_known
+    }
+
+    /// Releases what a peer has on some semaphores, in one step. If one of them is unknown, nothing is released.
+    ///
+    /// # Errors
+    ///
+    /// If the peer or a semaphore is not known.
+    pub fn release(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        semaphores: &[impl AsRef<str>],
+    ) -> Result<(), ReleaseError> {
+        if let [semaphore] = semaphores {
+            return self.core.release_lock(now, peer, semaphore.as_ref());
+        }
+        self.core.peer(peer).map_err(|UnknownPeer| ReleaseError::UnknownPeer)?;
+        for semaphore in semaphores {
+            if self.core.pattern_of(semaphore.as_ref()).is_none() {
+                self.core
+                    .semaphore(semaphore.as_ref())
+                    .map_err(|UnknownSemaphore(name)| ReleaseError::UnknownSemaphore(name))?;
+            }
+        }
+        for semaphore in semaphores {
+            // A semaphore that leaves is gone with its last lock, or with the request that asked for it, too.
+            let _ = self.core.release_lock(now, peer, semaphore.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Brings back a peer that this node does not know, with its locks.
+    ///
+    /// # Errors
+    ///
+    /// If the locks are not to be had any more.
+    pub fn restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
+        self.core.restore(now, restore)
+    }
+}

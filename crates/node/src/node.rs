@@ -153,24 +153,25 @@ impl Node {
         let at = wall.at(now);
         self.hand_over(&mut output);
         for ticket in self.woken.drain(..) {
-            output(Output::Wake(ticket));
+            output(Output::Wake { ticket, fell_due: true });
         }
         // A grant over several semaphores is an event for each, and wakes its request with the first.
         let mut last_woken = None;
         for (index, event) in self.core.drain_events().enumerate() {
-            let mut woken = None;
+            let (fell_due, mut woken) = (index < self.fell_due, None);
+            let mut wake = |ticket| output(Output::Wake { ticket, fell_due });
             match &event {
                 Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
                     woken = match last_woken {
                         Some((last, ticket)) if last == *peer => ticket,
-                        _ => self.waits.take_all(*peer, |ticket| output(Output::Wake(ticket))),
+                        _ => self.waits.take_all(*peer, wake),
                     };
                     last_woken = Some((*peer, woken));
                 }
                 Event::PeerEnded { peer, cause } => {
                     let reason = reason.clone().filter(|_| *cause == EndCause::Operator);
                     self.endings.remember(*peer, Ending { cause: *cause, reason, at });
-                    self.waits.take_all(*peer, |ticket| output(Output::Wake(ticket)));
+                    self.waits.take_all(*peer, &mut wake);
                 }
                 Event::Granted { waited: None, .. }
                 | Event::SemaphoreSet { .. }
@@ -187,7 +188,6 @@ impl Node {
                 | Event::Counters { .. }
                 | Event::Cooling { .. } => {}
             }
-            let fell_due = index < self.fell_due;
             output(Output::Observed(Observed { event: &event, reason: reason.as_ref(), fell_due, woken }));
             self.events.push(at, event, reason.as_ref());
         }

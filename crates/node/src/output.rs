@@ -34,7 +34,12 @@ pub enum Output<'a> {
         upto: Offset,
     },
     /// A waiting request may go on.
-    Wake(Ticket),
+    Wake {
+        /// Identifies it.
+        ticket: Ticket,
+        /// Whether that fell due by itself, so that it is not the doing of the command of this turn.
+        fell_due: bool,
+    },
     /// Something happened.
     Observed(Observed<'a>),
 }

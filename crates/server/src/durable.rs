@@ -7,12 +7,13 @@ use std::{
 };
 
 use throttle_core::Settings;
+use throttle_node::Follower;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
     config::{Config, Durability},
-    journal::{Beginning, Directory, Figures, Found, Outbox, State, StoreError, Writer},
+    journal::{Beginning, Directory, Figures, Found, Outbox, StoreError, Writer},
     metrics::Metrics,
     serve::settings,
 };
@@ -70,22 +71,23 @@ impl Durable {
         about(&self.path, &self.outbox.failed().await.0)
     }
 
-    /// Plays what is kept on `state`, and begins to write. Tells whether anything was kept.
+    /// Plays what is kept to `follower`, and begins to write. Tells whether anything was kept.
     pub(crate) async fn recover(
         &mut self,
-        mut state: State,
+        mut follower: Follower,
         metrics: &Metrics,
-    ) -> Result<(State, bool), Box<dyn Error>> {
+    ) -> Result<(Follower, bool), Box<dyn Error>> {
         let Stage::Found(directory) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Ok((state, false));
+            return Ok((follower, false));
         };
         let begun = Instant::now();
         // It reads files, for a while.
         let read = tokio::task::spawn_blocking(move || {
-            let found = directory.read(&mut |entry| state.play(entry.body()))?;
-            Ok::<_, StoreError>((state, found))
+            let found = directory.read(&mut |entry| follower.apply(entry.body()))?;
+            Ok::<_, StoreError>((follower, found))
         });
-        let (state, Found { end, store, lock }) = read.await?.map_err(|error| about(&self.path, &error))?;
+        let (follower, Found { end, store, lock }) =
+            read.await?.map_err(|error| about(&self.path, &error))?;
         metrics.recovered_in(begun.elapsed())?;
         let beginning = Beginning {
             journal: self.journal,
@@ -103,10 +105,10 @@ impl Durable {
                 "The state of {} is back after {:.1?}: {} peers.",
                 self.path.display(),
                 begun.elapsed(),
-                state.core.peer_count()
+                follower.state().core.peer_count()
             );
         }
-        Ok((state, is_known))
+        Ok((follower, is_known))
     }
 
     /// Writes what is left, and ends. Nobody was told of what is left, so it need not be there.

@@ -11,7 +11,7 @@ use std::{
 use throttle_core::{Name, Time};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::engine::Engine;
+use crate::runtime::Engine;
 
 /// How many samples a history has.
 pub const SAMPLES: usize = 60;

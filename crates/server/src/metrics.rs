@@ -15,14 +15,14 @@ use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
 };
-use throttle_core::{EndCause, Event, Name, SemaphoreView};
+use throttle_core::{Core, EndCause, Event, Name, SemaphoreView};
 
 pub use requests::RequestCounters;
 
 use crate::{
-    engine::Engine,
     journal::Figures,
     net::NetStats,
+    runtime::{Engine, Observer},
     telemetry::{GelfStats, OtlpStats},
 };
 
@@ -68,11 +68,16 @@ struct Series {
     hold_seconds: Histogram,
 }
 
-impl Recorder {
-    /// Counts one event.
-    pub fn record(&mut self, event: &Event) {
+impl Observer for Recorder {
+    fn adopt(&mut self, core: &Core) {
+        for semaphore in core.semaphores(None) {
+            self.share_series(semaphore.name(), semaphore.pattern());
+        }
+    }
+
+    fn observe(&mut self, event: &Event) {
         match event {
-            Event::SemaphoreSet { semaphore, pattern, .. } => self.adopt(semaphore, pattern.as_ref()),
+            Event::SemaphoreSet { semaphore, pattern, .. } => self.share_series(semaphore, pattern.as_ref()),
             Event::SemaphoreRemoved { semaphore } => self.forget(semaphore),
             Event::Granted { semaphore, waited, .. } => {
                 let series = self.series(semaphore);
@@ -89,12 +94,25 @@ impl Recorder {
             Event::Overcommitted { semaphore, .. } => self.series(semaphore).overcommits.inc(),
             Event::Withdrawn { semaphore, .. } => self.series(semaphore).withdrawals.inc(),
             Event::PeerEnded { cause: EndCause::Expired, .. } => self.families.expired_peers.inc(),
-            _ => {}
+            Event::SemaphoreRetired { .. }
+            | Event::PeerCreated { .. }
+            | Event::PeerEnded {
+                cause: EndCause::Released | EndCause::Operator | EndCause::Removed | EndCause::ExceedsMax,
+                ..
+            }
+            | Event::LeaseChanged { .. }
+            | Event::Queued { .. }
+            | Event::Connected { .. }
+            | Event::Shrunk { .. }
+            | Event::Counters { .. }
+            | Event::Cooling { .. } => {}
         }
     }
+}
 
+impl Recorder {
     /// The members of a pattern share its series.
-    pub fn adopt(&mut self, semaphore: &Name, pattern: Option<&Name>) {
+    fn share_series(&mut self, semaphore: &Name, pattern: Option<&Name>) {
         let shown = pattern.unwrap_or(semaphore);
         if self.by_semaphore.get(semaphore).is_none_or(|series| series.name != *shown) {
             self.forget(semaphore);
@@ -312,7 +330,7 @@ impl Metrics {
             after = Some(last);
         }
         self.semaphores.set(semaphores);
-        self.peers.set(as_gauge(engine.view(throttle_core::Core::peer_count)));
+        self.peers.set(as_gauge(engine.view(Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
         self.event_streams.set(as_gauge(engine.event_streams()));
         self.holding_grants.set(engine.holding().is_some().into());

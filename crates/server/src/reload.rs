@@ -9,79 +9,25 @@ use std::{
 };
 
 use throttle_core::{Origin, Spec};
+use throttle_node::{Declared, Difference, Usage};
 use tracing::{error, info, warn};
 
 use crate::{
     cli::Serve,
     config::{self, Config, ConfigError, Content, Loaded},
-    engine::Engine,
+    runtime::Engine,
 };
 
 /// How many names a sentence has at most.
 const NAMES: usize = 20;
-
-/// What the file declares, by name.
-pub type Declared = BTreeMap<String, Spec>;
-
-/// How what the file says now differs from what it said before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// Semaphores and patterns that are new.
-    pub added: Declared,
-    /// Those that are declared differently, before and now.
-    pub changed: BTreeMap<String, (Spec, Spec)>,
-    /// Those that are gone. One that is in use takes no new requests, and goes when it is idle.
-    pub removed: Declared,
-    /// Parts of the file that changed as well, but are read only at the start.
-    pub needs_restart: Vec<&'static str>,
-}
-
-impl Difference {
-    /// How what is declared now differs from what was declared before.
-    pub fn between(before: &Declared, now: &Declared) -> Self {
-        let mut difference = Self::default();
-        for (name, spec) in now {
-            match before.get(name) {
-                None => drop(difference.added.insert(name.clone(), *spec)),
-                Some(other) if other != spec => {
-                    difference.changed.insert(name.clone(), (*other, *spec));
-                }
-                Some(_) => {}
-            }
-        }
-        let is_gone = |(name, _): &(&String, &Spec)| !now.contains_key(*name);
-        difference.removed =
-            before.iter().filter(is_gone).map(|(name, spec)| (name.clone(), *spec)).collect();
-        difference
-    }
-
-    fn log(&self) {
-        info!(
-            "The configuration was reloaded. Added: {}; changed: {}; removed: {}.",
-            names(self.added.keys()),
-            names(self.changed.keys()),
-            names(self.removed.keys())
-        );
-        if !self.needs_restart.is_empty() {
-            warn!("Changed in the file, but read only at the start: {}.", self.needs_restart.join(", "));
-        }
-    }
-}
-
-/// What of a semaphore was in use when it was removed; of a pattern, of all its members.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// The count acquired.
-    pub acquired: i64,
-    /// The count that waited.
-    pub pending: i64,
-}
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// What changed.
     pub difference: Difference,
+    /// Parts of the file that changed as well, but are read only at the start.
+    pub needs_restart: Vec<&'static str>,
     /// Those of the removed semaphores and patterns that are in use.
     pub removed_in_use: BTreeMap<String, Usage>,
     /// What an operator may not have meant to do, in sentences.
@@ -115,7 +61,19 @@ impl Reloaded {
         for warning in &warnings {
             warn!("{warning}");
         }
-        Self { difference, removed_in_use, warnings }
+        Self { difference, needs_restart: Vec::new(), removed_in_use, warnings }
+    }
+
+    fn log(&self) {
+        info!(
+            "The configuration was reloaded. Added: {}; changed: {}; removed: {}.",
+            names(self.difference.added.keys()),
+            names(self.difference.changed.keys()),
+            names(self.difference.removed.keys())
+        );
+        if !self.needs_restart.is_empty() {
+            warn!("Changed in the file, but read only at the start: {}.", self.needs_restart.join(", "));
+        }
     }
 }
 
@@ -192,12 +150,12 @@ impl Reloader {
         }
         self.arguments.apply(&mut config);
         let declared = declared(&config);
-        let difference = Difference {
+        let difference = Difference::between(&current.declared, &declared);
+        let reloaded = Reloaded {
             needs_restart: needs_restart(&current.config, &config),
-            ..Difference::between(&current.declared, &declared)
+            ..Reloaded::apply(&self.engine, difference, current.declared.len(), &declared)
         };
-        let reloaded = Reloaded::apply(&self.engine, difference, current.declared.len(), &declared);
-        reloaded.difference.log();
+        reloaded.log();
         *current = Current { config, content, declared };
         Ok(reloaded)
     }

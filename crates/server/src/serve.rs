@@ -9,7 +9,8 @@ use std::{
 };
 
 use axum::http::HeaderValue;
-use throttle_core::{Core, Limits, Origin, Settings};
+use throttle_core::{Core, Limits, Settings};
+use throttle_node::{Bounds, Declared, Difference, Follower};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -17,13 +18,12 @@ use crate::{
     cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
     config::{Config, Content, Loaded},
     durable::{self, Durable},
-    engine::{Bounds, Engine, Parts, wall_now},
     history::History,
     http::{self, App, INSTANCE, Stage},
-    journal::State,
     metrics::Metrics,
     net, platform,
-    reload::{Current, Declared, Difference, Reloaded, Reloader},
+    reload::{Current, Reloaded, Reloader},
+    runtime::{Engine, Parts, wall_now},
     telemetry::{self, Telemetry},
 };
 
@@ -106,16 +106,16 @@ async fn serve(
     // Polled from the recovery on, which takes a while; without one, nobody sees a server that is not ready.
     let mut network = pin!(net::serve(listener, service, network, async { drop(stopped.await) }));
     let mut asked_to_stop = pin!(asked_to_stop);
-    let state = empty_state(config)?;
-    let (state, is_known) = match &mut durable {
-        None => (state, false),
+    let follower = empty(config)?;
+    let (follower, is_known) = match &mut durable {
+        None => (follower, false),
         Some(durable) => tokio::select! {
             () = &mut network => return Ok(()),
             () = &mut asked_to_stop => return Ok(()),
-            recovered = durable.recover(state, &metrics) => recovered?,
+            recovered = durable.recover(follower, &metrics) => recovered?,
         },
     };
-    let (engine, current) = begin(arguments, loaded, &metrics, state, durable.as_ref())?;
+    let (engine, current) = begin(arguments, loaded, &metrics, follower, durable.as_ref())?;
     if !is_known && !config.recovery.hold_grants.is_zero() {
         engine.hold_grants(config.recovery.hold_grants);
         info!(
@@ -129,8 +129,7 @@ async fn serve(
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader);
     let tasks = [
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_feed().await)),
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_recovery().await)),
+        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
         tokio::spawn({
             let engine = engine.clone();
             async move { history.run(&engine).await }
@@ -170,11 +169,11 @@ async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
     task(&engine).await;
 }
 
-/// A state in which nothing ever happened.
-fn empty_state(config: &Config) -> Result<State, Box<dyn Error>> {
+/// A node that knows nothing.
+fn empty(config: &Config) -> Result<Follower, Box<dyn Error>> {
     // Microseconds of the wall clock exceed what any earlier run can have counted up to.
     let core = Core::new(settings(config), wall_now().as_micros(), getrandom::u64()?);
-    Ok(State::new(core))
+    Ok(Follower::new(core))
 }
 
 /// The rules.
@@ -200,25 +199,25 @@ fn begin(
     arguments: &Serve,
     loaded: &Loaded,
     metrics: &Metrics,
-    mut state: State,
+    follower: Follower,
     durable: Option<&Durable>,
 ) -> Result<(Arc<Engine>, Current), Box<dyn Error>> {
     let limits = &loaded.config.limits;
     let bounds = Bounds {
-        blocked_requests: limits.blocked_requests,
-        remembered_peers: limits.remembered_peers,
+        waits: limits.blocked_requests,
+        endings: limits.remembered_peers,
         idempotency_keys: limits.idempotency_keys,
         events: limits.events,
-        event_streams: limits.event_streams,
     };
-    // Only the members of patterns are in the journal.
-    let now = state.core.now();
-    for (pattern, spec) in state.declared.iter().filter(|(_, spec)| spec.origin == Origin::Pattern) {
-        state.core.set_pattern(now, pattern, *spec);
-    }
-    let before: Declared = state.declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
-    let outbox = durable.map(Durable::outbox);
-    let engine = Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox })?;
+    let declared = follower.state().declared.iter();
+    let before: Declared = declared.map(|(name, spec)| (name.to_string(), *spec)).collect();
+    let engine = Engine::new(Parts {
+        follower,
+        bounds,
+        event_streams: limits.event_streams,
+        observer: Box::new(metrics.recorder()),
+        outbox: durable.map(Durable::outbox),
+    })?;
     let current = Current::at_start(loaded.clone(), &before, arguments);
     let difference = Difference::between(&before, &current.declared);
     if durable.is_none() || difference != Difference::default() {

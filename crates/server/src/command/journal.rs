@@ -4,10 +4,10 @@ use std::{error::Error, fmt::Write as _, io, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use throttle_core::Time;
+use throttle_journal::Wall;
 
 use super::operator::Format;
 use crate::{
-    engine::Wall,
     journal::{self, Entry, Record, StoreError, decode},
     printable::{self, printable},
 };

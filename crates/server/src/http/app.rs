@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::http::HeaderValue;
 
 use super::{origin::Hosts, v1::Updates};
-use crate::{config::Config, engine::Engine, history::History, metrics::Metrics, reload::Reloader};
+use crate::{config::Config, history::History, metrics::Metrics, reload::Reloader, runtime::Engine};
 
 /// Shared by all handlers.
 pub struct App {

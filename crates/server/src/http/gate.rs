@@ -17,7 +17,7 @@ use super::{
     router::is_v1,
     v1::{Code, Problem},
 };
-use crate::engine::Effect;
+use throttle_node::Condition;
 
 /// What is asked to see how the server does, and answered whatever the disk does.
 const PROBES: [&str; 5] = ["/livez", "/readyz", "/health", "/version", "/metrics"];
@@ -33,9 +33,12 @@ pub(super) fn open(mut response: Response) -> Response {
 }
 
 /// The answer to a heartbeat: it waits for the journal only if there is something to wait for.
-pub(super) fn after(app: &App, effect: Effect, response: Response) -> Response {
+pub(super) fn after(app: &App, condition: Condition, response: Response) -> Response {
     // Without a journal nothing waits, so nothing need be said.
-    if app.engine.is_durable() && effect == Effect::Passing { open(response) } else { response }
+    match condition {
+        Condition::Now | Condition::Confirmed if app.engine.is_durable() => open(response),
+        Condition::Now | Condition::Confirmed | Condition::Committed(_) => response,
+    }
 }
 
 /// Has a request answered, and holds the answer back until all that it read and changed is safe.

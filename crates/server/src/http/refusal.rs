@@ -4,10 +4,9 @@ use throttle_core::{
     AcquireError, LimitReached, Link, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore,
 };
 
-use crate::{
-    engine::{AcquireRefusal, KeyReused, SessionRefusal, SetRefusal, TooManyBlocked},
-    net::BodyError,
-};
+use throttle_node::{self as node, SetRefusal};
+
+use crate::net::BodyError;
 
 /// Every reason for which a request does not get what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +74,6 @@ impl From<LimitReached> for Refusal {
     }
 }
 
-impl From<TooManyBlocked> for Refusal {
-    fn from(limit: TooManyBlocked) -> Self {
-        Self::Limit(limit.to_string())
-    }
-}
-
 impl From<AcquireError> for Refusal {
     fn from(error: AcquireError) -> Self {
         match error {
@@ -130,33 +123,19 @@ impl From<RestoreError> for Refusal {
     }
 }
 
-impl From<AcquireRefusal> for Refusal {
-    fn from(refusal: AcquireRefusal) -> Self {
+impl From<node::Refusal> for Refusal {
+    fn from(refusal: node::Refusal) -> Self {
         match refusal {
-            AcquireRefusal::Refused(error) => error.into(),
-            AcquireRefusal::Limit(limit) => limit.into(),
-            AcquireRefusal::Restore(error) => error.into(),
-            AcquireRefusal::TooManyBlocked(limit) => limit.into(),
-        }
-    }
-}
-
-impl From<KeyReused> for Refusal {
-    fn from(KeyReused: KeyReused) -> Self {
-        Self::Invalid(
-            "The Idempotency-Key was used for another request. Choose a new one, such as a UUID, for each request \
-             that is not a repeat."
-                .to_owned(),
-        )
-    }
-}
-
-impl From<SessionRefusal> for Refusal {
-    fn from(refusal: SessionRefusal) -> Self {
-        match refusal {
-            SessionRefusal::KeyReused => KeyReused.into(),
-            SessionRefusal::Gone(_) => Self::UnknownPeer,
-            SessionRefusal::Acquire(refusal) => refusal.into(),
+            node::Refusal::Acquire(error) => error.into(),
+            node::Refusal::Limit(limit) => limit.into(),
+            node::Refusal::Restore(error) => error.into(),
+            node::Refusal::TooManyWaits { .. } => Self::Limit(refusal.to_string()),
+            node::Refusal::Gone(_) => Self::UnknownPeer,
+            node::Refusal::KeyReused => Self::Invalid(
+                "The Idempotency-Key was used for another request. Choose a new one, such as a UUID, for each request \
+                 that is not a repeat."
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -1,17 +1,21 @@
 //! From the engine to the writer: records on their way to the disk, and those who wait until they are there.
 
 use std::{
-    collections::HashSet,
     error::Error,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
 };
-
-use throttle_core::PeerId;
 
 use tokio::sync::{Notify, futures::OwnedNotified, watch};
 
 use throttle_journal::{Record, encode};
+use throttle_node::Offset;
 
 /// The journal cannot be written, so nothing can be promised any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ struct Shared {
     /// Told when there is something to write.
     work: Condvar,
     bytes_max: usize,
+    /// Everything up to here is safe.
+    flushed: AtomicU64,
     failure: watch::Sender<Option<JournalFailed>>,
 }
 
@@ -41,10 +47,10 @@ struct State {
     /// Records that no write has begun for.
     open: Vec<u8>,
     records: u64,
-    /// The peers whose lease the open records tell of.
-    open_peers: Peers,
+    /// How far the log reaches with the open records.
+    open_upto: Offset,
     /// The same of what is being written now.
-    written_peers: Peers,
+    written_upto: Offset,
     /// Tells those who wait for the open records.
     when_open_is_safe: Arc<Notify>,
     /// Tells those who wait for what is being written now.
@@ -54,8 +60,6 @@ struct State {
     is_called: bool,
     failed: Option<JournalFailed>,
 }
-
-type Peers = HashSet<u64, foldhash::fast::RandomState>;
 
 /// What goes into one batch.
 pub(super) struct Parcel {
@@ -79,8 +83,8 @@ impl Outbox {
         let state = State {
             open: Vec::new(),
             records: 0,
-            open_peers: Peers::default(),
-            written_peers: Peers::default(),
+            open_upto: Offset::default(),
+            written_upto: Offset::default(),
             when_open_is_safe: Arc::default(),
             when_written: None,
             is_stopping: false,
@@ -91,6 +95,7 @@ impl Outbox {
             state: Mutex::new(state),
             work: Condvar::new(),
             bytes_max,
+            flushed: AtomicU64::new(0),
             failure: watch::Sender::new(None),
         }))
     }
@@ -99,30 +104,24 @@ impl Outbox {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves the records of one command, all of which become safe together.
-    pub fn put(&self, records: impl Iterator<Item = Record>) {
+    /// Leaves the records of one turn, all of which become safe together. The log then reaches `upto`.
+    pub fn put(&self, records: &[Record], upto: Offset) {
         let mut state = self.lock();
         let was_empty = state.open.is_empty();
         for record in records {
-            if let Some(peer) = record.of_lease() {
-                state.open_peers.insert(peer);
-            }
-            encode(&mut state.open, &record);
+            encode(&mut state.open, record);
             state.records += 1;
         }
+        state.open_upto = upto;
         if was_empty && !state.open.is_empty() {
             drop(state);
             self.0.work.notify_one();
         }
     }
 
-    /// Whether the lease of one of these peers, as it is now, is not safe yet.
-    pub fn has_unsafe_lease(&self, peers: &[PeerId]) -> bool {
-        let state = self.lock();
-        let among = |unsafe_peers: &Peers| {
-            !unsafe_peers.is_empty() && peers.iter().any(|peer| unsafe_peers.contains(&peer.0))
-        };
-        among(&state.open_peers) || among(&state.written_peers)
+    /// How far the log is safe.
+    pub fn flushed_upto(&self) -> Offset {
+        Offset(self.0.flushed.load(Acquire))
     }
 
     /// Whether so much waits to be written that nothing should be added.
@@ -130,32 +129,50 @@ impl Outbox {
         self.lock().open.len() >= self.0.bytes_max
     }
 
+    /// Waits until everything up to `upto` outlives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// If that will never be so.
+    pub async fn flushed(&self, upto: Offset) -> Result<(), JournalFailed> {
+        if self.flushed_upto() >= upto {
+            return Ok(());
+        }
+        let Some(written) = self.pending(|_| upto)? else { return Ok(()) };
+        written.await;
+        self.outcome()
+    }
+
     /// Waits until everything that was put here before this call outlives a power cut.
     ///
     /// # Errors
     ///
     /// If that will never be so.
-    pub async fn settled(&self) -> Result<(), JournalFailed> {
-        let Some(written) = self.pending()? else { return Ok(()) };
+    pub async fn all_flushed(&self) -> Result<(), JournalFailed> {
+        let Some(written) = self.pending(|state| state.open_upto)? else { return Ok(()) };
         written.await;
-        match &self.lock().failed {
-            None => Ok(()),
-            Some(failed) => Err(failed.clone()),
-        }
+        self.outcome()
     }
 
-    /// What completes when everything that is here by now is safe; nothing if it is already.
-    fn pending(&self) -> Result<Option<OwnedNotified>, JournalFailed> {
+    /// What completes when everything up to a place is safe; nothing if it is already.
+    fn pending(&self, upto: impl FnOnce(&State) -> Offset) -> Result<Option<OwnedNotified>, JournalFailed> {
         let state = self.lock();
         if let Some(failed) = &state.failed {
             return Err(failed.clone());
         }
         // Made while the lock is held, it hears of every batch that ends from now on.
-        Ok(if state.open.is_empty() {
+        Ok(if upto(&state) <= state.written_upto {
             state.when_written.clone().map(Notify::notified_owned)
         } else {
             Some(state.when_open_is_safe.clone().notified_owned())
         })
+    }
+
+    fn outcome(&self) -> Result<(), JournalFailed> {
+        match &self.lock().failed {
+            None => Ok(()),
+            Some(failed) => Err(failed.clone()),
+        }
     }
 
     /// Completes when the journal has failed.
@@ -179,7 +196,7 @@ impl Outbox {
     /// Tells those who wait that what was being written is safe.
     pub(super) fn written(&self) {
         let mut state = self.lock();
-        state.written_peers.clear();
+        self.0.flushed.store(state.written_upto.0, Release);
         let written = state.when_written.take();
         // There may be thousands, and the engine must not wait for them.
         drop(state);
@@ -196,7 +213,7 @@ impl Outbox {
                 let body = std::mem::take(&mut state.open);
                 let records = std::mem::take(&mut state.records);
                 state.when_written = Some(std::mem::take(&mut state.when_open_is_safe));
-                state.written_peers = std::mem::take(&mut state.open_peers);
+                state.written_upto = state.open_upto;
                 return Work::Parcel(Parcel { body, records });
             }
             if state.is_stopping {
@@ -237,15 +254,15 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use futures_util::FutureExt as _;
 
     use super::*;
     use throttle_journal::format::record::CauseRecord;
 
+    /// Ends a peer, whose number is the place in the log too.
     fn put(outbox: &Outbox, peer: u64) {
-        outbox.put(std::iter::once(Record::PeerEnded { peer, cause: CauseRecord::Released }));
+        outbox.put(&[Record::PeerEnded { peer, cause: CauseRecord::Released }], Offset(peer));
     }
 
     fn parcel(outbox: &Outbox) -> Parcel {
@@ -258,17 +275,17 @@ mod tests {
     #[test]
     fn who_waits_is_told_when_all_before_is_written() {
         let outbox = Outbox::new(100);
-        assert_eq!(outbox.settled().now_or_never(), Some(Ok(())), "there is nothing to wait for");
+        assert_eq!(outbox.all_flushed().now_or_never(), Some(Ok(())), "there is nothing to wait for");
         put(&outbox, 1);
         put(&outbox, 2);
-        let mut first = Box::pin(outbox.settled());
+        let mut first = Box::pin(outbox.all_flushed());
         assert_eq!(first.as_mut().now_or_never(), None);
         assert_eq!(parcel(&outbox).records, 2, "all that is there goes into one batch");
         assert_eq!(first.as_mut().now_or_never(), None, "it is being written");
-        let mut second = Box::pin(outbox.settled());
+        let mut second = Box::pin(outbox.all_flushed());
         assert_eq!(second.as_mut().now_or_never(), None);
         put(&outbox, 3);
-        let mut third = Box::pin(outbox.settled());
+        let mut third = Box::pin(outbox.all_flushed());
         assert_eq!(third.as_mut().now_or_never(), None);
         outbox.written();
         assert_eq!(parcel(&outbox).records, 1);
@@ -285,34 +302,37 @@ mod tests {
     fn who_waits_is_told_of_a_failure() {
         let outbox = Outbox::new(100);
         put(&outbox, 1);
-        let mut written = Box::pin(outbox.settled());
+        let mut written = Box::pin(outbox.all_flushed());
         assert_eq!(written.as_mut().now_or_never(), None);
         parcel(&outbox);
         put(&outbox, 2);
-        let mut open = Box::pin(outbox.settled());
+        let mut open = Box::pin(outbox.all_flushed());
         assert_eq!(open.as_mut().now_or_never(), None);
         assert_eq!(outbox.failed().now_or_never(), None);
         outbox.fail("the disk is full");
         let failed = JournalFailed("the disk is full".into());
-        for told in [written, open, Box::pin(outbox.settled())] {
+        for told in [written, open, Box::pin(outbox.all_flushed())] {
             assert_eq!(told.now_or_never(), Some(Err(failed.clone())));
         }
         assert_eq!(outbox.failed().now_or_never(), Some(failed));
     }
 
     #[test]
-    fn a_lease_is_unsafe_until_its_record_is_written() {
+    fn an_answer_waits_for_its_own_place_in_the_log() {
         let outbox = Outbox::new(100);
-        let is_unsafe = |peer| outbox.has_unsafe_lease(&[PeerId(peer)]);
-        let changed = |peer| std::iter::once(Record::LeaseChanged { peer, expires_in: Duration::ZERO });
-        outbox.put(changed(1));
-        put(&outbox, 2);
-        assert_eq!((is_unsafe(1), is_unsafe(2)), (true, false));
+        put(&outbox, 1);
         parcel(&outbox);
-        outbox.put(changed(3));
-        assert_eq!((is_unsafe(1), is_unsafe(3)), (true, true), "being written, and open");
+        put(&outbox, 2);
+        let mut both = [1, 2].map(|upto| Box::pin(outbox.flushed(Offset(upto))));
+        assert!(both.iter_mut().all(|flushed| flushed.as_mut().now_or_never().is_none()));
         outbox.written();
-        assert_eq!((is_unsafe(1), is_unsafe(3)), (false, true));
+        assert_eq!(outbox.flushed_upto(), Offset(1));
+        let [first, second] = both;
+        assert_eq!(
+            (first.now_or_never(), outbox.flushed(Offset(1)).now_or_never()),
+            (Some(Ok(())), Some(Ok(())))
+        );
+        assert_eq!(second.now_or_never(), None);
     }
 
     #[test]

@@ -10,14 +10,18 @@ use axum::{
     response::IntoResponse as _,
 };
 use serde::Deserialize;
-use throttle_core::{Acquire, Status};
+use throttle_core::PeerView;
+use throttle_node::Ask;
 
 use super::answer::{self, Answer, text};
-use crate::http::{
-    App,
-    extract::{self, PathOf},
-    refusal::Refusal,
-    site,
+use crate::{
+    http::{
+        App,
+        extract::{self, PathOf},
+        refusal::Refusal,
+        site,
+    },
+    runtime::Outcome,
 };
 
 const FENCING_TOKEN: HeaderName = HeaderName::from_static("throttle-fencing-token");
@@ -49,10 +53,12 @@ pub(in crate::http) async fn acquire(
         expires_in = query.expires_in.map(|text| extract::duration("expires_in", &text, max)).transpose()?;
     }
     let locks = [(semaphore.as_str(), count)];
-    let request = Acquire { peer, locks: &locks, priority: 0, expires_in };
-    match app.engine.acquire(&request, block_for).await? {
-        Status::Pending => Ok(answer::peer(StatusCode::ACCEPTED, peer)),
-        Status::Acquired(token) => {
+    let ask = Ask { locks: &locks, priority: 0, expires_in, wait: block_for };
+    let token = |seen: Option<PeerView<'_>>, _| seen?.lock(&semaphore)?.token();
+    match app.engine.acquire(peer, &ask, token).await? {
+        // In these words, a request that was withdrawn is one that is not granted yet: its client asks again.
+        Outcome::Pending(_) | Outcome::NotAcquired => Ok(answer::peer(StatusCode::ACCEPTED, peer)),
+        Outcome::Acquired(token) => {
             let mut response = answer::peer(StatusCode::OK, peer);
             if let Some(token) = token {
                 response.headers_mut().insert(FENCING_TOKEN, HeaderValue::from(token.0));
@@ -67,7 +73,7 @@ pub(in crate::http) async fn release_lock(
     path: PathOf<(String, String)>,
 ) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
-    app.engine.release_lock(extract::peer_id(&peer)?, &semaphore)?;
+    app.engine.release(extract::peer_id(&peer)?, &[semaphore])?;
     Ok(text(StatusCode::OK, "Ok"))
 }
 

@@ -14,29 +14,29 @@ use serde::Deserialize;
 use throttle_core::{EndCause, PeerId, Restore, RestoreLock, Token};
 
 use super::answer::{self, Answer, text};
-use crate::{
-    engine::Joint,
-    http::{
-        App,
-        extract::{self, Locks, PathOf},
-        gate,
-        refusal::Refusal,
-        v1::Entries,
-    },
+use throttle_node::NewPeer;
+
+use crate::http::{
+    App,
+    extract::{self, Locks, PathOf},
+    first::{self, Joint},
+    gate,
+    refusal::Refusal,
+    v1::Entries,
 };
 
 /// How many peers are read in one go while they are listed, so that a long list holds up no grant.
 const PAGE: usize = 1024;
 
 #[derive(Deserialize)]
-struct NewPeer {
+struct NewPeerBody {
     expires_in: String,
 }
 
 pub(in crate::http) async fn new_peer(State(app): State<Arc<App>>, request: Request) -> Answer {
-    let NewPeer { expires_in } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
+    let NewPeerBody { expires_in } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
     let expires_in = extract::duration("expires_in", &expires_in, app.expires_in_max)?;
-    Ok(answer::peer(StatusCode::OK, app.engine.new_peer(expires_in, None)?))
+    Ok(answer::peer(StatusCode::OK, app.engine.new_peer(&NewPeer { expires_in, labels: None, key: None })?))
 }
 
 /// In the first dialect a heartbeat also says what the peer holds, and brings it back if need be.
@@ -54,14 +54,14 @@ pub(in crate::http) async fn heartbeat(
     let peer = extract::peer_id(&extract::path(path)?);
     let Heartbeat { expires_in, active } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
     let (peer, expires_in) = (peer?, extract::duration("expires_in", &expires_in, app.expires_in_max)?);
-    let effect = match active {
+    let condition = match active {
         None => app.engine.heartbeat(peer, expires_in)?,
         Some(active) => {
-            let joint = Joint { peer, expires_in, active: &extract::locks(&active), pending: &[] };
-            app.engine.keep_or_restore(&joint)?
+            let joint = Joint::new(&extract::locks(&active));
+            app.engine.keep_or_restore(&joint.restore(peer, expires_in), &first::ask(expires_in, &[]))?
         }
     };
-    Ok(gate::after(&app, effect, text(StatusCode::OK, "Ok")))
+    Ok(gate::after(&app, condition, text(StatusCode::OK, "Ok")))
 }
 
 pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {

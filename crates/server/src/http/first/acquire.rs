@@ -9,13 +9,17 @@ use axum::{
     response::IntoResponse as _,
 };
 use serde::Deserialize;
-use throttle_core::Status;
+use throttle_node::NewPeer;
 
-use crate::http::{
-    App,
-    classic::Answer,
-    extract::{self, Locks},
-    refusal::Refusal,
+use super::joint::{LEASE_MIN, ask};
+use crate::{
+    http::{
+        App,
+        classic::Answer,
+        extract::{self, Locks},
+        refusal::Refusal,
+    },
+    runtime::Outcome,
 };
 
 const EXAMPLE: &str = r#"{"pending": {"A": 1}, "expires_in": "5m"}"#;
@@ -34,7 +38,13 @@ pub(in crate::http) async fn acquire(State(app): State<Arc<App>>, request: Reque
             "There is nothing to acquire: pending is empty. Expected: {EXAMPLE}"
         )));
     }
-    let (peer, status) = app.engine.new_peer_with_locks(&extract::locks(&body.pending), expires_in)?;
-    let code = if status == Status::Pending { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    let locks = extract::locks(&body.pending);
+    let new = NewPeer { expires_in: expires_in.max(LEASE_MIN), labels: None, key: None };
+    let ask = ask(expires_in, &locks);
+    let (peer, outcome) = app.engine.session(&new, &ask, false, |_, _| ()).await?;
+    let code = match outcome {
+        Outcome::Acquired(()) => StatusCode::CREATED,
+        Outcome::Pending(()) | Outcome::NotAcquired => StatusCode::ACCEPTED,
+    };
     Ok((code, Json(peer.0)).into_response())
 }

@@ -10,14 +10,12 @@ use axum::{
 };
 use serde::Deserialize;
 
-use crate::{
-    engine::Joint,
-    http::{
-        App,
-        classic::Answer,
-        extract::{self, Locks, PathOf},
-        site,
-    },
+use super::joint::{Joint, ask};
+use crate::http::{
+    App,
+    classic::Answer,
+    extract::{self, Locks, PathOf},
+    site,
 };
 
 #[derive(Deserialize)]
@@ -48,13 +46,12 @@ pub(in crate::http) async fn block_until_acquired(
     let body: BlockBody = extract::json_of(&app, &parts.headers, body, example).await?;
     let query: BlockQuery = extract::query(&mut parts, "?timeout_ms=5000").await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
-    let joint = Joint {
-        peer: extract::peer_id(&peer)?,
-        expires_in,
-        active: &extract::locks(&body.active),
-        pending: &extract::locks(&body.pending),
-    };
+    let (active, pending) = (extract::locks(&body.active), extract::locks(&body.pending));
+    let joint = Joint::new(&active);
+    let restore = joint.restore(extract::peer_id(&peer)?, expires_in);
     // Without a time limit of its own the wait ends with the promised time of the peer.
     let block_for = query.timeout_ms.map_or(expires_in, Duration::from_millis);
-    Ok(Json(app.engine.keep_or_restore_and_wait(&joint, block_for).await?).into_response())
+    let is_acquired =
+        app.engine.keep_or_restore_and_wait(&restore, &ask(expires_in, &pending), block_for).await?;
+    Ok(Json(is_acquired).into_response())
 }

@@ -3,6 +3,8 @@
 
 mod acquire;
 mod block;
+mod joint;
 
 pub(super) use acquire::acquire;
 pub(super) use block::block_until_acquired;
+pub(super) use joint::{Joint, ask};

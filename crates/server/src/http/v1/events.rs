@@ -13,6 +13,7 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
+use throttle_node::{Beginning, EventKind, LoggedEvent, Missed, Page};
 use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 
@@ -23,8 +24,8 @@ use super::{
     shapes::Event,
 };
 use crate::{
-    engine::{Beginning, Happening, Kind, Missed, News, Page, SubscribeError, Subscription},
     http::{App, extract, refusal::Refusal},
+    runtime::{News, SubscribeError, Subscription},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -125,7 +126,7 @@ fn beginning(app: &App, headers: &HeaderMap) -> (Beginning, bool) {
 
 /// Which events a client wants; all, where it names none.
 struct Filter {
-    kinds: Vec<Kind>,
+    kinds: Vec<EventKind>,
     semaphores: BTreeSet<String>,
 }
 
@@ -153,20 +154,20 @@ impl Filter {
     }
 
     /// The event as the client gets it, if it wants it.
-    fn pass<'a>(&self, happening: &'a Happening) -> Option<Event<'a>> {
-        if !self.kinds.is_empty() && !self.kinds.contains(&happening.kind) {
+    fn pass<'a>(&self, logged: &'a LoggedEvent) -> Option<Event<'a>> {
+        if !self.kinds.is_empty() && !self.kinds.contains(&logged.kind) {
             return None;
         }
-        let event = Event::of(happening);
+        let event = Event::of(logged);
         let is_wanted = self.semaphores.is_empty()
             || event.semaphore().is_some_and(|semaphore| self.semaphores.contains(semaphore));
         is_wanted.then_some(event)
     }
 }
 
-fn kind_of(name: &str) -> Result<Kind, Refusal> {
-    Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-        let known = Kind::ALL.map(Kind::name).join(", ");
+fn kind_of(name: &str) -> Result<EventKind, Refusal> {
+    EventKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+        let known = EventKind::ALL.map(EventKind::name).join(", ");
         Refusal::Invalid(format!("{name:?} is no kind of event. Known kinds: {known}."))
     })
 }
@@ -233,14 +234,14 @@ impl Reader {
     /// Writes as many events as make a frame.
     fn write(&mut self, frame: &mut Vec<u8>, page: Page, from: u64) {
         let mut next = None;
-        for (number, happening) in page.from(from) {
+        for (number, logged) in page.from(from) {
             if frame.len() >= FRAME {
                 next = Some(number);
                 break;
             }
-            if let Some(event) = self.filter.pass(happening) {
+            if let Some(event) = self.filter.pass(logged) {
                 id(frame, &self.app, number);
-                block(frame, happening.kind.name(), &event);
+                block(frame, logged.kind.name(), &event);
             }
         }
         self.unwritten = next.map(|next| (page, next));

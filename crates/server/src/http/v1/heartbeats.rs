@@ -100,8 +100,8 @@ pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answ
             Err(digits) => gone.push(digits),
         }
     }
-    let (unknown, effect) = app.engine.heartbeats(&peers, expires_in).await;
+    let (unknown, condition) = app.engine.heartbeats(&peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(PeerId::to_string));
-    Ok(gate::after(&app, effect, Json(Renewed { renewed, gone }).into_response()))
+    Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))
 }

@@ -9,6 +9,9 @@ use axum::{
     response::IntoResponse as _,
 };
 use serde::Deserialize;
+use throttle_core::PeerView;
+use throttle_journal::Wall;
+use throttle_node::{Ask, NewPeer};
 use utoipa::ToSchema;
 
 use super::{
@@ -19,14 +22,12 @@ use super::{
     read::{self, Entries, Whole},
     shapes::Peer,
 };
-use crate::{
-    engine::{Ask, NewPeer, Outcome},
-    http::{
-        App,
-        extract::{self, PathOf},
-        refusal::Refusal,
-    },
+use crate::http::{
+    App,
+    extract::{self, PathOf},
+    refusal::Refusal,
 };
+use crate::runtime::Outcome;
 
 const LOCKS: &str = r#"{"locks": {"A": 1}, "wait": "10s", "priority": 0, "expires_in": "5m"}"#;
 const RELEASE: &str = r#"{"locks": ["A"]}"#;
@@ -72,18 +73,24 @@ pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, r
     // The body is read first, so that a client that still sends it can read the refusal.
     let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
+    let expires_in = read::lease(&app, body.expires_in.as_deref())?;
     let ask = Ask {
         locks: &body.locks.locks(LOCKS)?,
         priority: body.priority.0,
-        wait: read::duration(&app, "wait", body.wait.as_deref())?.unwrap_or_default(),
+        expires_in,
+        wait: read::wait(&app, body.wait.as_deref(), expires_in)?,
     };
-    let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
-    let outcome = app.engine.acquire_and_look(peer, &ask, expires_in, Peer::of).await;
+    let outcome = app.engine.acquire(peer, &ask, seen).await;
     match outcome.map_err(|refusal| Problem::explained(&app.engine, Some(peer), refusal))? {
         Outcome::Acquired(peer) => Ok(Json(peer).into_response()),
         Outcome::Pending(peer) => Ok((StatusCode::ACCEPTED, Json(peer)).into_response()),
         Outcome::NotAcquired => Err(withdrawn()),
     }
+}
+
+/// A look at the peer of a request: its lease has a length, so it is there.
+fn seen(peer: Option<PeerView<'_>>, wall: Wall) -> Option<Peer> {
+    peer.map(|peer| Peer::of(peer, wall))
 }
 
 fn withdrawn() -> Problem {
@@ -104,7 +111,7 @@ fn withdrawn() -> Problem {
 pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
     let peer = read::peer_id(&peer)?;
-    let released = app.engine.release_lock(peer, &semaphore);
+    let released = app.engine.release(peer, &[semaphore]);
     released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -143,7 +150,7 @@ pub(super) async fn release_several(
         let sentence = format!("There is nothing to release: locks is empty. Expected: {RELEASE}");
         return Err(Refusal::Invalid(sentence).into());
     }
-    let released = app.engine.release_locks(peer, &locks);
+    let released = app.engine.release(peer, &locks);
     released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -209,20 +216,23 @@ pub(super) struct SessionBody {
 pub(super) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
+    let expires_in = read::new_lease(&app, &body.expires_in)?;
     let ask = Ask {
         locks: &body.locks.locks(SESSION)?,
         priority: body.priority.0,
-        wait: read::duration(&app, "wait", body.wait.as_deref())?.unwrap_or_default(),
+        expires_in: None,
+        wait: read::wait(&app, body.wait.as_deref(), Some(expires_in))?,
     };
     let new = NewPeer {
-        expires_in: extract::duration("expires_in", &body.expires_in, app.expires_in_max)?,
+        expires_in,
         labels: body.labels.labels(&app)?,
         key: read::key(&parts.headers, "POST /v1/locks", &bytes)?,
     };
     let leaves = body.on_timeout == OnTimeout::Leave;
-    let outcome = app.engine.session(&new, &ask, leaves, Peer::of).await;
-    match outcome.map_err(|refusal| of_session(&app, refusal))? {
-        Outcome::Acquired(peer) => Ok(created(&peer)),
+    let outcome = app.engine.session(&new, &ask, leaves, seen).await;
+    let (_, outcome) = outcome.map_err(|refusal| of_session(&app, refusal))?;
+    match outcome {
+        Outcome::Acquired(peer) => Ok(created(peer.as_ref())),
         Outcome::Pending(peer) => Ok((StatusCode::ACCEPTED, Json(peer)).into_response()),
         Outcome::NotAcquired if leaves => Err(Problem::new(
             Code::NotAcquired,

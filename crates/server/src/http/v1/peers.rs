@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 use throttle_core::{EndCause, PeerId, PeerView};
+use throttle_node::{self as node, NewPeer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -18,13 +19,10 @@ use super::{
     read::{self, Entries, contains},
     shapes::{Page, Peer, no_cursor, page_length},
 };
-use crate::{
-    engine::{NewPeer, SessionRefusal},
-    http::{
-        App,
-        extract::{self, PathOf},
-        refusal::Refusal,
-    },
+use crate::http::{
+    App,
+    extract::{self, PathOf},
+    refusal::Refusal,
 };
 
 /// The longest reason that an operator may give, in characters.
@@ -60,28 +58,28 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
     let new = NewPeer {
-        expires_in: extract::duration("expires_in", &new.expires_in, app.expires_in_max)?,
+        expires_in: read::new_lease(&app, &new.expires_in)?,
         labels: new.labels.labels(&app)?,
         key: read::key(&parts.headers, "POST /v1/peers", &bytes)?,
     };
-    let made = app.engine.new_peer_once(&new, Peer::of);
-    Ok(created(&made.map_err(|refusal| of_session(&app, refusal))?))
+    let made = app.engine.new_peer_and_look(&new, Peer::of);
+    Ok(created(Some(&made.map_err(|refusal| of_session(&app, refusal))?)))
 }
 
 /// The answer of a request that made a peer.
-pub(super) fn created(peer: &Peer) -> Response {
+pub(super) fn created(peer: Option<&Peer>) -> Response {
     // Relative to the request, as a proxy may serve all this below a path.
-    let location = HeaderValue::try_from(format!("peers/{}", peer.id.0));
+    let location = peer.map(|peer| HeaderValue::try_from(format!("peers/{}", peer.id.0)));
     let mut response = (StatusCode::CREATED, Json(peer)).into_response();
-    if let Ok(location) = location {
+    if let Some(Ok(location)) = location {
         response.headers_mut().insert(LOCATION, location);
     }
     response
 }
 
 /// Why a request that makes a peer is refused.
-pub(super) fn of_session(app: &App, refusal: SessionRefusal) -> Problem {
-    let peer = if let SessionRefusal::Gone(peer) = refusal { Some(peer) } else { None };
+pub(super) fn of_session(app: &App, refusal: node::Refusal) -> Problem {
+    let peer = if let node::Refusal::Gone(peer) = refusal { Some(peer) } else { None };
     Problem::explained(&app.engine, peer, refusal)
 }
 
@@ -196,7 +194,7 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>,
     let (parts, body) = request.into_parts();
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
-    let expires_in = read::duration(&app, "expires_in", body.expires_in.as_deref())?;
+    let expires_in = read::lease(&app, body.expires_in.as_deref())?;
     let kept = app.engine.heartbeat_and_look(peer, expires_in, Peer::of);
     let seen = kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     // It waits for the journal, as it shows what may have been granted a moment ago.

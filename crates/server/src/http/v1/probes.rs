@@ -10,10 +10,7 @@ use super::{
     problem::{Answer, Problem},
     shapes::Stamp,
 };
-use crate::{
-    engine::Holding,
-    http::{App, classic::text},
-};
+use crate::http::{App, classic::text};
 
 /// Tells that the process lives.
 #[utoipa::path(
@@ -45,12 +42,12 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
             "The server is about to stop. Ask another one, or try again.",
         ));
     }
-    let Some(Holding { until, .. }) = app.engine.holding() else {
+    let Some((holding, wall)) = app.engine.holding() else {
         return Ok(text(StatusCode::OK, "Ok"));
     };
     let sentence = format!(
         "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
-        Stamp(until)
+        Stamp(wall.at(holding.until))
     );
     Ok(text(StatusCode::OK, sentence))
 }
@@ -59,32 +56,27 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
 mod tests {
     use axum::{http::HeaderValue, response::IntoResponse as _};
     use throttle_core::{Core, Settings};
+    use throttle_node::{Bounds, Declared, Follower};
 
     use super::*;
     use crate::{
         cli::Serve,
         config::{Config, Content, Limits, Loaded},
-        engine::{Bounds, Engine, Parts},
         history::History,
-        journal::State,
         metrics::Metrics,
-        reload::{Current, Declared, Reloader},
+        reload::{Current, Reloader},
+        runtime::{Engine, Parts},
     };
 
     #[tokio::test]
     async fn a_server_that_stops_is_not_ready() {
         let metrics = Metrics::new().unwrap();
         let limits = Limits::default();
-        let bounds = Bounds {
-            blocked_requests: 1,
-            remembered_peers: 1,
-            idempotency_keys: 1,
-            events: limits.events,
-            event_streams: 1,
-        };
-        let state = State::new(Core::new(Settings::default(), 1, 0));
+        let bounds = Bounds { waits: 1, endings: 1, idempotency_keys: 1, events: limits.events };
+        let follower = Follower::new(Core::new(Settings::default(), 1, 0));
+        let observer = Box::new(metrics.recorder());
         let engine =
-            Engine::new(Parts { state, bounds, recorder: metrics.recorder(), outbox: None }).unwrap();
+            Engine::new(Parts { follower, bounds, event_streams: 1, observer, outbox: None }).unwrap();
         let loaded = Loaded { config: Config::default(), content: Content::Missing };
         let current = Current::at_start(loaded, &Declared::new(), &Serve::default());
         let reloader = Arc::new(Reloader::new(Serve::default(), current, engine.clone()));

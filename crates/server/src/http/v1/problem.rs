@@ -9,13 +9,11 @@ use axum::{
 };
 use serde::Serialize;
 use throttle_core::{EndCause, PeerId};
+use throttle_node::Ending;
 use utoipa::ToSchema;
 
 use super::{code::Code, shapes::Stamp};
-use crate::{
-    engine::{Ending, Engine},
-    http::refusal::Refusal,
-};
+use crate::{http::refusal::Refusal, runtime::Engine};
 
 /// An answer of this dialect, or a refusal that turns into one.
 pub(in crate::http) type Answer = Result<Response, Problem>;
@@ -77,7 +75,9 @@ impl Problem {
     ) -> Self {
         match (refusal.into(), peer) {
             (Refusal::UnknownPeer, Some(peer)) => Self::peer_gone(peer, engine.ending(peer).as_ref()),
-            (Refusal::UnknownSemaphore(name), _) => Self::unknown_semaphore(&name, &engine.names_near(&name)),
+            (Refusal::UnknownSemaphore(name), _) => {
+                Self::unknown_semaphore(&name, &engine.suggestions(&name))
+            }
             (refusal, _) => refusal.into(),
         }
     }

@@ -11,15 +11,13 @@ use serde::{
     de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor},
 };
 use throttle_core::{Labels, PeerId};
+use throttle_node::IdempotencyKey;
 
 use super::problem::Problem;
-use crate::{
-    engine::Key,
-    http::{
-        App,
-        extract::{self, check_json},
-        refusal::Refusal,
-    },
+use crate::http::{
+    App,
+    extract::{self, check_json},
+    refusal::Refusal,
 };
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -153,6 +151,9 @@ impl Entries<String> {
     }
 }
 
+/// The shortest lease: one of no length at all would be over before its answer could show the peer.
+const INSTANT: Duration = Duration::from_micros(1);
+
 /// A JSON body, as it came too.
 pub(super) async fn body<T: DeserializeOwned>(
     app: &App,
@@ -181,7 +182,11 @@ pub(super) async fn optional_body<T: DeserializeOwned + Default>(
 }
 
 /// The `Idempotency-Key` of a request to `route` with this body.
-pub(super) fn key<'a>(headers: &'a HeaderMap, route: &str, body: &[u8]) -> Result<Option<Key<'a>>, Refusal> {
+pub(super) fn key<'a>(
+    headers: &'a HeaderMap,
+    route: &str,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey<'a>>, Refusal> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (first, second) = (keys.next(), keys.next());
     let Some(first) = first else { return Ok(None) };
@@ -189,7 +194,7 @@ pub(super) fn key<'a>(headers: &'a HeaderMap, route: &str, body: &[u8]) -> Resul
         (1..=KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     match first.to_str().ok().filter(is_right).filter(|_| second.is_none()) {
-        Some(text) => Ok(Some(Key::new(text, route, body))),
+        Some(text) => Ok(Some(IdempotencyKey::new(text, route, body))),
         None => Err(Refusal::Invalid(format!(
             "The header Idempotency-Key is {first:?}{}. Expected one, of 1 to {KEY_BYTES} visible ASCII \
              characters, such as a UUID.",
@@ -201,6 +206,22 @@ pub(super) fn key<'a>(headers: &'a HeaderMap, route: &str, body: &[u8]) -> Resul
 /// A duration of the body, if it is there.
 pub(super) fn duration(app: &App, name: &str, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
     text.map(|text| extract::duration(name, text, app.expires_in_max)).transpose()
+}
+
+/// The length of the lease of a peer that is to be made.
+pub(super) fn new_lease(app: &App, text: &str) -> Result<Duration, Refusal> {
+    Ok(extract::duration("expires_in", text, app.expires_in_max)?.max(INSTANT))
+}
+
+/// The length of a lease from now on, if the body has one.
+pub(super) fn lease(app: &App, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
+    text.map(|text| new_lease(app, text)).transpose()
+}
+
+/// How long to wait for a grant: not at all with a lease of no length.
+pub(super) fn wait(app: &App, text: Option<&str>, lease: Option<Duration>) -> Result<Duration, Refusal> {
+    let wait = duration(app, "wait", text)?.unwrap_or_default();
+    Ok(if lease == Some(INSTANT) { Duration::ZERO } else { wait })
 }
 
 /// A number as answers write it: `None` if it is beyond 64 bits.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, extract::State, response::IntoResponse as _};
 use serde::Serialize;
 use throttle_core::Spec;
+use throttle_node::Usage;
 use utoipa::ToSchema;
 
 use super::{
@@ -13,10 +14,7 @@ use super::{
     problem::{Answer, Problem},
     shapes::{Deadlock, Span},
 };
-use crate::{
-    http::App,
-    reload::{Reloaded, Usage},
-};
+use crate::{http::App, reload::Reloaded};
 
 /// How what the file says now differs from what it said when it was last read.
 #[derive(Serialize, ToSchema)]
@@ -83,7 +81,7 @@ impl From<Usage> for UsageBody {
 }
 
 impl From<Reloaded> for ReloadedBody {
-    fn from(Reloaded { difference, removed_in_use, warnings }: Reloaded) -> Self {
+    fn from(Reloaded { difference, needs_restart, removed_in_use, warnings }: Reloaded) -> Self {
         let declarations = |declared: BTreeMap<String, Spec>| {
             declared.into_iter().map(|(name, spec)| (name, spec.into())).collect()
         };
@@ -94,7 +92,7 @@ impl From<Reloaded> for ReloadedBody {
                 .map(|(name, (before, now))| (name, Change { before: before.into(), now: now.into() }))
                 .collect(),
             removed: declarations(difference.removed),
-            needs_restart: difference.needs_restart,
+            needs_restart,
             removed_in_use: removed_in_use.into_iter().map(|(name, usage)| (name, usage.into())).collect(),
             warnings,
         }

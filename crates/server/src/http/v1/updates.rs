@@ -14,6 +14,7 @@ use axum::{body::Bytes, extract::State};
 use futures_util::stream;
 use serde::Serialize;
 use throttle_core::{Event as CoreEvent, Name, PeerId};
+use throttle_node::{LoggedEvent, Page};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::{Instant, timeout_at},
@@ -28,8 +29,8 @@ use super::{
     shapes::{Digits, Event, Semaphore, Stamp},
 };
 use crate::{
-    engine::{Happening, News, Page, Subscription, wall_now},
     http::{App, refusal::Refusal},
+    runtime::{News, Subscription, wall_now},
 };
 
 /// The least time between two updates.
@@ -128,9 +129,9 @@ fn first(app: &App) -> Bytes {
     frame.into()
 }
 
-fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, Happening)>) -> Vec<Numbered<'a>> {
+fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, LoggedEvent)>) -> Vec<Numbered<'a>> {
     let events = events.into_iter();
-    events.map(|(number, happening)| Numbered { number: *number, event: Event::of(happening) }).collect()
+    events.map(|(number, logged)| Numbered { number: *number, event: Event::of(logged) }).collect()
 }
 
 impl Update<'_> {
@@ -233,18 +234,18 @@ struct Gathered {
     semaphores: BTreeSet<Name>,
     peers: BTreeSet<PeerId>,
     is_partial: bool,
-    latest: VecDeque<(u64, Happening)>,
+    latest: VecDeque<(u64, LoggedEvent)>,
     total: u64,
 }
 
 impl Gathered {
     fn take(&mut self, page: &Page, from: u64) {
-        for (number, happening) in page.from(from) {
-            let (semaphore, peer) = subjects(&happening.event);
+        for (number, logged) in page.from(from) {
+            let (semaphore, peer) = subjects(&logged.event);
             self.is_partial |= !semaphore.is_none_or(|name| note(&mut self.semaphores, name));
             self.is_partial |= !peer.is_none_or(|peer| note(&mut self.peers, peer));
             if number + EVENTS as u64 >= page.end() {
-                self.latest.push_back((number, happening.clone()));
+                self.latest.push_back((number, logged.clone()));
             }
             self.total += 1;
         }
@@ -300,6 +301,11 @@ fn subjects(event: &CoreEvent) -> (Option<&Name>, Option<&PeerId>) {
         | CoreEvent::SemaphoreSet { semaphore, .. }
         | CoreEvent::SemaphoreRemoved { semaphore } => (Some(semaphore), None),
         CoreEvent::PeerEnded { peer, .. } => (None, Some(peer)),
-        _ => (None, None),
+        CoreEvent::SemaphoreRetired { .. }
+        | CoreEvent::PeerCreated { .. }
+        | CoreEvent::LeaseChanged { .. }
+        | CoreEvent::Connected { .. }
+        | CoreEvent::Counters { .. }
+        | CoreEvent::Cooling { .. } => (None, None),
     }
 }

@@ -5,7 +5,7 @@ use throttle_core::{Event as Core, PeerId};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, Span, Stamp};
-use crate::engine::{Happening, cause_name};
+use throttle_node::{LoggedEvent, cause_name};
 
 /// Something that happened. A kind has those of the fields that say something about it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -52,10 +52,10 @@ pub(in crate::http::v1) struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    pub(in crate::http::v1) fn of(happening: &'a Happening) -> Self {
+    pub(in crate::http::v1) fn of(logged: &'a LoggedEvent) -> Self {
         let bare = Self {
-            kind: happening.kind.name(),
-            at: Stamp(happening.at),
+            kind: logged.kind.name(),
+            at: Stamp(logged.at),
             peer: None,
             semaphore: None,
             count: None,
@@ -65,9 +65,9 @@ impl<'a> Event<'a> {
             priority: None,
             max: None,
             cause: None,
-            reason: happening.reason.as_deref(),
+            reason: logged.reason.as_deref(),
         };
-        match &happening.event {
+        match &logged.event {
             Core::Granted { peer, semaphore, count, token, waited, .. } => Self {
                 token: Some(Digits(token.0)),
                 waited: Some(Span(waited.unwrap_or_default())),
@@ -99,8 +99,13 @@ impl<'a> Event<'a> {
             Core::PeerEnded { peer, cause } => {
                 Self { peer: Some(Digits(peer.0)), cause: Some(cause_name(*cause)), ..bare }
             }
-            // No reader is told of these.
-            _ => bare,
+            // Readers are not shown these.
+            Core::SemaphoreRetired { .. }
+            | Core::PeerCreated { .. }
+            | Core::LeaseChanged { .. }
+            | Core::Connected { .. }
+            | Core::Counters { .. }
+            | Core::Cooling { .. } => bare,
         }
     }
 

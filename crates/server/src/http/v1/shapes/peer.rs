@@ -5,7 +5,7 @@ use throttle_core::{HeldView, HolderView, Name, PeerView, PendingView};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, LabelsOf, Span, Stamp};
-use crate::engine::Wall;
+use throttle_journal::Wall;
 
 /// How many of those who hold what a peer waits for are shown with it.
 const BLOCKERS: usize = 10;

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use throttle_core::Labels;
 use utoipa::ToSchema;
 
-use crate::engine::WallTime;
+use throttle_journal::WallTime;
 
 /// A 64-bit number as a string, since JavaScript cannot hold all of them.
 #[derive(Clone, Copy, Debug, ToSchema)]

@@ -7,7 +7,7 @@ use throttle_core::{HolderView, Name, Origin, SemaphoreView, Spec, WaiterView};
 use utoipa::ToSchema;
 
 use super::scalar::{Digits, LabelsOf, Span, Stamp};
-use crate::engine::Wall;
+use throttle_journal::Wall;
 
 /// A semaphore and its figures.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,4 +1,4 @@
-//! What happens, for the log: written after the engine is let go, since a log may be slow.
+//! Log lines of events: written after the engine is let go, since a log may be slow.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -11,24 +11,25 @@ use tracing::{
     trace,
 };
 
-use super::kind::cause_name;
+use throttle_node::cause_name;
+
 use crate::telemetry::trace::TraceIds;
 
 /// Logs what happened.
 #[cold]
-pub(super) fn write(notes: Vec<Note>) {
-    notes.into_iter().for_each(Note::write);
+pub(super) fn write(lines: Vec<Line>) {
+    lines.into_iter().for_each(Line::write);
 }
 
 /// Something to be logged.
-pub(super) struct Note {
+pub(super) struct Line {
     event: Event,
     reason: Option<Arc<str>>,
     /// Of the request that it happened to; not of the one that made it happen.
     trace: Option<TraceIds>,
 }
 
-impl Note {
+impl Line {
     /// If what happened is worth a line at this level.
     pub(super) fn of(
         event: &Event,
@@ -57,7 +58,7 @@ impl Note {
                     "Lock granted after a wait."
                 );
             }
-            Event::Granted { peer, semaphore, count, token, .. } => {
+            Event::Granted { peer, semaphore, count, token, waited: None, .. } => {
                 trace!(%peer, %semaphore, count, %token, trace_id, span_id, "Lock granted.");
             }
             Event::Withdrawn { peer, semaphore, count, cause } => {
@@ -106,7 +107,14 @@ impl Note {
                 let cause = cause_name(cause);
                 debug!(%peer, cause, trace_id, span_id, "Peer ended.");
             }
-            _ => {}
+            Event::SemaphoreSet { .. }
+            | Event::SemaphoreRemoved { .. }
+            | Event::SemaphoreRetired { .. }
+            | Event::PeerCreated { .. }
+            | Event::LeaseChanged { .. }
+            | Event::Connected { .. }
+            | Event::Counters { .. }
+            | Event::Cooling { .. } => {}
         }
     }
 }
@@ -123,8 +131,18 @@ fn level_of(event: &Event) -> Option<Level> {
         Event::Released { cause: EndCause::Expired | EndCause::Operator | EndCause::Removed, .. }
         | Event::Overcommitted { .. }
         | Event::PeerEnded { cause: EndCause::Operator, .. } => Level::INFO,
-        Event::Granted { .. } | Event::Released { .. } | Event::Shrunk { .. } => Level::TRACE,
-        _ => return None,
+        Event::Granted { waited: None, .. }
+        | Event::Released { cause: EndCause::Released | EndCause::ExceedsMax, .. }
+        | Event::Shrunk { .. } => Level::TRACE,
+        Event::SemaphoreSet { .. }
+        | Event::SemaphoreRemoved { .. }
+        | Event::SemaphoreRetired { .. }
+        | Event::PeerCreated { .. }
+        | Event::PeerEnded { cause: EndCause::Released | EndCause::ExceedsMax, .. }
+        | Event::LeaseChanged { .. }
+        | Event::Connected { .. }
+        | Event::Counters { .. }
+        | Event::Cooling { .. } => return None,
     })
 }
 

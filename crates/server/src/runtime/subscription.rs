@@ -1,4 +1,4 @@
-//! Reading what happens, as it happens.
+//! Subscriptions: reading events as they happen.
 
 use std::{
     error::Error,
@@ -7,35 +7,13 @@ use std::{
     time::Duration,
 };
 
+use throttle_node::{Beginning, Found, LoggedEvent, Missed, Page};
 use tokio::sync::watch;
 
-use super::{
-    feed::{Feed, Found, Happening, Page},
-    handle::Engine,
-};
+use super::engine::{Engine, Shared};
 
 /// The least time between two wake-ups of all readers.
 const PACE: Duration = Duration::from_millis(20);
-
-/// Where a reader begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// With what happens from now on.
-    Now,
-    /// With the oldest event that is kept.
-    Oldest,
-    /// With what came after the event of this number.
-    After(u64),
-}
-
-/// What a reader that wanted to go on cannot have any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
-    /// That many events.
-    Events(u64),
-    /// This run of the server gave no event that number.
-    Unknown,
-}
 
 /// What a reader gets.
 #[derive(Clone, Debug)]
@@ -88,26 +66,15 @@ impl Engine {
         beginning: Beginning,
     ) -> Result<(Subscription, Option<Missed>), SubscribeError> {
         let mut shared = self.lock();
-        if shared.is_draining {
+        if shared.node.is_draining() {
             return Err(SubscribeError::Draining);
         }
-        let feed = &mut shared.feed;
-        if self.streams_of(feed) >= self.event_streams_max {
+        if self.streams_of(&shared) >= self.event_streams_max {
             return Err(SubscribeError::TooMany { limit: self.event_streams_max });
         }
         // Nothing that happened before somebody read was announced.
-        feed.seal();
-        let oldest = feed.oldest();
-        let (next, missed) = match beginning {
-            Beginning::Now => (feed.next(), None),
-            Beginning::Oldest => (oldest, None),
-            Beginning::After(last) => match last.saturating_add(1) {
-                next if !feed.knows(next) => (oldest, Some(Missed::Unknown)),
-                next if next < oldest => (oldest, Some(Missed::Events(oldest - next))),
-                next => (next, None),
-            },
-        };
-        let news = feed.news().subscribe();
+        let (next, missed) = shared.node.events_mut().open(beginning);
+        let news = shared.news.subscribe();
         drop(shared);
         Ok((Subscription { engine: Arc::clone(self), news, next, is_own: false }, missed))
     }
@@ -115,36 +82,36 @@ impl Engine {
     /// Begins to read events from now on, for the server itself. `None`: it is about to stop.
     pub fn watch(self: &Arc<Self>) -> Option<Subscription> {
         let mut shared = self.lock();
-        if shared.is_draining {
+        if shared.node.is_draining() {
             return None;
         }
-        shared.feed.seal();
-        let (news, next) = (shared.feed.news().subscribe(), shared.feed.next());
+        let (next, _) = shared.node.events_mut().open(Beginning::Now);
+        let news = shared.news.subscribe();
         self.own_streams.fetch_add(1, Relaxed);
         drop(shared);
         Some(Subscription { engine: Arc::clone(self), news, next, is_own: true })
     }
 
     /// The last events, up to so many, each with its number, the oldest first.
-    pub fn latest_events(&self, limit: usize) -> Vec<(u64, Happening)> {
-        self.lock().feed.latest(limit)
+    pub fn latest_events(&self, limit: usize) -> Vec<(u64, LoggedEvent)> {
+        self.lock().node.events().latest(limit)
     }
 
     /// How many clients read events.
     pub fn event_streams(&self) -> usize {
-        self.streams_of(&self.lock().feed)
+        self.streams_of(&self.lock())
     }
 
-    fn streams_of(&self, feed: &Feed) -> usize {
-        feed.readers().saturating_sub(self.own_streams.load(Relaxed))
+    fn streams_of(&self, shared: &Shared) -> usize {
+        shared.news.receiver_count().saturating_sub(self.own_streams.load(Relaxed))
     }
 
-    /// Wakes the readers of events when there is something to read. Runs for ever.
-    pub async fn run_event_feed(&self) {
-        let news = self.lock().feed.news().clone();
+    /// The notifier: wakes the readers of events when there is something to read. Runs for ever.
+    pub async fn run_event_notifier(&self) {
+        let news = self.lock().news.clone();
         loop {
             self.unread.notified().await;
-            self.lock().feed.reveal();
+            self.lock().show_events();
             // Outside the lock, since there may be many.
             news.send_replace(());
             tokio::time::sleep(PACE).await;
@@ -164,7 +131,7 @@ impl Subscription {
             // The guard must be gone before the wait.
             let (found, is_draining) = {
                 let shared = self.engine.lock();
-                (shared.feed.at(self.next), shared.is_draining)
+                (shared.node.events().at(self.next), shared.node.is_draining())
             };
             match found {
                 Found::Page(page) => {
@@ -184,7 +151,7 @@ impl Subscription {
 
     /// Whether events that it has not read are no longer kept.
     pub fn is_behind(&self) -> bool {
-        matches!(self.engine.lock().feed.at(self.next), Found::Lost { .. })
+        matches!(self.engine.lock().node.events().at(self.next), Found::Lost { .. })
     }
 }
 

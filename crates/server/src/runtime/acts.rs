@@ -1,0 +1,260 @@
+//! What can be asked of the engine: each act of the node, with what its trace says it is about.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use throttle_core::{
+    EndCause, HolderView, PeerId, PeerView, ReleaseError, RemoveError, Restore, RestoreError, SemaphoreView,
+    Spec, Token, UnknownPeer, UnknownSemaphore,
+};
+use throttle_journal::Wall;
+use throttle_node::{
+    Ask, Condition, Declared, Difference, Ending, Holding, NewPeer, Outcome, Refusal, SetRefusal, Usage,
+    managing::Found,
+};
+
+use super::engine::{Engine, Turn};
+use crate::telemetry::trace::{Subject, about};
+
+/// How many leases are moved in one go, so that many of them hold up no grant.
+const LEASES_AT_ONCE: usize = 256;
+
+impl Engine {
+    /// Makes a peer that holds nothing. A repeat finds the one that the first request made.
+    pub fn new_peer(&self, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
+        let made = self.turn(|turn| turn.new_peer(new));
+        made.inspect(|&peer| about(Subject::Peer(peer)))
+    }
+
+    /// The same, with a look at the peer.
+    pub fn new_peer_and_look<R>(
+        &self,
+        new: &NewPeer<'_>,
+        look: impl FnOnce(PeerView<'_>, Wall) -> R,
+    ) -> Result<R, Refusal> {
+        let (peer, seen) = self.turn(|turn| {
+            let peer = turn.new_peer(new)?;
+            Ok::<_, Refusal>((peer, turn.look_at(peer, look)))
+        })?;
+        about(Subject::Peer(peer));
+        Ok(seen?)
+    }
+
+    /// Has the lease of a peer begin anew.
+    pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<Condition, UnknownPeer> {
+        about(Subject::Peer(peer));
+        self.turn(|turn| turn.node.heartbeat(turn.now, peer, Some(expires_in)))
+    }
+
+    /// The same, by its own length if no other is given, with a look at the peer.
+    pub fn heartbeat_and_look<R>(
+        &self,
+        peer: PeerId,
+        expires_in: Option<Duration>,
+        look: impl FnOnce(PeerView<'_>, Wall) -> R,
+    ) -> Result<R, UnknownPeer> {
+        about(Subject::Peer(peer));
+        self.turn(|turn| {
+            turn.node.heartbeat(turn.now, peer, expires_in)?;
+            turn.look_at(peer, look)
+        })
+    }
+
+    /// Has the leases of many peers begin anew, and returns those of them that are not known.
+    pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> (Vec<PeerId>, Condition) {
+        about(Subject::Peers(peers.len()));
+        let (mut gone, mut condition) = (Vec::new(), Condition::Now);
+        let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
+        while let Some(part) = parts.next() {
+            let of_part = self.turn(|turn| turn.node.heartbeats(turn.now, part, expires_in, &mut gone));
+            condition = condition.max(of_part);
+            if parts.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        (gone, condition)
+    }
+
+    /// Ends a peer. Tells whether it was known.
+    pub fn end_peer(&self, peer: PeerId, cause: EndCause) -> bool {
+        about(Subject::Peer(peer));
+        self.turn(|turn| turn.node.end_peer(turn.now, peer, cause))
+    }
+
+    /// Ends a peer on the word of an operator. Tells whether it was known.
+    pub fn release_with_reason(&self, peer: PeerId, reason: Arc<str>) -> bool {
+        about(Subject::Peer(peer));
+        self.turn(|turn| turn.node.end_peer_with_reason(turn.now, peer, reason))
+    }
+
+    /// How a peer ended, if that is remembered.
+    pub fn ending(&self, peer: PeerId) -> Option<Ending> {
+        self.lock().node.ending(peer).cloned()
+    }
+
+    /// Releases what a peer has on some semaphores, in one step. If one of them is unknown, nothing is released.
+    pub fn release(&self, peer: PeerId, semaphores: &[impl AsRef<str>]) -> Result<(), ReleaseError> {
+        about(Subject::Peer(peer));
+        for semaphore in semaphores {
+            about(Subject::Semaphore(semaphore.as_ref()));
+        }
+        self.turn(|turn| turn.node.release(turn.now, peer, semaphores))
+    }
+
+    /// Whether a peer has what it asked for.
+    pub fn is_acquired(&self, peer: PeerId) -> Result<bool, Refusal> {
+        about(Subject::Peer(peer));
+        self.turn(|turn| Ok(turn.node.poll(turn.now, peer)? == Outcome::Acquired))
+    }
+
+    /// Brings back a peer that this server does not know.
+    pub fn restore(&self, restore: &Restore<'_>) -> Result<(), RestoreError> {
+        about(Subject::Peer(restore.peer));
+        self.turn(|turn| turn.node.restore(turn.now, restore))
+    }
+
+    /// What is left of a semaphore; negative when it is overcommitted.
+    pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
+        about(Subject::Semaphore(semaphore));
+        self.turn(|turn| turn.node.remainder(semaphore))
+    }
+
+    /// Lets what the configuration file says differently now come into force. Returns what of it is removed while it is
+    /// in use.
+    pub fn declare(&self, difference: &Difference, declared: &Declared) -> BTreeMap<String, Usage> {
+        self.turn(|turn| turn.node.declare(turn.now, difference, declared))
+    }
+
+    /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.
+    pub fn set_semaphore<R>(
+        &self,
+        name: &str,
+        spec: Spec,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
+    ) -> Result<(bool, R), SetRefusal> {
+        about(Subject::Semaphore(name));
+        self.turn(|turn| {
+            let is_new = turn.node.set_semaphore(turn.now, name, spec)?;
+            Ok((is_new, turn.look_at_semaphore(name, look)?))
+        })
+    }
+
+    /// Changes what a semaphore is declared to be.
+    pub fn change_semaphore<R>(
+        &self,
+        name: &str,
+        change: impl FnOnce(Spec) -> Spec,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
+    ) -> Result<R, SetRefusal> {
+        about(Subject::Semaphore(name));
+        self.turn(|turn| {
+            turn.node.change_semaphore(turn.now, name, change)?;
+            Ok(turn.look_at_semaphore(name, look)?)
+        })
+    }
+
+    /// Removes a semaphore; with `force` also from under those who use it.
+    pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+        about(Subject::Semaphore(name));
+        self.turn(|turn| turn.node.remove_semaphore(turn.now, name, force))
+    }
+
+    /// A look at one semaphore; or at what a member of a pattern is declared to be that nobody uses now.
+    pub fn semaphore<R>(
+        &self,
+        name: &str,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
+        look_at_unused: impl FnOnce(Spec) -> R,
+    ) -> Result<R, UnknownSemaphore> {
+        about(Subject::Semaphore(name));
+        self.turn(|turn| {
+            let wall = turn.wall();
+            Ok(match turn.node.semaphore(name)? {
+                Found::Used(seen) => look(seen, wall),
+                Found::Unused(spec) => look_at_unused(spec),
+            })
+        })
+    }
+
+    /// A look at the holder whose grant has this token, if it is live.
+    pub fn holder<R>(
+        &self,
+        semaphore: &str,
+        token: Token,
+        look: impl FnOnce(HolderView<'_>, Wall) -> R,
+    ) -> Result<Option<R>, UnknownSemaphore> {
+        self.turn(|turn| {
+            let wall = turn.wall();
+            Ok(turn.node.holder(semaphore, token)?.map(|holder| look(holder, wall)))
+        })
+    }
+
+    /// Known names that are like `name`, quoted, the likeliest first.
+    pub fn suggestions(&self, name: &str) -> Vec<String> {
+        self.turn(|turn| turn.node.suggestions(name))
+    }
+
+    /// Holds back every grant for a time, but for what peers bring back.
+    pub fn hold_grants(&self, duration: Duration) {
+        self.turn(|turn| turn.node.hold_grants(turn.now, duration));
+    }
+
+    /// Whether grants are held back, and until when; and where the wall clock is.
+    pub fn holding(&self) -> Option<(Holding, Wall)> {
+        self.turn(|turn| Some((turn.node.holding(turn.now)?, turn.wall())))
+    }
+
+    /// Gives out what was held back. Tells whether anything was.
+    pub fn resume_grants(&self) -> bool {
+        self.turn(|turn| turn.node.resume_grants(turn.now))
+    }
+
+    /// Makes the peer of a request of the dialect v0.1, which brings what it holds and asks for, or has its lease begin
+    /// anew if it is known: what a known peer says of its locks is not looked at. A refused request brings back no peer.
+    pub fn keep_or_restore(&self, restore: &Restore<'_>, ask: &Ask<'_>) -> Result<Condition, Refusal> {
+        about(Subject::Peer(restore.peer));
+        self.turn(|turn| turn.keep_or_restore(restore, ask))
+    }
+}
+
+impl Turn<'_> {
+    fn new_peer(&mut self, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
+        let random = self.random();
+        self.node.new_peer(self.now, random, new)
+    }
+
+    pub(super) fn look_at<R>(
+        &mut self,
+        peer: PeerId,
+        look: impl FnOnce(PeerView<'_>, Wall) -> R,
+    ) -> Result<R, UnknownPeer> {
+        let wall = self.wall();
+        Ok(look(self.node.core().peer(peer)?, wall))
+    }
+
+    fn look_at_semaphore<R>(
+        &mut self,
+        name: &str,
+        look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
+    ) -> Result<R, UnknownSemaphore> {
+        let wall = self.wall();
+        Ok(look(self.node.core().semaphore(name)?, wall))
+    }
+
+    pub(super) fn keep_or_restore(
+        &mut self,
+        restore: &Restore<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Condition, Refusal> {
+        let peer = restore.peer;
+        if let Ok(condition) = self.node.heartbeat(self.now, peer, ask.expires_in) {
+            return Ok(condition);
+        }
+        self.node.restore(self.now, restore)?;
+        if let Err(refusal) = self.node.acquire(self.now, peer, ask) {
+            // Else the same request would find a known peer that waits for nothing, and be told that all is well.
+            self.node.end_peer(self.now, peer, EndCause::Released);
+            return Err(refusal);
+        }
+        Ok(self.node.committed())
+    }
+}

@@ -1,15 +1,26 @@
 //! The log of Throttle: what happened, in a form that outlives the server.
 //!
 //! - [`format`]: records, batches of them with a chain that shows damage, and the state that they play to.
-//! - [`log`]: the narrow trait behind which batches and snapshots are kept.
-//! - `sqlite`: the log in a directory, as an SQLite database.
+//! - [`log`]: the narrow trait behind which batches and snapshots are kept, and the election of who may write.
+//! - [`writer`] and [`snapshot`]: writing, and keeping the log short.
+//! - [`memory`]: a log in memory, for the simulator. `sqlite`: the log in a directory, as an SQLite database.
+//! - `conformance`: what every log does, as a suite for its tests.
 //!
-//! Nothing here knows tokio, threads or figures: whoever writes decides when.
+//! Nothing here knows tokio, threads, clocks or figures: whoever drives the writer decides when.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod format;
 pub mod log;
+pub mod memory;
+pub mod snapshot;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod writer;
 
-pub use format::{Batch, Chain, Record, SpecRecord, State, Wall, WallTime, decode, encode};
-pub use log::{End, Entry, Epoch, Snapshot, Source, Store, StoreError, Visit};
+pub use format::{Chain, Record, SpecRecord, State, Wall, WallTime, decode, encode};
+pub use log::{
+    AppendError, Election, End, Entry, Epoch, Log, LogError, LogReader, Position, Snapshot, Visit,
+};
+pub use snapshot::{SnapshotJob, SnapshotStep};
+pub use writer::Writer;

@@ -1,19 +1,28 @@
-//! The narrow trait behind which batches are kept.
+//! The log: the narrow trait behind which batches and snapshots are kept.
 
 use std::{error::Error, fmt, io};
 
-use crate::format::batch::{Batch, Chain};
+use crate::format::batch::Chain;
 
-/// A time in which one node leads; every later one has a greater number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A time in which one node leads; every later one has a greater number. 0 is the time before there were epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
-/// Why the journal cannot be read or written.
+/// The place of a batch in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The epoch of the node that appends it.
+    pub epoch: Epoch,
+    /// Counts up from 1 without gaps, whatever the epoch.
+    pub number: u64,
+}
+
+/// Why the log cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// The file is not a journal of Throttle.
+pub enum LogError {
+    /// What is there is not a log of Throttle.
     Foreign(String),
-    /// The file was written by a later release.
+    /// It was written by a later release.
     Newer(String),
     /// What was acknowledged is not there, or not as it was.
     Damaged(String),
@@ -21,9 +30,158 @@ pub enum StoreError {
     Busy(String),
     /// The system refuses.
     Io(String),
+    /// What was to be read is in a snapshot by now: read from there.
+    Trimmed,
 }
 
-impl fmt::Display for StoreError {
+/// Why a batch was not appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// A node of a later epoch leads.
+    Superseded,
+    /// The batch may be there or not: look at its position before anything else.
+    Unknown(String),
+    /// It is not there, and will not be.
+    Failed(LogError),
+}
+
+/// Something that is kept, in the order in which a state is built from it.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// A piece of the last snapshot.
+    Piece(&'a [u8]),
+    /// A batch behind it.
+    Batch {
+        /// Its place.
+        position: Position,
+        /// Its records.
+        body: &'a [u8],
+    },
+}
+
+impl Entry<'_> {
+    /// The records.
+    pub fn body(&self) -> &[u8] {
+        match self {
+            Self::Piece(body) | Self::Batch { body, .. } => body,
+        }
+    }
+}
+
+/// How far the log was read, or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The number of the last batch; 0 if there never was one.
+    pub number: u64,
+    /// The chain with it.
+    pub chain: Chain,
+    /// How many bytes the pieces of the snapshot have.
+    pub snapshot_bytes: u64,
+    /// How many bytes the batches behind the snapshot have.
+    pub batch_bytes: u64,
+}
+
+impl End {
+    /// The end of a log in which nothing was ever written.
+    pub fn start(journal: u64) -> Self {
+        Self { number: 0, chain: Chain::start(journal), snapshot_bytes: 0, batch_bytes: 0 }
+    }
+}
+
+/// A snapshot whose pieces are all there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last batch that it has in it.
+    pub through: u64,
+    /// The chain with that batch.
+    pub chain: Chain,
+    /// How many pieces it has.
+    pub pieces: u64,
+    /// The chain over its pieces.
+    pub sum: Chain,
+}
+
+/// Receives what is read.
+pub type Visit<'a> = &'a mut dyn FnMut(Entry<'_>) -> Result<(), LogError>;
+
+/// Reads the log. Writers are not held up.
+pub trait LogReader: Send {
+    /// Reads what comes after `from`, up to number `through`, in order and checked: nothing is missing, and nothing was
+    /// changed. Without `from`, it begins with the last snapshot. To tail the log, ask again from the end that this
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Trimmed`], if what comes next is only in a snapshot by now.
+    fn read_from(
+        &mut self,
+        from: Option<End>,
+        through: Option<u64>,
+        visit: Visit<'_>,
+    ) -> Result<End, LogError>;
+}
+
+/// Keeps batches and snapshots, for the node that leads.
+pub trait Log: Send {
+    /// Appends a batch behind the last one. `chain` is the one with it. Once this returns, the batch outlives a power
+    /// cut. To append the same bytes at the same position again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. A number that is taken, or leaves a gap, is refused.
+    fn append(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<(), AppendError>;
+
+    /// The epoch and the chain of the batch with a number, if that batch is there.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read.
+    fn look_up(&mut self, number: u64) -> Result<Option<(Epoch, Chain)>, LogError>;
+
+    /// Keeps a piece of a snapshot that has everything up to batch `through` in it. Counts for nothing before
+    /// [`Log::finish_snapshot`]. Pieces come in order, from index 0.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), LogError>;
+
+    /// Lets a snapshot whose pieces are there take the place of what it has in it.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn finish_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), LogError>;
+
+    /// Removes some of what the last snapshot has made superfluous. Tells whether there is more.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn trim(&mut self) -> Result<bool, LogError>;
+
+    /// Another way into the same log, for reading.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError>;
+
+    /// How large it is, in bytes.
+    fn bytes(&self) -> u64;
+}
+
+/// Decides who leads.
+pub trait Election {
+    /// Begins to lead. The epoch is greater than every one before, and whoever led before is superseded.
+    ///
+    /// # Errors
+    ///
+    /// If the election cannot be held.
+    fn lead(&mut self) -> Result<Epoch, LogError>;
+}
+
+impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign(what) => {
@@ -42,14 +200,16 @@ impl fmt::Display for StoreError {
                  then clients lose what they hold"
             ),
             Self::Busy(what) | Self::Io(what) => f.write_str(what),
+            Self::Trimmed => f.write_str("what was to be read is in a snapshot by now"),
         }
     }
 }
 
-impl Error for StoreError {}
+impl Error for LogError {}
 
-impl StoreError {
+impl LogError {
     /// Says where the damage is.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "a log in memory is never damaged"))]
     pub(crate) fn at(self, place: &str) -> Self {
         match self {
             Self::Damaged(what) => Self::Damaged(format!("{place}: {what}")),
@@ -59,90 +219,26 @@ impl StoreError {
     }
 }
 
-impl From<io::Error> for StoreError {
+impl From<io::Error> for LogError {
     fn from(error: io::Error) -> Self {
         Self::Io(error.to_string())
     }
 }
 
-/// Something that was kept, in the order in which a state is built from it.
-#[derive(Clone, Copy, Debug)]
-pub enum Entry<'a> {
-    /// A piece of the last snapshot.
-    Piece(&'a [u8]),
-    /// A batch behind it.
-    Batch {
-        /// Its number.
-        number: u64,
-        /// Its records.
-        body: &'a [u8],
-    },
-}
-
-impl Entry<'_> {
-    /// The records.
-    pub fn body(&self) -> &[u8] {
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Piece(body) | Self::Batch { body, .. } => body,
+            Self::Superseded => f.write_str("another server leads by now"),
+            Self::Unknown(why) => write!(f, "whether the batch is there is not known: {why}"),
+            Self::Failed(error) => error.fmt(f),
         }
     }
 }
 
-/// The end of what was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The number of the last batch; 0 if there never was one.
-    pub number: u64,
-    /// The chain with it.
-    pub chain: Chain,
-    /// How many bytes the pieces of the snapshot have.
-    pub snapshot_bytes: u64,
-    /// How many bytes the batches behind the snapshot have.
-    pub batch_bytes: u64,
-}
+impl Error for AppendError {}
 
-/// A snapshot whose pieces are all there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The last batch that it has in it.
-    pub through: u64,
-    /// The chain with that batch.
-    pub chain: Chain,
-    /// How many pieces it has.
-    pub pieces: u64,
-    /// The chain over its pieces.
-    pub sum: Chain,
-}
-
-/// Receives what is read.
-pub type Visit<'a> = &'a mut dyn FnMut(Entry<'_>) -> Result<(), StoreError>;
-
-/// Reads what was kept. Writers are not held up.
-pub trait Source: Send {
-    /// Passes the last snapshot and every batch behind it, up to number `through`, in order and checked: nothing is
-    /// missing, and nothing was changed.
-    fn read(&mut self, through: Option<u64>, visit: Visit<'_>) -> Result<End, StoreError>;
-}
-
-/// Keeps batches and snapshots.
-pub trait Store: Send {
-    /// Appends a batch, whose number must be the one after the last: that guards against a second writer. Once this
-    /// returns, the batch outlives a power cut.
-    fn append(&mut self, batch: &Batch) -> Result<(), StoreError>;
-
-    /// Keeps a piece of a snapshot that has everything up to batch `through` in it. Counts for nothing before
-    /// [`Store::finish_snapshot`]. Pieces come in order, from index 0.
-    fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), StoreError>;
-
-    /// Lets a snapshot whose pieces are there take the place of what it has in it.
-    fn finish_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError>;
-
-    /// Removes some of what the last snapshot has made superfluous. Tells whether there is more.
-    fn trim(&mut self) -> Result<bool, StoreError>;
-
-    /// Another way into the same store, for reading.
-    fn source(&self) -> Result<Box<dyn Source>, StoreError>;
-
-    /// How large it is, in bytes.
-    fn bytes(&self) -> u64;
+impl<E: Into<LogError>> From<E> for AppendError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }

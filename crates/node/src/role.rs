@@ -5,7 +5,7 @@
 //! [taken apart](Node::demote), and begins anew as a follower.
 
 use throttle_core::{Core, Origin, Time};
-use throttle_journal::{Epoch, State, StoreError, Wall};
+use throttle_journal::{Epoch, LogError, State, Wall};
 
 use crate::{
     node::{Bounds, Node},
@@ -28,7 +28,7 @@ impl Follower {
     /// # Errors
     ///
     /// If they cannot be read, or do not fit what came before them.
-    pub fn apply(&mut self, body: &[u8]) -> Result<(), StoreError> {
+    pub fn apply(&mut self, body: &[u8]) -> Result<(), LogError> {
         self.state.play(body)
     }
 

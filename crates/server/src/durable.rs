@@ -7,13 +7,17 @@ use std::{
 };
 
 use throttle_core::Settings;
+use throttle_journal::{
+    Epoch, LogError, Writer,
+    sqlite::{Directory, Found},
+};
 use throttle_node::Follower;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
     config::{Config, Durability},
-    journal::{Beginning, Directory, Figures, Found, Outbox, StoreError, Writer},
+    journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
     serve::settings,
 };
@@ -29,12 +33,14 @@ pub(crate) struct Durable {
     snapshot_bytes: usize,
     settings: Settings,
     figures: Figures,
+    /// The epoch in which this server leads, once it does.
+    epoch: Epoch,
     stage: Stage,
 }
 
 enum Stage {
     Found(Directory),
-    Writing(Writer),
+    Writing(WriterThread),
     Over,
 }
 
@@ -51,6 +57,7 @@ pub(crate) fn find(config: &Config, metrics: &Metrics) -> Result<Option<Durable>
         snapshot_bytes: *snapshot_bytes,
         settings: settings(config),
         figures: metrics.journal()?,
+        epoch: Epoch::default(),
         stage: Stage::Found(directory),
     }))
 }
@@ -61,9 +68,14 @@ impl Durable {
         self.journal
     }
 
-    /// Where the engine leaves what happens.
+    /// Where the node leaves what happens.
     pub(crate) fn outbox(&self) -> Outbox {
         self.outbox.clone()
+    }
+
+    /// The epoch in which this server leads.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Completes when the journal cannot be written, with one clear line.
@@ -84,21 +96,15 @@ impl Durable {
         // It reads files, for a while.
         let read = tokio::task::spawn_blocking(move || {
             let found = directory.read(&mut |entry| follower.apply(entry.body()))?;
-            Ok::<_, StoreError>((follower, found))
+            Ok::<_, LogError>((follower, found))
         });
-        let (follower, Found { end, store, lock }) =
-            read.await?.map_err(|error| about(&self.path, &error))?;
+        let (follower, found) = read.await?.map_err(|error| about(&self.path, &error))?;
+        let Found { end, epoch, log, lock } = found;
         metrics.recovered_in(begun.elapsed())?;
-        let beginning = Beginning {
-            journal: self.journal,
-            end,
-            store,
-            lock,
-            settings: self.settings.clone(),
-            snapshot_bytes_min: self.snapshot_bytes as u64,
-            figures: self.figures.clone(),
-        };
-        self.stage = Stage::Writing(Writer::start(beginning, self.outbox())?);
+        let (settings, snapshot_bytes) = (self.settings.clone(), self.snapshot_bytes as u64);
+        let writer = Writer::new(self.journal, epoch, end, log, settings, snapshot_bytes);
+        let thread = WriterThread::start(writer, lock, self.figures.clone(), self.outbox())?;
+        (self.stage, self.epoch) = (Stage::Writing(thread), epoch);
         let is_known = end.number > 0;
         if is_known {
             info!(

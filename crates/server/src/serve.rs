@@ -216,7 +216,7 @@ fn begin(
         bounds,
         event_streams: limits.event_streams,
         observer: Box::new(metrics.recorder()),
-        outbox: durable.map(Durable::outbox),
+        log: durable.map(|durable| (durable.epoch(), durable.outbox())),
     })?;
     let current = Current::at_start(loaded.clone(), &before, arguments);
     let difference = Difference::between(&before, &current.declared);

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::record::Record;
-use crate::log::StoreError;
+use crate::log::{Epoch, LogError, Position};
 
 /// The first byte of every batch and of every piece of a snapshot.
 pub const VERSION: u8 = 1;
@@ -34,21 +34,21 @@ impl Chain {
         Self(hash.digest128())
     }
 
+    /// After a batch. The epoch counts too, but for batches from the time before there were epochs.
+    #[must_use]
+    pub fn then(self, position: Position, body: &[u8]) -> Self {
+        match position {
+            Position { epoch: Epoch(0), number } => self.with(number, body),
+            Position { epoch: Epoch(epoch), number } => {
+                self.with(number, &epoch.to_le_bytes()).with(number, body)
+            }
+        }
+    }
+
     /// As it is kept.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()
     }
-}
-
-/// Records that were written together: all of them are there, or none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Counts up from 1 without gaps.
-    pub number: u64,
-    /// The chain with this batch.
-    pub chain: Chain,
-    /// The records.
-    pub body: Vec<u8>,
 }
 
 /// Adds a record to the end of a body, which is begun if it is empty.
@@ -67,22 +67,19 @@ pub fn encode(body: &mut Vec<u8>, record: &Record) {
 /// # Errors
 ///
 /// If they cannot be read, or were written by a later version.
-pub fn decode(
-    body: &[u8],
-    mut visit: impl FnMut(Record) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+pub fn decode(body: &[u8], mut visit: impl FnMut(Record) -> Result<(), LogError>) -> Result<(), LogError> {
     let mut rest = match body {
         [VERSION, rest @ ..] => rest,
         [version, ..] => {
-            return Err(StoreError::Newer(format!(
+            return Err(LogError::Newer(format!(
                 "it has records of version {version}, and this release reads version {VERSION}"
             )));
         }
-        [] => return Err(StoreError::Damaged("a batch is empty".to_owned())),
+        [] => return Err(LogError::Damaged("a batch is empty".to_owned())),
     };
     while !rest.is_empty() {
         let (record, after) = postcard::take_from_bytes(rest)
-            .map_err(|error| StoreError::Damaged(format!("a record cannot be read ({error})")))?;
+            .map_err(|error| LogError::Damaged(format!("a record cannot be read ({error})")))?;
         visit(record)?;
         rest = after;
     }

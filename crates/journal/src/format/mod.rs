@@ -13,7 +13,7 @@ pub mod wall;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Chain, decode, encode};
+pub use batch::{Chain, decode, encode};
 pub use record::{Record, SpecRecord};
 pub use state::State;
 pub use wall::{Wall, WallTime};

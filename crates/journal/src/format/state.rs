@@ -9,7 +9,7 @@ use super::{
     record::Record,
     wall::Wall,
 };
-use crate::log::StoreError;
+use crate::log::LogError;
 
 /// The state machine as it was, and what the server knew beside it.
 pub struct State {
@@ -42,17 +42,17 @@ impl State {
     /// # Errors
     ///
     /// If they cannot be read or do not fit what came before them.
-    pub fn play(&mut self, body: &[u8]) -> Result<(), StoreError> {
+    pub fn play(&mut self, body: &[u8]) -> Result<(), LogError> {
         decode(body, |record| self.apply(record))
     }
 
-    fn apply(&mut self, record: Record) -> Result<(), StoreError> {
+    fn apply(&mut self, record: Record) -> Result<(), LogError> {
         match record.into_event() {
             Ok(event) => {
                 if let Event::PeerEnded { peer, .. } = &event {
                     self.keys.remove(peer);
                 }
-                self.core.replay(&event).map_err(StoreError::Damaged)
+                self.core.replay(&event).map_err(LogError::Damaged)
             }
             Err(Record::Declared { semaphores }) => {
                 self.declared = semaphores.into_iter().map(|(name, spec)| (name, spec.into())).collect();

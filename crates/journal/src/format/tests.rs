@@ -13,7 +13,7 @@ use super::{
     record::{CauseRecord, OriginRecord, Record, SpecRecord},
     state::State,
 };
-use crate::log::StoreError;
+use crate::log::LogError;
 
 fn name() -> impl Strategy<Value = Name> {
     "[a-z/%ü]{0,12}".prop_map(Into::into)
@@ -115,7 +115,7 @@ fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
-fn all(body: &[u8]) -> Result<Vec<Record>, StoreError> {
+fn all(body: &[u8]) -> Result<Vec<Record>, LogError> {
     let mut records = Vec::new();
     decode(body, |record| {
         records.push(record);
@@ -180,12 +180,12 @@ proptest! {
 
 #[test]
 fn a_body_that_cannot_be_read_says_why() {
-    assert_eq!(all(&[]), Err(StoreError::Damaged("a batch is empty".to_owned())));
+    assert_eq!(all(&[]), Err(LogError::Damaged("a batch is empty".to_owned())));
     let mut body = Vec::new();
     encode(&mut body, &Record::PeerEnded { peer: 300, cause: CauseRecord::Expired });
-    assert!(matches!(all(&body[..body.len() - 1]), Err(StoreError::Damaged(_))));
+    assert!(matches!(all(&body[..body.len() - 1]), Err(LogError::Damaged(_))));
     body[0] = 2;
-    let Err(StoreError::Newer(why)) = all(&body) else { panic!("it is of a later version") };
+    let Err(LogError::Newer(why)) = all(&body) else { panic!("it is of a later version") };
     assert_eq!(why, "it has records of version 2, and this release reads version 1");
 }
 

@@ -7,16 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::system;
 use super::{
+    log::SqliteLog,
     mark::{Mark, MarkFile},
-    schema,
-    source::SqliteSource,
-    store::SqliteStore,
+    reader::SqliteReader,
+    schema, system,
 };
 use crate::{
-    format::batch::{Batch, Chain},
-    log::{End, Entry, Snapshot, Source as _, Store, StoreError, Visit},
+    format::batch::Chain,
+    log::{Election as _, End, Entry, Epoch, Log, LogError, LogReader as _, Snapshot, Visit},
 };
 
 const JOURNAL: &str = "journal.db";
@@ -30,7 +29,7 @@ const LOCK: &str = "lock";
 /// A directory that this process, and no other, uses.
 pub struct Directory {
     path: PathBuf,
-    source: SqliteSource,
+    source: SqliteReader,
     mark: Mark,
     /// Whether there is no write-ahead log but the one that reading makes.
     is_without_log: bool,
@@ -42,19 +41,21 @@ pub struct Directory {
 pub struct Found {
     /// Where it goes on.
     pub end: End,
+    /// The epoch in which this process leads.
+    pub epoch: Epoch,
     /// What keeps it.
-    pub store: Box<dyn Store>,
+    pub log: Box<dyn Log>,
     /// Keeps other processes out while it lives.
     pub lock: File,
 }
 
 impl Directory {
     /// Locks a directory and finds the journal in it. An empty one, and one that is not there, gets a new journal.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path) -> Result<Self, LogError> {
         system::create_private_directory(path)?;
         let lock = lock(path)?;
         if !path.join(JOURNAL).try_exists()? {
-            create(path, getrandom::u64().map_err(|error| StoreError::Io(error.to_string()))?)?;
+            create(path, getrandom::u64().map_err(|error| LogError::Io(error.to_string()))?)?;
         }
         let is_without_log = !path.join(LOG).try_exists()?;
         let found = look(path).inspect_err(|_| remove_empty_log(path, is_without_log));
@@ -68,27 +69,27 @@ impl Directory {
     }
 
     /// Reads and checks everything, and only then opens the journal for writing.
-    pub fn read(self, visit: Visit<'_>) -> Result<Found, StoreError> {
+    pub fn read(self, visit: Visit<'_>) -> Result<Found, LogError> {
         let end = checked(self.source, &self.mark, visit)
             .inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
         let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
-        let mut store = SqliteStore::open(&journal, &mark, self.mark.journal)?;
+        let mut log = SqliteLog::open(&journal, &mark, self.mark.journal)?;
         // The last batch may be one whose mark was never written.
-        store.mark(end.number, end.chain)?;
-        Ok(Found { end, store: Box::new(store), lock: self.lock })
+        log.mark(end.number, end.chain)?;
+        Ok(Found { end, epoch: log.lead()?, log: Box::new(log), lock: self.lock })
     }
 }
 
 /// Reads a journal that may be in use, without changing anything. Returns its id too.
-pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), StoreError> {
+pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), LogError> {
     let (source, mark) = look(path)?;
     Ok((mark.journal, checked(source, &mark, visit)?))
 }
 
 /// Reads everything, and closes what it was read from.
-fn checked(mut source: SqliteSource, mark: &Mark, visit: Visit<'_>) -> Result<End, StoreError> {
+fn checked(mut source: SqliteReader, mark: &Mark, visit: Visit<'_>) -> Result<End, LogError> {
     source.check()?;
-    let end = source.read(None, &mut |entry| visit(entry))?;
+    let end = source.read_from(None, None, &mut |entry| visit(entry))?;
     check_against_mark(&mut source, &end, mark)?;
     Ok(end)
 }
@@ -104,50 +105,51 @@ fn remove_empty_log(path: &Path, was_made: bool) {
 }
 
 /// Copies the journal in `from`, which may be in use, into the new directory `to`.
-pub fn backup(from: &Path, to: &Path) -> Result<End, StoreError> {
+pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
     let is_free = fs::read_dir(to)
         .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |mut entries| entries.next().is_none());
     if !is_free {
         let to = to.display();
-        return Err(StoreError::Io(format!("{to} is there already and not empty; name a new directory")));
+        return Err(LogError::Io(format!("{to} is there already and not empty; name a new directory")));
     }
     let (mut source, mark) = look(from)?;
     source.check()?;
     system::create_private_directory(to)?;
     create(to, mark.journal)?;
-    let mut store = SqliteStore::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
+    let mut copy = SqliteLog::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
     let (snapshot, mut index, mut chain) = (Cell::new(None::<Snapshot>), 0, None);
-    let end = source.read_after(|found| snapshot.set(found), None, &mut |entry| match entry {
+    let end = source.read_after(|found| snapshot.set(found), None, None, &mut |entry| match entry {
         Entry::Piece(body) => {
             let through = snapshot.get().map_or(0, |snapshot| snapshot.through);
-            store.put_piece(through, index, body)?;
+            copy.put_piece(through, index, body)?;
             index += 1;
             Ok(())
         }
-        Entry::Batch { number, body } => {
+        Entry::Batch { position, body } => {
             let before = snapshot.get().map_or(Chain::start(mark.journal), |snapshot| snapshot.chain);
-            let with = chain.unwrap_or(before).with(number, body);
+            let with = chain.unwrap_or(before).then(position, body);
             chain = Some(with);
-            store.append(&Batch { number, chain: with, body: body.to_vec() })
+            copy.put(position, with, body)
         }
     })?;
     check_against_mark(&mut source, &end, &mark)?;
     // Only now is it known that all of its pieces are there.
     if let Some(snapshot) = snapshot.get() {
-        store.finish_snapshot(&snapshot)?;
+        copy.finish_snapshot(&snapshot)?;
     }
-    store.mark(end.number, end.chain)?;
-    drop(store);
+    copy.set_epoch(source.epoch()?)?;
+    copy.mark(end.number, end.chain)?;
+    drop(copy);
     // A copy that cannot be read is found out now, not when it is needed.
     inspect(to, &mut |_| Ok(()))?;
     Ok(end)
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<File, LogError> {
     let file = File::options().write(true).create(true).truncate(false).open(path.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Busy(
+        Err(TryLockError::WouldBlock) => Err(LogError::Busy(
             "another process uses it. Stop that one first, or name another directory".to_owned(),
         )),
         Err(TryLockError::Error(error)) => Err(error.into()),
@@ -155,27 +157,27 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 /// Opens what is there, for reading only.
-fn look(path: &Path) -> Result<(SqliteSource, Mark), StoreError> {
+fn look(path: &Path) -> Result<(SqliteReader, Mark), LogError> {
     let journal = path.join(JOURNAL);
     if !journal.try_exists()? {
-        return Err(StoreError::Io(format!("there is no {}", journal.display())));
+        return Err(LogError::Io(format!("there is no {}", journal.display())));
     }
     schema::check_head(&journal)?;
-    let source = SqliteSource::open(&journal)?;
+    let source = SqliteReader::open(&journal)?;
     let mark = MarkFile::read(&path.join(MARK))?;
     let mark =
-        mark.ok_or_else(|| StoreError::Damaged("the file `mark` is missing or cannot be read".to_owned()))?;
+        mark.ok_or_else(|| LogError::Damaged("the file `mark` is missing or cannot be read".to_owned()))?;
     if source.journal()? != mark.journal {
-        return Err(StoreError::Damaged(format!("{JOURNAL} and `mark` belong to different journals")));
+        return Err(LogError::Damaged(format!("{JOURNAL} and `mark` belong to different journals")));
     }
     Ok((source, mark))
 }
 
 /// A new journal. The file gets its name last, so that it is whole as soon as it is there.
-fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
+pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
     let is_used = |mark: Mark| mark.number > 0;
     if MarkFile::read(&path.join(MARK))?.is_some_and(is_used) {
-        return Err(StoreError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
+        return Err(LogError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
     }
     let unnamed = path.join(UNNAMED);
     // An earlier attempt may have ended anywhere, and SQLite would take what it left for a part of this one.
@@ -193,9 +195,9 @@ fn create(path: &Path, journal: u64) -> Result<(), StoreError> {
 }
 
 /// The journal may go on for longer than its mark, by what was never acknowledged, but must not end before it.
-fn check_against_mark(source: &mut SqliteSource, end: &End, mark: &Mark) -> Result<(), StoreError> {
+fn check_against_mark(source: &mut SqliteReader, end: &End, mark: &Mark) -> Result<(), LogError> {
     if end.number < mark.number {
-        return Err(StoreError::Damaged(format!(
+        return Err(LogError::Damaged(format!(
             "batch {} was acknowledged, but the journal ends with batch {}",
             mark.number, end.number
         )));
@@ -204,5 +206,5 @@ fn check_against_mark(source: &mut SqliteSource, end: &End, mark: &Mark) -> Resu
     if at_mark.is_none_or(|chain| chain == mark.chain) {
         return Ok(());
     }
-    Err(StoreError::Damaged(format!("batch {} is not the one that was acknowledged", mark.number)))
+    Err(LogError::Damaged(format!("batch {} is not the one that was acknowledged", mark.number)))
 }

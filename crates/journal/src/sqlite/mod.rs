@@ -6,10 +6,10 @@
 //! the batch is acknowledged: a journal that ends before its mark has lost something.
 
 mod directory;
+mod log;
 mod mark;
+mod reader;
 mod schema;
-mod source;
-mod store;
 mod system;
 
 pub use directory::{Directory, Found, backup, inspect};

@@ -2,7 +2,9 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use crate::{journal, printable::printable};
+use throttle_journal::sqlite;
+
+use crate::printable::printable;
 
 /// Arguments of `throttle backup`.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,7 +19,7 @@ pub struct Backup {
 /// Copies, and says to `out` what was copied. The error is one line.
 pub fn backup(arguments: &Backup, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
     let (from, to) = (&arguments.data_dir, &arguments.to);
-    let end = journal::backup(from, to)
+    let end = sqlite::backup(from, to)
         .map_err(|error| format!("The data directory {} was not copied: {error}.", from.display()))?;
     writeln!(
         out,

@@ -4,13 +4,10 @@ use std::{error::Error, fmt::Write as _, io, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use throttle_core::Time;
-use throttle_journal::Wall;
+use throttle_journal::{End, Entry, LogError, Record, Wall, decode, sqlite};
 
 use super::operator::Format;
-use crate::{
-    journal::{self, Entry, Record, StoreError, decode},
-    printable::{self, printable},
-};
+use crate::printable::{self, printable};
 
 /// The subcommands of `throttle journal`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -52,7 +49,7 @@ impl JournalCommand {
 
 enum Failure {
     Output(io::Error),
-    Journal(StoreError),
+    Journal(LogError),
 }
 
 impl Inspect {
@@ -62,7 +59,9 @@ impl Inspect {
         let mut show = |entry: Entry<'_>| {
             let (number, is_wanted) = match entry {
                 Entry::Piece(_) => (None, self.after.is_none()),
-                Entry::Batch { number, .. } => (Some(number), self.after.is_none_or(|after| number > after)),
+                Entry::Batch { position, .. } => {
+                    (Some(position.number), self.after.is_none_or(|after| position.number > after))
+                }
             };
             decode(entry.body(), |record| {
                 if let Record::Wall { ahead_us } = record {
@@ -73,15 +72,15 @@ impl Inspect {
                 }
                 match &output {
                     Ok(()) => Ok(()),
-                    Err(error) => Err(StoreError::Io(error.to_string())),
+                    Err(error) => Err(LogError::Io(error.to_string())),
                 }
             })
         };
-        let read = journal::inspect(&self.data_dir, &mut show);
+        let read = sqlite::inspect(&self.data_dir, &mut show);
         output.map_err(Failure::Output)?;
         let (journal, end) = read.map_err(Failure::Journal)?;
         if self.output == Format::Table {
-            let journal::End { number, snapshot_bytes, batch_bytes, .. } = end;
+            let End { number, snapshot_bytes, batch_bytes, .. } = end;
             writeln!(
                 out,
                 "Journal {journal:016x} is whole. It ends with batch {number}: {snapshot_bytes} bytes of snapshot, \

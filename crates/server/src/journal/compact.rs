@@ -1,6 +1,4 @@
-//! Makes the journal short: what is in it is played on a state machine of its own, and that is written down.
-//!
-//! The engine is not stopped for it, and nothing of it is copied: what is read is what is on disk.
+//! From the thread that makes a snapshot to the one that writes it.
 
 use std::{
     collections::VecDeque,
@@ -10,32 +8,19 @@ use std::{
     },
 };
 
-use throttle_core::{Core, Settings};
-use throttle_journal::{Chain, Snapshot, Source, State, StoreError};
+use throttle_journal::SnapshotStep;
 
 use super::outbox::Outbox;
 
-/// How many records a piece has at least.
-const PIECE_RECORDS: usize = 4096;
 /// How many pieces wait to be written.
 const PIECES_WAITING: usize = 2;
 
-/// What the writer is to do for a snapshot.
-pub(super) enum Step {
-    /// Keep a piece.
-    Piece { through: u64, index: u64, body: Vec<u8> },
-    /// All pieces are kept.
-    Finish { snapshot: Snapshot, bytes: u64 },
-    /// What is on disk cannot be read any more.
-    Failed(StoreError),
-}
-
-/// From the thread that makes a snapshot to the one that writes it.
+/// The queue of steps of a snapshot. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Steps(Arc<Shared>);
+pub(super) struct Steps(Arc<Queue>);
 
-struct Shared {
-    waiting: Mutex<VecDeque<Step>>,
+struct Queue {
+    waiting: Mutex<VecDeque<SnapshotStep>>,
     room: Condvar,
     outbox: Outbox,
     is_stopping: AtomicBool,
@@ -43,7 +28,7 @@ struct Shared {
 
 impl Steps {
     pub(super) fn new(outbox: Outbox) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Queue {
             waiting: Mutex::default(),
             room: Condvar::new(),
             outbox,
@@ -51,11 +36,11 @@ impl Steps {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Step>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<SnapshotStep>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(&self) -> Option<Step> {
+    pub(super) fn take(&self) -> Option<SnapshotStep> {
         let step = self.lock().pop_front();
         self.0.room.notify_one();
         step
@@ -68,12 +53,12 @@ impl Steps {
         self.0.room.notify_one();
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Relaxed)
     }
 
     /// Hands a step over, once there is room. Tells whether to go on.
-    fn put(&self, step: Step) -> bool {
+    pub(super) fn put(&self, step: SnapshotStep) -> bool {
         let mut waiting = self.lock();
         while waiting.len() >= PIECES_WAITING && !self.is_stopping() {
             waiting = self.0.room.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -85,46 +70,29 @@ impl Steps {
     }
 }
 
-/// Makes a snapshot of everything up to batch `through`, and hands it over in steps.
-pub(super) fn run(source: &mut dyn Source, journal: u64, through: u64, settings: Settings, steps: &Steps) {
-    match play(source, through, settings, steps) {
-        Ok(Some((state, chain))) => {
-            let mut snapshot =
-                Snapshot { through, chain, pieces: 0, sum: Chain::of_snapshot(journal, through) };
-            let mut bytes = 0;
-            for body in state.pieces(PIECE_RECORDS) {
-                snapshot.sum = snapshot.sum.with(snapshot.pieces, &body);
-                bytes += body.len() as u64;
-                if !steps.put(Step::Piece { through, index: snapshot.pieces, body }) {
-                    return;
-                }
-                snapshot.pieces += 1;
-            }
-            steps.put(Step::Finish { snapshot, bytes });
-        }
-        Ok(None) => {}
-        Err(error) => drop(steps.put(Step::Failed(error))),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use throttle_journal::LogError;
 
-/// Builds the state from what is on disk. `None`: it was stopped.
-fn play(
-    source: &mut dyn Source,
-    through: u64,
-    settings: Settings,
-    steps: &Steps,
-) -> Result<Option<(State, Chain)>, StoreError> {
-    // The counters are in the records. Without randomness its tables are slower at worst.
-    let mut state = State::new(Core::new(settings, 0, getrandom::u64().unwrap_or_default()));
-    let end = source.read(Some(through), &mut |entry| {
-        if steps.is_stopping() {
-            return Err(StoreError::Busy("stopped".to_owned()));
-        }
-        state.play(entry.body())
-    });
-    match end {
-        Ok(end) => Ok(Some((state, end.chain))),
-        Err(StoreError::Busy(_)) => Ok(None),
-        Err(error) => Err(error),
+    use super::*;
+
+    #[test]
+    fn there_is_a_bound_until_it_stops() {
+        let steps = Steps::new(Outbox::new(1));
+        let step = || SnapshotStep::Failed(LogError::Trimmed);
+        assert!(steps.put(step()) && steps.put(step()));
+        let third = std::thread::spawn({
+            let steps = steps.clone();
+            move || steps.put(step())
+        });
+        assert!(steps.take().is_some());
+        assert!(third.join().unwrap());
+        let fourth = std::thread::spawn({
+            let steps = steps.clone();
+            move || steps.put(step())
+        });
+        steps.stop();
+        assert!(!fourth.join().unwrap(), "nobody takes it");
+        assert!(steps.is_stopping());
     }
 }

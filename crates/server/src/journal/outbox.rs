@@ -1,4 +1,4 @@
-//! From the engine to the writer: records on their way to the disk, and those who wait until they are there.
+//! The outbox: records on their way from the node to the writer, and the answers that wait until they are flushed.
 
 use std::{
     error::Error,
@@ -31,10 +31,10 @@ impl Error for JournalFailed {}
 
 /// Where the engine leaves what happens. Cheap to clone.
 #[derive(Clone)]
-pub struct Outbox(Arc<Shared>);
+pub struct Outbox(Arc<Inner>);
 
-struct Shared {
-    state: Mutex<State>,
+struct Inner {
+    state: Mutex<Queue>,
     /// Told when there is something to write.
     work: Condvar,
     bytes_max: usize,
@@ -43,7 +43,7 @@ struct Shared {
     failure: watch::Sender<Option<JournalFailed>>,
 }
 
-struct State {
+struct Queue {
     /// Records that no write has begun for.
     open: Vec<u8>,
     records: u64,
@@ -61,16 +61,15 @@ struct State {
     failed: Option<JournalFailed>,
 }
 
-/// What goes into one batch.
-pub(super) struct Parcel {
-    pub(super) body: Vec<u8>,
-    pub(super) records: u64,
-}
-
 /// What the writer finds.
 pub(super) enum Work {
-    /// Records to write.
-    Parcel(Parcel),
+    /// Records to write, as one batch.
+    Batch {
+        /// The records.
+        body: Vec<u8>,
+        /// How many they are.
+        records: u64,
+    },
     /// Nothing to write, but something else may be to be done.
     Nothing,
     /// Everything is written, and no more will come.
@@ -80,7 +79,7 @@ pub(super) enum Work {
 impl Outbox {
     /// An outbox that is full when `bytes_max` are on their way.
     pub fn new(bytes_max: usize) -> Self {
-        let state = State {
+        let state = Queue {
             open: Vec::new(),
             records: 0,
             open_upto: Offset::default(),
@@ -91,7 +90,7 @@ impl Outbox {
             is_called: false,
             failed: None,
         };
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             state: Mutex::new(state),
             work: Condvar::new(),
             bytes_max,
@@ -100,7 +99,7 @@ impl Outbox {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -155,7 +154,7 @@ impl Outbox {
     }
 
     /// What completes when everything up to a place is safe; nothing if it is already.
-    fn pending(&self, upto: impl FnOnce(&State) -> Offset) -> Result<Option<OwnedNotified>, JournalFailed> {
+    fn pending(&self, upto: impl FnOnce(&Queue) -> Offset) -> Result<Option<OwnedNotified>, JournalFailed> {
         let state = self.lock();
         if let Some(failed) = &state.failed {
             return Err(failed.clone());
@@ -214,7 +213,7 @@ impl Outbox {
                 let records = std::mem::take(&mut state.records);
                 state.when_written = Some(std::mem::take(&mut state.when_open_is_safe));
                 state.written_upto = state.open_upto;
-                return Work::Parcel(Parcel { body, records });
+                return Work::Batch { body, records };
             }
             if state.is_stopping {
                 return Work::End;
@@ -265,10 +264,11 @@ mod tests {
         outbox.put(&[Record::PeerEnded { peer, cause: CauseRecord::Released }], Offset(peer));
     }
 
-    fn parcel(outbox: &Outbox) -> Parcel {
+    /// Has the writer take what there is, and returns how many records that are.
+    fn begin_batch(outbox: &Outbox) -> u64 {
         match outbox.next() {
-            Work::Parcel(parcel) => parcel,
-            _ => panic!("there is something to write"),
+            Work::Batch { records, .. } => records,
+            Work::Nothing | Work::End => panic!("there is something to write"),
         }
     }
 
@@ -280,7 +280,7 @@ mod tests {
         put(&outbox, 2);
         let mut first = Box::pin(outbox.all_flushed());
         assert_eq!(first.as_mut().now_or_never(), None);
-        assert_eq!(parcel(&outbox).records, 2, "all that is there goes into one batch");
+        assert_eq!(begin_batch(&outbox), 2, "all that is there goes into one batch");
         assert_eq!(first.as_mut().now_or_never(), None, "it is being written");
         let mut second = Box::pin(outbox.all_flushed());
         assert_eq!(second.as_mut().now_or_never(), None);
@@ -288,7 +288,7 @@ mod tests {
         let mut third = Box::pin(outbox.all_flushed());
         assert_eq!(third.as_mut().now_or_never(), None);
         outbox.written();
-        assert_eq!(parcel(&outbox).records, 1);
+        assert_eq!(begin_batch(&outbox), 1);
         assert_eq!(first.now_or_never(), Some(Ok(())));
         assert_eq!(second.now_or_never(), Some(Ok(())));
         assert_eq!(third.as_mut().now_or_never(), None, "its record came later");
@@ -304,7 +304,7 @@ mod tests {
         put(&outbox, 1);
         let mut written = Box::pin(outbox.all_flushed());
         assert_eq!(written.as_mut().now_or_never(), None);
-        parcel(&outbox);
+        begin_batch(&outbox);
         put(&outbox, 2);
         let mut open = Box::pin(outbox.all_flushed());
         assert_eq!(open.as_mut().now_or_never(), None);
@@ -321,7 +321,7 @@ mod tests {
     fn an_answer_waits_for_its_own_place_in_the_log() {
         let outbox = Outbox::new(100);
         put(&outbox, 1);
-        parcel(&outbox);
+        begin_batch(&outbox);
         put(&outbox, 2);
         let mut both = [1, 2].map(|upto| Box::pin(outbox.flushed(Offset(upto))));
         assert!(both.iter_mut().all(|flushed| flushed.as_mut().now_or_never().is_none()));
@@ -342,7 +342,7 @@ mod tests {
         assert!(!outbox.is_full());
         put(&outbox, 1 << 40);
         assert!(outbox.is_full());
-        parcel(&outbox);
+        begin_batch(&outbox);
         assert!(!outbox.is_full());
     }
 
@@ -353,7 +353,7 @@ mod tests {
         assert!(matches!(outbox.next(), Work::Nothing));
         outbox.call();
         put(&outbox, 1);
-        parcel(&outbox);
+        begin_batch(&outbox);
         assert!(matches!(outbox.next(), Work::Nothing));
     }
 }

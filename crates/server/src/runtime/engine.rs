@@ -53,8 +53,8 @@ pub struct Parts {
     pub event_streams: usize,
     /// Counts what happens.
     pub observer: Box<dyn Observer>,
-    /// Where what happens is left to be written down. Without it, nothing is.
-    pub outbox: Option<Outbox>,
+    /// The epoch in which the node leads, and where what happens is left to be written down. Without it, nothing is.
+    pub log: Option<(Epoch, Outbox)>,
 }
 
 /// The node, and what the shell has around it.
@@ -109,13 +109,14 @@ impl Engine {
     ///
     /// Only if the system has no randomness to give.
     pub fn new(parts: Parts) -> Result<Arc<Self>, getrandom::Error> {
-        let Parts { follower, bounds, event_streams, mut observer, outbox } = parts;
+        let Parts { follower, bounds, event_streams, mut observer, log } = parts;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
         let mut clock = Clock::start(follower.now(), follower.wall());
         let now = clock.now();
-        let node = follower.promote(now, outbox.as_ref().map(|_| Epoch::default()), bounds);
+        let node = follower.promote(now, log.as_ref().map(|(epoch, _)| *epoch), bounds);
         observer.adopt(node.core());
+        let outbox = log.map(|(_, outbox)| outbox);
         let shared = Shared {
             node,
             clock,

@@ -75,8 +75,7 @@ mod tests {
         let bounds = Bounds { waits: 1, endings: 1, idempotency_keys: 1, events: limits.events };
         let follower = Follower::new(Core::new(Settings::default(), 1, 0));
         let observer = Box::new(metrics.recorder());
-        let engine =
-            Engine::new(Parts { follower, bounds, event_streams: 1, observer, outbox: None }).unwrap();
+        let engine = Engine::new(Parts { follower, bounds, event_streams: 1, observer, log: None }).unwrap();
         let loaded = Loaded { config: Config::default(), content: Content::Missing };
         let current = Current::at_start(loaded, &Declared::new(), &Serve::default());
         let reloader = Arc::new(Reloader::new(Serve::default(), current, engine.clone()));

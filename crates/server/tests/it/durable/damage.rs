@@ -241,8 +241,8 @@ fn a_later_version() {
     let home = Home::copy(template.path());
     // Where SQLite keeps the version of an application, in the log and in the database.
     let database = rusqlite::Connection::open(home.file("journal.db")).expect("a database");
-    database.execute_batch("PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE);").expect("written");
+    database.execute_batch("PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE);").expect("written");
     drop(database);
     let line = home.refused();
-    assert!(line.contains("written by a later release") && line.contains("version 2"), "{line}");
+    assert!(line.contains("written by a later release") && line.contains("version 3"), "{line}");
 }

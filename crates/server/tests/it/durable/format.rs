@@ -13,6 +13,9 @@ use crate::support::{Server, id};
 const FILE: &str =
     "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 3\nB = { max = 1, level = 1 }\n\"tenant/*\" = 2";
 
+/// The version of today.
+const VERSION: u32 = 2;
+
 fn golden(version: u32) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/durable/version_{version}"))
 }
@@ -42,8 +45,13 @@ fn told(server: &Server) -> Value {
 }
 
 #[test]
-fn a_directory_of_version_1() {
-    let from = golden(1);
+fn directories_of_every_version() {
+    for version in 1..=VERSION {
+        opens(&golden(version));
+    }
+}
+
+fn opens(from: &Path) {
     let home = Home::new();
     fs::create_dir_all(home.path()).expect("made");
     for name in ["journal.db", "journal.db-wal", "mark"] {
@@ -109,7 +117,7 @@ fn write_a_directory() {
     let server = home.start(FILE);
     server.heartbeat(7, "32days").is(200, "Ok");
     server.kill();
-    let to = golden(1);
+    let to = golden(VERSION);
     fs::create_dir_all(&to).expect("made");
     for (name, bytes) in home.bytes() {
         fs::write(to.join(name), bytes).expect("written");

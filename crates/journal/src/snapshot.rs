@@ -1,0 +1,209 @@
+//! The making of a snapshot: what is in the log is played on a state machine of its own, and that is written down.
+//!
+//! The node is not stopped for it, and nothing of it is copied: what is read is what the log says.
+
+use throttle_core::{Core, Settings};
+
+use crate::{
+    format::{Chain, State},
+    log::{LogError, LogReader, Snapshot},
+};
+
+/// How many records a piece has at least.
+const PIECE_RECORDS: usize = 4096;
+
+/// A snapshot to be made.
+pub struct SnapshotJob {
+    pub(crate) reader: Box<dyn LogReader>,
+    pub(crate) journal: u64,
+    pub(crate) through: u64,
+    pub(crate) settings: Settings,
+}
+
+/// What the writer is to do for a snapshot.
+#[derive(Debug)]
+pub enum SnapshotStep {
+    /// Keep a piece.
+    Piece {
+        /// The last batch that its snapshot has in it.
+        through: u64,
+        /// Its place among the pieces.
+        index: u64,
+        /// Its records.
+        body: Vec<u8>,
+    },
+    /// All pieces are kept.
+    Finish {
+        /// The snapshot.
+        snapshot: Snapshot,
+        /// How many bytes its pieces have.
+        bytes: u64,
+    },
+    /// The log cannot be read any more.
+    Failed(LogError),
+}
+
+impl SnapshotJob {
+    /// The last batch that the snapshot will have in it.
+    pub fn through(&self) -> u64 {
+        self.through
+    }
+
+    /// Makes the snapshot, and hands it over step by step to `put`, which tells whether to go on. `hash_seed` is a random
+    /// number, of no influence on what is written. `is_over` is asked while the log is read.
+    pub fn run(
+        mut self,
+        hash_seed: u64,
+        mut is_over: impl FnMut() -> bool,
+        mut put: impl FnMut(SnapshotStep) -> bool,
+    ) {
+        let through = self.through;
+        let (state, chain) = match self.play(hash_seed, &mut is_over) {
+            Ok(Some(played)) => played,
+            Ok(None) => return,
+            Err(error) => {
+                put(SnapshotStep::Failed(error));
+                return;
+            }
+        };
+        let sum = Chain::of_snapshot(self.journal, through);
+        let (mut snapshot, mut bytes) = (Snapshot { through, chain, pieces: 0, sum }, 0);
+        for body in state.pieces(PIECE_RECORDS) {
+            snapshot.sum = snapshot.sum.with(snapshot.pieces, &body);
+            bytes += body.len() as u64;
+            if !put(SnapshotStep::Piece { through, index: snapshot.pieces, body }) {
+                return;
+            }
+            snapshot.pieces += 1;
+        }
+        put(SnapshotStep::Finish { snapshot, bytes });
+    }
+
+    /// Builds the state from what is in the log. `None`: it is over before that is done.
+    fn play(
+        &mut self,
+        hash_seed: u64,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<(State, Chain)>, LogError> {
+        // The counters are in the records.
+        let mut state = State::new(Core::new(self.settings.clone(), 0, hash_seed));
+        let end = self.reader.read_from(None, Some(self.through), &mut |entry| {
+            if is_over() {
+                return Err(LogError::Busy("stopped".to_owned()));
+            }
+            state.play(entry.body())
+        });
+        match end {
+            Ok(end) => Ok(Some((state, end.chain))),
+            Err(LogError::Busy(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use throttle_core::EndCause;
+
+    use super::*;
+    use crate::{
+        format::{Record, encode},
+        log::{Election as _, Log as _, Position},
+        memory::MemoryLog,
+    };
+
+    const BATCHES: u64 = 60;
+
+    /// A log of a core whose peers come and go.
+    fn log() -> MemoryLog {
+        let mut log = MemoryLog::new(5);
+        let epoch = log.lead().unwrap();
+        let mut core = Core::new(Settings::default(), 0, 0);
+        let (mut now, mut chain, mut peers) = (core.now(), Chain::start(5), Vec::new());
+        for number in 1..=BATCHES {
+            now = now + Duration::from_millis(1);
+            match number % 3 {
+                0 => drop(core.end_peer(now, peers.remove(0), EndCause::Released)),
+                _ => peers.push(core.new_peer(now, Duration::from_mins(1), number, None).unwrap()),
+            }
+            let mut body = Vec::new();
+            let records = core.drain_events().filter_map(|event| Record::of(&event));
+            records.for_each(|record| encode(&mut body, &record));
+            let position = Position { epoch, number };
+            chain = chain.then(position, &body);
+            log.append(position, chain, &body).unwrap();
+        }
+        log
+    }
+
+    fn job(log: &MemoryLog, through: u64) -> SnapshotJob {
+        SnapshotJob { reader: log.reader().unwrap(), journal: 5, through, settings: Settings::default() }
+    }
+
+    fn pieces(state: &State) -> Vec<Vec<u8>> {
+        state.pieces(7).collect()
+    }
+
+    #[test]
+    fn a_snapshot_has_in_it_what_it_says() {
+        let (mut log, through) = (log(), BATCHES / 2);
+        let mut whole = State::new(Core::new(Settings::default(), 0, 0));
+        log.read_from(None, Some(through), &mut |entry| whole.play(entry.body())).unwrap();
+        let mut is_finished = false;
+        job(&log, through).run(
+            0,
+            || false,
+            |step| {
+                match step {
+                    SnapshotStep::Piece { through, index, body } => {
+                        log.put_piece(through, index, &body).unwrap();
+                    }
+                    SnapshotStep::Finish { snapshot, bytes } => {
+                        assert!(bytes > 0);
+                        log.finish_snapshot(&snapshot).unwrap();
+                        is_finished = true;
+                    }
+                    SnapshotStep::Failed(error) => panic!("{error}"),
+                }
+                true
+            },
+        );
+        assert!(is_finished);
+        let mut played = State::new(Core::new(Settings::default(), 0, 0));
+        log.read_from(None, Some(through), &mut |entry| played.play(entry.body())).unwrap();
+        assert_eq!(pieces(&played), pieces(&whole));
+    }
+
+    #[test]
+    fn a_snapshot_of_what_cannot_be_read_is_none() {
+        let log = log();
+        assert!(log.damage(3, 0));
+        let mut steps = Vec::new();
+        job(&log, 10).run(
+            0,
+            || false,
+            |step| {
+                steps.push(step);
+                true
+            },
+        );
+        assert!(matches!(steps.as_slice(), [SnapshotStep::Failed(LogError::Damaged(_))]), "{steps:?}");
+    }
+
+    #[test]
+    fn a_snapshot_ends_when_the_writer_does() {
+        job(&log(), 10).run(0, || true, |step| panic!("{step:?}"));
+        let mut steps = 0;
+        job(&log(), 10).run(
+            0,
+            || false,
+            |_| {
+                steps += 1;
+                false
+            },
+        );
+        assert_eq!(steps, 1);
+    }
+}

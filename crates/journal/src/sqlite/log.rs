@@ -1,0 +1,246 @@
+//! Writing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    mark::{Mark, MarkFile},
+    reader::{SqliteReader, last_snapshot, look_up},
+    schema,
+};
+use crate::{
+    format::batch::Chain,
+    log::{AppendError, Election, Epoch, Log, LogError, LogReader, Position, Snapshot},
+    memory::{gap, taken},
+};
+
+/// How many superfluous batches are removed in one go, so that none that is new waits long.
+const BATCHES_AT_ONCE: i64 = 500;
+/// The same for pieces of snapshots, which are larger.
+const PIECES_AT_ONCE: i64 = 4;
+/// How many pages are given back to the file system in one go.
+const PAGES_AT_ONCE: i64 = 500;
+/// A file has this many free pages before it is worth while to make it shorter.
+const FREE_PAGES: i64 = 1000;
+
+/// The only connection that writes.
+pub(super) struct SqliteLog {
+    journal: u64,
+    path: PathBuf,
+    connection: Connection,
+    mark: MarkFile,
+}
+
+impl SqliteLog {
+    pub(super) fn open(path: &Path, mark: &Path, journal: u64) -> Result<Self, LogError> {
+        let connection = schema::open_to_write(path)?;
+        schema::upgrade(&connection)?;
+        Ok(Self { journal, path: path.to_owned(), connection, mark: MarkFile::open(mark)? })
+    }
+
+    /// Keeps a batch as it is in another log.
+    pub(super) fn put(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<(), LogError> {
+        let Position { epoch, number } = position;
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO batch (number, chain, body, epoch) VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute(params![number.cast_signed(), chain.to_bytes(), body, epoch.0.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Takes over the epoch of another log.
+    pub(super) fn set_epoch(&mut self, epoch: Epoch) -> Result<(), LogError> {
+        self.connection.execute("UPDATE leader SET epoch = ?1", [epoch.0.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Writes down that everything up to this batch is there.
+    pub(super) fn mark(&mut self, number: u64, chain: Chain) -> Result<(), LogError> {
+        let mark = Mark { journal: self.journal, number, chain };
+        self.mark.write(mark).map_err(|error| LogError::Io(format!("the file `mark`: {error}")))
+    }
+}
+
+impl SqliteLog {
+    /// Adds a batch, if this is the leader and the number follows the last. Tells whether that is so.
+    fn insert(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<bool, LogError> {
+        let Position { epoch, number } = position;
+        let mut insert = self.connection.prepare_cached(
+            "INSERT OR IGNORE INTO batch (number, chain, body, epoch) SELECT ?1, ?2, ?3, ?4
+             WHERE (SELECT epoch FROM leader) = ?4
+             AND ?1 = 1 + COALESCE(
+                (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)",
+        )?;
+        let (number, epoch) = (number.cast_signed(), epoch.0.cast_signed());
+        Ok(insert.execute(params![number, chain.to_bytes(), body, epoch])? == 1)
+    }
+
+    /// Finds out why a batch was not added. It is no fault if the same one is there already.
+    fn check_refused(&self, position: Position, chain: Chain) -> Result<(), AppendError> {
+        let Position { epoch, number } = position;
+        let of_leader: i64 = self.connection.query_row("SELECT epoch FROM leader", [], |row| row.get(0))?;
+        if of_leader != epoch.0.cast_signed() {
+            return Err(AppendError::Superseded);
+        }
+        match look_up(&self.connection, number, true)? {
+            Some(found) if found == (epoch, chain) => Ok(()),
+            Some(_) => Err(taken(number)),
+            None => {
+                let last = "SELECT COALESCE(
+                    (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)";
+                let last: i64 = self.connection.query_row(last, [], |row| row.get(0))?;
+                Err(gap(number, last.cast_unsigned()))
+            }
+        }
+    }
+}
+
+impl Election for SqliteLog {
+    fn lead(&mut self) -> Result<Epoch, LogError> {
+        schema::lead(&self.connection)
+    }
+}
+
+impl Log for SqliteLog {
+    fn append(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<(), AppendError> {
+        if !self.insert(position, chain, body)? {
+            self.check_refused(position, chain)?;
+        }
+        Ok(self.mark(position.number, chain)?)
+    }
+
+    fn look_up(&mut self, number: u64) -> Result<Option<(Epoch, Chain)>, LogError> {
+        look_up(&self.connection, number, true)
+    }
+
+    fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), LogError> {
+        if index == 0 {
+            // What an earlier attempt left behind.
+            let finished = last_snapshot(&self.connection)?.map_or(-1, |last| last.through.cast_signed());
+            self.connection.execute("DELETE FROM piece WHERE through <> ?1", [finished])?;
+        }
+        let mut insert = self.connection.prepare_cached("INSERT INTO piece VALUES (?1, ?2, ?3)")?;
+        insert.execute(params![through.cast_signed(), index.cast_signed(), piece])?;
+        Ok(())
+    }
+
+    fn finish_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), LogError> {
+        let through = snapshot.through.cast_signed();
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM snapshot", [])?;
+        transaction.execute(
+            "INSERT INTO snapshot VALUES (?1, ?2, ?3, ?4)",
+            params![
+                through,
+                snapshot.chain.to_bytes(),
+                snapshot.pieces.cast_signed(),
+                snapshot.sum.to_bytes()
+            ],
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn trim(&mut self) -> Result<bool, LogError> {
+        let Some(last) = last_snapshot(&self.connection)? else { return Ok(false) };
+        let through = last.through.cast_signed();
+        let batches = "DELETE FROM batch WHERE number IN
+            (SELECT number FROM batch WHERE number <= ?1 ORDER BY number LIMIT ?2)";
+        let pieces =
+            "DELETE FROM piece WHERE rowid IN (SELECT rowid FROM piece WHERE through <> ?1 LIMIT ?2)";
+        for (sql, at_once) in [(batches, BATCHES_AT_ONCE), (pieces, PIECES_AT_ONCE)] {
+            let removed = self.connection.prepare_cached(sql)?.execute([through, at_once])?;
+            if removed > 0 {
+                return Ok(true);
+            }
+        }
+        let free: i64 = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free > FREE_PAGES {
+            self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
+        }
+        Ok(free > FREE_PAGES)
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
+        Ok(Box::new(SqliteReader::open(&self.path)?))
+    }
+
+    fn bytes(&self) -> u64 {
+        let beside = |end: &str| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(end);
+            fs::metadata(name).map_or(0, |data| data.len())
+        };
+        beside("") + beside("-wal")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        conformance::{self, Provider},
+        sqlite::directory,
+    };
+
+    struct InDirectory {
+        path: PathBuf,
+        journal: u64,
+    }
+
+    impl InDirectory {
+        fn log(&self) -> SqliteLog {
+            let (journal, mark) = (self.path.join("journal.db"), self.path.join("mark"));
+            SqliteLog::open(&journal, &mark, self.journal).unwrap()
+        }
+    }
+
+    impl Provider for InDirectory {
+        fn fresh() -> Self {
+            use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Relaxed);
+            let path = std::env::temp_dir().join(format!("throttle-log-{}-{number}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir(&path).unwrap();
+            directory::create(&path, 7).unwrap();
+            Self { path, journal: 7 }
+        }
+
+        fn journal(&self) -> u64 {
+            self.journal
+        }
+
+        fn lead(&mut self) -> (Epoch, Box<dyn Log>) {
+            let mut log = self.log();
+            (log.lead().unwrap(), Box::new(log))
+        }
+
+        fn reader(&mut self) -> Box<dyn LogReader> {
+            self.log().reader().unwrap()
+        }
+
+        fn crash(&mut self) {}
+
+        fn damage(&mut self, number: u64) {
+            let change = "UPDATE batch SET body = x'00' WHERE number = ?1";
+            let changed = self.log().connection.execute(change, [number.cast_signed()]);
+            assert_eq!(changed, Ok(1));
+        }
+    }
+
+    impl Drop for InDirectory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+
+    #[test]
+    fn it_does_as_every_log_does() {
+        conformance::check_all::<InDirectory>();
+    }
+}

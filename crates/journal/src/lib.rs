@@ -9,6 +9,7 @@
 //! Nothing here knows tokio, threads, clocks or figures: whoever drives the writer decides when.
 
 #[cfg(any(test, feature = "conformance"))]
+#[allow(clippy::expect_used, reason = "a suite for tests panics where a test does")]
 pub mod conformance;
 pub mod format;
 pub mod log;

@@ -37,6 +37,8 @@ struct Kept {
     pieces: BTreeMap<u64, Vec<Vec<u8>>>,
     snapshot: Option<Snapshot>,
     fault: Option<Fault>,
+    /// A batch of which only a part is there.
+    torn: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -56,6 +58,7 @@ impl MemoryLog {
             pieces: BTreeMap::new(),
             snapshot: None,
             fault: None,
+            torn: None,
         })))
     }
 
@@ -67,6 +70,15 @@ impl MemoryLog {
     /// Decides what becomes of the next batch.
     pub fn fail_next(&self, fault: Fault) {
         self.lock().fault = Some(fault);
+    }
+
+    /// A write that a crash cuts off: a part of the batch is there. It was never acknowledged, so recovery drops it, as
+    /// that of a write-ahead log does.
+    pub fn tear(&self, position: Position, chain: Chain, body: &[u8]) {
+        let mut kept = self.lock();
+        let body = body.get(..body.len() / 2).unwrap_or_default().to_vec();
+        kept.batches.insert(position.number, Batch { epoch: position.epoch, chain, body });
+        kept.torn = Some(position.number);
     }
 
     /// Changes a byte of a kept batch, as a broken disk does. Tells whether the batch is there and has that byte.
@@ -99,6 +111,9 @@ impl Kept {
             (None, Some(snapshot)) => self.read_snapshot(&snapshot, visit)?,
         };
         for (&number, batch) in self.batches.range(end.number + 1..) {
+            if self.torn == Some(number) {
+                break;
+            }
             if through.is_some_and(|through| number > through) {
                 break;
             }
@@ -150,6 +165,9 @@ impl Election for MemoryLog {
     fn lead(&mut self) -> Result<Epoch, LogError> {
         let mut kept = self.lock();
         kept.epoch.0 += 1;
+        if let Some(torn) = kept.torn.take() {
+            kept.batches.remove(&torn);
+        }
         Ok(kept.epoch)
     }
 }
@@ -266,6 +284,18 @@ mod tests {
     #[test]
     fn it_does_as_every_log_does() {
         conformance::check_all::<InMemory>();
+    }
+
+    #[test]
+    fn a_torn_batch_was_never_there() {
+        let mut log = MemoryLog::new(7);
+        let position = Position { epoch: log.lead().unwrap(), number: 1 };
+        let chain = Chain::start(7).then(position, b"whole");
+        log.tear(position, chain, b"whole");
+        assert_eq!(log.read_from(None, None, &mut |_| panic!("it is cut off")).map(|end| end.number), Ok(0));
+        let position = Position { epoch: log.lead().unwrap(), number: 1 };
+        assert_eq!(log.append(position, Chain::start(7).then(position, b"next"), b"next"), Ok(()));
+        assert_eq!(log.read_from(None, None, &mut |_| Ok(())).map(|end| end.number), Ok(1));
     }
 
     #[test]

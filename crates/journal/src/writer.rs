@@ -4,6 +4,7 @@
 use throttle_core::Settings;
 
 use crate::{
+    format::Chain,
     log::{AppendError, End, Epoch, Log, LogError, Position},
     snapshot::{SnapshotJob, SnapshotStep},
 };
@@ -43,8 +44,7 @@ impl Writer {
     ///
     /// If they are not in the log, and will not be: then nothing more can be promised.
     pub fn append(&mut self, body: &[u8]) -> Result<(), AppendError> {
-        let position = Position { epoch: self.epoch, number: self.end.number + 1 };
-        let chain = self.end.chain.then(position, body);
+        let (position, chain) = self.next(body);
         loop {
             match self.log.append(position, chain, body) {
                 Ok(()) => break,
@@ -116,6 +116,12 @@ impl Writer {
             self.is_to_trim = self.log.trim()?;
         }
         Ok(())
+    }
+
+    /// Where the next batch goes, and the chain with it: for a simulator that cuts a write off.
+    pub fn next(&self, body: &[u8]) -> (Position, Chain) {
+        let position = Position { epoch: self.epoch, number: self.end.number + 1 };
+        (position, self.end.chain.then(position, body))
     }
 
     /// How far the log is written.

@@ -1,0 +1,86 @@
+//! What must hold, judged from outside: from what clients sent and were told, and from the stream of events.
+
+mod answers;
+mod endings;
+mod exclusion;
+mod expiry;
+mod idempotency;
+mod leaks;
+mod levels;
+mod liveness;
+mod order;
+mod presence;
+mod rates;
+mod stream;
+mod tokens;
+
+use throttle_node::LoggedEvent;
+
+use crate::{
+    ledger::{Exchange, Ledger, Note},
+    message::{Request, Semaphore},
+    time::Moment,
+};
+
+/// Whether an invariant holds; the sentence says how not.
+pub type Verdict = Result<(), String>;
+
+/// What the server shows at one moment, in two ways.
+pub struct Shown<'a> {
+    pub at: Moment,
+    /// The events since the last time, with their numbers.
+    pub events: &'a [(u64, LoggedEvent)],
+    /// Events are missing, or the server began anew: a reader has to look at everything again.
+    pub is_broken: bool,
+    /// Every semaphore.
+    pub semaphores: &'a [Semaphore],
+    /// How many peers live.
+    pub peers: usize,
+    /// Whether grants are held back.
+    pub is_holding: bool,
+}
+
+/// Something that must hold.
+pub trait Invariant {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// A request is sent; the ledger knows.
+    fn sent(&mut self, _: &Ledger, _: &Request) {}
+    /// A client is told something; the ledger does not know yet.
+    fn told(&mut self, _: &Ledger, _: &Exchange<'_>) -> Verdict {
+        Ok(())
+    }
+    /// The same; the ledger knows by now.
+    fn learned(&mut self, _: &Ledger, _: &Exchange<'_>) -> Verdict {
+        Ok(())
+    }
+    /// Something happens to the server.
+    fn noted(&mut self, _: &Ledger, _: Moment, _: &Note) {}
+    /// Somebody looks at everything.
+    fn shown(&mut self, _: &Ledger, _: &Shown<'_>) -> Verdict {
+        Ok(())
+    }
+    /// Everybody has gone, and every lease is over.
+    fn over(&mut self, _: &Ledger, _: &Shown<'_>) -> Verdict {
+        Ok(())
+    }
+}
+
+/// All of them.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(exclusion::Exclusion),
+        Box::<order::Order>::default(),
+        Box::<tokens::Tokens>::default(),
+        Box::new(expiry::Expiry),
+        Box::new(leaks::Leaks),
+        Box::<liveness::Liveness>::default(),
+        Box::new(answers::Answers),
+        Box::<idempotency::Idempotency>::default(),
+        Box::<stream::Stream>::default(),
+        Box::<rates::Rates>::default(),
+        Box::new(levels::Levels),
+        Box::<presence::Presence>::default(),
+        Box::new(endings::Endings),
+    ]
+}

@@ -1,0 +1,81 @@
+//! The order of grants: a request whose client knows that it waits is granted before one that was sent later, asks for
+//! no less, and has no higher priority. Tokens tell the order.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Invariant, Verdict};
+use crate::{
+    ledger::{Asking, Exchange, Ledger, Note},
+    message::Answer,
+    time::Moment,
+};
+
+/// For each peer that waits and semaphore: the least token that somebody got who came later.
+#[derive(Default)]
+pub(super) struct Order {
+    overtaken_by: BTreeMap<(u64, Arc<str>), (Moment, u64)>,
+}
+
+/// What a request asks for, if it is one semaphore.
+fn single(asking: &Asking) -> Option<(&Arc<str>, i64)> {
+    match asking.locks.as_slice() {
+        [(name, count)] => Some((name, *count)),
+        _ => None,
+    }
+}
+
+impl Invariant for Order {
+    fn name(&self) -> &'static str {
+        "order"
+    }
+
+    fn told(&mut self, ledger: &Ledger, exchange: &Exchange<'_>) -> Verdict {
+        let Answer::Peer(seen) = exchange.answer else { return Ok(()) };
+        let Some(known) = ledger.peers.get(&seen.id) else { return Ok(()) };
+        let Some(asking) = known.asking.as_ref().filter(|_| seen.pending.is_empty()) else { return Ok(()) };
+        let Some((name, count)) = single(asking) else { return Ok(()) };
+        if ledger.removed.contains_key(name) {
+            // Whoever waited for it waits for it no more.
+            return Ok(());
+        }
+        let granted = seen.locks.iter().find(|lock| lock.semaphore == *name).and_then(|lock| lock.token);
+        let Some(token) = granted else { return Ok(()) };
+        let overtaken = self.overtaken_by.remove(&(seen.id, name.clone()));
+        if let Some((_, other)) = overtaken.filter(|(first_sent, _)| *first_sent == asking.first_sent)
+            && other < token
+            && asking.is_steady
+            && !known.is_muddled
+        {
+            return Err(format!(
+                "peer {} waited for {name} before the one that got token {other}, and got {token}",
+                seen.id
+            ));
+        }
+        if known.is_muddled {
+            return Ok(());
+        }
+        // Who waits in vain so far, though it was known to wait when this one came?
+        for (peer, other) in &ledger.peers {
+            let Some(ahead) = other.asking.as_ref().filter(|ahead| ahead.is_steady) else { continue };
+            let is_ahead = ahead.told_pending_at.is_some_and(|told| told < asking.first_sent)
+                && ahead.priority >= asking.priority
+                && single(ahead).is_some_and(|(of, least)| of == name && least <= count);
+            if *peer != seen.id && is_ahead && !other.is_muddled {
+                let entry =
+                    self.overtaken_by.entry((*peer, name.clone())).or_insert((ahead.first_sent, token));
+                if entry.0 != ahead.first_sent {
+                    *entry = (ahead.first_sent, token);
+                }
+                entry.1 = entry.1.min(token);
+            }
+        }
+        Ok(())
+    }
+
+    fn noted(&mut self, ledger: &Ledger, _: Moment, note: &Note) {
+        // A server that forgot the queue begins a new one.
+        if matches!(note, Note::Started { .. }) && !ledger.setup.is_durable {
+            self.overtaken_by.clear();
+        }
+    }
+}

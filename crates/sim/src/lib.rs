@@ -1,0 +1,31 @@
+//! The simulator of Throttle: real nodes in a world of one seed.
+//!
+//! A node, the memory log, clients of every dialect, a network and operators, all driven by one random number: the same
+//! seed gives the same run, byte for byte. What must hold is judged from outside, from what clients were told. See
+//! `docs/simulation.md`.
+//!
+//! - [`setup`]: what a seed decides before anything happens. [`world`]: what happens when, in one order.
+//! - [`server`]: a real node, in a shell of this world's time, log and network; [`shown`] makes answers of its views.
+//! - [`client`] and [`operator`]: those who ask; [`message`]: what they say.
+//! - [`ledger`]: what clients know. [`invariants`]: what must hold, a file each.
+//! - [`shrink`]: the shortest run that fails. [`planted`]: faults that it has to find.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a library for tests: a wrong index or a missing value is a fault of its own, and is to stop it"
+)]
+
+pub mod client;
+pub mod invariants;
+pub mod ledger;
+pub mod message;
+pub mod operator;
+pub mod planted;
+pub mod server;
+pub mod setup;
+pub mod shown;
+pub mod shrink;
+pub mod time;
+pub mod world;

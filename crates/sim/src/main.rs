@@ -1,0 +1,141 @@
+//! `throttle-sim`: real nodes in a world of one seed.
+//!
+//! A node, the memory log, clients of every dialect, a network and operators, all driven by one random number: the same
+//! seed gives the same run, byte for byte. What must hold is judged from outside, from what clients were told. See
+//! `docs/simulation.md`.
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use throttle_sim::{
+    planted,
+    setup::Setup,
+    shrink,
+    world::{self, Failure},
+};
+
+/// Runs real nodes in a simulated world, and checks what clients are told
+#[derive(Parser, Debug)]
+struct Arguments {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    start: u64,
+    /// Runs this seed only
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Prints every step of the seed
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Runs seeds for so many minutes, however many they are
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// How many steps the faulty part of a run has
+    #[arg(long, default_value_t = 1_000)]
+    steps: usize,
+    /// Plants each known fault in turn, and prints how many seeds it takes to find it
+    #[arg(long)]
+    planted: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.planted {
+        return planted::run(arguments.start, arguments.seeds, arguments.steps);
+    }
+    if let Some(seed) = arguments.seed {
+        return one(seed, arguments.steps, arguments.trace);
+    }
+    many(&arguments)
+}
+
+fn one(seed: u64, steps: usize, is_traced: bool) -> ExitCode {
+    let setup = Setup::draw(seed, steps);
+    let outcome = world::run(&setup, is_traced);
+    if is_traced {
+        println!("{setup:#?}");
+        print!("{}", outcome.trace);
+    }
+    match outcome.failure {
+        None => {
+            println!("Seed {seed}: {} steps, and everything holds.", outcome.steps);
+            ExitCode::SUCCESS
+        }
+        Some(failure) => {
+            report(seed, &setup, &failure, is_traced);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(arguments: &Arguments) -> ExitCode {
+    let begun = Instant::now();
+    let end = arguments.minutes.map(|minutes| begun + Duration::from_secs(60 * minutes));
+    let (next, steps) = (AtomicU64::new(arguments.start), AtomicU64::new(0));
+    let (is_over, failed) = (AtomicBool::new(false), Mutex::new(None::<(u64, Setup, Failure)>));
+    let last = match end {
+        None => arguments.start.saturating_add(arguments.seeds),
+        Some(_) => u64::MAX,
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= last {
+                        break;
+                    }
+                    let setup = Setup::draw(seed, arguments.steps);
+                    let outcome = world::run(&setup, false);
+                    steps.fetch_add(outcome.steps as u64, Relaxed);
+                    if let Some(failure) = outcome.failure {
+                        is_over.store(true, Relaxed);
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        if failed.as_ref().is_none_or(|(other, ..)| seed < *other) {
+                            *failed = Some((seed, setup, failure));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (took, steps) = (begun.elapsed().as_secs_f64(), steps.into_inner());
+    if let Some((seed, setup, failure)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        report(seed, &setup, &failure, false);
+        return ExitCode::FAILURE;
+    }
+    let seeds = next.into_inner().min(last) - arguments.start;
+    println!("{seeds} seeds, {steps} steps, {took:.1} s: everything holds.");
+    ExitCode::SUCCESS
+}
+
+/// Prints what failed, and the shortest trace of it that can be found.
+fn report(seed: u64, setup: &Setup, failure: &Failure, is_traced: bool) {
+    println!("Seed {seed} of commit {} violates {}: {}", commit(), failure.invariant, failure.sentence);
+    println!("It does so at step {}. `throttle-sim --seed {seed} --trace` shows every step.", failure.step);
+    if !is_traced {
+        let (simplest, _) = shrink::shortest(setup, failure);
+        let outcome = world::run(&simplest, true);
+        println!("The shortest run found that fails so, with its setup:\n{simplest:#?}\n{}", outcome.trace);
+    }
+}
+
+/// The commit of the working directory, if it is that of a repository.
+fn commit() -> String {
+    let described = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let described = described.ok().filter(|output| output.status.success());
+    described.map_or_else(
+        || "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}

@@ -1,0 +1,594 @@
+//! A server: a real node, and a shell around it that is made of this world's time, log and network.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use throttle_core::{Core, EndCause, Labels, PeerId, Restore, RestoreLock, Time, Token};
+use throttle_journal::{
+    Election as _, LogReader as _, Wall, WallTime, Writer, encode,
+    memory::{Fault, MemoryLog},
+};
+use throttle_node::{
+    Ask, Condition, Difference, Follower, IdempotencyKey, NewPeer, Node, Offset, Outcome, Output, Refusal,
+    Session, Step, Ticket, Waiting, managing::Found,
+};
+
+use crate::{
+    message::{Answer, Call, Locks, Reply, Request, RequestId},
+    setup::Setup,
+    shown,
+    time::{Micros, Moment, SECOND, duration},
+};
+
+/// What the world is to do for the server.
+#[derive(Debug)]
+pub enum Out {
+    /// An answer leaves.
+    Reply(Reply),
+    /// A write begins; it is to be [ended](Server::end_write).
+    WriteBegins,
+    /// A waiting request was woken; it is to be [resumed](Server::resume).
+    Woken(Ticket),
+}
+
+/// What becomes of a write that a crash cuts off.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    /// Nothing of it is there.
+    Lost,
+    /// It is there, though nobody was told.
+    Kept,
+    /// A part of it is there.
+    Torn,
+}
+
+/// A server, and the log that outlives it.
+pub struct Server {
+    setup: Arc<Setup>,
+    log: MemoryLog,
+    up: Option<Up>,
+    /// Identifies its state.
+    instance: u64,
+    /// How far the wall clock is ahead of true time.
+    pub wall_ahead: i64,
+    random: fastrand::Rng,
+    /// What the file declared when it was last read.
+    declared: BTreeMap<String, throttle_core::Spec>,
+    out: Vec<Out>,
+}
+
+/// What there is only while the server runs.
+struct Up {
+    node: Node,
+    writer: Option<Writer>,
+    clock: Clock,
+    /// Records that no write has begun for.
+    open: Vec<u8>,
+    open_upto: Offset,
+    /// What is being written.
+    writing: Option<(Vec<u8>, Offset)>,
+    flushed: Offset,
+    blocked: BTreeMap<Ticket, Blocked>,
+    /// Answers that wait for the log.
+    held: VecDeque<(Offset, Reply)>,
+}
+
+/// A request that waits for a grant.
+struct Blocked {
+    request: Arc<Request>,
+    peer: PeerId,
+    locks: Locks,
+    until: Time,
+    is_session: bool,
+}
+
+/// The time of leases: it does not count the time in which the server stood still.
+struct Clock {
+    origin: Moment,
+    base: Time,
+    stood_still: Micros,
+}
+
+impl Clock {
+    fn now(&self, at: Moment) -> Time {
+        self.base + duration((at - self.origin).saturating_sub(self.stood_still))
+    }
+
+    /// The true time at which it will be `time` for leases.
+    fn moment_of(&self, time: Time) -> Moment {
+        let since = u64::try_from(time.since(self.base).as_micros()).unwrap_or(u64::MAX);
+        self.origin.saturating_add(since).saturating_add(self.stood_still)
+    }
+}
+
+impl Server {
+    /// A server that is down, and never ran.
+    pub fn new(setup: Arc<Setup>, mut random: fastrand::Rng) -> Self {
+        let log = MemoryLog::new(random.u64(..));
+        let declared = setup.declared.clone();
+        Self { setup, log, up: None, instance: 0, wall_ahead: 0, random, declared, out: Vec::new() }
+    }
+
+    /// Identifies its state.
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// Whether it runs.
+    pub fn is_up(&self) -> bool {
+        self.up.is_some()
+    }
+
+    /// Whether it runs, and everything that happened is safe.
+    pub fn is_settled(&self) -> bool {
+        self.up.as_ref().is_some_and(|up| up.writer.is_none() || (up.writing.is_none() && up.open.is_empty()))
+    }
+
+    /// What the world is to do.
+    pub fn drain(&mut self) -> Vec<Out> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// When something falls due.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let up = self.up.as_ref()?;
+        Some(up.clock.moment_of(up.node.next_deadline()?))
+    }
+
+    fn wall_at(&self, at: Moment) -> WallTime {
+        WallTime::from_micros(at.saturating_add_signed(self.wall_ahead))
+    }
+
+    /// Starts it, with what the log says, or with nothing. Returns the failure to read the log as a sentence.
+    pub fn start(&mut self, at: Moment) -> Result<(), String> {
+        let wall = self.wall_at(at);
+        let core = Core::new(self.setup.settings.clone(), wall.as_micros(), self.random.u64(..));
+        let mut follower = Follower::new(core);
+        let (mut writer, mut epoch, mut is_known) = (None, None, false);
+        if self.setup.is_durable {
+            let end = self.log.read_from(None, None, &mut |entry| follower.apply(entry.body()));
+            let end = end.map_err(|error| format!("the log cannot be read: {error}"))?;
+            let of_leader = self.log.lead().map_err(|error| error.to_string())?;
+            let (settings, bytes) = (self.setup.settings.clone(), self.setup.snapshot_bytes_min);
+            let log = Box::new(self.log.clone());
+            writer = Some(Writer::new(self.log.journal(), of_leader, end, log, settings, bytes));
+            (epoch, is_known, self.instance) = (Some(of_leader), end.number > 0, self.log.journal());
+        } else {
+            self.instance = self.random.u64(..);
+        }
+        let base = follower.wall().time_of(wall).max(follower.now());
+        let before = follower.state().declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
+        let clock = Clock { origin: at, base, stood_still: 0 };
+        let node = follower.promote(base, epoch, self.setup.bounds);
+        self.up = Some(Up {
+            node,
+            writer,
+            clock,
+            open: Vec::new(),
+            open_upto: Offset::default(),
+            writing: None,
+            flushed: Offset::default(),
+            blocked: BTreeMap::new(),
+            held: VecDeque::new(),
+        });
+        let (declared, hold) = (self.declared.clone(), self.setup.hold_grants);
+        self.turn(at, |node, now, _| {
+            let difference = Difference::between(&before, &declared);
+            if !is_known || difference != Difference::default() {
+                node.declare(now, &difference, &declared);
+            }
+            if !is_known && hold > 0 {
+                node.hold_grants(now, duration(hold));
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends it, at any moment. Returns the requests that get no answer.
+    pub fn crash(&mut self, fate: Fate) -> Vec<RequestId> {
+        let Some(up) = self.up.take() else { return Vec::new() };
+        if let (Some(mut writer), Some((body, _))) = (up.writer, up.writing) {
+            match fate {
+                Fate::Lost => {}
+                // Whether it fails is of no interest to the dead.
+                Fate::Kept => drop(writer.append(&body)),
+                Fate::Torn => {
+                    let (position, chain) = writer.next(&body);
+                    self.log.tear(position, chain, &body);
+                }
+            }
+        }
+        self.out.clear();
+        let blocked = up.blocked.values().map(|blocked| blocked.request.id);
+        blocked.chain(up.held.iter().map(|(_, reply)| reply.request.id)).collect()
+    }
+
+    /// It stood still for a time.
+    pub fn stand_still(&mut self, length: Micros) {
+        if let Some(up) = &mut self.up
+            && length > SECOND
+        {
+            up.clock.stood_still += length;
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, at: Moment) {
+        let wall_now = self.wall_at(at);
+        self.turn(at, |node, now, _| node.note_wall(Wall::between(now, wall_now)));
+    }
+
+    /// Runs a turn of the node, and does what comes of it.
+    fn turn<R>(&mut self, at: Moment, act: impl FnOnce(&mut Node, Time, u64) -> R) -> Option<R> {
+        let wall_now = self.wall_at(at);
+        let Self { up, random, out, .. } = self;
+        let up = up.as_mut()?;
+        let now = up.clock.now(at);
+        up.node.appended(up.flushed);
+        up.node.advance(now);
+        let done = act(&mut up.node, now, random.u64(..));
+        if up.node.has_output() {
+            let Up { node, open, open_upto, .. } = up;
+            node.publish(now, Wall::between(now, wall_now), |output| match output {
+                Output::Append { records, upto } => {
+                    records.iter().for_each(|record| encode(open, record));
+                    *open_upto = upto;
+                }
+                Output::Wake { ticket, .. } => out.push(Out::Woken(ticket)),
+                Output::Observed(_) => {}
+            });
+        }
+        self.begin_write();
+        Some(done)
+    }
+
+    fn begin_write(&mut self) {
+        let Some(up) = &mut self.up else { return };
+        if up.writing.is_none() && !up.open.is_empty() {
+            up.writing = Some((std::mem::take(&mut up.open), up.open_upto));
+            self.out.push(Out::WriteBegins);
+        }
+    }
+
+    /// Ends the write that is under way. A failure ends the server: returns the requests that get no answer.
+    pub fn end_write(&mut self, fault: Option<Fault>) -> Result<(), Vec<RequestId>> {
+        let Some(up) = &mut self.up else { return Ok(()) };
+        let (Some((body, upto)), Some(writer)) = (up.writing.take(), &mut up.writer) else { return Ok(()) };
+        if let Some(fault) = fault {
+            self.log.fail_next(fault);
+        }
+        if writer.append(&body).is_err() || keep_short(writer).is_err() {
+            return Err(self.crash(Fate::Lost));
+        }
+        up.flushed = upto;
+        while let Some((_, reply)) = up.held.pop_front_if_flushed(upto) {
+            self.out.push(Out::Reply(reply));
+        }
+        self.begin_write();
+        Ok(())
+    }
+
+    /// Lets an answer leave once its condition holds.
+    fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition) {
+        let reply = Reply { request, answer, instance: self.instance };
+        let Some(up) = &mut self.up else { return };
+        match condition {
+            Condition::Committed(offset) if up.writer.is_some() && offset > up.flushed => {
+                up.held.push_back((offset, reply));
+            }
+            _ => self.out.push(Out::Reply(reply)),
+        }
+    }
+
+    /// A request arrives.
+    pub fn receive(&mut self, at: Moment, request: &Arc<Request>) {
+        if !self.is_up() {
+            let reply = Reply { request: request.clone(), answer: Answer::Unavailable, instance: 0 };
+            self.out.push(Out::Reply(reply));
+            return;
+        }
+        let wall_now = self.wall_at(at);
+        if let Call::Reload { declared } = &request.call {
+            let before = std::mem::replace(&mut self.declared, declared.clone());
+            let declared = declared.clone();
+            let condition = self.turn(at, |node, now, _| {
+                node.declare(now, &Difference::between(&before, &declared), &declared);
+                node.committed()
+            });
+            self.answer(request.clone(), Answer::Done, condition.unwrap_or(Condition::Now));
+            return;
+        }
+        let call = &request.call;
+        let progress = self.turn(at, |node, now, random| {
+            let progress = act(node, now, random, call);
+            progress
+                .map(|progress| seen(node, Wall::between(now, wall_now), progress))
+                .unwrap_or_else(|refusal| refused(node, call, &refusal))
+        });
+        if let Some(progress) = progress {
+            self.go_on(request, progress);
+        }
+    }
+
+    /// A waiting request goes on.
+    pub fn resume(&mut self, at: Moment, ticket: Ticket) {
+        let wall_now = self.wall_at(at);
+        let Some(blocked) = self.up.as_mut().and_then(|up| up.blocked.remove(&ticket)) else { return };
+        let request = blocked.request.clone();
+        let progress = self.turn(at, |node, now, _| {
+            let locks = borrowed(&blocked.locks);
+            let waiting = Waiting { peer: blocked.peer, locks: &locks, until: blocked.until };
+            let step = match &request.call {
+                Call::Session { leaves, .. } if blocked.is_session => {
+                    let session = Session { leaves: *leaves, key: key_of(&request.call) };
+                    node.resume_session(now, &waiting, session)
+                }
+                _ => node.resume(now, &waiting),
+            };
+            let progress = step.map(|step| Progress::Step { peer: blocked.peer, step });
+            progress
+                .map(|progress| seen(node, Wall::between(now, wall_now), progress))
+                .unwrap_or_else(|refusal| refused(node, &request.call, &refusal))
+        });
+        if let Some(progress) = progress {
+            self.go_on(&request, progress);
+        }
+    }
+
+    /// The client of a waiting request is gone.
+    pub fn close(&mut self, at: Moment, id: RequestId) {
+        let Some(up) = &mut self.up else { return };
+        up.held.retain(|(_, reply)| reply.request.id != id);
+        let found =
+            up.blocked.iter().find(|(_, blocked)| blocked.request.id == id).map(|(ticket, _)| *ticket);
+        let Some((ticket, blocked)) = found.and_then(|ticket| up.blocked.remove_entry(&ticket)) else {
+            return;
+        };
+        self.turn(at, |node, now, _| {
+            node.cancel_wait(now, blocked.peer, ticket);
+            if let Call::Session { leaves: true, .. } = blocked.request.call {
+                node.abandon_session(now, blocked.peer, key_of(&blocked.request.call));
+            }
+        });
+    }
+
+    fn go_on(&mut self, request: &Arc<Request>, seen: Seen) {
+        match seen {
+            Seen::Answer(answer, condition) => self.answer(request.clone(), answer, condition),
+            Seen::Blocked { peer, ticket, until } => {
+                let is_session = matches!(request.call, Call::Session { .. });
+                let locks = match &request.call {
+                    Call::Session { locks, .. } | Call::Acquire { locks, .. } => locks.clone(),
+                    _ => Locks::new(),
+                };
+                let blocked = Blocked { request: request.clone(), peer, locks, until, is_session };
+                if let Some(up) = &mut self.up {
+                    up.blocked.insert(ticket, blocked);
+                }
+            }
+        }
+    }
+
+    /// Looks at the node, without a request: for those who compare what it shows in several ways.
+    pub fn inspect<R>(&mut self, at: Moment, look: impl FnOnce(&mut Node) -> R) -> Option<R> {
+        self.turn(at, |node, _, _| look(node))
+    }
+}
+
+trait PopFlushed {
+    fn pop_front_if_flushed(&mut self, upto: Offset) -> Option<(Offset, Reply)>;
+}
+
+impl PopFlushed for VecDeque<(Offset, Reply)> {
+    fn pop_front_if_flushed(&mut self, upto: Offset) -> Option<(Offset, Reply)> {
+        let at = self.iter().position(|(offset, _)| *offset <= upto)?;
+        self.remove(at)
+    }
+}
+
+/// Makes snapshots and trims, as far as they are due.
+fn keep_short(writer: &mut Writer) -> Result<(), throttle_journal::LogError> {
+    while writer.is_to_trim() {
+        writer.trim()?;
+    }
+    if let Some(job) = writer.begin_snapshot()? {
+        let mut steps = Vec::new();
+        job.run(
+            0,
+            || false,
+            |step| {
+                steps.push(step);
+                true
+            },
+        );
+        for step in steps {
+            writer.take(step)?;
+        }
+    }
+    Ok(())
+}
+
+/// How far a command has come.
+enum Progress {
+    Step { peer: PeerId, step: Step },
+    Peer(PeerId),
+    Answer(Answer),
+    With(Answer, Condition),
+}
+
+/// The same, with a look at what the answer shows.
+enum Seen {
+    Answer(Answer, Condition),
+    Blocked { peer: PeerId, ticket: Ticket, until: Time },
+}
+
+/// What a dialect makes of a request: the adapters of the server, in short.
+fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Result<Progress, Refusal> {
+    let key = key_of(call);
+    Ok(match call {
+        Call::NewPeer { expires_in, .. } => {
+            let labels: Option<Labels> = None;
+            let new = NewPeer { expires_in: duration(*expires_in), labels, key };
+            Progress::Peer(node.new_peer(now, random, &new)?)
+        }
+        Call::Session { expires_in, locks, priority, wait, leaves, .. } => {
+            let new = NewPeer { expires_in: duration(*expires_in), labels: None, key };
+            let locks = borrowed(locks);
+            let ask = Ask { locks: &locks, priority: *priority, expires_in: None, wait: duration(*wait) };
+            let (peer, step) = node.begin_session(now, random, &new, &ask, *leaves)?;
+            Progress::Step { peer, step }
+        }
+        Call::Acquire { peer, locks, priority, expires_in, wait } => {
+            let (peer, locks) = (PeerId(*peer), borrowed(locks));
+            let expires_in = expires_in.map(duration);
+            let ask = Ask { locks: &locks, priority: *priority, expires_in, wait: duration(*wait) };
+            Progress::Step { peer, step: node.acquire(now, peer, &ask)? }
+        }
+        Call::Heartbeat { peer, expires_in } => {
+            let condition = node.heartbeat(now, PeerId(*peer), Some(duration(*expires_in)))?;
+            Progress::With(Answer::Done, condition)
+        }
+        Call::Heartbeats { peers, expires_in } => {
+            let (peers, mut gone): (Vec<_>, _) = (peers.iter().copied().map(PeerId).collect(), Vec::new());
+            let condition = node.heartbeats(now, &peers, duration(*expires_in), &mut gone);
+            let gone = gone.into_iter().map(|PeerId(peer)| peer).collect();
+            Progress::With(Answer::Renewed { gone }, condition)
+        }
+        Call::KeepOrRestore { peer, expires_in, active, pending, wait } => {
+            let (peer, lease) = (PeerId(*peer), duration(*expires_in));
+            let lock = |(semaphore, count): &(Arc<str>, i64)| (semaphore.clone(), *count, None);
+            let active: Vec<_> = active.iter().map(lock).collect();
+            let condition = match node.heartbeat(now, peer, Some(lease)) {
+                Ok(condition) => condition,
+                Err(_) => {
+                    restore(node, now, peer, lease, &active)?;
+                    let locks = borrowed(pending);
+                    let ask = Ask { locks: &locks, priority: 0, expires_in: Some(lease), wait: duration(0) };
+                    if let Err(refusal) = node.acquire(now, peer, &ask) {
+                        node.end_peer(now, peer, EndCause::Released);
+                        return Err(refusal);
+                    }
+                    node.committed()
+                }
+            };
+            match wait {
+                None => Progress::With(Answer::Done, condition),
+                Some(wait) => {
+                    let step = node.wait(now, peer, now + duration(*wait))?;
+                    Progress::Step { peer, step }
+                }
+            }
+        }
+        Call::Release { peer, semaphores } => {
+            node.release(now, PeerId(*peer), semaphores).map_err(|error| match error {
+                throttle_core::ReleaseError::UnknownPeer => throttle_core::AcquireError::UnknownPeer,
+                throttle_core::ReleaseError::UnknownSemaphore(name) => {
+                    throttle_core::AcquireError::UnknownSemaphore(name)
+                }
+            })?;
+            Progress::Answer(Answer::Done)
+        }
+        Call::EndPeer { peer, reason } => {
+            match reason {
+                None => node.end_peer(now, PeerId(*peer), EndCause::Released),
+                Some(reason) => node.end_peer_with_reason(now, PeerId(*peer), reason.clone()),
+            };
+            Progress::Answer(Answer::Done)
+        }
+        Call::IsAcquired { peer } => {
+            Progress::Answer(Answer::Bool(node.poll(now, PeerId(*peer))? == Outcome::Acquired))
+        }
+        Call::Look { peer } => {
+            node.core().peer(PeerId(*peer))?;
+            Progress::Peer(PeerId(*peer))
+        }
+        Call::Restore { peer, expires_in, locks } => {
+            restore(node, now, PeerId(*peer), duration(*expires_in), locks)?;
+            Progress::Answer(Answer::Done)
+        }
+        Call::CheckToken { semaphore, token } => {
+            let holder = node.holder(semaphore, Token(*token));
+            Progress::Answer(holder.map_or_else(shown::unknown, |holder| Answer::Bool(holder.is_some())))
+        }
+        Call::LookAtSemaphore { semaphore } => Progress::Answer(match node.semaphore(semaphore) {
+            Err(unknown) => shown::unknown(unknown),
+            Ok(Found::Used(seen)) => Answer::Semaphore(shown::semaphore(&seen)),
+            Ok(Found::Unused(spec)) => Answer::Semaphore(shown::unused(semaphore, spec)),
+        }),
+        Call::SetSemaphore { semaphore, spec } => {
+            Progress::Answer(shown::set(node.set_semaphore(now, semaphore, *spec).map(drop)))
+        }
+        Call::Resize { semaphore, max } => {
+            let change =
+                |spec| throttle_core::Spec { max: *max, origin: throttle_core::Origin::Runtime, ..spec };
+            Progress::Answer(shown::set(node.change_semaphore(now, semaphore, change)))
+        }
+        Call::RemoveSemaphore { semaphore, force } => {
+            Progress::Answer(shown::removed(node.remove_semaphore(now, semaphore, *force)))
+        }
+        Call::Resume => Progress::Answer(Answer::Bool(node.resume_grants(now))),
+        // It is the shell that knows what the file said before.
+        Call::Reload { .. } => Progress::Answer(Answer::Done),
+    })
+}
+
+fn restore(
+    node: &mut Node,
+    now: Time,
+    peer: PeerId,
+    expires_in: std::time::Duration,
+    locks: &[(Arc<str>, i64, Option<u64>)],
+) -> Result<(), Refusal> {
+    let lock = |(semaphore, count, token): &'_ (Arc<str>, i64, Option<u64>)| {
+        (semaphore.clone(), *count, token.map(Token))
+    };
+    let owned: Vec<_> = locks.iter().map(lock).collect();
+    let locks: Vec<_> = owned
+        .iter()
+        .map(|(semaphore, count, token)| RestoreLock { semaphore, count: *count, token: *token })
+        .collect();
+    Ok(node.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None })?)
+}
+
+/// What the answer shows, and what it waits for.
+fn seen(node: &Node, wall: Wall, progress: Progress) -> Seen {
+    let committed = node.committed();
+    let look = |peer: PeerId| {
+        node.core()
+            .peer(peer)
+            .map_or_else(|_| shown::gone(node, peer), |seen| Answer::Peer(shown::peer(seen, wall)))
+    };
+    match progress {
+        Progress::Answer(answer) => Seen::Answer(answer, committed),
+        Progress::With(answer, condition) => Seen::Answer(answer, condition),
+        Progress::Peer(peer) => Seen::Answer(look(peer), committed),
+        Progress::Step { step: Step::Done(Outcome::NotAcquired), .. } => {
+            Seen::Answer(Answer::NotAcquired, committed)
+        }
+        Progress::Step { peer, step: Step::Done(Outcome::Acquired | Outcome::Pending) } => {
+            Seen::Answer(look(peer), committed)
+        }
+        Progress::Step { peer, step: Step::Blocked { ticket, until } } => {
+            Seen::Blocked { peer, ticket, until }
+        }
+    }
+}
+
+fn refused(node: &Node, call: &Call, refusal: &Refusal) -> Seen {
+    Seen::Answer(shown::refusal(node, call, refusal), node.committed())
+}
+
+/// The key of a request, with what tells it from others.
+fn key_of(call: &Call) -> Option<IdempotencyKey<'_>> {
+    let (Call::NewPeer { key, expires_in } | Call::Session { key, expires_in, .. }) = call else {
+        return None;
+    };
+    let route = if matches!(call, Call::NewPeer { .. }) { "POST /v1/peers" } else { "POST /v1/locks" };
+    Some(IdempotencyKey::new(key.as_deref()?, route, &expires_in.to_le_bytes()))
+}
+
+fn borrowed(locks: &Locks) -> Vec<(&str, i64)> {
+    locks.iter().map(|(semaphore, count)| (&**semaphore, *count)).collect()
+}

@@ -1,0 +1,99 @@
+//! What the server shows: views and refusals of the node as answers.
+
+use std::sync::Arc;
+
+use throttle_core::{
+    AcquireError, PeerId, PeerView, RemoveError, RestoreError, SemaphoreView, Spec, UnknownSemaphore,
+};
+use throttle_journal::Wall;
+use throttle_node::{Node, Refusal, SetRefusal};
+
+use crate::message::{Answer, Call, Lock, Locks, Peer, Refused, Semaphore};
+
+/// How many holders and waiters are shown.
+const LISTED: usize = 1_000;
+
+pub fn peer(seen: PeerView<'_>, wall: Wall) -> Peer {
+    let lock = |lock: throttle_core::HeldView<'_>| Lock {
+        semaphore: Arc::from(&**lock.semaphore()),
+        count: lock.count(),
+        token: lock.token().map(|token| token.0),
+        since: wall.at(lock.since()).as_micros(),
+    };
+    let mut pending = Locks::new();
+    if let Some(request) = seen.pending() {
+        pending.extend(request.locks().map(|(name, count)| (Arc::from(&**name), count)));
+    }
+    Peer { id: seen.id().0, locks: seen.locks().map(lock).collect(), pending }
+}
+
+pub fn semaphore(seen: &SemaphoreView<'_>) -> Semaphore {
+    Semaphore {
+        name: Arc::from(&**seen.name()),
+        max: seen.spec().max,
+        acquired: seen.acquired(),
+        pending: seen.pending(),
+        cooling: seen.cooling(),
+        waiting: seen.waiting(),
+        holders: seen.holders().take(LISTED).map(|one| (one.peer.id().0, one.lock.count())).collect(),
+        queue: seen.queue(0).take(LISTED).map(|one| (one.peer.id().0, one.count())).collect(),
+    }
+}
+
+/// A member of a pattern that nobody uses.
+pub fn unused(name: &Arc<str>, spec: Spec) -> Semaphore {
+    let (holders, queue) = (Vec::new(), Vec::new());
+    let name = name.clone();
+    Semaphore { name, max: spec.max, acquired: 0, pending: 0, cooling: 0, waiting: 0, holders, queue }
+}
+
+pub fn gone(node: &Node, peer: PeerId) -> Answer {
+    let ending = node.ending(peer).map(|ending| (ending.cause, ending.reason.clone()));
+    Answer::Gone { peer: peer.0, ending }
+}
+
+pub fn unknown(_: UnknownSemaphore) -> Answer {
+    Answer::Refused(Refused::UnknownSemaphore)
+}
+
+pub fn set(outcome: Result<(), SetRefusal>) -> Answer {
+    match outcome {
+        Ok(()) => Answer::Done,
+        Err(SetRefusal::Limit(_)) => Answer::Refused(Refused::Limit),
+        Err(SetRefusal::Unknown(error)) => unknown(error),
+    }
+}
+
+pub fn removed(outcome: Result<(), RemoveError>) -> Answer {
+    match outcome {
+        Ok(()) => Answer::Done,
+        Err(RemoveError::UnknownSemaphore(_)) => Answer::Refused(Refused::UnknownSemaphore),
+        Err(RemoveError::InUse(_)) => Answer::Refused(Refused::InUse),
+    }
+}
+
+pub fn refusal(node: &Node, call: &Call, refusal: &Refusal) -> Answer {
+    Answer::Refused(match refusal {
+        Refusal::Gone(peer) => return gone(node, *peer),
+        Refusal::Acquire(error) => match error {
+            AcquireError::UnknownPeer => return gone(node, PeerId(call.peer().unwrap_or_default())),
+            AcquireError::UnknownSemaphore(_) => Refused::UnknownSemaphore,
+            AcquireError::ExceedsMax { .. } => Refused::ExceedsMax,
+            AcquireError::Hierarchy { .. } => Refused::Hierarchy,
+            AcquireError::AlreadyPending => Refused::AlreadyPending,
+            AcquireError::Deadlock { .. } => Refused::Deadlock,
+            AcquireError::Limit(_) => Refused::Limit,
+            AcquireError::CountBelowOne { .. } | AcquireError::NamedTwice(_) => Refused::Invalid,
+        },
+        Refusal::Restore(error) => match error {
+            RestoreError::UnknownSemaphore(_) => Refused::UnknownSemaphore,
+            RestoreError::Conflict | RestoreError::Denied | RestoreError::DoesNotFit { .. } => {
+                Refused::RestoreConflict
+            }
+            RestoreError::Limit(_) => Refused::Limit,
+            RestoreError::CountBelowOne { .. } | RestoreError::NamedTwice(_) => Refused::Invalid,
+        },
+        Refusal::Limit(_) | Refusal::TooManyWaits { .. } => Refused::Limit,
+        Refusal::KeyReused => Refused::KeyReused,
+    })
+}

@@ -1,0 +1,56 @@
+//! The shortest trace that still fails: fewer steps, fewer clients, fewer kinds of faults.
+
+use crate::{
+    setup::{Faults, Setup},
+    time::MS,
+    world::{self, Failure},
+};
+
+/// One way to make a run simpler.
+type Simpler = fn(&mut Setup);
+
+const WAYS: [Simpler; 12] = [
+    |setup| setup.faults = Faults { delay_max: setup.faults.delay_max, ..Faults::none() },
+    |setup| setup.faults.crashes = 0,
+    |setup| setup.faults.pauses = 0,
+    |setup| setup.faults.operators = 0,
+    |setup| setup.faults.resizes = false,
+    |setup| setup.faults.lost = 0,
+    |setup| setup.faults.doubled = 0,
+    |setup| setup.faults.failing_writes = 0,
+    |setup| setup.faults.careless = false,
+    |setup| (setup.faults.write_max, setup.faults.delay_max) = (MS, MS),
+    |setup| setup.clients = (setup.clients / 2).max(1),
+    |setup| setup.clients = setup.clients.saturating_sub(1).max(1),
+];
+
+/// The simplest run that fails as this one does, and its failure.
+pub fn shortest(setup: &Setup, failure: &Failure) -> (Setup, Failure) {
+    let (mut best, mut failed) = (setup.clone(), failure.clone());
+    let attempt = |best: &mut Setup, failed: &mut Failure, simpler: Setup| {
+        let outcome = world::run(&simpler, false);
+        let again = outcome.failure.filter(|again| again.invariant == failed.invariant);
+        let is_better = again.is_some();
+        if let Some(again) = again {
+            (*best, *failed) = (simpler, again);
+        }
+        is_better
+    };
+    best.steps = best.steps.min(failed.step);
+    for _ in 0..3 {
+        for way in WAYS {
+            let mut simpler = best.clone();
+            way(&mut simpler);
+            attempt(&mut best, &mut failed, simpler);
+        }
+        let mut steps = best.steps.min(failed.step);
+        while steps > 1 {
+            let simpler = Setup { steps: steps - steps.div_ceil(4), ..best.clone() };
+            if !attempt(&mut best, &mut failed, simpler) {
+                break;
+            }
+            steps = best.steps.min(failed.step);
+        }
+    }
+    (best, failed)
+}

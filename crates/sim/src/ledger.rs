@@ -28,6 +28,8 @@ pub struct Ledger {
     pub removed: BTreeMap<Arc<str>, Moment>,
     /// Faults have ceased.
     pub is_calm: bool,
+    /// An operator has grants given out that were held back: who held something before a restart may lose it.
+    was_resumed: bool,
 }
 
 /// What is known of a peer.
@@ -129,6 +131,7 @@ impl Ledger {
             instance: 0,
             removed: BTreeMap::new(),
             is_calm: false,
+            was_resumed: false,
         }
     }
 
@@ -141,6 +144,14 @@ impl Ledger {
         match call {
             Call::Resize { semaphore, max } => self.may_have(semaphore, *max),
             Call::SetSemaphore { semaphore, spec } => self.may_have(semaphore, spec.max),
+            Call::Resume => {
+                self.was_resumed = true;
+                let (is_durable, instance) = (self.setup.is_durable, self.instance);
+                for known in self.peers.values_mut().filter(|known| !is_durable && known.instance != instance)
+                {
+                    known.guaranteed_until = 0;
+                }
+            }
             Call::RemoveSemaphore { semaphore, .. } => {
                 self.removed.insert(semaphore.clone(), *sent_at);
                 for known in self.peers.values_mut() {
@@ -217,9 +228,10 @@ impl Ledger {
         match note {
             Note::Started { instance } => {
                 self.started_at = at;
+                let forgets = self.forgets();
                 self.instance = *instance;
                 for known in self.peers.values_mut() {
-                    if !self.setup.is_durable && self.setup.hold_grants == 0 {
+                    if forgets {
                         known.guaranteed_until = 0;
                     }
                     if !self.setup.is_durable {
@@ -229,7 +241,13 @@ impl Ledger {
                     }
                 }
             }
-            Note::StoodStill(length) => self.stood_still += length,
+            Note::StoodStill(length) => {
+                self.stood_still += length;
+                // What was on its way arrives late, maybe when its client is taken for gone.
+                for asking in self.peers.values_mut().filter_map(|known| known.asking.as_mut()) {
+                    asking.is_steady = false;
+                }
+            }
             Note::ClockSet => self.clock_was_set = true,
             Note::Muddled(request) => {
                 if request.call.asks() {
@@ -320,7 +338,15 @@ impl Ledger {
         }
     }
 
+    /// Whether a server that began with empty state keeps no promise of the one before it.
+    fn forgets(&self) -> bool {
+        !self.setup.is_durable && (self.setup.hold_grants == 0 || self.was_resumed)
+    }
+
     fn renewed(&mut self, peer: u64, sent_at: Moment, at: Moment, instance: u64) {
+        if self.forgets() && instance != self.instance {
+            return;
+        }
         if let Some(known) = self.peers.get_mut(&peer)
             && known.ended_at.is_none()
         {
@@ -401,10 +427,12 @@ impl Ledger {
                 Call::Session { priority, .. } | Call::Acquire { priority, .. } => *priority,
                 _ => 0,
             };
+            // The repeat of a request under its key stands where the first one put it.
+            let first_sent = call.key().and_then(|key| self.keys.get(key)).copied().unwrap_or(*sent_at);
             known.asking = Some(Asking {
                 locks: seen.pending.clone(),
                 priority,
-                first_sent: *sent_at,
+                first_sent,
                 told_pending_at: None,
                 is_steady: call.wait() == 0,
             });

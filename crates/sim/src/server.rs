@@ -272,8 +272,13 @@ impl Server {
 
     /// Lets an answer leave once its condition holds.
     fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition) {
-        let reply = Reply { request, answer, instance: self.instance };
         let Some(up) = &mut self.up else { return };
+        let answer = match answer {
+            // It may have ended in this very turn.
+            Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer)),
+            answer => answer,
+        };
+        let reply = Reply { request, answer, instance: self.instance };
         match condition {
             Condition::Committed(offset) if up.writer.is_some() && offset > up.flushed => {
                 up.held.push_back((offset, reply));

@@ -21,7 +21,7 @@ impl Invariant for Levels {
             return Ok(());
         };
         let Some(known) = ledger.peers.get(peer) else { return Ok(()) };
-        if known.guaranteed_until <= exchange.at || known.is_muddled {
+        if known.guaranteed_until <= exchange.at || !known.is_certain() {
             return Ok(());
         }
         let by_level = |name: &str| {

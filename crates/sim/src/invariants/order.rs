@@ -44,14 +44,14 @@ impl Invariant for Order {
         if let Some((_, other)) = overtaken.filter(|(first_sent, _)| *first_sent == asking.first_sent)
             && other < token
             && asking.is_steady
-            && !known.is_muddled
+            && known.is_certain()
         {
             return Err(format!(
                 "peer {} waited for {name} before the one that got token {other}, and got {token}",
                 seen.id
             ));
         }
-        if known.is_muddled {
+        if !known.is_certain() {
             return Ok(());
         }
         // Who waits in vain so far, though it was known to wait when this one came?
@@ -60,7 +60,7 @@ impl Invariant for Order {
             let is_ahead = ahead.told_pending_at.is_some_and(|told| told < asking.first_sent)
                 && ahead.priority >= asking.priority
                 && single(ahead).is_some_and(|(of, least)| of == name && least <= count);
-            if *peer != seen.id && is_ahead && !other.is_muddled {
+            if *peer != seen.id && is_ahead && other.is_certain() {
                 let entry =
                     self.overtaken_by.entry((*peer, name.clone())).or_insert((ahead.first_sent, token));
                 if entry.0 != ahead.first_sent {

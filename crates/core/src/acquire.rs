@@ -8,6 +8,7 @@ use crate::{
     event::{EndCause, Event},
     names::{PeerId, Token},
     peer::Part,
+    planted,
     semaphore::{Deadlock, Spec},
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
@@ -67,7 +68,9 @@ impl Core {
         }
         let new = self.without_repeats(slot, &parts)?;
         if !new.is_empty() {
-            self.check_hierarchy(slot, &new)?;
+            if !planted!(LevelsIgnored) {
+                self.check_hierarchy(slot, &new)?;
+            }
             if self.peers[slot].pending.is_some() {
                 return Err(AcquireError::AlreadyPending);
             }
@@ -79,7 +82,7 @@ impl Core {
             for part in &new {
                 self.check_room(Resource::Waiters, self.semaphores[part.semaphore].queue.len() + 1)?;
             }
-            if self.detecting > 0 && !new.is_empty() {
+            if self.detecting > 0 && !new.is_empty() && !planted!(DeadlockMissed) {
                 let rank = self.rank(now, request.priority);
                 self.check_deadlock(&Candidate { peer: slot, rank, new: &new, named: &parts })?;
             }
@@ -193,7 +196,8 @@ impl Core {
             let Some(count) = self.count_of(slot, part.semaphore).filter(|&count| part.count < count) else {
                 continue;
             };
-            self.set_count(now, slot, part.semaphore, part.count, count - part.count);
+            let less = if planted!(ShrinkGivesBackAll) { count } else { count - part.count };
+            self.set_count(now, slot, part.semaphore, part.count, less);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::{
     event::Event,
     names::Token,
     peer::{Held, Part},
+    planted,
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
@@ -91,7 +92,7 @@ impl Core {
     pub(crate) fn grant(&mut self, now: Time, slot: PeerSlot, part: Part, waited: Option<Duration>) {
         self.announce(part.semaphore);
         let serial = self.next_token;
-        self.next_token += 1;
+        self.next_token += u64::from(!planted!(TokenReused));
         let token = Token(serial);
         self.hold(
             slot,

@@ -7,6 +7,7 @@ use crate::{
     event::{EndCause, Event},
     names::{Labels, PeerId},
     peer::Peer,
+    planted,
     slot::PeerSlot,
     state::Core,
     time::Time,
@@ -99,7 +100,12 @@ impl Core {
             peer.expires_in = expires_in;
             self.events.push(Event::LeaseChanged { peer: peer.id, expires_in });
         }
+        if planted!(HeartbeatIgnored) && self.peers[slot].ends_at > now {
+            return;
+        }
         let ends_at = now + expires_in + self.margin(expires_in);
+        let ends_at = if planted!(LeaseEndsEarly) { now + expires_in / 2 } else { ends_at };
+        let ends_at = if planted!(LeaseEndsLate) { ends_at + expires_in } else { ends_at };
         let peer = &mut self.peers[slot];
         peer.expires_at = now + expires_in;
         peer.ends_at = ends_at;

@@ -44,6 +44,7 @@ mod names;
 mod pattern;
 mod peer;
 mod pending;
+pub mod planted;
 mod presence;
 mod queue;
 mod release;

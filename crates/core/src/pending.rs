@@ -3,6 +3,7 @@
 use crate::{
     event::{EndCause, Event},
     peer::{Part, Request},
+    planted,
     presence::Presence,
     queue::{PASSED_OVER, Rank, Waiter},
     semaphore::Deadlock,
@@ -18,7 +19,8 @@ impl Core {
         let arrival = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let step = i64::try_from(self.settings.ageing_step.as_micros()).unwrap_or(i64::MAX);
         let ahead = step.saturating_mul(i64::from(priority));
-        Rank { key: arrival.saturating_sub(ahead), sequence: self.next_sequence }
+        let key = arrival.saturating_sub(ahead);
+        Rank { key: if planted!(QueueReversed) { -key } else { key }, sequence: self.next_sequence }
     }
 
     /// Makes `parts` the pending request of a peer.

@@ -12,6 +12,7 @@ use crate::{
     event::Event,
     names::PeerId,
     peer::{Part, Request},
+    planted,
     slot::PeerSlot,
     state::Core,
     time::Time,
@@ -33,7 +34,7 @@ pub(crate) enum Presence {
 impl Presence {
     /// Whether a grant would reach the client.
     pub(crate) fn can_be_granted(self) -> bool {
-        matches!(self, Self::Polling | Self::Connected)
+        planted!(AbsentIsGranted) || matches!(self, Self::Polling | Self::Connected)
     }
 }
 
@@ -62,7 +63,7 @@ impl Core {
     /// The last open connection with which the client of a peer waited is gone.
     pub fn disconnect(&mut self, now: Time, peer: PeerId) {
         let now = self.advance(now);
-        if let Ok(slot) = self.slot_of(peer) {
+        if let Ok(slot) = self.slot_of(peer).ok().filter(|_| !planted!(GoneIsPresent)).ok_or(()) {
             self.start_absence(now, slot);
         }
         self.finish(now);

@@ -5,6 +5,7 @@ use crate::{
     event::{EndCause, Event},
     names::PeerId,
     peer::Held,
+    planted,
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
     time::Time,
@@ -48,7 +49,9 @@ impl Core {
         let on = &mut self.semaphores[held.semaphore];
         on.holders.remove(&held.serial);
         on.learn_hold(now.since(held.since));
-        self.free(now, held.semaphore, held.count, held.since);
+        if !planted!(CountLeaks) || held.token.is_none_or(|token| token.0 % 4 > 0) {
+            self.free(now, held.semaphore, held.count, held.since);
+        }
         self.events.push(Event::Released {
             peer: self.peers[slot].id,
             semaphore: self.name_of(held.semaphore),
@@ -64,8 +67,10 @@ impl Core {
     pub(crate) fn free(&mut self, now: Time, semaphore: SemaphoreSlot, count: i64, given_at: Time) {
         let freed = &mut self.semaphores[semaphore];
         freed.acquired -= i128::from(count);
-        let per = freed.spec.per;
-        self.touch(semaphore);
+        let per = freed.spec.per.filter(|_| !planted!(RateIgnored));
+        if !planted!(QueueNotLookedAt) {
+            self.touch(semaphore);
+        }
         if let Some(due) = per.map(|per| given_at + per).filter(|&due| due > now) {
             self.cool(semaphore, i128::from(count), due);
         }

@@ -4,6 +4,7 @@ use crate::{
     event::Event,
     names::{Name, PeerId},
     peer::{Held, Part, Peer, Request},
+    planted,
     presence::Presence,
     semaphore::Spec,
     slot::{PeerSlot, SemaphoreSlot},
@@ -33,7 +34,8 @@ impl Core {
         self.now = self.now.max(now);
         let peers: Vec<PeerSlot> = self.peers.slots().collect();
         for &slot in &peers {
-            self.arm(self.now, slot);
+            let from = if planted!(LeasesGoOnAtRestart) { self.peers[slot].created_at } else { self.now };
+            self.arm(from, slot);
             // No connection outlives a restart.
             self.start_absence(self.now, slot);
         }
@@ -68,6 +70,8 @@ impl Core {
                 self.peers[slot].expires_in = *expires_in;
             }
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
+                let key = if planted!(QueueReversedByReplay) { -rank.key } else { rank.key };
+                let rank = &crate::Rank { key, ..*rank };
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
                 self.saw(*since);
@@ -128,7 +132,9 @@ impl Core {
             }
             Event::Cooling { semaphore, count, until } => {
                 let slot = self.semaphore_slot(semaphore).ok()?;
-                self.cool(slot, i128::from(*count), *until);
+                if !planted!(RateForgottenBySnapshot) {
+                    self.cool(slot, i128::from(*count), *until);
+                }
             }
             Event::Counters { token, sequence } => {
                 self.next_token = self.next_token.max(*token);

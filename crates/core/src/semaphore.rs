@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     names::Name,
+    planted,
     queue::{Queue, Rank},
     slot::PeerSlot,
     time::Time,
@@ -102,7 +103,8 @@ impl Semaphore {
 
     /// Whether `count` fits beside what is acquired.
     pub(crate) fn fits(&self, count: i64) -> bool {
-        self.acquired + self.cooling_sum + i128::from(count) <= i128::from(self.spec.max)
+        let more = i128::from(planted!(GrantBeyondMax));
+        self.acquired + self.cooling_sum + i128::from(count) <= i128::from(self.spec.max) + more
     }
 
     /// Whether a request of this count can never be granted while `max` is what it is.
@@ -116,7 +118,8 @@ impl Semaphore {
 
     /// Whether nothing would be lost if it vanished now, as members of a pattern do.
     pub(crate) fn may_vanish(&self) -> bool {
-        (self.pattern.is_some() || self.is_leaving) && !self.is_in_use() && self.cooling.is_empty()
+        let is_member = self.pattern.is_some() && !planted!(MemberStays);
+        (is_member || self.is_leaving) && !self.is_in_use() && self.cooling.is_empty()
     }
 
     /// Takes a lock of this length into the mean: an eighth of the new one, as for round trips in RFC 6298.

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use throttle_core::planted;
+
 use crate::{
     format::batch::Chain,
     log::{AppendError, Election, End, Entry, Epoch, Log, LogError, LogReader, Position, Snapshot, Visit},
@@ -111,7 +113,7 @@ impl Kept {
             (None, Some(snapshot)) => self.read_snapshot(&snapshot, visit)?,
         };
         for (&number, batch) in self.batches.range(end.number + 1..) {
-            if self.torn == Some(number) {
+            if self.torn == Some(number) && !planted!(TornBatchKept) {
                 break;
             }
             if through.is_some_and(|through| number > through) {
@@ -165,7 +167,9 @@ impl Election for MemoryLog {
     fn lead(&mut self) -> Result<Epoch, LogError> {
         let mut kept = self.lock();
         kept.epoch.0 += 1;
-        if let Some(torn) = kept.torn.take() {
+        if let Some(torn) = kept.torn.take()
+            && !planted!(TornBatchKept)
+        {
             kept.batches.remove(&torn);
         }
         Ok(kept.epoch)

@@ -2,7 +2,7 @@
 //!
 //! The node is not stopped for it, and nothing of it is copied: what is read is what the log says.
 
-use throttle_core::{Core, Settings};
+use throttle_core::{Core, Settings, planted};
 
 use crate::{
     format::{Chain, State},
@@ -87,7 +87,8 @@ impl SnapshotJob {
     ) -> Result<Option<(State, Chain)>, LogError> {
         // The counters are in the records.
         let mut state = State::new(Core::new(self.settings.clone(), 0, hash_seed));
-        let end = self.reader.read_from(None, Some(self.through), &mut |entry| {
+        let through = self.through - u64::from(planted!(SnapshotOneShort));
+        let end = self.reader.read_from(None, Some(through), &mut |entry| {
             if is_over() {
                 return Err(LogError::Busy("stopped".to_owned()));
             }

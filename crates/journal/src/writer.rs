@@ -1,7 +1,7 @@
 //! The writer: the one place that changes the log, as a state machine. A thread drives it in the server, the simulator
 //! drives it inline.
 
-use throttle_core::Settings;
+use throttle_core::{Settings, planted};
 
 use crate::{
     format::Chain,
@@ -44,10 +44,15 @@ impl Writer {
     ///
     /// If they are not in the log, and will not be: then nothing more can be promised.
     pub fn append(&mut self, body: &[u8]) -> Result<(), AppendError> {
-        let (position, chain) = self.next(body);
+        let (mut position, mut chain) = self.next(body);
         loop {
             match self.log.append(position, chain, body) {
                 Ok(()) => break,
+                Err(AppendError::Unknown(_)) if planted!(UnknownTakenForDone) => break,
+                Err(AppendError::Unknown(_)) if planted!(UnknownTakenForFailed) => {
+                    position.number += 1;
+                    chain = chain.then(position, body);
+                }
                 // What became of it is seen at its place. If it is not there, it is sent again with the same bytes,
                 // never with others: the first attempt may still arrive.
                 Err(AppendError::Unknown(_)) => match self.log.look_up(position.number)? {

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use throttle_core::{EndCause, Event};
+use throttle_core::{EndCause, Event, planted};
 use throttle_journal::WallTime;
 
 use crate::kind::EventKind;
@@ -105,9 +105,12 @@ impl EventLog {
     /// Adds an event, if it is one that readers are told of.
     pub(crate) fn push(&mut self, at: WallTime, event: Event, reason: Option<&Arc<str>>) {
         let Some(kind) = EventKind::of(&event) else { return };
+        if planted!(EventNotShown) && kind == EventKind::Withdrawn {
+            return;
+        }
         let reason = reason.filter(|_| is_an_operators(&event)).cloned();
         self.open.push(LoggedEvent { kind, at, event, reason });
-        self.next += 1;
+        self.next += if planted!(EventNumberSkipped) && self.next.is_multiple_of(50) { 2 } else { 1 };
         if self.open.len() >= PAGE {
             self.close_page();
         }
@@ -119,6 +122,10 @@ impl EventLog {
             return;
         }
         let first = self.next - self.open.len() as u64;
+        if planted!(PageLost) && first.is_multiple_of(5) {
+            self.open.clear();
+            return;
+        }
         self.kept += self.open.len();
         self.closed.push_back(Page { first, events: self.open.drain(..).collect() });
         while let Some(oldest) = self.closed.front().map(|page| page.events.len())

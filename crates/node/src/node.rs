@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{Core, EndCause, Event, PeerId, Time};
+use throttle_core::{Core, EndCause, Event, PeerId, Time, planted};
 use throttle_journal::{Epoch, Record, Wall};
 
 use crate::{
@@ -125,17 +125,19 @@ impl Node {
 
     /// When something falls due next: never later than the first thing that does, maybe earlier.
     pub fn next_deadline(&self) -> Option<Time> {
-        let deadlines = [self.core.next_deadline(), self.waits.next_deadline(), self.holds_until];
+        let holds_until = self.holds_until.filter(|_| !planted!(GrantsHeldForEver));
+        let waits = self.waits.next_deadline().filter(|_| !planted!(WaitNeverEnds));
+        let deadlines = [self.core.next_deadline(), waits, holds_until];
         deadlines.into_iter().flatten().min()
     }
 
     /// Begins a turn: does everything that is due by `now`.
     pub fn advance(&mut self, now: Time) {
         self.core.advance(now);
-        if self.holds_until.is_some_and(|until| until <= now) {
+        if self.holds_until.is_some_and(|until| until <= now) && !planted!(GrantsHeldForEver) {
             self.resume_grants(now);
         }
-        if self.waits.next_deadline().is_some_and(|at| at <= now) {
+        if self.waits.next_deadline().is_some_and(|at| at <= now) && !planted!(WaitNeverEnds) {
             self.end_waits(now);
         }
         self.fell_due = self.core.events().len();
@@ -163,13 +165,15 @@ impl Node {
             match &event {
                 Event::Granted { peer, waited: Some(_), .. } | Event::Withdrawn { peer, .. } => {
                     woken = match last_woken {
+                        _ if planted!(WakeForgotten) && matches!(event, Event::Granted { .. }) => None,
                         Some((last, ticket)) if last == *peer => ticket,
                         _ => self.waits.take_all(*peer, wake),
                     };
                     last_woken = Some((*peer, woken));
                 }
                 Event::PeerEnded { peer, cause } => {
-                    let reason = reason.clone().filter(|_| *cause == EndCause::Operator);
+                    let is_told = *cause == EndCause::Operator && !planted!(ReasonForgotten);
+                    let reason = reason.clone().filter(|_| is_told);
                     self.endings.remember(*peer, Ending { cause: *cause, reason, at });
                     self.waits.take_all(*peer, &mut wake);
                 }
@@ -227,6 +231,9 @@ impl Node {
     pub fn committed(&self) -> Condition {
         // What this turn did is not handed over yet.
         let mut events = self.core.events().iter();
+        if planted!(AnswerTooSoon) {
+            return Condition::Confirmed;
+        }
         let is_open = !self.records.is_empty() || events.any(|event| Record::of(event).is_some());
         Condition::Committed(Offset(self.offset.0 + u64::from(is_open)))
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use throttle_core::Time;
+use throttle_core::{Time, planted};
 use throttle_journal::Record;
 
 use crate::node::Node;
@@ -20,7 +20,9 @@ pub struct Holding {
 impl Node {
     /// Holds back every grant for a time, but for what peers bring back. New requests stand in line.
     pub fn hold_grants(&mut self, now: Time, duration: Duration) {
-        self.core.hold_grants();
+        if !planted!(GrantsNotHeldBack) {
+            self.core.hold_grants();
+        }
         let until = now + duration;
         self.holds_until = Some(until);
         self.append(Record::Holding { until: Some(until.as_micros()) });

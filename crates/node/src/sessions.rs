@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use throttle_core::{
     EndCause, Labels, PeerId, ReleaseError, Restore, RestoreError, Time, UnknownPeer, UnknownSemaphore,
+    planted,
 };
 
 use crate::{idempotency::IdempotencyKey, node::Node, output::Condition, refusal::Refusal};
@@ -36,8 +37,12 @@ impl Node {
     pub(crate) fn make_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
         let peer = self.core.new_peer(now, new.expires_in, random, new.labels.clone())?;
         if let Some(key) = new.key {
-            self.append(key.record(peer));
-            self.keys.remember(key, peer);
+            if !planted!(KeyNotLogged) {
+                self.append(key.record(peer));
+            }
+            if !planted!(KeyForgotten) {
+                self.keys.remember(key, peer);
+            }
         }
         Ok(peer)
     }

@@ -71,6 +71,8 @@ pub struct Client {
     frozen_until: Moment,
     /// It begins nothing new.
     is_finishing: bool,
+    /// A request that it repeats though it was answered, as a proxy may, and when.
+    echo: Option<(Moment, Call)>,
 }
 
 /// What a client has its network do.
@@ -78,6 +80,8 @@ pub struct Client {
 pub enum Act {
     /// Send this. The answer comes with this id.
     Send(RequestId, Call),
+    /// Send this once more, though it was answered.
+    Echo(RequestId, Call),
     /// Close the connection of a request.
     Close(RequestId),
 }
@@ -104,6 +108,7 @@ impl Client {
             keys: 0,
             frozen_until: 0,
             is_finishing: false,
+            echo: None,
         }
     }
 
@@ -135,8 +140,9 @@ impl Client {
             Some(sent) => sent.until,
             None => self.renew_at,
         };
+        let echo = self.echo.as_ref().map_or(Moment::MAX, |(at, _)| *at);
         let idles_for_good = self.is_finishing && self.is_idle();
-        if idles_for_good { Moment::MAX } else { main.min(renewal).max(self.frozen_until) }
+        if idles_for_good { Moment::MAX } else { main.min(renewal).min(echo).max(self.frozen_until) }
     }
 
     /// It acts. `ids` gives it a new id for each request.
@@ -149,6 +155,10 @@ impl Client {
             return acts;
         }
         self.renew(at, ids, &mut acts);
+        if let Some((_, call)) = self.echo.take_if(|(then, _)| *then <= at) {
+            *ids += 1;
+            acts.push(Act::Echo(RequestId(*ids), call));
+        }
         if let Some(Sent { id, .. }) = self.main.take_if(|sent| sent.until <= at) {
             acts.push(Act::Close(id));
         }
@@ -431,13 +441,16 @@ impl Client {
         if self.peer.is_none() {
             self.peer = Some(seen.id);
             self.plan_renewal(at);
+            if let Call::NewPeer { key: Some(_), .. } = call {
+                self.echo = Some((at + self.random.u64(0..=5 * SECOND), call.clone()));
+            }
         }
         self.learn(seen);
         if seen.pending.is_empty() {
             self.phase = Phase::Holding(at + self.work() / 4);
             return;
         }
-        if self.random.u8(0..30) == 0 {
+        if self.random.u8(0..30) == 0 && !self.is_finishing {
             // It has changed its mind.
             let semaphores = seen.pending.iter().map(|(name, _)| name.clone()).collect();
             let call = Call::Release { peer: seen.id, semaphores };

@@ -1,6 +1,6 @@
 //! What clients know, for those who judge: built from what they sent and were told, never from the server's books.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     message::{Answer, Call, Locks, Peer, Refused, Request},
@@ -75,6 +75,10 @@ pub struct Asking {
     pub told_pending_at: Option<Moment>,
     /// Its client never lost a connection with which it waited.
     pub is_steady: bool,
+    /// When its client was last told that it waits.
+    pub last_told_at: Option<Moment>,
+    /// Its client has waited with a connection.
+    pub has_waited: bool,
 }
 
 /// A request and what its client was told.
@@ -201,6 +205,8 @@ impl Ledger {
                         first_sent: *sent_at,
                         told_pending_at: None,
                         is_steady: true,
+                        last_told_at: None,
+                        has_waited: false,
                     });
                 }
             }
@@ -210,11 +216,12 @@ impl Ledger {
             _ => {}
         }
         // Between two requests that wait there is no connection, and soon it is passed over.
-        if call.wait() > 0
-            && self.setup.settings.absent_after < Duration::from_secs(2)
-            && let Some(asking) = &mut known.asking
-        {
-            asking.is_steady = false;
+        // Between two requests that wait there is no connection; if that takes long, it is passed over.
+        let absent_after = u64::try_from(self.setup.settings.absent_after.as_micros()).unwrap_or(u64::MAX);
+        if let Some(asking) = known.asking.as_mut().filter(|_| call.asks()) {
+            let without = asking.last_told_at.map_or(0, |told| arrives_by.saturating_sub(told));
+            asking.is_steady &= !asking.has_waited || without + self.setup.faults.delay_max < absent_after;
+            asking.has_waited |= call.wait() > 0;
         }
     }
 
@@ -237,7 +244,8 @@ impl Ledger {
                     if !self.setup.is_durable {
                         known.asking = None;
                     } else if let Some(asking) = &mut known.asking {
-                        asking.is_steady = false;
+                        // No connection outlives a restart.
+                        asking.is_steady &= !asking.has_waited;
                     }
                 }
             }
@@ -316,8 +324,14 @@ impl Ledger {
                 Answer::NotAcquired | Answer::Refused(_),
             ) => {
                 if let Some(known) = self.peers.get_mut(peer) {
-                    // At the limit of requests that wait, it may stand in the queue nevertheless.
-                    known.is_muddled |= call.wait() > 0 && **answer == Answer::Refused(Refused::Limit);
+                    // At the limit of requests that wait, it may stand in the queue nevertheless; and what was
+                    // granted before its count was above the full one, it has; and one that was passed over and
+                    // would now wait for ever stays passed over.
+                    let is_open = matches!(
+                        answer,
+                        Answer::Refused(Refused::Limit | Refused::ExceedsMax | Refused::Deadlock)
+                    );
+                    known.is_muddled |= is_open;
                     known.asking = None;
                 }
             }
@@ -434,11 +448,14 @@ impl Ledger {
                 priority,
                 first_sent,
                 told_pending_at: None,
-                is_steady: call.wait() == 0,
+                is_steady: true,
+                last_told_at: None,
+                has_waited: call.wait() > 0,
             });
         }
         if let Some(asking) = &mut known.asking {
             asking.told_pending_at.get_or_insert(*at);
+            asking.last_told_at = Some(*at);
         }
     }
 }

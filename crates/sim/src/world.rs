@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use throttle_core::Spec;
 use throttle_journal::memory::Fault;
 use throttle_node::{Beginning, Found, LoggedEvent, Missed, Ticket};
 
@@ -87,6 +88,8 @@ struct World {
     ids: u64,
     /// Requests that have no answer yet.
     open: BTreeMap<RequestId, Arc<Request>>,
+    /// Requests that reached the server.
+    delivered: BTreeSet<RequestId>,
     ledger: Ledger,
     invariants: Vec<Box<dyn Invariant>>,
     read_upto: Option<u64>,
@@ -120,6 +123,7 @@ pub fn run(setup: &Setup, is_traced: bool) -> Outcome {
         clients,
         ids: 0,
         open: BTreeMap::new(),
+        delivered: BTreeSet::new(),
         invariants: invariants::all(),
         read_upto: None,
         is_new_run: true,
@@ -191,7 +195,10 @@ impl World {
                 let instance = self.server.instance();
                 self.note(&Note::Started { instance });
             }
-            Event::Deliver(request) => self.server.receive(self.now, &request),
+            Event::Deliver(request) => {
+                self.delivered.insert(request.id);
+                self.server.receive(self.now, &request);
+            }
             Event::Close(request) => {
                 self.server.close(self.now, request.id);
                 self.note(&Note::Closed(request));
@@ -244,10 +251,17 @@ impl World {
     fn act(&mut self, client: usize, act: Act) {
         match act {
             Act::Send(id, call) => self.send(id, Some(client), call),
+            Act::Echo(id, call) => {
+                let request = Arc::new(Request { id, client: Some(client), sent_at: self.now, call });
+                let at = self.now + self.delay();
+                self.at(at, Event::Deliver(request));
+            }
             Act::Close(id) => {
                 let Some(request) = self.open.remove(&id) else { return };
-                // It may be on its way, or wait for a grant that nobody is there to take.
-                self.note(&Note::Muddled(request.clone()));
+                if !self.delivered.contains(&id) {
+                    // It is still on its way.
+                    self.note(&Note::Muddled(request.clone()));
+                }
                 if self.random.u32(0..100) >= self.faults.lost {
                     let at = self.now + self.delay();
                     self.at(at, Event::Close(request));
@@ -281,7 +295,12 @@ impl World {
     }
 
     fn arrive(&mut self, reply: Reply) {
-        let Some(request) = self.open.remove(&reply.request.id) else { return };
+        let Some(request) = self.open.remove(&reply.request.id) else {
+            let Reply { request, answer, instance } = &reply;
+            let exchange = Exchange { request, answer, instance: *instance, at: self.now };
+            let verdict = self.judge(|invariant, ledger| invariant.echoed(ledger, &exchange));
+            return self.settle(verdict);
+        };
         let Reply { answer, instance, .. } = &reply;
         let exchange = Exchange { request: &request, answer, instance: *instance, at: self.now };
         let verdict = self.judge(|invariant, ledger| invariant.told(ledger, &exchange));
@@ -388,7 +407,8 @@ impl World {
                 self.at(at, Event::Broken(request));
             }
         }
-        let at = self.now + self.random.u64(MS..=5 * SECOND);
+        let longest = *pick(&mut self.random, &[10 * MS, 300 * MS, 5 * SECOND]);
+        let at = self.now + self.random.u64(MS..=longest);
         self.at(at, Event::Start);
     }
 
@@ -482,6 +502,8 @@ impl World {
                 .spec_of(&name)
                 .filter(|_| self.setup.faults.resizes && self.setup.faults.operators > 0)
             {
+                // Some asked for more than there usually is, while it was paused.
+                let spec = Spec { max: spec.max + 1, ..spec };
                 let call = Call::SetSemaphore { semaphore: name, spec };
                 self.ask_until_done(call);
             }

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use throttle_core::{Deadlock, EndCause, Event, Labels, Name, Origin, PeerId, Rank, Spec, Time, Token};
+use throttle_core::{
+    Deadlock, EndCause, Event, Labels, Name, Origin, PeerId, Rank, Spec, Time, Token, planted,
+};
 
 /// What is written of an event, and what only the server knows. Times are those of leases, in
 /// microseconds since the epoch; see `Wall`.
@@ -158,6 +160,11 @@ pub enum CauseRecord {
 impl Record {
     /// What is written of an event, if anything is.
     pub fn of(event: &Event) -> Option<Self> {
+        if planted!(ReleaseNotLogged) && matches!(event, Event::Released { .. })
+            || planted!(GrantNotLogged) && matches!(event, Event::Granted { waited: Some(_), .. })
+        {
+            return None;
+        }
         Some(match event.clone() {
             Event::SemaphoreSet { semaphore, spec, pattern, at } => {
                 Self::SemaphoreSet { semaphore, spec: spec.into(), pattern, at: at.as_micros() }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use throttle_core::{Core, Event, Name, PeerId, Spec, Time};
+use throttle_core::{Core, Event, Name, PeerId, Spec, Time, planted};
 
 use super::{
     batch::{decode, encode},
@@ -85,7 +85,8 @@ impl State {
         if self.wall != Wall::default() {
             encode(&mut first, &Record::Wall { ahead_us: self.wall.ahead_micros() });
         }
-        let keys = self.keys.iter().filter(|(peer, _)| self.core.peer(**peer).is_ok());
+        let is_kept = |peer| self.core.peer(peer).is_ok() && !planted!(KeysForgottenBySnapshot);
+        let keys = self.keys.iter().filter(|(peer, _)| is_kept(**peer));
         let mut keys: Vec<_> = keys.map(|(peer, (key, fingerprint))| (peer.0, key, *fingerprint)).collect();
         keys.sort_unstable();
         let mut keys = keys.into_iter();

@@ -14,7 +14,8 @@ const KEYS_REMEMBERED: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct Idempotency {
-    peers: BTreeMap<String, (u64, u64)>,
+    /// The peer that each key made, the state of the server, and when that was told.
+    peers: BTreeMap<String, (u64, u64, Moment)>,
 }
 
 impl Invariant for Idempotency {
@@ -29,14 +30,19 @@ impl Invariant for Idempotency {
         };
         match exchange.answer {
             Answer::Peer(seen) => {
-                let made = self.peers.entry(key.to_owned()).or_insert((seen.id, exchange.instance));
-                let is_same_state = made.1 == exchange.instance;
-                // A request that leaves is a new one once it has left.
+                let told = (seen.id, exchange.instance, exchange.request.sent_at);
+                let (before, instance, at) = *self.peers.entry(key.to_owned()).or_insert(told);
+                // A request that leaves is a new one once it has left; and the key of a peer that ended is forgotten by a
+                // restart.
                 let leaves = matches!(call, Call::Session { leaves: true, .. });
-                if made.0 != seen.id && is_same_state && !leaves {
-                    return Err(format!("key {key} made peer {} and then {}", made.0, seen.id));
+                let lives = ledger.peers.get(&before).is_some_and(|known| {
+                    known.guaranteed_until > exchange.at && known.ended_at.is_none() && !known.is_muddled
+                });
+                let is_known = ledger.started_at < at || lives;
+                if before != seen.id && instance == exchange.instance && !leaves && is_known {
+                    return Err(format!("key {key} made peer {before} and then {}", seen.id));
                 }
-                *made = (seen.id, exchange.instance);
+                self.peers.insert(key.to_owned(), told);
                 Ok(())
             }
             Answer::Refused(Refused::KeyReused) => Err(format!("key {key} was used for nothing else")),
@@ -44,5 +50,7 @@ impl Invariant for Idempotency {
         }
     }
 
-    fn noted(&mut self, _: &Ledger, _: Moment, _: &crate::ledger::Note) {}
+    fn echoed(&mut self, ledger: &Ledger, exchange: &Exchange<'_>) -> Verdict {
+        self.told(ledger, exchange)
+    }
 }

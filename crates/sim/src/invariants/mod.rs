@@ -50,7 +50,11 @@ pub trait Invariant {
     fn told(&mut self, _: &Ledger, _: &Exchange<'_>) -> Verdict {
         Ok(())
     }
-    /// The same; the ledger knows by now.
+    /// An answer comes that nobody waits for any more, such as that to a request that arrived twice.
+    fn echoed(&mut self, _: &Ledger, _: &Exchange<'_>) -> Verdict {
+        Ok(())
+    }
+    /// A client is told something; the ledger knows by now.
     fn learned(&mut self, _: &Ledger, _: &Exchange<'_>) -> Verdict {
         Ok(())
     }

@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Presence {
     /// Peers whose only connection is gone, since when.
     gone: BTreeMap<u64, Moment>,
+    /// When something was last sent for each peer.
+    sent: BTreeMap<u64, Moment>,
     is_broken: bool,
 }
 
@@ -27,6 +29,7 @@ impl Invariant for Presence {
     fn sent(&mut self, _: &Ledger, request: &Request) {
         if let Some(peer) = request.call.peer() {
             self.gone.remove(&peer);
+            self.sent.insert(peer, request.sent_at);
         }
     }
 
@@ -50,7 +53,8 @@ impl Invariant for Presence {
                 // Its client may have sent another request that is under way.
                 let peer = request.call.peer().filter(|_| request.call.wait() > 0);
                 let known = peer.and_then(|peer| Some((peer, ledger.peers.get(&peer)?)));
-                if let Some((peer, _)) = known.filter(|(_, known)| !known.is_muddled) {
+                let is_last = |peer| self.sent.get(&peer) == Some(&request.sent_at);
+                if let Some((peer, _)) = known.filter(|(peer, known)| !known.is_muddled && is_last(*peer)) {
                     self.gone.insert(peer, at);
                 }
             }

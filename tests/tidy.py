@@ -3,11 +3,20 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MOST_LINES = 500
 SOURCES = {".rs", ".py", ".js", ".css", ".html"}
+WIDTH = 120
+
+# What decides knows no network, disk, clock, thread or randomness, and tells nobody: its inputs are all there is.
+PURE = {"core", "node", "journal"}
+IMPURE_CRATES = {
+    "tokio", "tracing", "prometheus", "rand", "fastrand", "getrandom", "hyper", "axum", "reqwest", "log", "libc"
+}
+IMPURE_CODE = re.compile(r"\b(?:Instant::now|SystemTime::now|std::thread|thread::spawn|println!|eprintln!|std::net)\b")
 
 
 def tracked_files() -> list[Path]:
@@ -50,6 +59,13 @@ def complaints(path: Path) -> list[str]:
         ]
     if text and not text.endswith("\n"):
         found.append(f"{name}: does not end with a newline")
+    if path.suffix in {".rs", ".py"}:
+        # A string may be longer: it stays as it is told.
+        found += [
+            f"{name}:{number}: wider than {WIDTH}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if len(line) > WIDTH and '"' not in line
+        ]
     found += [
         f"{name}:{number}: trailing white space"
         for number, line in enumerate(text.splitlines(), 1)
@@ -58,10 +74,26 @@ def complaints(path: Path) -> list[str]:
     return found
 
 
+def impurities() -> list[str]:
+    """What the crates that decide must not depend on, or call. The log may draw the number of a new one."""
+    found = []
+    for crate in sorted(PURE):
+        root = ROOT / "crates" / crate
+        manifest = tomllib.loads((root / "Cargo.toml").read_text(encoding="utf-8"))
+        allowed = {"getrandom"} if crate == "journal" else set()
+        wrong = IMPURE_CRATES & manifest["dependencies"].keys() - allowed
+        found += [f"crates/{crate}: depends on {name}" for name in sorted(wrong)]
+        for path in sorted((root / "src").rglob("*.rs")):
+            text = path.read_text(encoding="utf-8").split("#[cfg(test)]")[0]
+            found += [f"{path.relative_to(ROOT)}: calls {call}" for call in IMPURE_CODE.findall(text)]
+    return found
+
+
 def main() -> int:
     """Prints what is wrong, if anything is."""
     files = [path for path in tracked_files() if is_ours(path)]
     found = [complaint for path in files for complaint in complaints(path)]
+    found += impurities()
     print("\n".join(found) or f"{len(files)} files are tidy")
     return 1 if found else 0
 

@@ -174,8 +174,8 @@ fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static
     }
 }
 
-/// Why a lock was not acquired. Nothing is held and nothing is waited for any more; if the server cannot be told so, that
-/// ends with the lease, which nothing renews.
+/// Why a lock was not acquired. Nothing is held and nothing is waited for any more; if the server cannot be told so,
+/// that ends with the lease, which nothing renews.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {

@@ -1,8 +1,8 @@
 //! The peer of a lock around this process, and the right to use it.
 //!
 //! `throttle run` tells of it by environment variables. To the server all that is asked for in the name of one peer
-//! comes from one thread of execution. So one process at a time may ask in its name, else two that ask for the same lock
-//! would both hold the one that the first of them got.
+//! comes from one thread of execution. So one process at a time may ask in its name, else two that ask for the same
+//! lock would both hold the one that the first of them got.
 
 use std::{
     collections::BTreeMap,

@@ -30,8 +30,8 @@ impl<'a> Retry<'a> {
     /// After a request that was cut as it waited at the server, which was there: for how long it was held, and how many
     /// before it were cut as well.
     pub(crate) fn after_cut(&self, held: Duration, cuts: u32) -> Duration {
-        // Those that are cut at once, again and again, must not become a flood. Whoever was cut after a while has waited
-        // long enough to ask for what became of it.
+        // Those that are cut at once, again and again, must not become a flood. Whoever was cut after a while has
+        // waited long enough to ask for what became of it.
         let pause = backoff(cuts, FIRST_DELAY, LONGEST_PAUSE).saturating_sub(held);
         // The time for the repeat itself has to remain.
         pause.min(self.give_up_at.remaining() / 2)

@@ -53,8 +53,8 @@ impl Share {
         {
             variables.push((TOKENS, text.into()));
         }
-        // Without a file a lock in there gets a peer of its own, unless it is held around it already. So it is where the
-        // peer belongs to a lock further out: only that one can give back what is left in it.
+        // Without a file a lock in there gets a peer of its own, unless it is held around it already. So it is where
+        // the peer belongs to a lock further out: only that one can give back what is left in it.
         let lock_file = if lease.shared.is_some() { None } else { LockFile::create().ok().map(Arc::new) };
         if let Some(file) = &lock_file {
             variables.push((PEER_LOCK_FILE, file.path().into()));

@@ -114,8 +114,8 @@ impl Core {
     /// An empty state machine.
     ///
     /// `first_token` is the first fencing token: it must be above every token that this deployment ever
-    /// gave. `hash_seed` is a random number that keeps clients from choosing ids that collide in a table, or an order of waiting that degrades a tree;
-    /// it has no influence on any reply.
+    /// gave. `hash_seed` is a random number that keeps clients from choosing ids that collide in a table, or an order
+    /// of waiting that degrades a tree; it has no influence on any reply.
     pub fn new(settings: Settings, first_token: u64, hash_seed: u64) -> Self {
         let hasher = FixedState::with_seed(hash_seed);
         Self {

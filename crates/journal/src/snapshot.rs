@@ -49,8 +49,8 @@ impl SnapshotJob {
         self.through
     }
 
-    /// Makes the snapshot, and hands it over step by step to `put`, which tells whether to go on. `hash_seed` is a random
-    /// number, of no influence on what is written. `is_over` is asked while the log is read.
+    /// Makes the snapshot, and hands it over step by step to `put`, which tells whether to go on. `hash_seed` is a
+    /// random number, of no influence on what is written. `is_over` is asked while the log is read.
     pub fn run(
         mut self,
         hash_seed: u64,

@@ -41,8 +41,8 @@ pub enum Outcome {
 pub enum Step {
     /// It can be answered.
     Done(Outcome),
-    /// It waits. When [`Output::Wake`](crate::Output::Wake) says so, it is to be [resumed](Node::resume); when its client
-    /// is gone before that, its wait is to be [cancelled](Node::cancel_wait).
+    /// It waits. When [`Output::Wake`](crate::Output::Wake) says so, it is to be [resumed](Node::resume); when its
+    /// client is gone before that, its wait is to be [cancelled](Node::cancel_wait).
     Blocked {
         /// Identifies it.
         ticket: Ticket,

@@ -16,9 +16,9 @@
 //!    without grants all fall due by it.
 //!
 //! # Where things are
-//! A module for each kind of command ([`acquiring`], [`sessions`], [`managing`], [`recovery`]), one for each thing that a
-//! node remembers (`waits`, [`idempotency`], [`endings`], [`event_log`]), and [`role`], [`output`] and [`node`], which hold
-//! them together.
+//! A module for each kind of command ([`acquiring`], [`sessions`], [`managing`], [`recovery`]), one for each thing
+//! that a node remembers (`waits`, [`idempotency`], [`endings`], [`event_log`]), and [`role`], [`output`] and
+//! [`node`], which hold them together.
 
 pub mod acquiring;
 pub mod declared;

@@ -1,8 +1,8 @@
 //! What a node is in its deployment: it follows the log, or it leads and adds to it.
 //!
-//! A single server, with or without a data directory, is the same machine with an election that it always wins. There is
-//! no way back from leading: what a leader decided after its last confirmed record never happened, so a deposed one is
-//! [taken apart](Node::demote), and begins anew as a follower.
+//! A single server, with or without a data directory, is the same machine with an election that it always wins. There
+//! is no way back from leading: what a leader decided after its last confirmed record never happened, so a deposed
+//! one is [taken apart](Node::demote), and begins anew as a follower.
 
 use throttle_core::{Core, Origin, Time};
 use throttle_journal::{Epoch, LogError, State, Wall};
@@ -47,8 +47,8 @@ impl Follower {
         self.state.wall
     }
 
-    /// Begins to lead at `now`. Every lease begins anew in full; tokens go on; queues keep their order; requests under a
-    /// known key find their peer. With an `epoch`, what happens is handed over for the log.
+    /// Begins to lead at `now`. Every lease begins anew in full; tokens go on; queues keep their order; requests
+    /// under a known key find their peer. With an `epoch`, what happens is handed over for the log.
     pub fn promote(self, now: Time, epoch: Option<Epoch>, bounds: Bounds) -> Node {
         let State { mut core, declared, keys, holds_until, wall, .. } = self.state;
         // Only the members of patterns are in the log.

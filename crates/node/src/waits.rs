@@ -81,8 +81,8 @@ impl Waits {
         self.by_peer.contains_key(&peer)
     }
 
-    /// Removes all requests of a peer: something happened to what they wait for. Passes each to `wake`, the oldest first,
-    /// and returns the first.
+    /// Removes all requests of a peer: something happened to what they wait for. Passes each to `wake`, the oldest
+    /// first, and returns the first.
     pub(crate) fn take_all(&mut self, peer: PeerId, mut wake: impl FnMut(Ticket)) -> Option<Ticket> {
         if self.by_peer.is_empty() {
             return None;

@@ -417,13 +417,12 @@ impl Client {
                 self.plan_renewal(at);
                 self.phase = Phase::Holding(at + self.work());
             }
-            (Purpose::Restore, _) => self.forget(at + pause),
             (Purpose::Release, _) => {
                 self.held.clear();
                 self.phase = Phase::Holding(at + pause);
             }
             (Purpose::EndPeer, _) => self.forget(at + 2 * pause),
-            (Purpose::MakePeer, _) => self.forget(at + pause),
+            (Purpose::MakePeer | Purpose::Restore, _) => self.forget(at + pause),
         }
     }
 

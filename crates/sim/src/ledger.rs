@@ -400,8 +400,10 @@ impl Ledger {
         // The repeat of a request for a peer finds it as it is; other requests here have its lease begin anew.
         let begins_at = match call {
             Call::NewPeer { key: Some(key), .. } => self.keys.get(key).copied(),
-            Call::NewPeer { .. } | Call::Session { .. } | Call::KeepOrRestore { .. } => Some(*sent_at),
-            Call::Acquire { expires_in: Some(_), .. } => Some(*sent_at),
+            Call::NewPeer { .. }
+            | Call::Session { .. }
+            | Call::KeepOrRestore { .. }
+            | Call::Acquire { expires_in: Some(_), .. } => Some(*sent_at),
             _ => None,
         };
         if let Some(begins_at) = begins_at {

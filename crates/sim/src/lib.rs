@@ -4,20 +4,24 @@
 //! seed gives the same run, byte for byte. What must hold is judged from outside, from what clients were told. See
 //! `docs/simulation.md`.
 //!
-//! - [`setup`]: what a seed decides before anything happens. [`world`]: what happens when, in one order.
-//! - [`server`]: a real node, in a shell of this world's time, log and network; [`shown`] makes answers of its views.
+//! - [`setup`]: what a seed decides before anything happens. [`world`]: what happens when, in one order; `faults` and
+//!   `calm` are parts of it.
+//! - [`server`]: a real node, in a shell of this world's time, log and network; [`adapters`] and [`shown`] stand
+//!   between it and what clients say and are told.
 //! - [`client`] and [`operator`]: those who ask; [`message`]: what they say.
 //! - [`ledger`]: what clients know. [`invariants`]: what must hold, a file each.
 //! - [`shrink`]: the shortest run that fails. [`planted`]: faults that it has to find.
 
 #![expect(
     clippy::indexing_slicing,
-    clippy::expect_used,
     missing_docs,
     reason = "a library for tests: a wrong index or a missing value is a fault of its own, and is to stop it"
 )]
 
+pub mod adapters;
+mod calm;
 pub mod client;
+mod faults;
 pub mod invariants;
 pub mod ledger;
 pub mod message;

@@ -4,6 +4,11 @@
 //! seed gives the same run, byte for byte. What must hold is judged from outside, from what clients were told. See
 //! `docs/simulation.md`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it tells how long it took; nothing inside a run reads a clock"
+)]
+
 use std::{
     process::ExitCode,
     sync::{

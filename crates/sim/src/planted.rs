@@ -12,8 +12,8 @@ pub fn run(_: u64, _: u64, _: usize) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Plants each fault in turn, and prints how many seeds it takes to find it. A fault that `seeds` seeds do not find is a
-/// failure: an invariant is missing.
+/// Plants each fault in turn, and prints how many seeds it takes to find it. A fault that `seeds` seeds do not find
+/// is a failure: an invariant is missing.
 #[cfg(planted)]
 pub fn run(start: u64, seeds: u64, steps: usize) -> ExitCode {
     use std::{

@@ -5,17 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{Core, EndCause, Labels, PeerId, Restore, RestoreLock, Time, Token};
+use throttle_core::{Core, PeerId, Time};
 use throttle_journal::{
     Election as _, LogReader as _, Wall, WallTime, Writer, encode,
     memory::{Fault, MemoryLog},
 };
-use throttle_node::{
-    Ask, Condition, Difference, Follower, IdempotencyKey, NewPeer, Node, Offset, Outcome, Output, Refusal,
-    Session, Step, Ticket, Waiting, managing::Found,
-};
+use throttle_node::{Condition, Difference, Follower, Node, Offset, Output, Session, Ticket, Waiting};
 
 use crate::{
+    adapters::{Progress, Seen, act, borrowed, key_of, refused, seen},
     message::{Answer, Call, Locks, Reply, Request, RequestId},
     setup::Setup,
     shown,
@@ -233,7 +231,9 @@ impl Server {
             let Up { node, open, open_upto, .. } = up;
             node.publish(now, Wall::between(now, wall_now), |output| match output {
                 Output::Append { records, upto } => {
-                    records.iter().for_each(|record| encode(open, record));
+                    for record in records {
+                        encode(open, record);
+                    }
                     *open_upto = upto;
                 }
                 Output::Wake { ticket, .. } => out.push(Out::Woken(ticket)),
@@ -308,9 +308,10 @@ impl Server {
         let call = &request.call;
         let progress = self.turn(at, |node, now, random| {
             let progress = act(node, now, random, call);
-            progress
-                .map(|progress| seen(node, Wall::between(now, wall_now), progress))
-                .unwrap_or_else(|refusal| refused(node, call, &refusal))
+            match progress {
+                Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
+                Err(refusal) => refused(node, call, &refusal),
+            }
         });
         if let Some(progress) = progress {
             self.go_on(request, progress);
@@ -333,23 +334,24 @@ impl Server {
                 _ => node.resume(now, &waiting),
             };
             let progress = step.map(|step| Progress::Step { peer: blocked.peer, step });
-            progress
-                .map(|progress| seen(node, Wall::between(now, wall_now), progress))
-                .unwrap_or_else(|refusal| refused(node, &request.call, &refusal))
+            match progress {
+                Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
+                Err(refusal) => refused(node, &request.call, &refusal),
+            }
         });
         if let Some(progress) = progress {
             self.go_on(&request, progress);
         }
     }
 
-    /// The client of a waiting request is gone.
-    pub fn close(&mut self, at: Moment, id: RequestId) {
-        let Some(up) = &mut self.up else { return };
+    /// The client of a waiting request is gone. Tells whether it did wait.
+    pub fn close(&mut self, at: Moment, id: RequestId) -> bool {
+        let Some(up) = &mut self.up else { return false };
         up.held.retain(|(_, reply)| reply.request.id != id);
         let found =
             up.blocked.iter().find(|(_, blocked)| blocked.request.id == id).map(|(ticket, _)| *ticket);
         let Some((ticket, blocked)) = found.and_then(|ticket| up.blocked.remove_entry(&ticket)) else {
-            return;
+            return false;
         };
         self.turn(at, |node, now, _| {
             node.cancel_wait(now, blocked.peer, ticket);
@@ -357,6 +359,7 @@ impl Server {
                 node.abandon_session(now, blocked.peer, key_of(&blocked.request.call));
             }
         });
+        true
     }
 
     fn go_on(&mut self, request: &Arc<Request>, seen: Seen) {
@@ -413,187 +416,4 @@ fn keep_short(writer: &mut Writer) -> Result<(), throttle_journal::LogError> {
         }
     }
     Ok(())
-}
-
-/// How far a command has come.
-enum Progress {
-    Step { peer: PeerId, step: Step },
-    Peer(PeerId),
-    Answer(Answer),
-    With(Answer, Condition),
-}
-
-/// The same, with a look at what the answer shows.
-enum Seen {
-    Answer(Answer, Condition),
-    Blocked { peer: PeerId, ticket: Ticket, until: Time },
-}
-
-/// What a dialect makes of a request: the adapters of the server, in short.
-fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Result<Progress, Refusal> {
-    let key = key_of(call);
-    Ok(match call {
-        Call::NewPeer { expires_in, .. } => {
-            let labels: Option<Labels> = None;
-            let new = NewPeer { expires_in: duration(*expires_in), labels, key };
-            Progress::Peer(node.new_peer(now, random, &new)?)
-        }
-        Call::Session { expires_in, locks, priority, wait, leaves, .. } => {
-            let new = NewPeer { expires_in: duration(*expires_in), labels: None, key };
-            let locks = borrowed(locks);
-            let ask = Ask { locks: &locks, priority: *priority, expires_in: None, wait: duration(*wait) };
-            let (peer, step) = node.begin_session(now, random, &new, &ask, *leaves)?;
-            Progress::Step { peer, step }
-        }
-        Call::Acquire { peer, locks, priority, expires_in, wait } => {
-            let (peer, locks) = (PeerId(*peer), borrowed(locks));
-            let expires_in = expires_in.map(duration);
-            let ask = Ask { locks: &locks, priority: *priority, expires_in, wait: duration(*wait) };
-            Progress::Step { peer, step: node.acquire(now, peer, &ask)? }
-        }
-        Call::Heartbeat { peer, expires_in } => {
-            let condition = node.heartbeat(now, PeerId(*peer), Some(duration(*expires_in)))?;
-            Progress::With(Answer::Done, condition)
-        }
-        Call::Heartbeats { peers, expires_in } => {
-            let (peers, mut gone): (Vec<_>, _) = (peers.iter().copied().map(PeerId).collect(), Vec::new());
-            let condition = node.heartbeats(now, &peers, duration(*expires_in), &mut gone);
-            let gone = gone.into_iter().map(|PeerId(peer)| peer).collect();
-            Progress::With(Answer::Renewed { gone }, condition)
-        }
-        Call::KeepOrRestore { peer, expires_in, active, pending, wait } => {
-            let (peer, lease) = (PeerId(*peer), duration(*expires_in));
-            let lock = |(semaphore, count): &(Arc<str>, i64)| (semaphore.clone(), *count, None);
-            let active: Vec<_> = active.iter().map(lock).collect();
-            let condition = match node.heartbeat(now, peer, Some(lease)) {
-                Ok(condition) => condition,
-                Err(_) => {
-                    restore(node, now, peer, lease, &active)?;
-                    let locks = borrowed(pending);
-                    let ask = Ask { locks: &locks, priority: 0, expires_in: Some(lease), wait: duration(0) };
-                    if let Err(refusal) = node.acquire(now, peer, &ask) {
-                        node.end_peer(now, peer, EndCause::Released);
-                        return Err(refusal);
-                    }
-                    node.committed()
-                }
-            };
-            match wait {
-                None => Progress::With(Answer::Done, condition),
-                Some(wait) => {
-                    let step = node.wait(now, peer, now + duration(*wait))?;
-                    Progress::Step { peer, step }
-                }
-            }
-        }
-        Call::Release { peer, semaphores } => {
-            node.release(now, PeerId(*peer), semaphores).map_err(|error| match error {
-                throttle_core::ReleaseError::UnknownPeer => throttle_core::AcquireError::UnknownPeer,
-                throttle_core::ReleaseError::UnknownSemaphore(name) => {
-                    throttle_core::AcquireError::UnknownSemaphore(name)
-                }
-            })?;
-            Progress::Answer(Answer::Done)
-        }
-        Call::EndPeer { peer, reason } => {
-            match reason {
-                None => node.end_peer(now, PeerId(*peer), EndCause::Released),
-                Some(reason) => node.end_peer_with_reason(now, PeerId(*peer), reason.clone()),
-            };
-            Progress::Answer(Answer::Done)
-        }
-        Call::IsAcquired { peer } => {
-            Progress::Answer(Answer::Bool(node.poll(now, PeerId(*peer))? == Outcome::Acquired))
-        }
-        Call::Look { peer } => {
-            node.core().peer(PeerId(*peer))?;
-            Progress::Peer(PeerId(*peer))
-        }
-        Call::Restore { peer, expires_in, locks } => {
-            restore(node, now, PeerId(*peer), duration(*expires_in), locks)?;
-            Progress::Answer(Answer::Done)
-        }
-        Call::CheckToken { semaphore, token } => {
-            let holder = node.holder(semaphore, Token(*token));
-            Progress::Answer(holder.map_or_else(shown::unknown, |holder| Answer::Bool(holder.is_some())))
-        }
-        Call::LookAtSemaphore { semaphore } => Progress::Answer(match node.semaphore(semaphore) {
-            Err(unknown) => shown::unknown(unknown),
-            Ok(Found::Used(seen)) => Answer::Semaphore(shown::semaphore(&seen)),
-            Ok(Found::Unused(spec)) => Answer::Semaphore(shown::unused(semaphore, spec)),
-        }),
-        Call::SetSemaphore { semaphore, spec } => {
-            Progress::Answer(shown::set(node.set_semaphore(now, semaphore, *spec).map(drop)))
-        }
-        Call::Resize { semaphore, max } => {
-            let change =
-                |spec| throttle_core::Spec { max: *max, origin: throttle_core::Origin::Runtime, ..spec };
-            Progress::Answer(shown::set(node.change_semaphore(now, semaphore, change)))
-        }
-        Call::RemoveSemaphore { semaphore, force } => {
-            Progress::Answer(shown::removed(node.remove_semaphore(now, semaphore, *force)))
-        }
-        Call::Resume => Progress::Answer(Answer::Bool(node.resume_grants(now))),
-        // It is the shell that knows what the file said before.
-        Call::Reload { .. } => Progress::Answer(Answer::Done),
-    })
-}
-
-fn restore(
-    node: &mut Node,
-    now: Time,
-    peer: PeerId,
-    expires_in: std::time::Duration,
-    locks: &[(Arc<str>, i64, Option<u64>)],
-) -> Result<(), Refusal> {
-    let lock = |(semaphore, count, token): &'_ (Arc<str>, i64, Option<u64>)| {
-        (semaphore.clone(), *count, token.map(Token))
-    };
-    let owned: Vec<_> = locks.iter().map(lock).collect();
-    let locks: Vec<_> = owned
-        .iter()
-        .map(|(semaphore, count, token)| RestoreLock { semaphore, count: *count, token: *token })
-        .collect();
-    Ok(node.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None })?)
-}
-
-/// What the answer shows, and what it waits for.
-fn seen(node: &Node, wall: Wall, progress: Progress) -> Seen {
-    let committed = node.committed();
-    let look = |peer: PeerId| {
-        node.core()
-            .peer(peer)
-            .map_or_else(|_| shown::gone(node, peer), |seen| Answer::Peer(shown::peer(seen, wall)))
-    };
-    match progress {
-        Progress::Answer(answer) => Seen::Answer(answer, committed),
-        Progress::With(answer, condition) => Seen::Answer(answer, condition),
-        Progress::Peer(peer) => Seen::Answer(look(peer), committed),
-        Progress::Step { step: Step::Done(Outcome::NotAcquired), .. } => {
-            Seen::Answer(Answer::NotAcquired, committed)
-        }
-        Progress::Step { peer, step: Step::Done(Outcome::Acquired | Outcome::Pending) } => {
-            Seen::Answer(look(peer), committed)
-        }
-        Progress::Step { peer, step: Step::Blocked { ticket, until } } => {
-            Seen::Blocked { peer, ticket, until }
-        }
-    }
-}
-
-fn refused(node: &Node, call: &Call, refusal: &Refusal) -> Seen {
-    Seen::Answer(shown::refusal(node, call, refusal), node.committed())
-}
-
-/// The key of a request, with what tells it from others.
-fn key_of(call: &Call) -> Option<IdempotencyKey<'_>> {
-    let (Call::NewPeer { key, expires_in } | Call::Session { key, expires_in, .. }) = call else {
-        return None;
-    };
-    let route = if matches!(call, Call::NewPeer { .. }) { "POST /v1/peers" } else { "POST /v1/locks" };
-    Some(IdempotencyKey::new(key.as_deref()?, route, &expires_in.to_le_bytes()))
-}
-
-fn borrowed(locks: &Locks) -> Vec<(&str, i64)> {
-    locks.iter().map(|(semaphore, count)| (&**semaphore, *count)).collect()
 }

@@ -64,7 +64,7 @@ pub fn set(outcome: Result<(), SetRefusal>) -> Answer {
     }
 }
 
-pub fn removed(outcome: Result<(), RemoveError>) -> Answer {
+pub fn removed(outcome: &Result<(), RemoveError>) -> Answer {
     match outcome {
         Ok(()) => Answer::Done,
         Err(RemoveError::UnknownSemaphore(_)) => Answer::Refused(Refused::UnknownSemaphore),

@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::Spec;
-use throttle_journal::memory::Fault;
 use throttle_node::{Beginning, Found, LoggedEvent, Missed, Ticket};
 
 use crate::{
@@ -15,25 +13,20 @@ use crate::{
     invariants::{self, Invariant, Shown, Verdict},
     ledger::{Exchange, Ledger, Note},
     message::{Answer, Call, Reply, Request, RequestId},
-    operator,
-    server::{Fate, Out, Server},
-    setup::{Faults, Setup, pick},
+    server::{Out, Server},
+    setup::{Faults, Setup},
     shown,
     time::{MS, Micros, Moment, SECOND},
 };
 
 /// When the world begins.
 const START: Moment = 1_700_000_000 * SECOND;
-/// How long clients may take to finish once faults have ceased.
-const PATIENCE: Micros = 4_000 * SECOND;
 /// After so many steps somebody looks at everything.
 const LOOK_EVERY: usize = 8;
-/// A run that goes on for so many steps after the faults has no end.
-const STEPS_MAX: usize = 200_000;
 
 /// Something that is going to happen.
 #[derive(Debug)]
-enum Event {
+pub(crate) enum Event {
     /// A request reaches the server.
     Deliver(Arc<Request>),
     /// The server learns that the connection of a request is gone.
@@ -70,34 +63,35 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
-struct World {
-    setup: Arc<Setup>,
-    faults: Faults,
-    random: fastrand::Rng,
-    now: Moment,
-    sequence: u64,
-    events: BTreeMap<(Moment, u64), Event>,
-    server: Server,
+/// A run of the world.
+pub(crate) struct World {
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) faults: Faults,
+    pub(crate) random: fastrand::Rng,
+    pub(crate) now: Moment,
+    pub(crate) sequence: u64,
+    pub(crate) events: BTreeMap<(Moment, u64), Event>,
+    pub(crate) server: Server,
     /// Counts the runs of the server: what was meant for an earlier one is void.
-    run: u64,
-    paused_until: Moment,
-    deadline_at: Moment,
-    clients: Vec<Client>,
+    pub(crate) run: u64,
+    pub(crate) paused_until: Moment,
+    pub(crate) deadline_at: Moment,
+    pub(crate) clients: Vec<Client>,
     /// When each client acts next.
-    wakes: Vec<Moment>,
-    ids: u64,
+    pub(crate) wakes: Vec<Moment>,
+    pub(crate) ids: u64,
     /// Requests that have no answer yet.
-    open: BTreeMap<RequestId, Arc<Request>>,
+    pub(crate) open: BTreeMap<RequestId, Arc<Request>>,
     /// Requests that reached the server.
-    delivered: BTreeSet<RequestId>,
-    ledger: Ledger,
-    invariants: Vec<Box<dyn Invariant>>,
-    read_upto: Option<u64>,
-    is_new_run: bool,
-    steps: usize,
-    answers: BTreeMap<RequestId, Answer>,
-    trace: Option<String>,
-    failure: Option<Failure>,
+    pub(crate) delivered: BTreeSet<RequestId>,
+    pub(crate) ledger: Ledger,
+    pub(crate) invariants: Vec<Box<dyn Invariant>>,
+    pub(crate) read_upto: Option<u64>,
+    pub(crate) is_new_run: bool,
+    pub(crate) steps: usize,
+    pub(crate) answers: BTreeMap<RequestId, Answer>,
+    pub(crate) trace: Option<String>,
+    pub(crate) failure: Option<Failure>,
 }
 
 /// Runs a seed to its end, or to its first failure.
@@ -153,13 +147,13 @@ impl World {
         }
     }
 
-    fn at(&mut self, at: Moment, event: Event) {
+    pub(crate) fn at(&mut self, at: Moment, event: Event) {
         self.sequence += 1;
         self.events.insert((at.max(self.now), self.sequence), event);
     }
 
     /// Does what happens next. `false`: nothing will.
-    fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let Some(((at, _), event)) = self.events.pop_first() else { return false };
         self.now = at;
         let is_servers =
@@ -200,8 +194,8 @@ impl World {
                 self.server.receive(self.now, &request);
             }
             Event::Close(request) => {
-                self.server.close(self.now, request.id);
-                self.note(&Note::Closed(request));
+                let has_waited = self.server.close(self.now, request.id);
+                self.note(&if has_waited { Note::Closed(request) } else { Note::Muddled(request) });
             }
             Event::Arrive(reply) => self.arrive(reply),
             Event::Broken(request) => {
@@ -238,7 +232,7 @@ impl World {
         }
     }
 
-    fn schedule_client(&mut self, index: usize) {
+    pub(crate) fn schedule_client(&mut self, index: usize) {
         let at = self.clients[index].wake_at();
         // Never twice at the same moment: what it waits for takes time.
         let at = if at < Moment::MAX { at.max(self.now + MS) } else { at };
@@ -270,7 +264,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, id: RequestId, client: Option<usize>, call: Call) {
+    pub(crate) fn send(&mut self, id: RequestId, client: Option<usize>, call: Call) {
         let request = Arc::new(Request { id, client, sent_at: self.now, call });
         self.open.insert(id, request.clone());
         self.ledger.sent(&request);
@@ -290,7 +284,7 @@ impl World {
         self.at(at, Event::Deliver(request));
     }
 
-    fn delay(&mut self) -> Micros {
+    pub(crate) fn delay(&mut self) -> Micros {
         self.random.u64(10..=self.faults.delay_max)
     }
 
@@ -317,7 +311,7 @@ impl World {
         }
     }
 
-    fn judge(
+    pub(crate) fn judge(
         &mut self,
         mut ask: impl FnMut(&mut dyn Invariant, &Ledger) -> Verdict,
     ) -> Option<(&'static str, String)> {
@@ -327,18 +321,18 @@ impl World {
         })
     }
 
-    fn settle(&mut self, verdict: Option<(&'static str, String)>) {
+    pub(crate) fn settle(&mut self, verdict: Option<(&'static str, String)>) {
         if let Some((invariant, sentence)) = verdict {
             self.fail(invariant, sentence);
         }
     }
 
-    fn fail(&mut self, invariant: &'static str, sentence: String) {
+    pub(crate) fn fail(&mut self, invariant: &'static str, sentence: String) {
         self.tell(|| format!("VIOLATION of {invariant}: {sentence}"));
         self.failure.get_or_insert(Failure { invariant, sentence, step: self.steps });
     }
 
-    fn note(&mut self, note: &Note) {
+    pub(crate) fn note(&mut self, note: &Note) {
         self.ledger.noted(self.now, note);
         for invariant in &mut self.invariants {
             invariant.noted(&self.ledger, self.now, note);
@@ -346,7 +340,7 @@ impl World {
     }
 
     /// Does what the server asks for.
-    fn collect(&mut self) {
+    pub(crate) fn collect(&mut self) {
         for out in self.server.drain() {
             match out {
                 Out::Reply(reply) => {
@@ -372,76 +366,6 @@ impl World {
         {
             self.deadline_at = due.max(self.now);
             self.at(self.deadline_at, Event::Deadline(self.run));
-        }
-    }
-
-    fn end_write(&mut self) {
-        let is_failing = self.random.u32(0..100) < self.faults.failing_writes;
-        let faults = [Fault::Fails, Fault::UnknownKept, Fault::UnknownLost];
-        let fault = is_failing.then(|| *pick(&mut self.random, &faults));
-        if let Err(unanswered) = self.server.end_write(fault) {
-            self.went_down(unanswered);
-        }
-    }
-
-    /// The server is down: connections break, and it starts again after a while.
-    fn went_down(&mut self, unanswered: Vec<RequestId>) {
-        self.run += 1;
-        self.deadline_at = Moment::MAX;
-        // What it had not looked at is lost with it.
-        let paused_until = std::mem::take(&mut self.paused_until);
-        let queued = (paused_until, 0)..=(paused_until, u64::MAX);
-        let is_request = |event: &Event| matches!(event, Event::Deliver(_) | Event::Close(_));
-        let mut lost: Vec<_> =
-            self.events.range(queued).filter(|(_, event)| is_request(event)).map(|(at, _)| *at).collect();
-        lost.retain(|_| self.now < paused_until);
-        for at in lost {
-            if let Some(Event::Deliver(request)) = self.events.remove(&at) {
-                let at = self.now + self.delay();
-                self.at(at, Event::Broken(request));
-            }
-        }
-        for id in unanswered {
-            if let Some(request) = self.open.get(&id).cloned() {
-                let at = self.now + self.delay();
-                self.at(at, Event::Broken(request));
-            }
-        }
-        let longest = *pick(&mut self.random, &[10 * MS, 300 * MS, 5 * SECOND]);
-        let at = self.now + self.random.u64(MS..=longest);
-        self.at(at, Event::Start);
-    }
-
-    /// Faults, now and then.
-    fn disturb(&mut self) {
-        if !self.server.is_up() {
-            return;
-        }
-        let chance = self.random.u32(0..1_000);
-        let Faults { crashes, pauses, operators, clock_is_set, .. } = self.faults;
-        if chance < crashes {
-            let fate = *pick(&mut self.random, &[Fate::Lost, Fate::Kept, Fate::Torn]);
-            self.tell(|| format!("the server dies; a write under way is {fate:?}"));
-            let unanswered = self.server.crash(fate);
-            self.went_down(unanswered);
-            if clock_is_set && self.random.bool() {
-                self.server.wall_ahead = self.random.i64(-3_600..=3_600) * 1_000_000;
-                self.note(&Note::ClockSet);
-            }
-        } else if chance < crashes + pauses {
-            if self.now < self.paused_until {
-                return;
-            }
-            let length = self.random.u64(10 * MS..=30 * SECOND);
-            self.tell(|| format!("the server stands still for {length} us"));
-            self.paused_until = self.now + length;
-            self.server.stand_still(length);
-            self.note(&Note::StoodStill(length));
-        } else if chance < crashes + pauses + operators {
-            let peers: Vec<u64> = self.ledger.peers.keys().copied().collect();
-            let call = operator::act(&mut self.random, &self.setup, &self.faults, &peers);
-            self.ids += 1;
-            self.send(RequestId(self.ids), None, call);
         }
     }
 
@@ -484,129 +408,7 @@ impl World {
         self.collect();
     }
 
-    /// Has faults cease, lets everybody finish, and looks at what is left.
-    fn calm_down(&mut self) {
-        self.tell(|| "faults cease".to_owned());
-        self.faults = Faults::none();
-        let names: Vec<_> = self.setup.names.clone();
-        self.run_until(self.now.max(self.paused_until) + 6 * SECOND);
-        self.note(&Note::Calm);
-        let declared = self.setup.declared.clone();
-        if self.setup.faults.operators > 0 {
-            self.ask_until_done(Call::Reload { declared: BTreeMap::new() });
-            self.ask_until_done(Call::Reload { declared });
-        }
-        for name in names {
-            if let Some(spec) = self
-                .setup
-                .spec_of(&name)
-                .filter(|_| self.setup.faults.resizes && self.setup.faults.operators > 0)
-            {
-                // Some asked for more than there usually is, while it was paused.
-                let spec = Spec { max: spec.max + 1, ..spec };
-                let call = Call::SetSemaphore { semaphore: name, spec };
-                self.ask_until_done(call);
-            }
-        }
-        self.clients.iter_mut().for_each(Client::finish);
-        for index in 0..self.clients.len() {
-            self.schedule_client(index);
-        }
-        let end = self.now + PATIENCE;
-        let limit = self.steps + STEPS_MAX;
-        while !self.clients.iter().all(Client::is_idle) && self.failure.is_none() {
-            if !self.step() || self.now > end || self.steps > limit {
-                let stuck: Vec<_> =
-                    self.clients.iter().filter(|client| !client.is_idle()).map(Client::state).collect();
-                return self.fail("liveness", format!("clients do not come to an end: {stuck:?}"));
-            }
-        }
-        if self.failure.is_none() {
-            self.look_at_what_is_left();
-        }
-    }
-
-    fn look_at_what_is_left(&mut self) {
-        let rest = self.setup.longest_life() + self.setup.longest_rate() + self.setup.hold_grants;
-        // Whoever waits for a peer that nobody renews is granted its locks when that one ends, and lives on for a while
-        // itself.
-        for _ in 0..=self.setup.clients * 10 {
-            self.run_until(self.now + rest + 5 * SECOND);
-            if self.failure.is_some() {
-                return;
-            }
-            if self.server.inspect(self.now, |node| node.core().peer_count()) == Some(0) {
-                break;
-            }
-        }
-        let seen = self.server.inspect(self.now, |node| {
-            let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
-            (semaphores, node.core().peer_count(), node.core().is_holding_grants())
-        });
-        let Some((semaphores, peers, is_holding)) = seen else {
-            return self.fail("liveness", "the server is down".to_owned());
-        };
-        let shown =
-            Shown { at: self.now, events: &[], is_broken: false, semaphores: &semaphores, peers, is_holding };
-        let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
-        self.settle(verdict);
-        // What everybody has given back can be had.
-        let names: BTreeSet<_> = self.setup.names.iter().cloned().collect();
-        for name in names {
-            let Some(spec) = self.setup.spec_of(&name) else { continue };
-            let call = Call::Session {
-                key: None,
-                expires_in: SECOND,
-                locks: vec![(name.clone(), spec.max)],
-                priority: 0,
-                wait: 500 * MS,
-                leaves: false,
-            };
-            match self.ask(call) {
-                Some(Answer::Peer(seen)) if seen.pending.is_empty() && !seen.locks.is_empty() => {
-                    self.ask(Call::EndPeer { peer: seen.id, reason: None });
-                    self.run_until(self.now + self.setup.longest_rate() + SECOND);
-                }
-                Some(Answer::Refused(crate::message::Refused::Limit)) => {}
-                answer => return self.fail("liveness", format!("{name} is free, and yet: {answer:?}")),
-            }
-        }
-    }
-
-    fn run_until(&mut self, until: Moment) {
-        while self.failure.is_none()
-            && self.events.first_key_value().is_some_and(|((at, _), _)| *at <= until)
-            && self.step()
-        {}
-        self.now = self.now.max(until);
-    }
-
-    /// Sends a request without a client, and waits for the answer.
-    fn ask(&mut self, call: Call) -> Option<Answer> {
-        self.ids += 1;
-        let id = RequestId(self.ids);
-        let until = self.now + call.wait() + 10 * SECOND;
-        self.send(id, None, call);
-        while self.failure.is_none() && self.now < until {
-            if let Some(answer) = self.answers.remove(&id) {
-                return Some(answer);
-            }
-            if !self.step() {
-                break;
-            }
-        }
-        self.answers.remove(&id)
-    }
-
-    fn ask_until_done(&mut self, call: Call) {
-        for _ in 0..10 {
-            if self.ask(call.clone()).is_some_and(|answer| answer != Answer::Unavailable) {
-                return;
-            }
-        }
-    }
-
-    fn tell(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let since = self.now - START;
             // Writing to a string cannot fail.

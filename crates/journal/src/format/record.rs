@@ -160,9 +160,10 @@ pub enum CauseRecord {
 impl Record {
     /// What is written of an event, if anything is.
     pub fn of(event: &Event) -> Option<Self> {
-        if planted!(ReleaseNotLogged) && matches!(event, Event::Released { .. })
-            || planted!(GrantNotLogged) && matches!(event, Event::Granted { waited: Some(_), .. })
-        {
+        if planted!(ReleaseNotLogged) && matches!(event, Event::Released { .. }) {
+            return None;
+        }
+        if planted!(GrantNotLogged) && matches!(event, Event::Granted { waited: Some(_), .. }) {
             return None;
         }
         Some(match event.clone() {

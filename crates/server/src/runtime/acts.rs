@@ -209,7 +209,8 @@ impl Engine {
     }
 
     /// Makes the peer of a request of the dialect v0.1, which brings what it holds and asks for, or has its lease begin
-    /// anew if it is known: what a known peer says of its locks is not looked at. A refused request brings back no peer.
+    /// anew if it is known: what a known peer says of its locks is not looked at. A refused request brings back no
+    /// peer.
     pub fn keep_or_restore(&self, restore: &Restore<'_>, ask: &Ask<'_>) -> Result<Condition, Refusal> {
         about(Subject::Peer(restore.peer));
         self.turn(|turn| turn.keep_or_restore(restore, ask))

@@ -1,5 +1,5 @@
-//! Exclusion: clients that are told they hold a semaphore, and whose leases are not over by their own clocks, never have
-//! more than its full count together.
+//! Exclusion: clients that are told they hold a semaphore, and whose leases are not over by their own clocks, never
+//! have more than its full count together.
 
 use throttle_core::RestorePolicy;
 

@@ -32,8 +32,8 @@ impl Invariant for Idempotency {
             Answer::Peer(seen) => {
                 let told = (seen.id, exchange.instance, exchange.request.sent_at);
                 let (before, instance, at) = *self.peers.entry(key.to_owned()).or_insert(told);
-                // A request that leaves is a new one once it has left; and the key of a peer that ended is forgotten by a
-                // restart.
+                // A request that leaves is a new one once it has left; and the key of a peer that ended is forgotten
+                // by a restart.
                 let leaves = matches!(call, Call::Session { leaves: true, .. });
                 let lives = ledger.peers.get(&before).is_some_and(|known| {
                     known.guaranteed_until > exchange.at && known.ended_at.is_none() && !known.is_muddled

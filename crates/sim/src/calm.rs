@@ -1,0 +1,145 @@
+//! The end of a run: faults cease, everybody finishes, and nothing is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use throttle_core::Spec;
+
+use crate::{
+    client::Client,
+    invariants::Shown,
+    ledger::Note,
+    message::{Answer, Call, Refused, RequestId},
+    setup::Faults,
+    shown,
+    time::{MS, Micros, Moment, SECOND},
+    world::World,
+};
+
+/// How long clients may take to finish once faults have ceased.
+const PATIENCE: Micros = 4_000 * SECOND;
+/// A run that goes on for so many steps after the faults has no end.
+const STEPS_MAX: usize = 200_000;
+
+impl World {
+    /// Has faults cease, lets everybody finish, and looks at what is left.
+    pub(crate) fn calm_down(&mut self) {
+        self.tell(|| "faults cease".to_owned());
+        self.faults = Faults::none();
+        let names: Vec<_> = self.setup.names.clone();
+        self.run_until(self.now.max(self.paused_until) + 6 * SECOND);
+        self.note(&Note::Calm);
+        let declared = self.setup.declared.clone();
+        if self.setup.faults.operators > 0 {
+            self.ask_until_done(&Call::Reload { declared: BTreeMap::new() });
+            self.ask_until_done(&Call::Reload { declared });
+        }
+        for name in names {
+            if let Some(spec) = self
+                .setup
+                .spec_of(&name)
+                .filter(|_| self.setup.faults.resizes && self.setup.faults.operators > 0)
+            {
+                // Some asked for more than there usually is, while it was paused.
+                let spec = Spec { max: spec.max + 1, ..spec };
+                let call = Call::SetSemaphore { semaphore: name, spec };
+                self.ask_until_done(&call);
+            }
+        }
+        self.clients.iter_mut().for_each(Client::finish);
+        for index in 0..self.clients.len() {
+            self.schedule_client(index);
+        }
+        let end = self.now + PATIENCE;
+        let limit = self.steps + STEPS_MAX;
+        while !self.clients.iter().all(Client::is_idle) && self.failure.is_none() {
+            if !self.step() || self.now > end || self.steps > limit {
+                let stuck: Vec<_> =
+                    self.clients.iter().filter(|client| !client.is_idle()).map(Client::state).collect();
+                return self.fail("liveness", format!("clients do not come to an end: {stuck:?}"));
+            }
+        }
+        if self.failure.is_none() {
+            self.look_at_what_is_left();
+        }
+    }
+
+    fn look_at_what_is_left(&mut self) {
+        let rest = self.setup.longest_life() + self.setup.longest_rate() + self.setup.hold_grants;
+        // Whoever waits for a peer that nobody renews is granted its locks when that one ends, and lives on for a while
+        // itself.
+        for _ in 0..=self.setup.clients * 10 {
+            self.run_until(self.now + rest + 5 * SECOND);
+            if self.failure.is_some() {
+                return;
+            }
+            if self.server.inspect(self.now, |node| node.core().peer_count()) == Some(0) {
+                break;
+            }
+        }
+        let seen = self.server.inspect(self.now, |node| {
+            let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
+            (semaphores, node.core().peer_count(), node.core().is_holding_grants())
+        });
+        let Some((semaphores, peers, is_holding)) = seen else {
+            return self.fail("liveness", "the server is down".to_owned());
+        };
+        let shown =
+            Shown { at: self.now, events: &[], is_broken: false, semaphores: &semaphores, peers, is_holding };
+        let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
+        self.settle(verdict);
+        // What everybody has given back can be had.
+        let names: BTreeSet<_> = self.setup.names.iter().cloned().collect();
+        for name in names {
+            let Some(spec) = self.setup.spec_of(&name) else { continue };
+            let call = Call::Session {
+                key: None,
+                expires_in: SECOND,
+                locks: vec![(name.clone(), spec.max)],
+                priority: 0,
+                wait: 500 * MS,
+                leaves: false,
+            };
+            match self.ask(call) {
+                Some(Answer::Peer(seen)) if seen.pending.is_empty() && !seen.locks.is_empty() => {
+                    self.ask(Call::EndPeer { peer: seen.id, reason: None });
+                    self.run_until(self.now + self.setup.longest_rate() + SECOND);
+                }
+                Some(Answer::Refused(Refused::Limit)) => {}
+                answer => return self.fail("liveness", format!("{name} is free, and yet: {answer:?}")),
+            }
+        }
+    }
+
+    fn run_until(&mut self, until: Moment) {
+        while self.failure.is_none()
+            && self.events.first_key_value().is_some_and(|((at, _), _)| *at <= until)
+            && self.step()
+        {}
+        self.now = self.now.max(until);
+    }
+
+    /// Sends a request without a client, and waits for the answer.
+    fn ask(&mut self, call: Call) -> Option<Answer> {
+        self.ids += 1;
+        let id = RequestId(self.ids);
+        let until = self.now + call.wait() + 10 * SECOND;
+        self.send(id, None, call);
+        while self.failure.is_none() && self.now < until {
+            if let Some(answer) = self.answers.remove(&id) {
+                return Some(answer);
+            }
+            if !self.step() {
+                break;
+            }
+        }
+        self.answers.remove(&id)
+    }
+
+    fn ask_until_done(&mut self, call: &Call) {
+        for _ in 0..10 {
+            if self.ask(call.clone()).is_some_and(|answer| answer != Answer::Unavailable) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Faults: what goes wrong in the world, now and then.
+
+use throttle_journal::memory::Fault;
+
+use crate::{
+    ledger::Note,
+    message::RequestId,
+    operator,
+    server::Fate,
+    setup::{Faults, pick},
+    time::{MS, Moment, SECOND},
+    world::{Event, World},
+};
+
+impl World {
+    /// Faults, now and then.
+    pub(crate) fn disturb(&mut self) {
+        if !self.server.is_up() {
+            return;
+        }
+        let chance = self.random.u32(0..1_000);
+        let Faults { crashes, pauses, operators, clock_is_set, .. } = self.faults;
+        if chance < crashes {
+            let fate = *pick(&mut self.random, &[Fate::Lost, Fate::Kept, Fate::Torn]);
+            self.tell(|| format!("the server dies; a write under way is {fate:?}"));
+            let unanswered = self.server.crash(fate);
+            self.went_down(unanswered);
+            if clock_is_set && self.random.bool() {
+                self.server.wall_ahead = self.random.i64(-3_600..=3_600) * 1_000_000;
+                self.note(&Note::ClockSet);
+            }
+        } else if chance < crashes + pauses {
+            if self.now < self.paused_until {
+                return;
+            }
+            let length = self.random.u64(10 * MS..=30 * SECOND);
+            self.tell(|| format!("the server stands still for {length} us"));
+            self.paused_until = self.now + length;
+            self.server.stand_still(length);
+            self.note(&Note::StoodStill(length));
+        } else if chance < crashes + pauses + operators {
+            let peers: Vec<u64> = self.ledger.peers.keys().copied().collect();
+            let call = operator::act(&mut self.random, &self.setup, &self.faults, &peers);
+            self.ids += 1;
+            self.send(RequestId(self.ids), None, call);
+        }
+    }
+
+    /// The server is down: connections break, and it starts again after a while.
+    pub(crate) fn went_down(&mut self, unanswered: Vec<RequestId>) {
+        self.run += 1;
+        self.deadline_at = Moment::MAX;
+        // What it had not looked at is lost with it.
+        let paused_until = std::mem::take(&mut self.paused_until);
+        let queued = (paused_until, 0)..=(paused_until, u64::MAX);
+        let is_request = |event: &Event| matches!(event, Event::Deliver(_) | Event::Close(_));
+        let mut lost: Vec<_> =
+            self.events.range(queued).filter(|(_, event)| is_request(event)).map(|(at, _)| *at).collect();
+        lost.retain(|_| self.now < paused_until);
+        for at in lost {
+            if let Some(Event::Deliver(request)) = self.events.remove(&at) {
+                let at = self.now + self.delay();
+                self.at(at, Event::Broken(request));
+            }
+        }
+        for id in unanswered {
+            if let Some(request) = self.open.get(&id).cloned() {
+                let at = self.now + self.delay();
+                self.at(at, Event::Broken(request));
+            }
+        }
+        let longest = *pick(&mut self.random, &[10 * MS, 300 * MS, 5 * SECOND]);
+        let at = self.now + self.random.u64(MS..=longest);
+        self.at(at, Event::Start);
+    }
+
+    pub(crate) fn end_write(&mut self) {
+        let is_failing = self.random.u32(0..100) < self.faults.failing_writes;
+        let faults = [Fault::Fails, Fault::UnknownKept, Fault::UnknownLost];
+        let fault = is_failing.then(|| *pick(&mut self.random, &faults));
+        if let Err(unanswered) = self.server.end_write(fault) {
+            self.went_down(unanswered);
+        }
+    }
+}

@@ -64,8 +64,10 @@ impl Core {
         let on = self.semaphores.get(semaphore).filter(|_| !self.is_holding)?;
         let first = on.queue.first(on.spec.max)?;
         let request = self.peers[first.peer].pending.as_ref()?;
-        let ready = request.presence.can_be_granted()
-            && request.parts.iter().all(|part| self.is_ready(request.rank, *part));
+        let mut parts = request.parts.iter();
+        let is_ready = |part: &Part| self.is_ready(request.rank, *part);
+        let are_ready = if planted!(PartIsEnough) { parts.any(is_ready) } else { parts.all(is_ready) };
+        let ready = request.presence.can_be_granted() && are_ready;
         let level = |part: &Part| self.semaphores[part.semaphore].spec.level;
         let lowest = request.parts.iter().min_by_key(|part| level(part))?;
         let below = (level(lowest) < on.spec.level).then_some(lowest.semaphore);
@@ -85,7 +87,9 @@ impl Core {
         for &part in &request.parts {
             self.grant(now, slot, part, Some(waited));
         }
-        self.renew(now, slot, None);
+        if !planted!(GrantKeepsOldLease) {
+            self.renew(now, slot, None);
+        }
     }
 
     /// Gives `part` to a peer, with a new fencing token.

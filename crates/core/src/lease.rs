@@ -130,7 +130,11 @@ impl Core {
     }
 
     pub(crate) fn margin(&self, expires_in: Duration) -> Duration {
-        (expires_in / 20).min(self.settings.margin_max)
+        if planted!(MarginForgotten) {
+            Duration::ZERO
+        } else {
+            (expires_in / 20).min(self.settings.margin_max)
+        }
     }
 
     pub(crate) fn look_at_first_lease(&mut self, now: Time) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     error::{InUse, RemoveError, UnknownSemaphore},
     event::{EndCause, Event},
+    planted,
     semaphore::{Deadlock, Origin, Semaphore, Spec},
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
@@ -94,7 +95,9 @@ impl Core {
         if spec.max < before.max && spec.max > 0 {
             self.report_overcommit(slot);
         }
-        self.touch(slot);
+        if !planted!(ResizeWakesNobody) {
+            self.touch(slot);
+        }
     }
 
     /// Moves the times when released count is due back to where another rate has them.

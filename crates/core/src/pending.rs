@@ -18,6 +18,7 @@ impl Core {
     pub(crate) fn rank(&self, now: Time, priority: i32) -> Rank {
         let arrival = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let step = i64::try_from(self.settings.ageing_step.as_micros()).unwrap_or(i64::MAX);
+        let priority = if planted!(PriorityIgnored) { 0 } else { priority };
         let ahead = step.saturating_mul(i64::from(priority));
         let key = arrival.saturating_sub(ahead);
         Rank { key: if planted!(QueueReversed) { -key } else { key }, sequence: self.next_sequence }
@@ -53,7 +54,11 @@ impl Core {
                 rank: request.rank,
                 peer: slot,
                 count: part.count,
-                needs: if is_passed_over || is_below { PASSED_OVER } else { part.count.cast_unsigned() },
+                needs: match is_passed_over || is_below {
+                    true => PASSED_OVER,
+                    false if planted!(LargeHoldsUpOthers) => 0,
+                    false => part.count.cast_unsigned(),
+                },
                 since: request.since,
             });
             if request.parts.len() > 1 {
@@ -71,7 +76,9 @@ impl Core {
             on.queue.remove(request.rank);
             on.joint.remove(&(part.count, slot));
             on.leader.take_if(|(_, rank)| *rank == request.rank);
-            self.touch(part.semaphore);
+            if !planted!(LeavingWakesNobody) {
+                self.touch(part.semaphore);
+            }
         }
     }
 

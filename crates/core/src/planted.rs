@@ -111,6 +111,90 @@ faults! {
     KeysForgottenBySnapshot,
     /// A snapshot takes the place of a batch that it does not have in it.
     SnapshotOneShort,
+    /// A peer ends when its promised time is over, without the margin.
+    MarginForgotten,
+    /// A grant to a waiter does not begin its lease anew.
+    GrantKeepsOldLease,
+    /// Priorities do not count.
+    PriorityIgnored,
+    /// A restart forgets the priorities of those who wait.
+    PriorityForgottenByReplay,
+    /// When a waiter leaves, nobody looks at those behind it.
+    LeavingWakesNobody,
+    /// When a semaphore grows, nobody looks at its queue.
+    ResizeWakesNobody,
+    /// A waiter that asks for more than there is now holds up others.
+    LargeHoldsUpOthers,
+    /// A waiter whose client is gone for too long holds up others.
+    AbsentHoldsUpOthers,
+    /// A waiter whose client is gone is never passed over.
+    AbsenceNeverBegins,
+    /// What a peer held that expired does not come back.
+    ExpiryLeaks,
+    /// A request over several semaphores is granted when one of them is free.
+    PartIsEnough,
+    /// A request for more than there is may wait.
+    MaxNotChecked,
+    /// A larger count than is held is taken for a repeat.
+    LargerTakenForRepeat,
+    /// Whoever holds something may ask for nothing else.
+    LevelsTooStrict,
+    /// No limit holds.
+    LimitsIgnored,
+    /// A restored lock gets a new token.
+    RestoreMintsToken,
+    /// Everybody may bring back everything.
+    RestorePolicyIgnored,
+    /// A known peer is said to be brought back with locks that it does not have.
+    RestoreOfOthersAccepted,
+    /// A snapshot forgets which tokens were given.
+    TokensForgottenBySnapshot,
+    /// A snapshot forgets those who wait.
+    WaitersForgottenBySnapshot,
+    /// The records of a turn are written in reverse.
+    RecordsOutOfOrder,
+    /// The answer to a heartbeat leaves before a change of the lease is safe.
+    HeartbeatAnsweredTooSoon,
+    /// Nobody who waits is answered when the server stops.
+    DrainForgotten,
+    /// A refused request leaves its key behind.
+    KeyKeptForRefused,
+    /// A key is good for any request.
+    FingerprintIgnored,
+    /// A wait ends when its lease was to end before it was renewed.
+    WaitEndsEarly,
+    /// A wait goes on when the promised time of its peer is over.
+    WaitOutlivesLease,
+    /// Who asks whether all is acquired is told that it is.
+    PollLies,
+    /// No token is said to be live.
+    LiveTokenDenied,
+    /// Every token is said to be live while somebody holds the semaphore.
+    DeadTokenLives,
+    /// The remainder does not count what is held.
+    RemainderForgetsHolders,
+    /// A restart forgets the patterns.
+    PatternsForgottenByRestart,
+    /// A restart forgets that grants are held back.
+    HoldingForgottenByRestart,
+    /// A restart with the clock set back begins before the end of the log.
+    ClockRunsBack,
+    /// The time in which the server stood still is not forgiven.
+    StandstillNotForgiven,
+    /// A peer that expired is said to have been released.
+    EndingConfused,
+    /// A restart begins anew with the numbers of events.
+    EventNumbersBeginAnew,
+    /// The change of a lease is not written down.
+    LeaseChangeNotLogged,
+    /// That a lock was shrunk is not written down.
+    ShrinkNotLogged,
+    /// That a client waits with a connection is not written down.
+    ConnectionNotLogged,
+    /// That a request left the queue is not written down.
+    WithdrawalNotLogged,
+    /// A number of the log is left out.
+    GapInLog,
 }
 
 #[cfg(planted)]

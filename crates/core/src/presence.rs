@@ -118,7 +118,9 @@ impl Core {
             && request.presence == Presence::Connected
         {
             request.presence = Presence::Disconnected { absent_at };
-            self.absences.insert((absent_at, slot));
+            if !planted!(AbsenceNeverBegins) {
+                self.absences.insert((absent_at, slot));
+            }
         }
     }
 
@@ -141,7 +143,7 @@ impl Core {
     /// for more than its `max`, so that it cannot be granted now.
     pub(crate) fn is_passed_over(&self, request: &Request) -> bool {
         let is_beyond = |part: &Part| part.count > self.semaphores[part.semaphore].spec.max;
-        request.presence == Presence::Absent
+        (request.presence == Presence::Absent && !planted!(AbsentHoldsUpOthers))
             || (request.parts.len() > 1 && request.parts.iter().any(is_beyond))
     }
 }

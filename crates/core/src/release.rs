@@ -49,7 +49,9 @@ impl Core {
         let on = &mut self.semaphores[held.semaphore];
         on.holders.remove(&held.serial);
         on.learn_hold(now.since(held.since));
-        if !planted!(CountLeaks) || held.token.is_none_or(|token| token.0 % 4 > 0) {
+        let is_leaked = planted!(CountLeaks) && held.token.is_some_and(|token| token.0 % 4 == 0)
+            || planted!(ExpiryLeaks) && cause == EndCause::Expired;
+        if !is_leaked {
             self.free(now, held.semaphore, held.count, held.since);
         }
         self.events.push(Event::Released {

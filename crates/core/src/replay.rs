@@ -70,7 +70,12 @@ impl Core {
                 self.peers[slot].expires_in = *expires_in;
             }
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
-                let key = if planted!(QueueReversedByReplay) { -rank.key } else { rank.key };
+                let arrival = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+                let key = match rank.key {
+                    key if planted!(QueueReversedByReplay) => -key,
+                    _ if planted!(PriorityForgottenByReplay) => arrival,
+                    key => key,
+                };
                 let rank = &crate::Rank { key, ..*rank };
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
@@ -137,7 +142,9 @@ impl Core {
                 }
             }
             Event::Counters { token, sequence } => {
-                self.next_token = self.next_token.max(*token);
+                if !planted!(TokensForgottenBySnapshot) {
+                    self.next_token = self.next_token.max(*token);
+                }
                 self.next_sequence = self.next_sequence.max(*sequence);
             }
             Event::Overcommitted { .. } => {}
@@ -263,7 +270,9 @@ impl Core {
             serial: held.serial,
             at: held.since,
         }));
-        let Some(request) = &peer.pending else { return };
+        let Some(request) = peer.pending.as_ref().filter(|_| !planted!(WaitersForgottenBySnapshot)) else {
+            return;
+        };
         let mut parts: Vec<(Name, i64)> =
             request.parts.iter().map(|part| (self.name_of(part.semaphore), part.count)).collect();
         parts.sort_unstable();

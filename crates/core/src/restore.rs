@@ -7,6 +7,7 @@ use crate::{
     event::Event,
     names::{Labels, PeerId, Token},
     peer::{Held, Part},
+    planted,
     slot::{PeerSlot, SemaphoreSlot},
     state::{Core, RestorePolicy},
     time::Time,
@@ -57,14 +58,16 @@ impl Core {
             return Err(RestoreError::CountBelowOne { semaphore, count: part.count });
         }
         if let Ok(slot) = self.slot_of(restore.peer) {
-            if !parts.is_empty() && !self.holds_just(slot, &parts) {
+            if !parts.is_empty() && !self.holds_just(slot, &parts) && !planted!(RestoreOfOthersAccepted) {
                 return Err(RestoreError::Conflict);
             }
             if self.peers[slot].expires_at < now + restore.expires_in {
                 self.renew(now, slot, Some(restore.expires_in));
             }
         } else {
-            self.check_policy(&parts)?;
+            if !planted!(RestorePolicyIgnored) {
+                self.check_policy(&parts)?;
+            }
             self.check_room(Resource::Peers, self.peers.len() + 1)?;
             self.check_room(Resource::Locks, parts.len())?;
             let slot = self.insert_peer(now, restore.peer, restore.expires_in, restore.labels.clone());
@@ -107,7 +110,7 @@ impl Core {
         let Part { semaphore, count } = part;
         self.announce(semaphore);
         let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(&token.0);
-        let token = token.filter(is_free);
+        let token = token.filter(is_free).or(planted!(RestoreMintsToken).then_some(Token(self.next_token)));
         let serial = token.map_or(self.next_token, |token| token.0);
         // A lock without a token still needs a number that no token will ever have.
         self.next_token = self.next_token.max(serial + 1);

@@ -45,6 +45,10 @@ impl Writer {
     /// If they are not in the log, and will not be: then nothing more can be promised.
     pub fn append(&mut self, body: &[u8]) -> Result<(), AppendError> {
         let (mut position, mut chain) = self.next(body);
+        if planted!(GapInLog) && position.number.is_multiple_of(16) {
+            position.number += 1;
+            chain = self.end.chain.then(position, body);
+        }
         loop {
             match self.log.append(position, chain, body) {
                 Ok(()) => break,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{Acquire, AcquireError, EndCause, PeerId, Status, Time};
+use throttle_core::{Acquire, AcquireError, EndCause, PeerId, Status, Time, planted};
 
 use crate::{
     idempotency::IdempotencyKey,
@@ -114,7 +114,10 @@ impl Node {
             return Ok((peer, self.end_session_step(now, peer, session, step)?));
         }
         let peer = self.make_peer(now, random, new)?;
-        let step = self.acquire(now, peer, ask).inspect_err(|_| self.leave(now, peer, new.key))?;
+        let step = self.acquire(now, peer, ask).inspect_err(|_| {
+            let key = new.key.filter(|_| !planted!(KeyKeptForRefused));
+            self.leave(now, peer, key);
+        })?;
         Ok((peer, self.end_session_step(now, peer, session, Ok(step))?))
     }
 
@@ -174,6 +177,9 @@ impl Node {
     /// If the peer is not known.
     pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<Outcome, Refusal> {
         self.core.poll(now, peer)?;
+        if planted!(PollLies) {
+            return Ok(Outcome::Acquired);
+        }
         self.outcome(&Waiting { peer, locks: &[], until: now })
     }
 
@@ -192,7 +198,7 @@ impl Node {
             let Due { ticket, peer, until } = due;
             // A heartbeat moves the promised time, so it is looked at again when it is over.
             let at = self.core.peer(peer).map_or(now, |seen| until.min(seen.expires_at()));
-            if at > now {
+            if at > now && !planted!(WaitEndsEarly) {
                 self.waits.postpone(due, at);
                 continue;
             }
@@ -205,6 +211,7 @@ impl Node {
     fn block(&mut self, now: Time, waiting: &Waiting<'_>) -> Result<Step, Refusal> {
         let &Waiting { peer, until, .. } = waiting;
         let at = until.min(self.core.peer(peer)?.expires_at());
+        let at = if planted!(WaitOutlivesLease) { until } else { at };
         if self.is_draining || at <= now {
             return Ok(Step::Done(Outcome::Pending));
         }

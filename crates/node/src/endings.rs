@@ -34,7 +34,10 @@ impl Endings {
         Self { limit, next: 0, by_peer: HashMap::default(), order: VecDeque::new() }
     }
 
-    pub(crate) fn remember(&mut self, peer: PeerId, ending: Ending) {
+    pub(crate) fn remember(&mut self, peer: PeerId, mut ending: Ending) {
+        if planted!(EndingConfused) && ending.cause == EndCause::Expired {
+            ending.cause = EndCause::Released;
+        }
         if self.limit == 0 || planted!(EndingForgotten) {
             return;
         }

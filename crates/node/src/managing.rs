@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use throttle_core::{
-    Core, HolderView, Origin, RemoveError, SemaphoreView, Spec, Time, Token, UnknownSemaphore,
+    Core, HolderView, Origin, RemoveError, SemaphoreView, Spec, Time, Token, UnknownSemaphore, planted,
 };
 use throttle_journal::Record;
 
@@ -118,6 +118,10 @@ impl Node {
     /// If the semaphore is not known.
     pub fn holder(&self, semaphore: &str, token: Token) -> Result<Option<HolderView<'_>>, UnknownSemaphore> {
         Ok(match self.semaphore(semaphore)? {
+            Found::Used(_) if planted!(LiveTokenDenied) => None,
+            Found::Used(seen) if planted!(DeadTokenLives) => {
+                seen.holder(token).or_else(|| seen.holders().next())
+            }
             Found::Used(seen) => seen.holder(token),
             Found::Unused(_) => None,
         })
@@ -130,6 +134,7 @@ impl Node {
     /// If the semaphore is not known.
     pub fn remainder(&self, semaphore: &str) -> Result<i64, UnknownSemaphore> {
         Ok(match self.semaphore(semaphore)? {
+            Found::Used(seen) if planted!(RemainderForgetsHolders) => seen.spec().max,
             Found::Used(seen) => seen.remainder(),
             Found::Unused(spec) => spec.max,
         })

@@ -68,7 +68,10 @@ impl Node {
             keys: IdempotencyKeys::new(bounds.idempotency_keys),
             endings: Endings::new(bounds.endings),
             // The time goes on where an earlier run of the same state ended, so it exceeds every number given then.
-            events: EventLog::new(bounds.events, now.as_micros()),
+            events: EventLog::new(
+                bounds.events,
+                if planted!(EventNumbersBeginAnew) { 0 } else { now.as_micros() },
+            ),
             reason: None,
             is_draining: false,
             holds_until: None,
@@ -119,6 +122,9 @@ impl Node {
 
     /// Answers every request that waits as if its time were over, now and from now on.
     pub fn drain(&mut self) {
+        if planted!(DrainForgotten) {
+            return;
+        }
         self.is_draining = true;
         self.woken.extend(self.waits.drain());
     }
@@ -213,6 +219,9 @@ impl Node {
             self.unsafe_leases.insert(peer, self.offset);
             self.unsafe_order.push_back((self.offset, peer));
         }
+        if planted!(RecordsOutOfOrder) {
+            self.records.reverse();
+        }
         output(Output::Append { records: &self.records, upto: self.offset });
         self.records.clear();
     }
@@ -241,6 +250,9 @@ impl Node {
     /// What the answer to a heartbeat of these peers waits for. One that repeats another tells what that one did.
     pub(crate) fn condition(&self, peers: &[PeerId]) -> Condition {
         if self.epoch.is_none() {
+            return Condition::Confirmed;
+        }
+        if planted!(HeartbeatAnsweredTooSoon) {
             return Condition::Confirmed;
         }
         let is_unsafe = |peer| !self.unsafe_leases.is_empty() && self.unsafe_leases.contains_key(peer);

@@ -4,7 +4,7 @@
 //! is no way back from leading: what a leader decided after its last confirmed record never happened, so a deposed
 //! one is [taken apart](Node::demote), and begins anew as a follower.
 
-use throttle_core::{Core, Origin, Time};
+use throttle_core::{Core, Origin, Spec, Time, planted};
 use throttle_journal::{Epoch, LogError, State, Wall};
 
 use crate::{
@@ -39,7 +39,7 @@ impl Follower {
 
     /// The time of leases at which the log ends: the leader's time must not be before it.
     pub fn now(&self) -> Time {
-        self.state.core.now()
+        if planted!(ClockRunsBack) { Time::default() } else { self.state.core.now() }
     }
 
     /// How far the wall clock was from there.
@@ -52,10 +52,12 @@ impl Follower {
     pub fn promote(self, now: Time, epoch: Option<Epoch>, bounds: Bounds) -> Node {
         let State { mut core, declared, keys, holds_until, wall, .. } = self.state;
         // Only the members of patterns are in the log.
-        for (pattern, spec) in declared.iter().filter(|(_, spec)| spec.origin == Origin::Pattern) {
+        let is_pattern =
+            |spec: &Spec| spec.origin == Origin::Pattern && !planted!(PatternsForgottenByRestart);
+        for (pattern, spec) in declared.iter().filter(|(_, spec)| is_pattern(spec)) {
             core.set_pattern(now, pattern, *spec);
         }
-        let holds_until = holds_until.filter(|&until| until > now);
+        let holds_until = holds_until.filter(|&until| until > now && !planted!(HoldingForgottenByRestart));
         if holds_until.is_some() {
             core.hold_grants();
         }

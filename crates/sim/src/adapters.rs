@@ -107,6 +107,9 @@ pub(crate) fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Resul
             Ok(Found::Used(seen)) => Answer::Semaphore(shown::semaphore(&seen)),
             Ok(Found::Unused(spec)) => Answer::Semaphore(shown::unused(semaphore, spec)),
         }),
+        Call::Remainder { semaphore } => {
+            Progress::Answer(node.remainder(semaphore).map_or_else(shown::unknown, Answer::Count))
+        }
         Call::SetSemaphore { semaphore, spec } => {
             Progress::Answer(shown::set(node.set_semaphore(now, semaphore, *spec).map(drop)))
         }

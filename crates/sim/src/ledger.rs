@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use crate::known::{Asking, Hold, Known};
 use crate::{
-    message::{Answer, Call, Locks, Peer, Refused, Request},
+    message::{Answer, Call, Peer, Refused, Request},
     setup::Setup,
-    time::{Micros, Moment},
+    time::{Micros, Moment, SECOND},
 };
 
 /// What all clients together know.
@@ -14,12 +15,18 @@ pub struct Ledger {
     pub peers: BTreeMap<u64, Known>,
     /// The largest full count that each semaphore may have had.
     pub largest_max: BTreeMap<Arc<str>, i64>,
-    /// When each key was first sent.
-    keys: BTreeMap<String, Moment>,
+    /// When each key was first sent, and with what length of a lease.
+    pub keys: BTreeMap<String, (Moment, Micros)>,
     /// When the server last began to run.
     pub started_at: Moment,
     /// How long the server stood still in all.
     pub stood_still: Micros,
+    /// When that began, and how long each time was.
+    standstills: Vec<(Moment, Micros)>,
+    /// The server is about to stop.
+    pub is_draining: bool,
+    /// The server last began to run with empty state, after it had another.
+    pub has_forgotten: bool,
     /// By how much the wall clock was set, if it ever was.
     pub clock_was_set: bool,
     /// The instance of the server's state that runs.
@@ -32,61 +39,14 @@ pub struct Ledger {
     was_resumed: bool,
 }
 
-/// What is known of a peer.
-#[derive(Clone, Debug)]
-pub struct Known {
-    pub lease: Micros,
-    /// Until when its locks are promised, by its client's clock.
-    pub guaranteed_until: Moment,
-    /// When its client was last told that it lives.
-    pub confirmed_at: Moment,
-    /// When its client was last told something that may mean that it was gone, and came back.
-    pub restored_at: Moment,
-    /// When the server may have renewed its lease last.
-    pub renewed_by: Moment,
-    pub held: BTreeMap<Arc<str>, Hold>,
-    pub asking: Option<Asking>,
-    /// A request of it may arrive that its client has given up: nobody knows what it asks for.
-    pub is_muddled: bool,
-    /// Somebody asked for its end, then.
-    pub ended_at: Option<Moment>,
-    /// The reasons that operators gave for that.
-    pub reasons: Vec<Option<Arc<str>>>,
-    /// The instance of the server's state that last confirmed it.
-    pub instance: u64,
-}
-
-/// A lock that a client was told it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    pub count: i64,
-    pub token: Option<u64>,
-    /// It was brought back, not granted.
-    pub is_restored: bool,
-}
-
-/// What a peer waits for, as far as its client knows.
-#[derive(Clone, Debug)]
-pub struct Asking {
-    pub locks: Locks,
-    pub priority: i32,
-    pub first_sent: Moment,
-    /// When its client was told that it waits.
-    pub told_pending_at: Option<Moment>,
-    /// Its client never lost a connection with which it waited.
-    pub is_steady: bool,
-    /// When its client was last told that it waits.
-    pub last_told_at: Option<Moment>,
-    /// Its client has waited with a connection.
-    pub has_waited: bool,
-}
-
 /// A request and what its client was told.
 pub struct Exchange<'a> {
     pub request: &'a Request,
     pub answer: &'a Answer,
     pub instance: u64,
     pub at: Moment,
+    /// The server held the request open.
+    pub has_waited: bool,
 }
 
 /// Something that happens to the server, or to the network.
@@ -96,6 +56,8 @@ pub enum Note {
     Started { instance: u64 },
     /// The server stood still.
     StoodStill(Micros),
+    /// The server begins to stop: whoever waits is answered.
+    Stopping,
     /// The wall clock of the server was set.
     ClockSet,
     /// A request that its client has given up may still arrive, or arrive twice.
@@ -104,18 +66,6 @@ pub enum Note {
     Closed(Arc<Request>),
     /// Faults have ceased.
     Calm,
-}
-
-impl Known {
-    /// Whether its client knows what it has and asks for.
-    pub fn is_certain(&self) -> bool {
-        !self.is_muddled && self.ended_at.is_none() && self.restored_at == 0
-    }
-
-    /// Whether it may have been gone when a request arrived that was sent then, and have come back since.
-    pub fn may_have_come_back(&self, sent_at: Moment) -> bool {
-        self.confirmed_at > sent_at || self.restored_at >= sent_at
-    }
 }
 
 impl Ledger {
@@ -131,6 +81,9 @@ impl Ledger {
             keys: BTreeMap::new(),
             started_at: 0,
             stood_still: 0,
+            standstills: Vec::new(),
+            is_draining: false,
+            has_forgotten: false,
             clock_was_set: false,
             instance: 0,
             removed: BTreeMap::new(),
@@ -143,16 +96,15 @@ impl Ledger {
     pub fn sent(&mut self, request: &Request) {
         let Request { sent_at, call, client, .. } = request;
         if let Some(key) = call.key() {
-            self.keys.entry(key.to_owned()).or_insert(*sent_at);
+            self.keys.entry(key.to_owned()).or_insert((*sent_at, call.lease().unwrap_or_default()));
         }
         match call {
             Call::Resize { semaphore, max } => self.may_have(semaphore, *max),
             Call::SetSemaphore { semaphore, spec } => self.may_have(semaphore, spec.max),
             Call::Resume => {
                 self.was_resumed = true;
-                let (is_durable, instance) = (self.setup.is_durable, self.instance);
-                for known in self.peers.values_mut().filter(|known| !is_durable && known.instance != instance)
-                {
+                let instance = self.instance;
+                for known in self.peers.values_mut().filter(|known| known.instance != instance) {
                     known.guaranteed_until = 0;
                 }
             }
@@ -166,12 +118,13 @@ impl Ledger {
             _ => {}
         }
         let arrives_by = sent_at + 2 * self.setup.faults.delay_max;
-        // A bulk heartbeat names its peers in the body.
-        if let Call::Heartbeats { peers, .. } = call {
-            for peer in peers {
-                if let Some(known) = self.peers.get_mut(peer) {
-                    known.renewed_by = known.renewed_by.max(arrives_by);
-                }
+        let length = call.lease().unwrap_or_default();
+        for peer in call.renews() {
+            if let Some(known) = self.peers.get_mut(peer) {
+                known.renewed_by = known.renewed_by.max(arrives_by);
+                known.lease_longest = known.lease_longest.max(length);
+                // Who asks for a shorter lease cannot rely on the longer one.
+                known.guaranteed_until = known.guaranteed_until.min(sent_at + length);
             }
         }
         let Some(known) = call.peer().and_then(|peer| self.peers.get_mut(&peer)) else { return };
@@ -199,23 +152,11 @@ impl Ledger {
                     }
                 }
                 if is_new && known.asking.is_none() {
-                    known.asking = Some(Asking {
-                        locks: locks.clone(),
-                        priority: *priority,
-                        first_sent: *sent_at,
-                        told_pending_at: None,
-                        is_steady: true,
-                        last_told_at: None,
-                        has_waited: false,
-                    });
+                    known.ask(locks, *priority, *sent_at, false);
                 }
-            }
-            Call::Heartbeat { .. } | Call::KeepOrRestore { .. } | Call::Restore { .. } => {
-                known.renewed_by = known.renewed_by.max(arrives_by);
             }
             _ => {}
         }
-        // Between two requests that wait there is no connection, and soon it is passed over.
         // Between two requests that wait there is no connection; if that takes long, it is passed over.
         let absent_after = u64::try_from(self.setup.settings.absent_after.as_micros()).unwrap_or(u64::MAX);
         if let Some(asking) = known.asking.as_mut().filter(|_| call.asks()) {
@@ -234,14 +175,15 @@ impl Ledger {
     pub fn noted(&mut self, at: Moment, note: &Note) {
         match note {
             Note::Started { instance } => {
-                self.started_at = at;
-                let forgets = self.forgets();
+                (self.started_at, self.is_draining) = (at, false);
+                self.has_forgotten = self.instance != *instance;
                 self.instance = *instance;
+                let (forgets, has_forgotten) = (self.forgets(), self.has_forgotten);
                 for known in self.peers.values_mut() {
-                    if forgets {
+                    if has_forgotten && forgets {
                         known.guaranteed_until = 0;
                     }
-                    if !self.setup.is_durable {
+                    if has_forgotten {
                         known.asking = None;
                     } else if let Some(asking) = &mut known.asking {
                         // No connection outlives a restart.
@@ -251,13 +193,20 @@ impl Ledger {
             }
             Note::StoodStill(length) => {
                 self.stood_still += length;
+                self.standstills.push((at, *length));
                 // What was on its way arrives late, maybe when its client is taken for gone.
                 for asking in self.peers.values_mut().filter_map(|known| known.asking.as_mut()) {
                     asking.is_steady = false;
                 }
             }
+            Note::Stopping => self.is_draining = true,
             Note::ClockSet => self.clock_was_set = true,
             Note::Muddled(request) => {
+                for peer in request.call.renews() {
+                    if let Some(known) = self.peers.get_mut(peer) {
+                        known.may_be_shortened(at, request.call.lease().unwrap_or_default());
+                    }
+                }
                 if request.call.asks() {
                     self.muddle(request);
                 }
@@ -283,33 +232,41 @@ impl Ledger {
 
     /// A client is told something.
     pub fn told(&mut self, exchange: &Exchange<'_>) {
-        let Exchange { request, answer, at, instance } = exchange;
+        let Exchange { request, answer, at, .. } = exchange;
         let Request { sent_at, call, .. } = request;
         match (call, answer) {
             (_, Answer::Gone { peer, .. }) => drop(self.peers.remove(peer)),
             (Call::Look { .. }, Answer::Peer(_)) if request.client.is_none() => {}
             (_, Answer::Peer(seen)) => self.saw(exchange, seen),
-            (Call::Heartbeat { peer, .. }, Answer::Done) => self.renewed(*peer, *sent_at, *at, *instance),
+            (Call::Heartbeat { peer, .. }, Answer::Done) => self.renewed(*peer, *sent_at, exchange),
             (Call::KeepOrRestore { peer, .. }, Answer::Done) => {
-                self.may_be_restored(*peer, *at, *instance);
-                self.renewed(*peer, *sent_at, *at, *instance);
+                self.may_be_restored(*peer, exchange);
+                self.renewed(*peer, *sent_at, exchange);
             }
             (Call::Heartbeats { peers, .. }, Answer::Renewed { gone }) => {
                 for peer in peers {
                     if gone.contains(peer) {
                         self.peers.remove(peer);
                     } else {
-                        self.renewed(*peer, *sent_at, *at, *instance);
+                        self.renewed(*peer, *sent_at, exchange);
                     }
                 }
             }
+            (Call::IsAcquired { peer }, Answer::Bool(true)) => self.has_all(*peer, exchange),
             (Call::Restore { peer, locks, .. }, Answer::Done) => {
-                self.renewed(*peer, *sent_at, *at, *instance);
+                self.renewed(*peer, *sent_at, exchange);
                 if let Some(known) = self.peers.get_mut(peer) {
                     known.restored_at = *at;
-                    let hold = |count, token| Hold { count, token, is_restored: true };
+                    let hold = |count, claimed| Hold {
+                        count,
+                        token: None,
+                        is_restored: true,
+                        claimed,
+                        told_at: *at,
+                    };
+                    let locks = locks.iter();
                     known.held =
-                        locks.iter().map(|(name, count, _)| (name.clone(), hold(*count, None))).collect();
+                        locks.map(|(name, count, token)| (name.clone(), hold(*count, *token))).collect();
                     known.asking = None;
                 }
             }
@@ -333,6 +290,10 @@ impl Ledger {
                     );
                     known.is_muddled |= is_open;
                     known.asking = None;
+                    if matches!(call, Call::KeepOrRestore { .. }) {
+                        // It came back, and ended again because what it asks for cannot be had.
+                        known.ended_at.get_or_insert(*sent_at);
+                    }
                 }
             }
             _ => {}
@@ -340,7 +301,8 @@ impl Ledger {
     }
 
     /// In the dialect v0.1 nobody is told whether a peer was gone, and came back with what its client said it holds.
-    fn may_be_restored(&mut self, peer: u64, at: Moment, instance: u64) {
+    fn may_be_restored(&mut self, peer: u64, exchange: &Exchange<'_>) {
+        let Exchange { at, instance, .. } = *exchange;
         if let Some(known) = self.peers.get_mut(&peer)
             && (known.guaranteed_until <= at || known.instance != instance)
         {
@@ -352,19 +314,61 @@ impl Ledger {
         }
     }
 
-    /// Whether a server that began with empty state keeps no promise of the one before it.
-    fn forgets(&self) -> bool {
-        !self.setup.is_durable && (self.setup.hold_grants == 0 || self.was_resumed)
+    /// A client that asks whether it waits for nothing any more is told so: it has what it asked for.
+    fn has_all(&mut self, peer: u64, exchange: &Exchange<'_>) {
+        let changes = self.setup.changes_semaphores();
+        let known = self.peers.get_mut(&peer).filter(|known| known.is_certain() && !changes);
+        let Some(known) = known else { return };
+        let Some(asking) = known.asking.take_if(|asking| asking.told_pending_at.is_some()) else { return };
+        for (name, count) in asking.locks {
+            let hold = Hold { count, token: None, is_restored: false, claimed: None, told_at: exchange.at };
+            known.held.entry(name).or_insert(hold);
+        }
     }
 
-    fn renewed(&mut self, peer: u64, sent_at: Moment, at: Moment, instance: u64) {
+    /// Whether a server that began with empty state keeps no promise of the one before it.
+    fn forgets(&self) -> bool {
+        self.setup.hold_grants == 0 || self.was_resumed
+    }
+
+    /// How long the server stood still after a peer was last known to be renewed, and before `until`: its lease goes
+    /// on for so long.
+    pub fn forgiven(&self, known: &Known, until: Moment) -> Micros {
+        let after = known.guaranteed_at.max(self.started_at);
+        let counted = self
+            .standstills
+            .iter()
+            .filter(|(at, length)| *at > after && at + length <= until && *length > SECOND);
+        counted.map(|(_, length)| length).sum()
+    }
+
+    /// The locks on a semaphore that clients relied on from `since` to `until`, as the state `instance` must know.
+    pub fn relied_on(
+        &self,
+        name: &str,
+        (since, until): (Moment, Moment),
+        instance: u64,
+    ) -> Vec<(u64, &Hold)> {
+        let peers = self.peers.iter().filter(|(_, known)| {
+            known.is_certain() && known.guaranteed_until > until && known.instance == instance
+        });
+        let held = peers.filter_map(|(peer, known)| Some((*peer, known.held.get(name)?)));
+        held.filter(|(_, hold)| hold.told_at <= since && !self.removed.contains_key(name)).collect()
+    }
+
+    fn renewed(&mut self, peer: u64, sent_at: Moment, exchange: &Exchange<'_>) {
+        let Exchange { at, instance, .. } = *exchange;
         if self.forgets() && instance != self.instance {
             return;
         }
         if let Some(known) = self.peers.get_mut(&peer)
             && known.ended_at.is_none()
         {
-            known.guaranteed_until = known.guaranteed_until.max(sent_at + known.lease);
+            known.lease = exchange.request.call.lease().unwrap_or(known.lease);
+            let until = sent_at + known.lease.min(known.lease_floor);
+            if until > known.guaranteed_until {
+                (known.guaranteed_until, known.guaranteed_at) = (until, at);
+            }
             known.renewed_by = known.renewed_by.max(at);
             known.confirmed_at = sent_at;
             known.instance = instance;
@@ -381,7 +385,10 @@ impl Ledger {
                 seen.id,
                 Known {
                     lease: *expires_in,
+                    lease_floor: Micros::MAX,
+                    lease_longest: *expires_in,
                     guaranteed_until: 0,
+                    guaranteed_at: 0,
                     confirmed_at: *sent_at,
                     restored_at: 0,
                     renewed_by: *at,
@@ -395,11 +402,11 @@ impl Ledger {
             );
         }
         if let Call::KeepOrRestore { peer, .. } = call {
-            self.may_be_restored(*peer, *at, *instance);
+            self.may_be_restored(*peer, exchange);
         }
         // The repeat of a request for a peer finds it as it is; other requests here have its lease begin anew.
         let begins_at = match call {
-            Call::NewPeer { key: Some(key), .. } => self.keys.get(key).copied(),
+            Call::NewPeer { key: Some(key), .. } => self.keys.get(key).map(|(at, _)| *at),
             Call::NewPeer { .. }
             | Call::Session { .. }
             | Call::KeepOrRestore { .. }
@@ -407,7 +414,7 @@ impl Ledger {
             _ => None,
         };
         if let Some(begins_at) = begins_at {
-            self.renewed(seen.id, begins_at, *at, *instance);
+            self.renewed(seen.id, begins_at, exchange);
         }
         let Some(known) = self.peers.get_mut(&seen.id) else { return };
         known.instance = *instance;
@@ -422,18 +429,18 @@ impl Ledger {
             known.held.clear();
             return;
         }
-        let restored = |name: &Arc<str>| known.held.get(name).is_some_and(|hold| hold.is_restored);
-        let removed = &self.removed;
-        known.held = seen
-            .locks
-            .iter()
-            .filter(|lock| !removed.contains_key(&lock.semaphore))
-            .map(|lock| {
-                let is_restored = lock.token.is_none() || restored(&lock.semaphore);
-                let hold = Hold { count: lock.count, token: lock.token, is_restored };
-                (lock.semaphore.clone(), hold)
-            })
-            .collect();
+        let before = std::mem::take(&mut known.held);
+        for lock in seen.locks.iter().filter(|lock| !self.removed.contains_key(&lock.semaphore)) {
+            let before = before.get(&lock.semaphore);
+            let hold = Hold {
+                count: lock.count,
+                token: lock.token,
+                is_restored: lock.token.is_none() || before.is_some_and(|hold| hold.is_restored),
+                claimed: before.and_then(|hold| hold.claimed),
+                told_at: before.map_or(*at, |hold| hold.told_at),
+            };
+            known.held.insert(lock.semaphore.clone(), hold);
+        }
         if seen.pending.is_empty() {
             known.asking = None;
             return;
@@ -444,20 +451,13 @@ impl Ledger {
                 _ => 0,
             };
             // The repeat of a request under its key stands where the first one put it.
-            let first_sent = call.key().and_then(|key| self.keys.get(key)).copied().unwrap_or(*sent_at);
-            known.asking = Some(Asking {
-                locks: seen.pending.clone(),
-                priority,
-                first_sent,
-                told_pending_at: None,
-                is_steady: true,
-                last_told_at: None,
-                has_waited: call.wait() > 0,
-            });
+            let first_sent = call.key().and_then(|key| self.keys.get(key)).map_or(*sent_at, |(at, _)| *at);
+            known.ask(&seen.pending, priority, first_sent, call.wait() > 0);
         }
         if let Some(asking) = &mut known.asking {
             asking.told_pending_at.get_or_insert(*at);
             asking.last_told_at = Some(*at);
+            asking.still_pending_at = asking.still_pending_at.max(*sent_at);
         }
     }
 }

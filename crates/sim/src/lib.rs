@@ -9,7 +9,7 @@
 //! - [`server`]: a real node, in a shell of this world's time, log and network; [`adapters`] and [`shown`] stand
 //!   between it and what clients say and are told.
 //! - [`client`] and [`operator`]: those who ask; [`message`]: what they say.
-//! - [`ledger`]: what clients know. [`invariants`]: what must hold, a file each.
+//! - [`ledger`]: what clients know, [`known`]: of a single peer. [`invariants`]: what must hold, a file each.
 //! - [`shrink`]: the shortest run that fails. [`planted`]: faults that it has to find.
 
 #![expect(
@@ -23,6 +23,7 @@ mod calm;
 pub mod client;
 mod faults;
 pub mod invariants;
+pub mod known;
 pub mod ledger;
 pub mod message;
 pub mod operator;

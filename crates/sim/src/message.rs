@@ -59,6 +59,8 @@ pub enum Call {
     CheckToken { semaphore: Arc<str>, token: u64 },
     /// v1: a look at a semaphore.
     LookAtSemaphore { semaphore: Arc<str> },
+    /// v0.1, v0.2: what is left of a semaphore.
+    Remainder { semaphore: Arc<str> },
     /// v1: an operator makes or changes a semaphore.
     SetSemaphore { semaphore: Arc<str>, spec: Spec },
     /// v1: an operator changes the full count of a semaphore.
@@ -80,6 +82,8 @@ pub enum Answer {
     Done,
     /// Yes or no.
     Bool(bool),
+    /// A number.
+    Count(i64),
     /// Which of many peers are gone.
     Renewed { gone: Vec<u64> },
     /// The peer is gone; how, if that is remembered.
@@ -113,6 +117,8 @@ pub enum Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub id: u64,
+    /// Until when it is promised to live, by the wall clock.
+    pub expires_at: Moment,
     pub locks: Vec<Lock>,
     pub pending: Locks,
 }
@@ -140,6 +146,8 @@ pub struct Semaphore {
     pub holders: Vec<(u64, i64)>,
     /// The peers that wait for it, with their counts, in order.
     pub queue: Vec<(u64, i64)>,
+    /// Those of them that are passed over because their clients are gone.
+    pub absent: Vec<u64>,
 }
 
 /// An answer as it arrives.
@@ -149,6 +157,8 @@ pub struct Reply {
     pub answer: Answer,
     /// Identifies the state of the server that gave it.
     pub instance: u64,
+    /// The request was held open: a connection waited for this.
+    pub has_waited: bool,
 }
 
 impl Call {
@@ -168,6 +178,7 @@ impl Call {
             | Self::Heartbeats { .. }
             | Self::CheckToken { .. }
             | Self::LookAtSemaphore { .. }
+            | Self::Remainder { .. }
             | Self::SetSemaphore { .. }
             | Self::Resize { .. }
             | Self::RemoveSemaphore { .. }
@@ -190,6 +201,32 @@ impl Call {
             Self::Session { wait, .. } | Self::Acquire { wait, .. } => *wait,
             Self::KeepOrRestore { wait, .. } => wait.unwrap_or_default(),
             _ => 0,
+        }
+    }
+
+    /// The length of the lease that it asks for.
+    pub fn lease(&self) -> Option<Micros> {
+        match self {
+            Self::NewPeer { expires_in, .. }
+            | Self::Session { expires_in, .. }
+            | Self::Heartbeat { expires_in, .. }
+            | Self::Heartbeats { expires_in, .. }
+            | Self::KeepOrRestore { expires_in, .. }
+            | Self::Restore { expires_in, .. } => Some(*expires_in),
+            Self::Acquire { expires_in, .. } => *expires_in,
+            _ => None,
+        }
+    }
+
+    /// The peers whose lease it has begin anew.
+    pub fn renews(&self) -> &[u64] {
+        match self {
+            Self::Heartbeats { peers, .. } => peers,
+            Self::Heartbeat { peer, .. }
+            | Self::KeepOrRestore { peer, .. }
+            | Self::Restore { peer, .. }
+            | Self::Acquire { peer, expires_in: Some(_), .. } => std::slice::from_ref(peer),
+            _ => &[],
         }
     }
 

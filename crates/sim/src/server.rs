@@ -1,11 +1,11 @@
 //! A server: a real node, and a shell around it that is made of this world's time, log and network.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
-use throttle_core::{Core, PeerId, Time};
+use throttle_core::{Core, PeerId, Time, planted};
 use throttle_journal::{
     Election as _, LogReader as _, Wall, WallTime, Writer, encode,
     memory::{Fault, MemoryLog},
@@ -124,6 +124,27 @@ impl Server {
         self.up.as_ref().is_some_and(|up| up.writer.is_none() || (up.writing.is_none() && up.open.is_empty()))
     }
 
+    /// The peers whose clients wait with an open connection.
+    pub fn connected(&self) -> BTreeSet<u64> {
+        let blocked = self.up.iter().flat_map(|up| up.blocked.values());
+        blocked.map(|blocked| blocked.peer.0).collect()
+    }
+
+    /// Begins to stop: whoever waits is answered.
+    pub fn stop(&mut self, at: Moment) {
+        self.turn(at, |node, _, _| node.drain());
+    }
+
+    /// How many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.up.as_ref().map_or(0, |up| up.blocked.len())
+    }
+
+    /// Its data directory is lost. It is down.
+    pub fn lose_log(&mut self) {
+        self.log = MemoryLog::new(self.random.u64(..));
+    }
+
     /// What the world is to do.
     pub fn drain(&mut self) -> Vec<Out> {
         std::mem::take(&mut self.out)
@@ -207,6 +228,7 @@ impl Server {
     pub fn stand_still(&mut self, length: Micros) {
         if let Some(up) = &mut self.up
             && length > SECOND
+            && !planted!(StandstillNotForgiven)
         {
             up.clock.stood_still += length;
         }
@@ -271,14 +293,14 @@ impl Server {
     }
 
     /// Lets an answer leave once its condition holds.
-    fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition) {
+    fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition, has_waited: bool) {
         let Some(up) = &mut self.up else { return };
         let answer = match answer {
             // It may have ended in this very turn.
             Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer)),
             answer => answer,
         };
-        let reply = Reply { request, answer, instance: self.instance };
+        let reply = Reply { request, answer, instance: self.instance, has_waited };
         match condition {
             Condition::Committed(offset) if up.writer.is_some() && offset > up.flushed => {
                 up.held.push_back((offset, reply));
@@ -290,8 +312,8 @@ impl Server {
     /// A request arrives.
     pub fn receive(&mut self, at: Moment, request: &Arc<Request>) {
         if !self.is_up() {
-            let reply = Reply { request: request.clone(), answer: Answer::Unavailable, instance: 0 };
-            self.out.push(Out::Reply(reply));
+            let (request, answer) = (request.clone(), Answer::Unavailable);
+            self.out.push(Out::Reply(Reply { request, answer, instance: 0, has_waited: false }));
             return;
         }
         let wall_now = self.wall_at(at);
@@ -302,7 +324,7 @@ impl Server {
                 node.declare(now, &Difference::between(&before, &declared), &declared);
                 node.committed()
             });
-            self.answer(request.clone(), Answer::Done, condition.unwrap_or(Condition::Now));
+            self.answer(request.clone(), Answer::Done, condition.unwrap_or(Condition::Now), false);
             return;
         }
         let call = &request.call;
@@ -314,7 +336,7 @@ impl Server {
             }
         });
         if let Some(progress) = progress {
-            self.go_on(request, progress);
+            self.go_on(request, progress, false);
         }
     }
 
@@ -340,7 +362,7 @@ impl Server {
             }
         });
         if let Some(progress) = progress {
-            self.go_on(&request, progress);
+            self.go_on(&request, progress, true);
         }
     }
 
@@ -362,9 +384,9 @@ impl Server {
         true
     }
 
-    fn go_on(&mut self, request: &Arc<Request>, seen: Seen) {
+    fn go_on(&mut self, request: &Arc<Request>, seen: Seen, has_waited: bool) {
         match seen {
-            Seen::Answer(answer, condition) => self.answer(request.clone(), answer, condition),
+            Seen::Answer(answer, condition) => self.answer(request.clone(), answer, condition, has_waited),
             Seen::Blocked { peer, ticket, until } => {
                 let is_session = matches!(request.call, Call::Session { .. });
                 let locks = match &request.call {

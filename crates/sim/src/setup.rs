@@ -125,7 +125,12 @@ impl Setup {
         self.lease_max + margin.min(self.lease_max / 20)
     }
 
-    /// The rate of a semaphore, if it has one.
+    /// Whether operators change, pause and remove semaphores.
+    pub fn changes_semaphores(&self) -> bool {
+        self.faults.operators > 0 && self.faults.resizes
+    }
+
+    /// The longest rate of a semaphore, if one has any.
     pub fn longest_rate(&self) -> Micros {
         let rates = self.declared.values().filter_map(|spec| spec.per);
         rates.map(|per| u64::try_from(per.as_micros()).unwrap_or(u64::MAX)).max().unwrap_or(0)

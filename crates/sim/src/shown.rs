@@ -24,7 +24,8 @@ pub fn peer(seen: PeerView<'_>, wall: Wall) -> Peer {
     if let Some(request) = seen.pending() {
         pending.extend(request.locks().map(|(name, count)| (Arc::from(&**name), count)));
     }
-    Peer { id: seen.id().0, locks: seen.locks().map(lock).collect(), pending }
+    let expires_at = wall.at(seen.expires_at()).as_micros();
+    Peer { id: seen.id().0, expires_at, locks: seen.locks().map(lock).collect(), pending }
 }
 
 pub fn semaphore(seen: &SemaphoreView<'_>) -> Semaphore {
@@ -37,14 +38,15 @@ pub fn semaphore(seen: &SemaphoreView<'_>) -> Semaphore {
         waiting: seen.waiting(),
         holders: seen.holders().take(LISTED).map(|one| (one.peer.id().0, one.lock.count())).collect(),
         queue: seen.queue(0).take(LISTED).map(|one| (one.peer.id().0, one.count())).collect(),
+        absent: seen.queue(0).filter(|one| one.is_absent()).map(|one| one.peer.id().0).collect(),
     }
 }
 
 /// A member of a pattern that nobody uses.
 pub fn unused(name: &Arc<str>, spec: Spec) -> Semaphore {
-    let (holders, queue) = (Vec::new(), Vec::new());
+    let (holders, queue, absent) = (Vec::new(), Vec::new(), Vec::new());
     let name = name.clone();
-    Semaphore { name, max: spec.max, acquired: 0, pending: 0, cooling: 0, waiting: 0, holders, queue }
+    Semaphore { name, max: spec.max, acquired: 0, pending: 0, cooling: 0, waiting: 0, holders, queue, absent }
 }
 
 pub fn gone(node: &Node, peer: PeerId) -> Answer {

@@ -290,13 +290,11 @@ impl World {
 
     fn arrive(&mut self, reply: Reply) {
         let Some(request) = self.open.remove(&reply.request.id) else {
-            let Reply { request, answer, instance } = &reply;
-            let exchange = Exchange { request, answer, instance: *instance, at: self.now };
+            let exchange = exchange(&reply, self.now);
             let verdict = self.judge(|invariant, ledger| invariant.echoed(ledger, &exchange));
             return self.settle(verdict);
         };
-        let Reply { answer, instance, .. } = &reply;
-        let exchange = Exchange { request: &request, answer, instance: *instance, at: self.now };
+        let exchange = exchange(&reply, self.now);
         let verdict = self.judge(|invariant, ledger| invariant.told(ledger, &exchange));
         self.ledger.told(&exchange);
         let learned = self.judge(|invariant, ledger| invariant.learned(ledger, &exchange));
@@ -416,4 +414,9 @@ impl World {
                 writeln!(trace, "{:>5} {:>10}.{:06} {}", self.steps, since / SECOND, since % SECOND, line());
         }
     }
+}
+
+fn exchange(reply: &Reply, at: Moment) -> Exchange<'_> {
+    let Reply { request, answer, instance, has_waited } = reply;
+    Exchange { request, answer, instance: *instance, at, has_waited: *has_waited }
 }

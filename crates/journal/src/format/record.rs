@@ -166,6 +166,16 @@ impl Record {
         if planted!(GrantNotLogged) && matches!(event, Event::Granted { waited: Some(_), .. }) {
             return None;
         }
+        let is_forgotten = match event {
+            Event::LeaseChanged { .. } => planted!(LeaseChangeNotLogged),
+            Event::Shrunk { .. } => planted!(ShrinkNotLogged),
+            Event::Connected { .. } => planted!(ConnectionNotLogged),
+            Event::Withdrawn { .. } => planted!(WithdrawalNotLogged),
+            _ => false,
+        };
+        if is_forgotten {
+            return None;
+        }
         Some(match event.clone() {
             Event::SemaphoreSet { semaphore, spec, pattern, at } => {
                 Self::SemaphoreSet { semaphore, spec: spec.into(), pattern, at: at.as_micros() }

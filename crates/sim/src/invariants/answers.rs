@@ -19,7 +19,7 @@ impl Invariant for Answers {
         if known.is_muddled || known.ended_at.is_some() || known.guaranteed_until <= exchange.at {
             return Ok(());
         }
-        if !ledger.setup.is_durable && known.instance != exchange.instance {
+        if known.instance != exchange.instance {
             return Ok(());
         }
         for (name, hold) in &known.held {

@@ -31,7 +31,7 @@ impl Invariant for Expiry {
 
 fn never_early(ledger: &Ledger, exchange: &Exchange<'_>, peer: u64) -> Verdict {
     let Some(known) = ledger.peers.get(&peer) else { return Ok(()) };
-    let was_forgotten = !ledger.setup.is_durable && known.instance != exchange.instance;
+    let was_forgotten = known.instance != exchange.instance;
     // A request of the client itself may have ended it that it has forgotten, such as one that leaves.
     let is_ended = known.ended_at.is_some() || known.is_muddled;
     let came_back = known.may_have_come_back(exchange.request.sent_at);

@@ -74,7 +74,7 @@ impl Invariant for Order {
 
     fn noted(&mut self, ledger: &Ledger, _: Moment, note: &Note) {
         // A server that forgot the queue begins a new one.
-        if matches!(note, Note::Started { .. }) && !ledger.setup.is_durable {
+        if matches!(note, Note::Started { .. }) && ledger.has_forgotten {
             self.overtaken_by.clear();
         }
     }

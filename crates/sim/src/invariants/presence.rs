@@ -58,7 +58,7 @@ impl Invariant for Presence {
                     self.gone.insert(peer, at);
                 }
             }
-            Note::StoodStill(_) | Note::Calm => {}
+            Note::StoodStill(_) | Note::Stopping | Note::Calm => {}
         }
     }
 

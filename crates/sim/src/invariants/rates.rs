@@ -24,14 +24,15 @@ impl Invariant for Rates {
     }
 
     fn noted(&mut self, ledger: &Ledger, _: Moment, note: &Note) {
-        if matches!(note, Note::Started { .. }) && !ledger.setup.is_durable {
+        if matches!(note, Note::Started { .. }) && ledger.has_forgotten {
             self.granted.clear();
         }
     }
 
     fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
         // A semaphore that is removed and made again begins anew.
-        self.is_over |= ledger.setup.faults.operators > 0;
+        self.is_over |=
+            ledger.setup.changes_semaphores() || (ledger.is_calm && ledger.setup.faults.operators > 0);
         if self.is_over {
             return Ok(());
         }

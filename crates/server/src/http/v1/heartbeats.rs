@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Id {
     request_body = HeartbeatsBody,
     responses((status = 200, body = Renewed, description = "What became of it."), documented::RenewMany)
 )]
-pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let bytes = extract::bytes_up_to(&app, body, BODY_BYTES).await?;
     extract::check_json(&parts.headers)?;
@@ -103,5 +103,5 @@ pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answ
     let (unknown, condition) = app.engine.heartbeats(&peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(PeerId::to_string));
-    Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))
+    Ok(gate::after(condition, Json(Renewed { renewed, gone }).into_response()))
 }

@@ -46,7 +46,7 @@ pub(super) struct GetQuery {
     params(GetQuery),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let GetQuery { name, limit } = query(&mut parts, "?name=t/in&limit=100").await?;
     semaphores::show(&app, named("name", &name)?, limit)
@@ -77,7 +77,7 @@ pub(super) struct SetQuery {
         documented::SetSemaphore
     )
 )]
-pub(super) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let body = SemaphoreBody::read(&app, &parts, body).await?;
     let SetQuery { name } = query(&mut parts, NAME).await?;
@@ -105,7 +105,7 @@ pub(super) struct ChangeQuery {
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(super) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let body = ChangeBody::read(&app, &parts, body).await?;
     let ChangeQuery { name } = query(&mut parts, NAME).await?;
@@ -135,7 +135,7 @@ pub(super) struct RemoveQuery {
     params(RemoveQuery),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(super) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let RemoveQuery { name, force } = query(&mut parts, "?name=t/in&force=true").await?;
     semaphores::discard(&app, named("name", &name)?, force)
@@ -164,7 +164,7 @@ pub(super) struct TokenQuery {
     params(TokenQuery),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(super) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let example = "?semaphore=t/in&token=1795480000000001";
     let TokenQuery { semaphore, token } = query(&mut parts, example).await?;

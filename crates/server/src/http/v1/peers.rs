@@ -54,7 +54,7 @@ pub(super) struct NewPeerBody {
     request_body = NewPeerBody,
     responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The peer, relative to the address of the request."))), documented::CreatePeer)
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
     let new = NewPeer {
@@ -114,7 +114,7 @@ pub(super) struct ListQuery {
     params(ListQuery),
     responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: ListQuery =
         extract::query(&mut parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64").await?;
@@ -164,7 +164,7 @@ fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
     params(documented::PeerPath),
     responses((status = 200, body = Peer, description = "The peer."), documented::GetPeer)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
     let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| Peer::of(peer, wall)));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
@@ -190,7 +190,11 @@ pub(super) struct HeartbeatBody {
     request_body(content = Option<HeartbeatBody>, description = "May be left out."),
     responses((status = 200, body = Peer, description = "The lease starts anew."), documented::Heartbeat)
 )]
-pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn heartbeat(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
@@ -219,7 +223,11 @@ pub(super) struct ReleaseQuery {
     params(documented::PeerPath, ReleaseQuery),
     responses((status = 204, description = "It is gone."), documented::ReleasePeer)
 )]
-pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn release(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let number = read::digits(&extract::path(path)?, "the id of a peer")?;
     let ReleaseQuery { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;

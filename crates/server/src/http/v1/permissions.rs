@@ -50,7 +50,7 @@ const ALL: &[Action] =
     tag = documented::SERVER,
     responses((status = 200, body = Permissions, description = "What the caller may do."))
 )]
-pub(super) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let permissions = match app.hosts.check(&headers) {
         Ok(()) => Permissions { actions: ALL, reason: None },
         Err(problem) => Permissions { actions: &[], reason: Some(problem.detail().to_owned()) },

@@ -110,7 +110,7 @@ impl From<Reloaded> for ReloadedBody {
     tag = documented::SERVER,
     responses((status = 200, body = ReloadedBody, description = "What changed."), documented::Reload)
 )]
-pub(super) async fn reload(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn reload(State(app): State<Arc<App>>) -> Answer {
     let reloader = app.reloader.clone();
     let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
     match reloaded {

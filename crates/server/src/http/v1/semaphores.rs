@@ -63,7 +63,7 @@ pub(super) struct ListQuery {
         documented::ListSemaphores
     )
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: ListQuery = extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
     let limit = page_length(query.limit)?;
@@ -96,7 +96,11 @@ pub(super) struct GetQuery {
     params(documented::SemaphorePath, GetQuery),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn get(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let GetQuery { limit } = extract::query(&mut parts, "?limit=100").await?;
@@ -150,7 +154,11 @@ pub(super) struct SemaphoreBody {
         documented::SetSemaphore
     )
 )]
-pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn set(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body = SemaphoreBody::read(&app, &parts, body).await?;
     declare(&app, &extract::path(path)?, body)
@@ -209,7 +217,11 @@ pub(super) struct ChangeBody {
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn change(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body = ChangeBody::read(&app, &parts, body).await?;
     alter(&app, &extract::path(path)?, body)
@@ -303,7 +315,11 @@ pub(super) struct RemoveQuery {
     params(documented::SemaphorePath, RemoveQuery),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let RemoveQuery { force } = extract::query(&mut parts, "?force=true").await?;
@@ -342,7 +358,7 @@ pub(super) fn discard(app: &App, name: &str, force: bool) -> Answer {
     params(documented::SemaphorePath, documented::TokenPath),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (name, token) = extract::path(path)?;
     verify(&app, &name, &token)
 }

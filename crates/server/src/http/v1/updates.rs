@@ -100,7 +100,7 @@ struct Missed {
         documented::ReadUpdates
     )
 )]
-pub(super) async fn updates(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn updates(State(app): State<Arc<App>>) -> Answer {
     let receiver = app.updates.subscribe(&app)?;
     let first = first(&app);
     let frames = stream::unfold((Some(first), receiver), async |(first, mut receiver)| {

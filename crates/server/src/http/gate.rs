@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::Router,
 };
+use throttle_api::Code;
 use tower::Service as _;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     classic::{text, try_again},
     origin::Guard,
     router::is_v1,
-    v1::{Code, Problem},
+    v1::Problem,
 };
 use throttle_node::Condition;
 

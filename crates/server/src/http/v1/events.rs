@@ -65,7 +65,7 @@ pub(super) struct EventsParams {
         documented::ReadEvents
     )
 )]
-pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;
     let (beginning, is_foreign) = beginning(&app, &parts.headers);

@@ -29,7 +29,7 @@ const EXAMPLE: &str = r#"{"expires_in": "5m", "peers": ["15248218688310292863"]}
     request_body = HeartbeatsBody,
     responses((status = 200, body = Renewed, description = "What became of it."), documented::RenewMany)
 )]
-pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let bytes = extract::bytes_up_to(&app, body, BODY_BYTES).await?;
     extract::check_json(&parts.headers)?;
@@ -45,5 +45,5 @@ pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answ
     let (unknown, condition) = app.engine.heartbeats(&peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(|peer| AnyDigits::Number(peer.0)));
-    Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))
+    Ok(gate::after(condition, Json(Renewed { renewed, gone }).into_response()))
 }

@@ -36,7 +36,7 @@ pub(super) struct HistoryParams {
     params(HistoryParams),
     responses((status = 200, body = Histories, description = "The samples."), documented::GetHistory)
 )]
-pub(super) async fn history(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn history(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: Vec<(String, String)> = extract::query(&mut parts, EXAMPLE).await?;
     if let Some((name, _)) = query.iter().find(|(name, _)| name != "semaphore") {

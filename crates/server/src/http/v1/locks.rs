@@ -46,7 +46,11 @@ const SESSION: &str = r#"{"locks": {"A": 1}, "expires_in": "5m", "wait": "10s", 
         documented::AcquireLocks
     )
 )]
-pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn acquire(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     // The body is read first, so that a client that still sends it can read the refusal.
     let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
@@ -86,7 +90,7 @@ fn withdrawn() -> Problem {
     params(documented::PeerPath, documented::SemaphorePath),
     responses((status = 204, description = "It is not held any more."), documented::ReleaseLock)
 )]
-pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
     let peer = read::peer_id(&peer)?;
     let released = app.engine.release(peer, &[semaphore]);
@@ -106,7 +110,7 @@ pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, S
     request_body = ReleaseBody,
     responses((status = 204, description = "They are not held any more."), documented::ReleaseLocks)
 )]
-pub(super) async fn release_several(
+pub(in crate::http) async fn release_several(
     State(app): State<Arc<App>>,
     path: PathOf<String>,
     request: Request,
@@ -146,7 +150,7 @@ pub(super) async fn release_several(
         documented::NewSession
     )
 )]
-pub(super) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
     let expires_in = read::new_lease(&app, &body.expires_in)?;

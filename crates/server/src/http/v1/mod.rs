@@ -12,25 +12,23 @@
 
 mod convert;
 mod documented;
-mod events;
-mod heartbeats;
-mod history;
-mod locks;
-mod named;
-mod openapi;
+pub(super) mod events;
+pub(super) mod heartbeats;
+pub(super) mod history;
+pub(super) mod locks;
+pub(super) mod named;
+pub(super) mod openapi;
 mod page;
-mod peers;
-mod permissions;
-mod probes;
+pub(super) mod peers;
+pub(super) mod permissions;
+pub(super) mod probes;
 mod problem;
 mod read;
-mod reload;
-mod resume;
-mod routes;
-mod semaphores;
-mod updates;
+pub(super) mod reload;
+pub(super) mod resume;
+pub(super) mod semaphores;
+pub(super) mod updates;
 
 pub(super) use problem::{Problem, method_not_allowed, not_found};
 pub(super) use read::labels;
-pub(super) use routes::routes;
 pub(super) use updates::Updates;

@@ -29,7 +29,7 @@ const NAME: &str = "?name=t/in";
     params(query::GetNamed),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query::GetNamed { name, limit } = read_query(&mut parts, "?name=t/in&limit=100").await?;
     semaphores::show(&app, named("name", &name)?, limit)
@@ -51,7 +51,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer
         documented::SetSemaphore
     )
 )]
-pub(super) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let body = semaphores::declaration(&app, &parts, body).await?;
     let query::SetNamed { name } = read_query(&mut parts, NAME).await?;
@@ -70,7 +70,7 @@ pub(super) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(super) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let body = semaphores::change_of(&app, &parts, body).await?;
     let query::ChangeNamed { name } = read_query(&mut parts, NAME).await?;
@@ -88,7 +88,7 @@ pub(super) async fn change(State(app): State<Arc<App>>, request: Request) -> Ans
     params(query::RemoveNamed),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(super) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query::RemoveNamed { name, force } = read_query(&mut parts, "?name=t/in&force=true").await?;
     semaphores::discard(&app, named("name", &name)?, force)
@@ -105,7 +105,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, request: Request) -> Ans
     params(query::CheckToken),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(super) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let example = "?semaphore=t/in&token=1795480000000001";
     let query::CheckToken { semaphore, token } = read_query(&mut parts, example).await?;

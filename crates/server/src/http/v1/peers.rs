@@ -40,7 +40,7 @@ const HEARTBEAT: &str = r#"{"expires_in": "5m"}, or no body at all"#;
     request_body = NewPeerBody,
     responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The peer, relative to the address of the request."))), documented::CreatePeer)
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
     let new = NewPeer {
@@ -78,7 +78,7 @@ pub(super) fn of_session(app: &App, refusal: node::Refusal) -> Problem {
     params(query::ListPeers),
     responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: query::ListPeers =
         extract::query(&mut parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64").await?;
@@ -129,7 +129,7 @@ fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
     params(documented::PeerPath),
     responses((status = 200, body = Peer, description = "The peer."), documented::GetPeer)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
     let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| convert::peer(peer, wall)));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
@@ -145,7 +145,11 @@ pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> An
     request_body(content = Option<HeartbeatBody>, description = "May be left out."),
     responses((status = 200, body = Peer, description = "The lease starts anew."), documented::Heartbeat)
 )]
-pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn heartbeat(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
@@ -165,7 +169,11 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>,
     params(documented::PeerPath, query::ReleasePeer),
     responses((status = 204, description = "It is gone."), documented::ReleasePeer)
 )]
-pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn release(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let number = read::digits(&extract::path(path)?, "the id of a peer")?;
     let query::ReleasePeer { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;

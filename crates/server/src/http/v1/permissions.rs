@@ -24,7 +24,7 @@ use crate::http::App;
     tag = documented::SERVER,
     responses((status = 200, body = Permissions, description = "What the caller may do."))
 )]
-pub(super) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let permissions = match app.hosts.check(&headers) {
         Ok(()) => Permissions { actions: Action::ALL.map(Into::into).into(), reason: None },
         Err(problem) => Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()) },

@@ -22,7 +22,7 @@ use crate::http::App;
     tag = documented::SERVER,
     responses((status = 200, body = Difference, description = "What changed."), documented::Reload)
 )]
-pub(super) async fn reload(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn reload(State(app): State<Arc<App>>) -> Answer {
     let reloader = app.reloader.clone();
     let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
     match reloaded {

@@ -17,7 +17,7 @@ use crate::http::App;
     tag = documented::SERVER,
     responses((status = 200, body = Resumed, description = "Grants are given out."))
 )]
-pub(super) async fn resume(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn resume(State(app): State<Arc<App>>) -> Answer {
     let was_holding = app.engine.resume_grants();
     if was_holding {
         tracing::info!("Grants are given out again, by a request.");

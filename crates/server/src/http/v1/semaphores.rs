@@ -47,7 +47,7 @@ const PATCH: &str = r#"{"max": 42}"#;
         documented::ListSemaphores
     )
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: query::ListSemaphores =
         extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
@@ -72,7 +72,11 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
     params(documented::SemaphorePath, query::GetSemaphore),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn get(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let query::GetSemaphore { limit } = extract::query(&mut parts, "?limit=100").await?;
@@ -107,7 +111,11 @@ pub(super) fn show(app: &App, name: &str, limit: Option<usize>) -> Answer {
         documented::SetSemaphore
     )
 )]
-pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn set(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body = declaration(&app, &parts, body).await?;
     declare(&app, &extract::path(path)?, body)
@@ -146,7 +154,11 @@ pub(super) fn declare(app: &App, name: &str, body: SemaphoreBody) -> Answer {
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn change(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body = change_of(&app, &parts, body).await?;
     alter(&app, &extract::path(path)?, body)
@@ -221,7 +233,11 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     params(documented::SemaphorePath, query::RemoveSemaphore),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let query::RemoveSemaphore { force } = extract::query(&mut parts, "?force=true").await?;
@@ -260,7 +276,7 @@ pub(super) fn discard(app: &App, name: &str, force: bool) -> Answer {
     params(documented::SemaphorePath, documented::TokenPath),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (name, token) = extract::path(path)?;
     verify(&app, &name, &token)
 }

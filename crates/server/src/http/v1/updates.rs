@@ -60,7 +60,7 @@ const KEPT: usize = 16;
         documented::ReadUpdates
     )
 )]
-pub(super) async fn updates(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn updates(State(app): State<Arc<App>>) -> Answer {
     let receiver = app.updates.subscribe(&app)?;
     let first = first(&app);
     let frames = stream::unfold((Some(first), receiver), async |(first, mut receiver)| {

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::Router,
 };
+use throttle_api::Code;
 use tower::Service as _;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     origin::Guard,
     routes::{Found, Waits, Weight},
     v0_2::{text, try_again},
-    v1::{Code, Problem},
+    v1::Problem,
 };
 use crate::dialect::Dialect;
 use throttle_node::Condition;

@@ -182,7 +182,7 @@ impl Index {
     pub(super) fn new() -> Self {
         let mut paths = matchit::Router::new();
         // Nothing is there, and yet these words say so.
-        for path in ["/v1", "/v1/{*rest}"] {
+        for path in ["/v1", "/v1/", "/v1/{*rest}"] {
             let _ = paths.insert(path, Rows { template: None, dialect: V1, routes: Vec::new() });
         }
         let rows = Rows { template: Some(openapi::PATH), dialect: Site, routes: Vec::new() };
@@ -316,6 +316,7 @@ mod tests {
         let index = Index::new();
         for (method, path, dialect) in [
             (Method::GET, "/v1", V1),
+            (Method::GET, "/v1/", V1),
             (Method::GET, "/v1/nothing/here", V1),
             (Method::POST, "/v1/semaphores", V1),
             (Method::GET, "/v12", Site),

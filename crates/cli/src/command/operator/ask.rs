@@ -3,6 +3,7 @@
 use std::{error::Error, io};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use throttle_client::{Client, Error as ClientError};
 
@@ -51,24 +52,41 @@ impl Operator {
         Ok(list(&self.client()?, path, query, limit).await?)
     }
 
-    /// Writes a list as JSON, or as `table` has it.
-    pub(super) fn show(
+    /// Writes a list as JSON, as it came, or as `table` has it.
+    pub(super) fn show<T: DeserializeOwned>(
         &self,
         out: &mut dyn io::Write,
-        items: &[Value],
+        items: Vec<Value>,
         has_more: bool,
-        table: impl FnOnce(&[Value]) -> String,
+        table: impl FnOnce(&[T]) -> String,
     ) -> Result<(), Box<dyn Error>> {
         match self.output {
             Format::Json => writeln!(out, "{}", printable::json(&json!({ "items": items }), true))?,
             Format::Table => {
-                out.write_all(table(items).as_bytes())?;
+                let items: Vec<T> = items.into_iter().map(read).collect::<Result<_, _>>()?;
+                out.write_all(table(&items).as_bytes())?;
                 if has_more {
                     writeln!(out, "There are more; --limit says how many are shown.")?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Writes the answer of the server as JSON, as it came, or as the sentence that it comes to.
+    pub(super) fn sum_up<T: DeserializeOwned>(
+        &self,
+        out: &mut dyn io::Write,
+        answer: Value,
+        sentence: impl FnOnce(T) -> String,
+    ) -> Result<(), Box<dyn Error>> {
+        match self.output {
+            Format::Json => self.tell(out, &answer, ""),
+            Format::Table => {
+                let sentence = sentence(read(answer)?);
+                self.tell(out, &Value::Null, &sentence)
+            }
+        }
     }
 
     /// Writes one answer as JSON, or as a sentence.
@@ -88,6 +106,13 @@ impl Operator {
     fn client(&self) -> Result<Client, Box<dyn Error>> {
         Ok(self.connection.client().build()?)
     }
+}
+
+/// What an answer says.
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, String> {
+    serde_json::from_value(answer).map_err(|error| {
+        format!("The answer was not expected ({error}); is this a Throttle server of this version?")
+    })
 }
 
 /// Everything that a list has, page by page, up to `limit` entries; and whether there is more.

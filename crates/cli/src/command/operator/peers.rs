@@ -1,12 +1,13 @@
 //! `throttle peers`.
 
-use std::{error::Error, io};
+use std::{collections::BTreeMap, error::Error, io};
 
-use serde_json::Value;
+use throttle_api::Peer;
+use throttle_service::printable::printable;
 
 use super::{
     ask::{Operator, encoded},
-    table::{cell, table},
+    table::table,
 };
 
 /// Arguments of `throttle peers`.
@@ -33,29 +34,30 @@ impl Peers {
         };
         let query = filter("label", &self.label) + &filter("semaphore", &self.semaphore);
         let (items, has_more) = self.operator.list("/v1/peers", &query, self.limit).await?;
-        self.operator.show(out, &items, has_more, rows)
+        self.operator.show(out, items, has_more, rows)
     }
 }
 
-fn rows(items: &[Value]) -> String {
-    let row = |peer: &Value| {
-        let held = peer["locks"].as_array().into_iter().flatten();
-        let held = held.map(|lock| format!("{}={}", cell(&lock["semaphore"]), cell(&lock["count"])));
-        let asked = pairs(&peer["pending"]["locks"], "=");
-        let place = cell(&peer["pending"]["position"]);
-        let waits_for = if asked == "-" { asked } else { format!("{asked} (place {place})") };
-        let held: Vec<String> = held.collect();
-        let held = if held.is_empty() { "-".to_owned() } else { held.join(" ") };
-        [cell(&peer["id"]), held, waits_for, cell(&peer["expires_at"]), pairs(&peer["labels"], ":")]
+fn rows(items: &[Peer]) -> String {
+    let row = |peer: &Peer| {
+        let held = peer.locks.iter().map(|lock| format!("{}={}", printable(&lock.semaphore), lock.count));
+        let waits_for = peer.pending.as_ref().map_or_else(
+            || "-".to_owned(),
+            |pending| {
+                let asked: BTreeMap<_, _> = pending.locks.iter().map(|(name, count)| (name, count)).collect();
+                let asked = asked.into_iter().map(|(name, count)| format!("{}={count}", printable(name)));
+                format!("{} (place {})", joined(asked), pending.position)
+            },
+        );
+        let labels = peer.labels.iter();
+        let labels = labels.map(|(key, value)| format!("{}:{}", printable(key), printable(value)));
+        [peer.id.to_string(), joined(held), waits_for, peer.expires_at.to_string(), joined(labels)]
     };
     table(["PEER", "HOLDS", "WAITS FOR", "EXPIRES AT", "LABELS"], items.iter().map(row))
 }
 
-/// The entries of an object, `-` if there are none.
-fn pairs(object: &Value, between: &str) -> String {
-    let entries = object.as_object().into_iter().flatten();
-    let entries =
-        entries.map(|(key, value)| format!("{}{between}{}", cell(&Value::from(key.as_str())), cell(value)));
-    let entries: Vec<String> = entries.collect();
-    if entries.is_empty() { "-".to_owned() } else { entries.join(" ") }
+/// All of it in one cell, `-` if there is nothing.
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
 }

@@ -2,9 +2,9 @@
 
 use std::{error::Error, io};
 
-use serde_json::Value;
+use throttle_api::Difference;
 
-use super::{ask::Operator, table::cell};
+use super::ask::Operator;
 
 /// Arguments of `throttle reload`.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,26 +16,25 @@ pub struct Reload {
 
 impl Reload {
     pub(super) async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let difference = self.operator.ask("POST", "/v1/reload", None).await?;
-        let names = |part: &str| {
-            let names = difference[part]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(name, _)| cell(&Value::from(name.as_str())));
-            let names: Vec<String> = names.collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        };
-        let (added, changed, removed) = (names("added"), names("changed"), names("removed"));
-        let mut sentence = format!("Added: {added}; changed: {changed}; removed: {removed}.");
-        let later: Vec<String> =
-            difference["needs_restart"].as_array().into_iter().flatten().map(cell).collect();
-        if !later.is_empty() {
-            sentence = format!("{sentence} Needs a restart: {}.", later.join(", "));
-        }
-        for warning in difference["warnings"].as_array().into_iter().flatten().map(cell) {
-            sentence = format!("{sentence} Warning: {warning}");
-        }
-        self.operator.tell(out, &difference, &sentence)
+        let answer = self.operator.ask("POST", "/v1/reload", None).await?;
+        self.operator.sum_up(out, answer, summary)
     }
+}
+
+fn summary(difference: Difference) -> String {
+    let Difference { added, changed, removed, needs_restart, warnings, .. } = difference;
+    let (added, changed, removed) = (names(added.keys()), names(changed.keys()), names(removed.keys()));
+    let mut sentence = format!("Added: {added}; changed: {changed}; removed: {removed}.");
+    if !needs_restart.is_empty() {
+        sentence = format!("{sentence} Needs a restart: {}.", needs_restart.join(", "));
+    }
+    for warning in warnings {
+        sentence = format!("{sentence} Warning: {warning}");
+    }
+    sentence
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io};
 
+use throttle_api::Resumed;
+
 use super::ask::Operator;
 
 /// Arguments of `throttle resume`.
@@ -15,10 +17,9 @@ pub struct Resume {
 impl Resume {
     pub(super) async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
         let answer = self.operator.ask("POST", "/v1/resume", None).await?;
-        let sentence = match answer["was_holding"].as_bool() {
-            Some(true) => "Grants are given out again.",
-            _ => "Nothing was held back.",
-        };
-        self.operator.tell(out, &answer, sentence)
+        self.operator.sum_up(out, answer, |Resumed { was_holding }| {
+            let sentence = if was_holding { "Grants are given out again." } else { "Nothing was held back." };
+            sentence.to_owned()
+        })
     }
 }

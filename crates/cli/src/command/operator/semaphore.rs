@@ -2,7 +2,9 @@
 
 use std::{error::Error, io};
 
-use serde_json::{Map, Value, json};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use serde_json::json;
+use throttle_api::{ChangeBody, Code, Deadlock, NewRate, RateText, Semaphore, Whole};
 use throttle_client::Error as ClientError;
 
 use super::ask::{Operator, semaphore};
@@ -31,8 +33,8 @@ pub struct Set {
     #[arg(long, value_name = "DURATION")]
     pub per: Option<String>,
     /// What keeps those who wait for it from waiting for each other
-    #[arg(long, value_parser = ["hierarchy", "detect"])]
-    pub deadlock: Option<String>,
+    #[arg(long, value_parser = PossibleValuesParser::new(["hierarchy", "detect"]).map(|name| deadlock(&name)))]
+    pub deadlock: Option<Deadlock>,
     /// Which server, and how.
     #[command(flatten)]
     pub operator: Operator,
@@ -62,31 +64,29 @@ impl SemaphoreCommand {
 
 impl Set {
     async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let mut body = Map::new();
-        let per = self.per.as_ref().map(|per| if per == "none" { Value::Null } else { json!(per) });
-        let named = [
-            ("max", self.max.map(Value::from)),
-            ("level", self.level.map(Value::from)),
-            ("per", per),
-            ("deadlock", self.deadlock.clone().map(Value::from)),
-        ];
-        body.extend(named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-        if body.is_empty() {
+        let per = self.per.as_ref().map(|per| NewRate((per != "none").then(|| RateText(per.clone()))));
+        let change = ChangeBody {
+            max: self.max.map(Whole),
+            level: self.level.map(Whole),
+            per,
+            deadlock: self.deadlock,
+        };
+        if change == ChangeBody::default() {
             return Err("Nothing to set: name at least one of --max, --level, --per and --deadlock.".into());
         }
+        // A semaphore that is new gets its default for what is not named.
+        let body = serde_json::to_value(change)?;
         let path = semaphore(&self.name);
-        let changed = self.operator.ask("PATCH", &path, Some(Value::Object(body.clone()))).await;
+        let changed = self.operator.ask("PATCH", &path, Some(body.clone())).await;
         let seen = match changed {
             Err(error) if is_unknown(&*error) && self.max.is_some() => {
-                self.operator.ask("PUT", &path, Some(Value::Object(body))).await?
+                self.operator.ask("PUT", &path, Some(body)).await?
             }
             changed => changed?,
         };
-        let sentence = format!(
-            "Semaphore {:?} has max {}, of which {} is acquired.",
-            self.name, seen["max"], seen["acquired"]
-        );
-        self.operator.tell(out, &seen, &sentence)
+        self.operator.sum_up(out, seen, |seen: Semaphore| {
+            format!("Semaphore {:?} has max {}, of which {} is acquired.", self.name, seen.max, seen.acquired)
+        })
     }
 }
 
@@ -100,5 +100,14 @@ impl Rm {
 }
 
 fn is_unknown(error: &(dyn Error + 'static)) -> bool {
-    matches!(error.downcast_ref(), Some(ClientError::Problem { code, .. }) if code == "unknown_semaphore")
+    let code = match error.downcast_ref() {
+        Some(ClientError::Problem { code, .. }) => code.parse(),
+        _ => return false,
+    };
+    code == Ok(Code::UnknownSemaphore)
+}
+
+/// One of the possible values.
+fn deadlock(name: &str) -> Deadlock {
+    if name == "detect" { Deadlock::Detect } else { Deadlock::Hierarchy }
 }

@@ -8,10 +8,12 @@ use std::{
 };
 
 use serde_json::Value;
+use throttle_api::Semaphore;
+use throttle_service::printable::printable;
 
 use super::{
     ask::{Format, Operator, semaphore},
-    table::{cell, table},
+    table::table,
     watch::watch,
 };
 
@@ -42,7 +44,7 @@ impl Status {
         }
         loop {
             let (items, has_more) = self.semaphores().await?;
-            self.operator.show(out, &items, has_more, rows)?;
+            self.operator.show(out, items, has_more, rows)?;
             out.flush()?;
             if !self.watch {
                 return Ok(());
@@ -68,8 +70,18 @@ fn is_screen() -> bool {
     io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
-fn rows(items: &[Value]) -> String {
+fn rows(items: &[Semaphore]) -> String {
     let head = ["SEMAPHORE", "MAX", "ACQUIRED", "PENDING", "WAITING", "LONGEST WAIT", "ORIGIN"];
-    let fields = ["name", "max", "acquired", "pending", "waiting", "longest_wait", "origin"];
-    table(head, items.iter().map(|item| fields.map(|field| cell(&item[field]))))
+    let row = |semaphore: &Semaphore| {
+        [
+            printable(&semaphore.name),
+            semaphore.max.to_string(),
+            semaphore.acquired.to_string(),
+            semaphore.pending.to_string(),
+            semaphore.waiting.to_string(),
+            semaphore.longest_wait.to_string(),
+            printable(&semaphore.origin),
+        ]
+    };
+    table(head, items.iter().map(row))
 }

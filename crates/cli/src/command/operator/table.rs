@@ -1,9 +1,5 @@
 //! Columns of text.
 
-use serde_json::Value;
-
-use throttle_service::printable::printable;
-
 /// Rows under a head, each column as wide as its widest cell.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
@@ -15,13 +11,4 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
-}
-
-/// A value as a person reads it, fit for a terminal.
-pub(super) fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => printable(text),
-        other => printable(other),
-    }
 }

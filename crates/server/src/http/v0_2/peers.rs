@@ -11,6 +11,7 @@ use axum::{
 };
 use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
+use throttle_api::Entries;
 use throttle_core::{EndCause, PeerId, Restore, RestoreLock, Token};
 
 use super::answer::{self, Answer, text};
@@ -22,7 +23,7 @@ use crate::http::{
     gate,
     refusal::Refusal,
     v0_1::{self, Joint},
-    v1::Entries,
+    v1,
 };
 
 /// How many peers are read in one go while they are listed, so that a long list holds up no grant.
@@ -121,7 +122,7 @@ pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Reque
         locks.push(RestoreLock { semaphore, count, token });
     }
     // A lock is worth more than its labels: those beyond the limits are left out.
-    let labels = body.labels.labels(&app).unwrap_or_default();
+    let labels = v1::labels(body.labels, &app).unwrap_or_default();
     app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks, labels })?;
     Ok(text(StatusCode::OK, "Ok"))
 }

@@ -8,12 +8,13 @@ use axum::{
     http::{HeaderValue, header::CONTENT_TYPE},
     routing::get,
 };
+use throttle_api::Problem;
 use utoipa::{
     OpenApi as _, PartialSchema as _,
     openapi::{Header, OpenApi, RefOr, path::Operation},
 };
 
-use super::{documented, problem::ProblemBody};
+use super::documented;
 use crate::http::App;
 
 #[derive(utoipa::OpenApi)]
@@ -38,7 +39,7 @@ use crate::http::App;
         (name = documented::SEMAPHORES, description = "What there is to hold."),
         (name = documented::SERVER, description = "The server itself.")
     ),
-    components(schemas(ProblemBody))
+    components(schemas(Problem<'static>))
 )]
 struct Frame;
 

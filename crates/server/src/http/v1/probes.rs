@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use throttle_api::Code;
 
 use super::{
-    code::Code,
-    documented,
+    convert, documented,
     problem::{Answer, Problem},
-    shapes::Stamp,
 };
 use crate::http::{App, v0_2::text};
 
@@ -47,7 +46,7 @@ pub(in crate::http) async fn readyz(State(app): State<Arc<App>>) -> Answer {
     };
     let sentence = format!(
         "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
-        Stamp(wall.at(holding.until))
+        convert::stamp(wall.at(holding.until))
     );
     Ok(text(StatusCode::OK, sentence))
 }

@@ -3,18 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, response::IntoResponse as _};
-use serde::Serialize;
-use utoipa::ToSchema;
+use throttle_api::Resumed;
 
 use super::{documented, problem::Answer};
 use crate::http::App;
-
-/// Whether anything changed.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Resumed {
-    /// Whether grants were held back until now.
-    was_holding: bool,
-}
 
 /// Ends the time after a start in which nothing is granted anew (`recovery.hold_grants`): those who wait get what
 /// there is, in order.

@@ -1,128 +1,44 @@
-//! What the server says, as far as it is shown.
+//! What the server says, as far as it is more than figures.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+pub(super) use throttle_api::{Labels, Peer, Pending, Semaphore, SemaphoreDetail as Detail, Waiter};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
-
-/// A semaphore and its figures.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Semaphore {
-    pub(super) name: String,
-    pub(super) max: i64,
-    pub(super) level: i32,
-    pub(super) acquired: i64,
-    pub(super) pending: i64,
-    pub(super) waiting: u64,
-    pub(super) cooling: i64,
-    #[serde(deserialize_with = "duration")]
-    pub(super) longest_wait: Duration,
-    pub(super) origin: String,
-    pub(super) per: Option<String>,
-    pub(super) deadlock: String,
+/// What a peer waits for, ordered by name.
+pub(super) fn by_name(pending: &Pending) -> impl Iterator<Item = (&str, i64)> {
+    let mut locks: Vec<_> = pending.locks.iter().map(|(name, count)| (&**name, *count)).collect();
+    locks.sort_unstable();
+    locks.into_iter()
 }
 
-/// A semaphore with those who hold it and those who wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Detail {
-    #[serde(flatten)]
-    pub(super) semaphore: Semaphore,
-    pub(super) holders: Vec<Holder>,
-    pub(super) holders_total: u64,
-    pub(super) queue: Vec<Waiter>,
-    pub(super) queue_total: u64,
+/// What the figures of a semaphore come to.
+pub(super) trait Figures {
+    /// How much of it is used, 1.0 for all.
+    fn share(&self) -> f64;
+
+    /// By how much more is held than there is.
+    fn over(&self) -> i64;
+
+    /// Whether nobody gets any of it.
+    fn is_paused(&self) -> bool;
 }
 
-/// Who holds a semaphore.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Holder {
-    pub(super) peer: String,
-    pub(super) count: i64,
-    pub(super) token: Option<String>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) since: SystemTime,
-    #[serde(deserialize_with = "moment")]
-    pub(super) expires_at: SystemTime,
-    pub(super) labels: Labels,
-}
+impl Figures for Semaphore {
+    fn share(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "it is drawn, and compared to be sorted")]
+        let [acquired, max] = [self.acquired as f64, self.max as f64];
+        if self.max > 0 {
+            acquired / max
+        } else if self.acquired > 0 {
+            f64::INFINITY
+        } else {
+            0.0
+        }
+    }
 
-/// Who waits for a semaphore.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Waiter {
-    pub(super) peer: String,
-    pub(super) count: i64,
-    pub(super) priority: i32,
-    pub(super) position: u64,
-    #[serde(deserialize_with = "moment")]
-    pub(super) since: SystemTime,
-    #[serde(deserialize_with = "optional_duration")]
-    pub(super) estimated_wait: Option<Duration>,
-    pub(super) labels: Labels,
-    #[serde(default)]
-    pub(super) absent: bool,
-}
+    fn over(&self) -> i64 {
+        self.acquired.saturating_sub(self.max).max(0)
+    }
 
-/// A peer, what it holds, and what it waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Peer {
-    pub(super) id: String,
-    pub(super) labels: Labels,
-    #[serde(deserialize_with = "moment")]
-    pub(super) created_at: SystemTime,
-    #[serde(deserialize_with = "moment")]
-    pub(super) expires_at: SystemTime,
-    pub(super) locks: Vec<Lock>,
-    pub(super) pending: Option<Pending>,
-}
-
-/// A lock that a peer holds.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Lock {
-    pub(super) semaphore: String,
-    pub(super) count: i64,
-    pub(super) token: Option<String>,
-    #[serde(deserialize_with = "moment")]
-    pub(super) since: SystemTime,
-}
-
-/// What a peer waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Pending {
-    pub(super) locks: BTreeMap<String, i64>,
-    pub(super) priority: i32,
-    #[serde(deserialize_with = "moment")]
-    pub(super) since: SystemTime,
-    pub(super) position: u64,
-    #[serde(deserialize_with = "optional_duration")]
-    pub(super) estimated_wait: Option<Duration>,
-    pub(super) blocked_by: Vec<Blocker>,
-}
-
-/// Who holds what a peer waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Blocker {
-    pub(super) semaphore: String,
-    pub(super) peer: String,
-    pub(super) count: i64,
-    #[serde(deserialize_with = "moment")]
-    pub(super) since: SystemTime,
-    pub(super) labels: Labels,
-}
-
-/// What clients tell of their peers.
-pub(super) type Labels = BTreeMap<String, String>;
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    humantime::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-}
-
-fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom)).transpose()
-}
-
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-    humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    fn is_paused(&self) -> bool {
+        self.max == 0
+    }
 }

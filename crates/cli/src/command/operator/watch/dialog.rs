@@ -1,7 +1,7 @@
 //! What an operator does here, asked for once more with what it will come to.
 
 use super::{
-    data::{Detail, Peer, Waiter},
+    data::{Detail, Peer, Waiter, by_name},
     state::{Sight, State},
 };
 
@@ -95,7 +95,7 @@ fn release(peer: &Peer) -> String {
         ));
     }
     if let Some(pending) = &peer.pending {
-        let names: Vec<_> = pending.locks.keys().map(|name| format!("{name:?}")).collect();
+        let names: Vec<_> = by_name(pending).map(|(name, _)| format!("{name:?}")).collect();
         sentences.push(format!(
             "It leaves the queue for {}, where it stands at {}; its client may ask again.",
             names.join(", "),

@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
-    data::Semaphore,
+    data::Figures,
     dialog::{Act, Dialog},
     state::{Effect, Order, Outcome, Page, Sight, State, Target},
 };
@@ -149,7 +149,7 @@ impl State {
     fn ask_to_pause(&mut self) {
         let is_paused = match (self.page(), self.sight()) {
             (Page::List, _) => {
-                self.selected().and_then(|at| self.listed().nth(at)).is_some_and(Semaphore::is_paused)
+                self.selected().and_then(|at| self.listed().nth(at)).is_some_and(Figures::is_paused)
             }
             (_, Some(Sight::Semaphore(detail))) => detail.semaphore.is_paused(),
             _ => false,

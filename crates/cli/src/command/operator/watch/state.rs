@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{
-    data::{Detail, Peer, Semaphore},
+    data::{Detail, Figures as _, Peer, Semaphore, by_name},
     dialog::{Act, Dialog},
 };
 
@@ -207,19 +207,21 @@ impl State {
     pub(super) fn targets(&self) -> Vec<Target> {
         match (self.page(), self.sight()) {
             (Page::List, _) => {
-                self.listed().map(|semaphore| Target::Semaphore(semaphore.name.clone())).collect()
+                self.listed().map(|semaphore| Target::Semaphore(semaphore.name.to_string())).collect()
             }
             (_, Some(Sight::Semaphore(detail))) => {
-                let holders = detail.holders.iter().map(|holder| &holder.peer);
-                let waiters = detail.queue.iter().map(|waiter| &waiter.peer);
-                holders.chain(waiters).map(|peer| Target::Peer(peer.clone())).collect()
+                let holders = detail.holders.iter().map(|holder| holder.peer);
+                let waiters = detail.queue.iter().map(|waiter| waiter.peer);
+                holders.chain(waiters).map(|peer| Target::Peer(peer.to_string())).collect()
             }
             (_, Some(Sight::Peer(peer))) => {
-                let held = peer.locks.iter().map(|lock| Target::Semaphore(lock.semaphore.clone()));
+                let held = peer.locks.iter().map(|lock| Target::Semaphore(lock.semaphore.to_string()));
                 let pending = peer.pending.iter();
-                let asked = pending.clone().flat_map(|p| p.locks.keys().cloned().map(Target::Semaphore));
+                let asked = pending
+                    .clone()
+                    .flat_map(|p| by_name(p).map(|(name, _)| Target::Semaphore(name.to_owned())));
                 let blockers =
-                    pending.flat_map(|p| p.blocked_by.iter().map(|by| Target::Peer(by.peer.clone())));
+                    pending.flat_map(|p| p.blocked_by.iter().map(|by| Target::Peer(by.peer.to_string())));
                 held.chain(asked).chain(blockers).collect()
             }
             _ => Vec::new(),
@@ -283,29 +285,5 @@ impl State {
         }
         self.hold_on();
         !is_list
-    }
-}
-
-impl Semaphore {
-    /// How much of it is used, 1.0 for all.
-    pub(super) fn share(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "it is drawn, and compared to be sorted")]
-        let [acquired, max] = [self.acquired as f64, self.max as f64];
-        if self.max > 0 {
-            acquired / max
-        } else if self.acquired > 0 {
-            f64::INFINITY
-        } else {
-            0.0
-        }
-    }
-
-    /// By how much more is held than there is.
-    pub(super) fn over(&self) -> i64 {
-        self.acquired.saturating_sub(self.max).max(0)
-    }
-
-    pub(super) fn is_paused(&self) -> bool {
-        self.max == 0
     }
 }

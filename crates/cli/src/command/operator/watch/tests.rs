@@ -259,7 +259,8 @@ fn search_by_name() {
 #[test]
 fn sorted_by_what_hurts() {
     let mut state = view();
-    let names = |state: &State| state.listed().map(|semaphore| semaphore.name.clone()).collect::<Vec<_>>();
+    let names =
+        |state: &State| state.listed().map(|semaphore| semaphore.name.to_string()).collect::<Vec<_>>();
     state.learn(listed(&[semaphore("A", 9, 2, 0), semaphore("B", 9, 9, 0), semaphore("C", 9, 1, 1)]), now());
     press(&mut state, KeyCode::Char('s'));
     assert_eq!(names(&state), ["C", "A", "B"]);

@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{
     super::{
-        data::Semaphore,
+        data::{Figures as _, Semaphore},
         state::{Order, State},
     },
     palette::Palette,
@@ -55,7 +55,7 @@ fn row<'a>(semaphore: &Semaphore, palette: &Palette) -> Row<'a> {
             .style(if over > 0 { palette.alarm } else { Style::new() }),
         Cell::from(right(count(semaphore.pending))).style(waiting),
         Cell::from(right(semaphore.waiting.to_string())).style(waiting),
-        Cell::from(right(if is_waited_for { span(semaphore.longest_wait) } else { "-".to_owned() }))
+        Cell::from(right(if is_waited_for { span(semaphore.longest_wait.0) } else { "-".to_owned() }))
             .style(waiting),
         Cell::from(note).style(of_note),
     ])

@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::{
-    super::data::{Peer, Pending},
+    super::data::{Peer, Pending, by_name},
     palette::Palette,
     section::{self, Section},
     text::{age, count, span, until, who},
@@ -59,7 +59,7 @@ fn holds(peer: &Peer, now: SystemTime) -> Section<'static> {
     let rows = peer.locks.iter().map(|lock| {
         Row::new([
             count(lock.count),
-            lock.token.as_deref().map_or_else(|| "-".to_owned(), printable),
+            lock.token.map_or_else(|| "-".to_owned(), |token| token.to_string()),
             age(lock.since, now),
             printable(&lock.semaphore),
         ])
@@ -73,9 +73,8 @@ fn holds(peer: &Peer, now: SystemTime) -> Section<'static> {
 }
 
 fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
-    let rows =
-        pending.locks.iter().map(|(semaphore, number)| Row::new([count(*number), printable(semaphore)]));
-    let estimate = pending.estimated_wait.map(|wait| format!(", perhaps {} more", span(wait)));
+    let rows = by_name(pending).map(|(semaphore, number)| Row::new([count(number), printable(semaphore)]));
+    let estimate = pending.estimated_wait.map(|wait| format!(", perhaps {} more", span(wait.0)));
     Section {
         title: format!(
             "WAITS FOR, for {}, at place {}, priority {}{}",
@@ -93,7 +92,7 @@ fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
 fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
     let rows = pending.blocked_by.iter().map(|by| {
         Row::new([
-            printable(&by.peer),
+            by.peer.to_string(),
             count(by.count),
             age(by.since, now),
             printable(&by.semaphore),

@@ -11,11 +11,12 @@ use ratatui::{
 };
 
 use super::{
-    super::data::{Detail, Semaphore},
+    super::data::{Detail, Figures as _, Semaphore},
     palette::Palette,
     section::{self, Section},
     text::{age, bar, count, span, until, who},
 };
+use throttle_api::{Deadlock, Open, Origin};
 use throttle_service::printable::printable;
 
 const BAR: usize = 20;
@@ -58,7 +59,7 @@ fn figures(semaphore: &Semaphore, palette: &Palette) -> Line<'static> {
         spans.push(Span::raw(format!(", {} not yet due back", count(semaphore.cooling))));
     }
     if semaphore.waiting > 0 {
-        let wait = span(semaphore.longest_wait);
+        let wait = span(semaphore.longest_wait.0);
         let text = format!(", {} wait for {}, up to {wait}", semaphore.waiting, count(semaphore.pending));
         spans.push(Span::styled(text, palette.busy));
     }
@@ -66,14 +67,14 @@ fn figures(semaphore: &Semaphore, palette: &Palette) -> Line<'static> {
 }
 
 fn spec(semaphore: &Semaphore) -> String {
-    let origin = match semaphore.origin.as_str() {
-        "file" => "from the file",
-        "runtime" => "by a request",
-        "pattern" => "by a pattern",
-        other => other,
+    let origin = match &semaphore.origin {
+        Open::Known(Origin::File) => "from the file",
+        Open::Known(Origin::Runtime) => "by a request",
+        Open::Known(Origin::Pattern) => "by a pattern",
+        Open::Other(other) => other,
     };
     let deadlock =
-        if semaphore.deadlock == "detect" { "deadlocks detected" } else { "no deadlocks by levels" };
+        if semaphore.deadlock == Deadlock::Detect { "deadlocks detected" } else { "no deadlocks by levels" };
     let per = semaphore.per.as_ref().map(|per| format!(", count comes back after {}", printable(per)));
     format!(
         "level {}, declared {}, {deadlock}{}",
@@ -84,20 +85,16 @@ fn spec(semaphore: &Semaphore) -> String {
 }
 
 /// How many are shown of how many.
-fn shown(what: &str, shown: usize, total: u64) -> String {
-    if u64::try_from(shown).is_ok_and(|shown| shown < total) {
-        format!("{what}: the first {shown} of {total}")
-    } else {
-        format!("{what}: {total}")
-    }
+fn shown(what: &str, shown: usize, total: usize) -> String {
+    if shown < total { format!("{what}: the first {shown} of {total}") } else { format!("{what}: {total}") }
 }
 
 fn holders(detail: &Detail, now: SystemTime) -> Section<'static> {
     let rows = detail.holders.iter().map(|holder| {
         Row::new([
-            printable(&holder.peer),
+            holder.peer.to_string(),
             count(holder.count),
-            holder.token.as_deref().map_or_else(|| "-".to_owned(), printable),
+            holder.token.map_or_else(|| "-".to_owned(), |token| token.to_string()),
             age(holder.since, now),
             until(holder.expires_at, now),
             who(&holder.labels),
@@ -115,13 +112,13 @@ fn queue(detail: &Detail, now: SystemTime) -> Section<'static> {
     let rows = detail.queue.iter().map(|waiter| {
         Row::new([
             waiter.position.to_string(),
-            printable(&waiter.peer),
+            waiter.peer.to_string(),
             count(waiter.count),
             waiter.priority.to_string(),
             age(waiter.since, now),
             match waiter.estimated_wait {
                 _ if waiter.absent => "absent".to_owned(),
-                Some(wait) => span(wait),
+                Some(wait) => span(wait.0),
                 None => "-".to_owned(),
             },
             who(&waiter.labels),

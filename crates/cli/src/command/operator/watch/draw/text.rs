@@ -21,13 +21,13 @@ pub(super) fn span(time: Duration) -> String {
 }
 
 /// How long ago it was.
-pub(super) fn age(since: SystemTime, now: SystemTime) -> String {
-    span(now.duration_since(since).unwrap_or_default())
+pub(super) fn age(since: impl Into<SystemTime>, now: SystemTime) -> String {
+    span(now.duration_since(since.into()).unwrap_or_default())
 }
 
 /// How long it is until then.
-pub(super) fn until(then: SystemTime, now: SystemTime) -> String {
-    match then.duration_since(now) {
+pub(super) fn until(then: impl Into<SystemTime>, now: SystemTime) -> String {
+    match then.into().duration_since(now) {
         // A tenth of a second left is not nothing.
         Ok(left) => span(left + Duration::from_millis(999)),
         Err(_) => "due".to_owned(),
@@ -67,7 +67,7 @@ pub(super) fn bar(share: f64, cells: usize) -> String {
 
 /// Who a peer is, the usual labels first.
 pub(super) fn who(labels: &Labels) -> String {
-    let get = |key: &str| labels.get(key).map(String::as_str);
+    let get = |key: &str| labels.get(key);
     let mut words = Vec::new();
     words.extend(get("program").map(printable));
     words.extend(match (get("user"), get("host")) {
@@ -83,6 +83,8 @@ pub(super) fn who(labels: &Labels) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -123,7 +125,8 @@ mod tests {
     #[test]
     fn a_peer_is_named_by_its_labels() {
         let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Labels>()
+            let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            Labels::from(pairs.collect::<BTreeMap<_, _>>())
         };
         let all =
             [("host", "w1"), ("pid", "7"), ("program", "im\u{1b}port"), ("user", "jane"), ("team", "blue")];

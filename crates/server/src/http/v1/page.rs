@@ -1,26 +1,14 @@
-//! A part of a list, and where the next part begins.
-
-use serde::Serialize;
-use utoipa::ToSchema;
+//! How long a page of a list is, and where it begins.
 
 use crate::http::refusal::Refusal;
 
 /// How many items a page has if the request does not say.
-pub(in crate::http::v1) const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 /// How many it may have.
 const LONGEST_PAGE: usize = 1000;
 
-/// A page of a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(in crate::http::v1) struct Page<T> {
-    pub(in crate::http::v1) items: Vec<T>,
-    /// The `cursor` of the next page; null on the last one. A page may be short of `limit` and not be the last.
-    #[schema(required)]
-    pub(in crate::http::v1) next: Option<String>,
-}
-
 /// The length of a page that a request asks for.
-pub(in crate::http::v1) fn page_length(limit: Option<usize>) -> Result<usize, Refusal> {
+pub(super) fn page_length(limit: Option<usize>) -> Result<usize, Refusal> {
     match limit.unwrap_or(PAGE) {
         limit @ 1..=LONGEST_PAGE => Ok(limit),
         limit => {
@@ -30,7 +18,7 @@ pub(in crate::http::v1) fn page_length(limit: Option<usize>) -> Result<usize, Re
 }
 
 /// A cursor that stands for a name.
-pub(in crate::http::v1) fn cursor_after(name: &str) -> String {
+pub(super) fn cursor_after(name: &str) -> String {
     use std::fmt::Write as _;
 
     name.bytes().fold(String::with_capacity(2 * name.len()), |mut cursor, byte| {
@@ -41,7 +29,7 @@ pub(in crate::http::v1) fn cursor_after(name: &str) -> String {
 }
 
 /// The name that a cursor stands for.
-pub(in crate::http::v1) fn name_before(cursor: &str) -> Result<String, Refusal> {
+pub(super) fn name_before(cursor: &str) -> Result<String, Refusal> {
     let byte = |pair: &[u8]| match pair {
         [first, _] if first.is_ascii_hexdigit() => u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok(),
         _ => None,
@@ -52,7 +40,7 @@ pub(in crate::http::v1) fn name_before(cursor: &str) -> Result<String, Refusal> 
 }
 
 /// The refusal of what is no cursor.
-pub(in crate::http::v1) fn no_cursor(cursor: &str) -> Refusal {
+pub(super) fn no_cursor(cursor: &str) -> Refusal {
     Refusal::Invalid(format!("{cursor:?} is no cursor. Expected the value of next in an earlier answer."))
 }
 

@@ -1,44 +1,71 @@
 //! The codes of problems, and what each of them means.
 
-use axum::http::StatusCode;
-use serde::Serialize;
+use std::{error::Error, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize, de::IntoDeserializer as _, de::value};
+#[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
 /// Why a request was refused, for programs. Codes never change their meaning; new ones may be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(rename_all = "snake_case")]
-#[schema(as = Code)]
-pub(in crate::http) enum Code {
+pub enum Code {
+    /// The request is not what it should be.
     InvalidRequest,
+    /// No semaphore has this name.
     UnknownSemaphore,
+    /// The peer expired, was released, or never existed.
     PeerGone,
+    /// No live lock on this semaphore has this token.
     TokenGone,
+    /// The count is above `max`.
     CountExceedsMax,
+    /// A level is not below those that the peer holds.
     HierarchyViolation,
+    /// The peer waits for something else.
     AlreadyPending,
+    /// The request would wait for ever.
     Deadlock,
+    /// The wait ended without a grant.
     NotAcquired,
+    /// The semaphore has holders or waiters.
     InUse,
+    /// The configuration file is not right.
     InvalidConfiguration,
+    /// The peer is known, and holds other locks than these.
     RestoreConflict,
+    /// The body is larger than the server reads.
     TooLarge,
+    /// The body is not declared to be JSON.
     UnsupportedMediaType,
+    /// A bound of the server is used up.
     LimitReached,
+    /// The server is about to stop, or not ready yet.
     Unavailable,
+    /// There is no such route.
     NotFound,
+    /// The route has no such method.
     MethodNotAllowed,
+    /// The body did not arrive in time.
     RequestTimeout,
+    /// A browser sends the request for a page of another origin.
     CrossOrigin,
+    /// A browser knows the server by a name that the server does not know.
     UnknownHost,
 }
 
+/// The error of text that is none of the codes that this release knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownCode;
+
 impl Code {
     /// The status that an answer with this code has.
-    pub(super) fn status(self) -> StatusCode {
+    pub const fn status(self) -> u16 {
         match self {
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::UnknownSemaphore | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::PeerGone | Self::TokenGone => StatusCode::GONE,
+            Self::InvalidRequest => 400,
+            Self::UnknownSemaphore | Self::NotFound => 404,
+            Self::PeerGone | Self::TokenGone => 410,
             Self::CountExceedsMax
             | Self::HierarchyViolation
             | Self::AlreadyPending
@@ -46,44 +73,40 @@ impl Code {
             | Self::NotAcquired
             | Self::InUse
             | Self::InvalidConfiguration
-            | Self::RestoreConflict => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::LimitReached => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::CrossOrigin | Self::UnknownHost => StatusCode::FORBIDDEN,
+            | Self::RestoreConflict => 409,
+            Self::TooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::LimitReached => 429,
+            Self::Unavailable => 503,
+            Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
+            Self::CrossOrigin | Self::UnknownHost => 403,
         }
     }
 
-    /// How it is written.
-    pub(super) fn name(self) -> String {
-        serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
-    }
-
     /// Whether the same request may succeed in a moment.
-    pub(super) fn asks_to_retry(self) -> bool {
+    pub const fn asks_to_retry(self) -> bool {
         matches!(self, Self::LimitReached | Self::Unavailable)
     }
 
+    /// The code, for people.
+    pub const fn title(self) -> &'static str {
+        self.about().0
+    }
+
     /// When it occurs.
-    pub(super) fn meaning(self) -> &'static str {
+    pub const fn meaning(self) -> &'static str {
         self.about().1
     }
 
-    /// What a detail may say.
-    pub(super) fn example(self) -> &'static str {
+    /// What the detail of such a problem may say.
+    pub const fn example(self) -> &'static str {
         self.about().2
-    }
-
-    pub(super) fn title(self) -> &'static str {
-        self.about().0
     }
 
     /// The title, when it occurs, and what a detail may say.
     #[expect(clippy::too_many_lines, reason = "a table, a row for each code")]
-    fn about(self) -> (&'static str, &'static str, &'static str) {
+    const fn about(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (
                 "Invalid request",
@@ -205,5 +228,39 @@ impl Code {
                  configuration file.",
             ),
         }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCode> {
+        Self::deserialize(name.into_deserializer()).map_err(|_: value::Error| UnknownCode)
+    }
+}
+
+impl fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a code that this release knows")
+    }
+}
+
+impl Error for UnknownCode {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_written_and_read_by_their_names() {
+        assert_eq!(Code::CountExceedsMax.to_string(), "count_exceeds_max");
+        assert_eq!("count_exceeds_max".parse(), Ok(Code::CountExceedsMax));
+        assert_eq!("count_exceeds".parse::<Code>(), Err(UnknownCode));
     }
 }

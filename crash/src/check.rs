@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use throttle_api::{self as api, Deadlock, Digits, Open, Origin, SemaphoreDetail, Span, Waiter};
+
 use crate::{
     clock::{lifetime, time_of_day},
     model::{Peer, Request, State},
-    view::{PeerView, SemaphoreView, View, WaiterView},
+    view::View,
     world::{Creation, World},
 };
 
@@ -40,7 +42,7 @@ impl World {
             self.check_peers(client, view, start, &mut owned)?;
         }
         self.adopt(view, start, &mut owned)?;
-        if let Some(foreign) = view.peers.values().find(|peer| !owned.contains(&peer.id)) {
+        if let Some(foreign) = view.peers.values().find(|peer| !owned.contains(&peer.id.0)) {
             return Err(format!("a peer that is gone, or that nobody made, is there: {foreign:?}"));
         }
         let mut tokens = HashSet::new();
@@ -103,8 +105,10 @@ impl World {
                         .as_ref()
                         .is_some_and(|request| request.locks.contains_key(name) && request.asked < *at)
                 };
-                let is_held =
-                    seen.locks.iter().any(|lock| lock.semaphore == *name && lock.token == Some(*token));
+                let is_held = seen
+                    .locks
+                    .iter()
+                    .any(|lock| *lock.semaphore == **name && lock.token == Some(Digits(*token)));
                 if !is_held && !is_unknown && !self.ledger.knows(*token) && peer.living().all(waits) {
                     return Err(format!(
                         "a reader was told that token {token} was given: {peer:#?}, shown {seen:?}"
@@ -127,12 +131,13 @@ impl World {
         for client in 0..self.clients.len() {
             let Some(own) = self.clients.get_mut(client) else { continue };
             for creation in std::mem::take(&mut own.creations) {
-                let fits = |seen: &&PeerView| !owned.contains(&seen.id) && is_made_by(seen, &creation, start);
+                let fits =
+                    |seen: &&api::Peer| !owned.contains(&seen.id.0) && is_made_by(seen, &creation, start);
                 let Some(seen) = view.peers.values().find(fits) else { continue };
-                let mut peer = creation.peer(seen.id);
+                let mut peer = creation.peer(seen.id.0);
                 peer.meet(seen, creation.sent, view.peers_received, &mut self.ledger)?;
                 begins_anew(&mut peer, seen, start)?;
-                owned.insert(seen.id);
+                owned.insert(seen.id.0);
                 self.figures.happened += 1;
                 if peer.key.is_some() {
                     own.repeats.push(peer.id);
@@ -154,20 +159,23 @@ impl World {
             }
             return Ok(());
         };
-        known.specs.retain(|spec| spec.is_some_and(|spec| (spec.max, spec.level) == (seen.max, seen.level)));
+        let shown = &seen.semaphore;
+        known
+            .specs
+            .retain(|spec| spec.is_some_and(|spec| (spec.max, spec.level) == (shown.max, shown.level)));
         known.specs.dedup();
-        let per = known.per.map(|per| humantime::format_duration(per).to_string());
-        let deadlock = if known.detects_deadlocks { "detect" } else { "hierarchy" };
-        let is_origin = match &*seen.origin {
-            "pattern" => known.is_member,
-            "runtime" => known.owner.is_some(),
-            _ => !known.is_private && !known.is_member,
+        let per = known.per.map(Span);
+        let deadlock = if known.detects_deadlocks { Deadlock::Detect } else { Deadlock::Hierarchy };
+        let is_origin = match shown.origin {
+            Open::Known(Origin::Pattern) => known.is_member,
+            Open::Known(Origin::Runtime) => known.owner.is_some(),
+            Open::Known(Origin::File) | Open::Other(_) => !known.is_private && !known.is_member,
         };
-        if known.specs.is_empty() || seen.per != per || seen.deadlock != deadlock || !is_origin {
+        if known.specs.is_empty() || shown.per != per || shown.deadlock != deadlock || !is_origin {
             return Err(format!("semaphore {name} is not as it was acknowledged: {seen:?}, {known:?}"));
         }
         let held: i64 = seen.holders.iter().map(|holder| holder.count).sum();
-        if held != seen.acquired || held + seen.cooling > known.cap {
+        if held != shown.acquired || held + shown.cooling > known.cap {
             return Err(format!("too much of {name} is held: {seen:?}"));
         }
         let is_fixed = known.owner.is_none();
@@ -175,9 +183,9 @@ impl World {
     }
 
     /// The order in which requests were acknowledged is kept, and none was overtaken.
-    fn check_queue(&self, name: &str, seen: &SemaphoreView, is_fixed: bool) -> Outcome {
-        let request = |waiter: &WaiterView| {
-            let peer = self.peers().find(|peer| peer.id == waiter.peer)?;
+    fn check_queue(&self, name: &str, seen: &SemaphoreDetail, is_fixed: bool) -> Outcome {
+        let request = |waiter: &Waiter| {
+            let peer = self.peers().find(|peer| peer.id == waiter.peer.0)?;
             // Each of the states may be so, and tells of another request.
             let requests = peer.living().map(|state| state.pending.clone());
             requests.reduce(|one, other| {
@@ -203,7 +211,7 @@ impl World {
             let Some(waiting) = request(waiter).filter(|request| request.locks.len() == 1) else { continue };
             let Some(queued) = waiting.queued else { continue };
             for holder in &seen.holders {
-                let Some(peer) = self.peers().find(|peer| peer.id == holder.peer) else { continue };
+                let Some(peer) = self.peers().find(|peer| peer.id == holder.peer.0) else { continue };
                 let came_later = |state: &State| {
                     state.locks.get(name).is_some_and(|lock| {
                         lock.asked.is_some_and(|asked| asked > queued) && lock.priority <= waiting.priority
@@ -228,8 +236,12 @@ fn ends(expires_in: Duration, start: Start) -> RangeInclusive<Duration> {
     start.spawned_at + expires_in..=time_of_day() + TOLERANCE + expires_in
 }
 
-fn begins_anew(peer: &mut Peer, seen: &PeerView, start: Start) -> Outcome {
-    let fits = |state: &State| ends(state.expires_in, start).contains(&seen.expires_at);
+fn since_epoch(time: api::Stamp) -> Duration {
+    Duration::from_micros(time.as_micros())
+}
+
+fn begins_anew(peer: &mut Peer, seen: &api::Peer, start: Start) -> Outcome {
+    let fits = |state: &State| ends(state.expires_in, start).contains(&since_epoch(seen.expires_at));
     if !peer.living().any(fits) {
         return Err(format!(
             "a lease did not begin anew in full: {seen:?} after {:?}, {peer:#?}",
@@ -242,14 +254,15 @@ fn begins_anew(peer: &mut Peer, seen: &PeerView, start: Start) -> Outcome {
 }
 
 /// Whether a request may have made this peer.
-fn is_made_by(seen: &PeerView, creation: &Creation, start: Start) -> bool {
-    let mut has: Vec<(&String, i64)> = seen.locks.iter().map(|lock| (&lock.semaphore, lock.count)).collect();
+fn is_made_by(seen: &api::Peer, creation: &Creation, start: Start) -> bool {
+    let mut has: Vec<(&str, i64)> = seen.locks.iter().map(|lock| (&*lock.semaphore, lock.count)).collect();
     has.extend(
-        seen.pending.iter().flat_map(|pending| pending.locks.iter().map(|(name, count)| (name, *count))),
+        seen.pending.iter().flat_map(|pending| pending.locks.iter().map(|(name, count)| (&**name, *count))),
     );
     has.sort_unstable();
-    let asked = creation.ask.iter().flat_map(|ask| ask.locks.iter().map(|(name, count)| (name, *count)));
+    let asked =
+        creation.ask.iter().flat_map(|ask| ask.locks.iter().map(|(name, count)| (name.as_str(), *count)));
     // Only its lease tells a peer without labels from another one.
-    let is_its_lease = ends(creation.expires_in, start).contains(&seen.expires_at);
-    seen.labels == creation.labels && asked.eq(has) && (is_its_lease || !seen.labels.0.is_empty())
+    let is_its_lease = ends(creation.expires_in, start).contains(&since_epoch(seen.expires_at));
+    creation.labels.are(&seen.labels) && asked.eq(has) && (is_its_lease || !creation.labels.0.is_empty())
 }

@@ -2,28 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use throttle_api::{self as api, AnyDigits, Problem, Renewed};
 
 use crate::{
     http::Answer,
     model::{Ask, Peer, State, Token},
     plan::{Planned, What},
-    view::PeerView,
     world::{Creation, Lost, World},
 };
 
 type Outcome = Result<(), String>;
-
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-}
-
-#[derive(Deserialize)]
-struct Renewed {
-    renewed: usize,
-    gone: Vec<String>,
-}
 
 /// Why a request was refused, whichever dialect says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +30,7 @@ fn refusal(answer: &Answer) -> Result<Option<Refusal>, String> {
         return Ok(None);
     }
     let text = answer.text();
-    let code = answer.json::<Problem>().map(|problem| problem.code);
+    let code = answer.json::<Problem<'_>>().map(|problem| problem.code.to_string());
     let refusal = match (answer.status, code.as_deref().unwrap_or(&text)) {
         (410, "peer_gone") | (400, "Unknown peer") => Refusal::Gone,
         (404, "unknown_semaphore") | (400, "Unknown semaphore") => Refusal::UnknownSemaphore,
@@ -96,8 +84,8 @@ impl World {
         }
         let id;
         let mut peer;
-        if let Ok(view) = answer.json::<PeerView>() {
-            id = view.id;
+        if let Ok(view) = answer.json::<api::Peer>() {
+            id = view.id.0;
             peer = creation.peer(id);
             peer.meet(&view, creation.sent, answer.received, &mut self.ledger)?;
             if creation.ask.is_some() && (answer.status == 202) != view.pending.is_some() {
@@ -190,7 +178,7 @@ impl World {
         let own = self.clients.get_mut(client).ok_or("no client")?;
         for id in ids {
             let Some(peer) = own.peers.iter_mut().find(|peer| peer.id == *id) else { continue };
-            if gone.contains(&id.to_string()) {
+            if gone.contains(&AnyDigits::Number(*id)) {
                 is_over(peer, answer.received)?;
                 peer.states = vec![None];
                 continue;
@@ -209,13 +197,13 @@ impl World {
         answer: &Answer,
         refusal: Option<Refusal>,
     ) -> Outcome {
-        let Ok(view) = answer.json::<PeerView>() else {
+        let Ok(view) = answer.json::<api::Peer>() else {
             return self.told_of_peer(client, planned, answer, refusal);
         };
         self.figures.keys_checked += 1;
         let own = self.clients.get_mut(client).ok_or("no client")?;
         let found = own.peers.iter_mut().find(|peer| peer.id == planned.peer).ok_or("no peer")?;
-        if view.id == planned.peer {
+        if view.id.0 == planned.peer {
             found.meet(&view, planned.sent, answer.received, &mut self.ledger)?;
             if found.key.as_ref().is_some_and(|key| key.ask.is_some()) {
                 found.renewed(planned.sent);
@@ -263,7 +251,7 @@ impl World {
                 peer.states
                     .retain(|state| state.as_ref().is_some_and(|state| state.expires_in == *expires_in));
                 peer.renewed(sent);
-                if let Ok(view) = answer.json::<PeerView>() {
+                if let Ok(view) = answer.json::<api::Peer>() {
                     peer.meet(&view, sent, received, &mut self.ledger)?;
                 }
             }
@@ -278,7 +266,7 @@ impl World {
             }
             What::Ask { ask, alone } => {
                 asked(peer, ask, alone.as_deref(), planned, answer, refusal)?;
-                if let Ok(view) = answer.json::<PeerView>() {
+                if let Ok(view) = answer.json::<api::Peer>() {
                     peer.meet(&view, sent, received, &mut self.ledger)?;
                 } else {
                     peer.write_down(received, &mut self.ledger)?;

@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use throttle_api as api;
+
 use crate::{
     clock::lifetime,
     ledger::{Grant, Ledger},
-    view::{Labels, PeerView},
+    view::Labels,
 };
 
 /// A fencing token.
@@ -38,7 +40,7 @@ pub(crate) struct Request {
     pub(crate) locks: BTreeMap<String, i64>,
     pub(crate) priority: i32,
     /// When it began to wait, as the server tells it.
-    pub(crate) since: Option<String>,
+    pub(crate) since: Option<api::Stamp>,
     /// When it was about to be sent.
     pub(crate) asked: Instant,
     /// When it was known to wait: whoever asks after this stands behind it.
@@ -111,16 +113,18 @@ impl State {
     }
 
     /// The state that the server shows, if this can be that one.
-    fn shown(&self, view: &PeerView, sent: Instant, received: Instant) -> Option<Self> {
+    fn shown(&self, view: &api::Peer, sent: Instant, received: Instant) -> Option<Self> {
         let mut state = match &view.pending {
             Some(seen) => {
                 let mut state = self.clone();
                 let request = state.pending.as_mut()?;
-                let is_same_place = request.since.as_ref().is_none_or(|since| *since == seen.since);
-                if request.locks != seen.locks || request.priority != seen.priority || !is_same_place {
+                let is_same_place = request.since.is_none_or(|since| since == seen.since);
+                let asked: BTreeMap<String, i64> =
+                    seen.locks.iter().map(|(name, count)| (name.to_string(), *count)).collect();
+                if request.locks != asked || request.priority != seen.priority || !is_same_place {
                     return None;
                 }
-                request.since = Some(seen.since.clone());
+                request.since = Some(seen.since);
                 request.queued.get_or_insert(received);
                 request.seen = sent;
                 state
@@ -131,11 +135,12 @@ impl State {
             return None;
         }
         for seen in &view.locks {
-            let lock = state.locks.get_mut(&seen.semaphore)?;
-            if lock.count != seen.count || matches!(lock.token, Token::Known(token) if token != seen.token) {
+            let lock = state.locks.get_mut(&*seen.semaphore)?;
+            let shown = seen.token.map(|api::Digits(token)| token);
+            if lock.count != seen.count || matches!(lock.token, Token::Known(token) if token != shown) {
                 return None;
             }
-            lock.token = Token::Known(seen.token);
+            lock.token = Token::Known(shown);
         }
         Some(state)
     }
@@ -216,12 +221,12 @@ impl Peer {
     /// Takes over what the server shows, if it can be.
     pub(crate) fn meet(
         &mut self,
-        view: &PeerView,
+        view: &api::Peer,
         sent: Instant,
         received: Instant,
         ledger: &mut Ledger,
     ) -> Result<(), String> {
-        if view.labels != self.labels {
+        if !self.labels.are(&view.labels) {
             return Err(format!("peer {}: its labels are {:?}, not {:?}", self.id, view.labels, self.labels));
         }
         let mut shown = Vec::new();

@@ -4,7 +4,7 @@ use std::{error::Error, fs, path::PathBuf, time::Duration};
 
 use fastrand::Rng;
 use http_body_util::BodyExt as _;
-use serde::Deserialize;
+use throttle_api::{Digits, Event, SemaphoreDetail};
 use tokio::{runtime::Runtime, time::sleep};
 
 use crate::{
@@ -209,7 +209,7 @@ impl Test {
         if let Some(violation) = self.shared.lock().violation.take() {
             return Err(violation.into());
         }
-        let used = |found: &&crate::view::SemaphoreView| found.acquired != 0 || !found.queue.is_empty();
+        let used = |found: &&SemaphoreDetail| found.semaphore.acquired != 0 || !found.queue.is_empty();
         if let Some(found) = view.semaphores.values().find(used) {
             return Err(format!("something leaked: {found:?}").into());
         }
@@ -249,15 +249,6 @@ async fn use_it(shared: Shared, client: usize, port: u16, mut rng: Rng) {
     }
 }
 
-#[derive(Deserialize)]
-struct Event {
-    kind: String,
-    peer: Option<String>,
-    semaphore: Option<String>,
-    token: Option<String>,
-    cause: Option<String>,
-}
-
 /// Reads events until the server is gone.
 async fn listen(shared: Shared, mut connection: Connection) {
     let Ok(answer) = connection.begin(&Call::get("/v1/events")).await else { return };
@@ -280,11 +271,9 @@ async fn listen(shared: Shared, mut connection: Connection) {
 fn hear(world: &mut World, event: &Event) -> Result<(), String> {
     let at = now();
     world.figures.events += 1;
-    let number = |text: &Option<String>| text.as_ref()?.parse::<u64>().ok();
-    let Some(id) = number(&event.peer) else { return Ok(()) };
-    if let ("granted", Some(semaphore), Some(token)) = (&*event.kind, &event.semaphore, number(&event.token))
-    {
-        world.heard.insert((id, semaphore.clone()), (token, at));
+    let Some(Digits(id)) = event.peer else { return Ok(()) };
+    if let ("granted", Some(semaphore), Some(Digits(token))) = (&*event.kind, &event.semaphore, event.token) {
+        world.heard.insert((id, semaphore.to_string()), (token, at));
     }
     let has_expired = event.kind == "peer_ended" && event.cause.as_deref() == Some("expired");
     let mut known = world.peers_mut().filter(|peer| has_expired && peer.id == id);

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use throttle_api::Peer;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -221,7 +222,7 @@ impl Attempt {
                 let instance = answer.instance.clone();
                 self.recover(lease, Doubt::Moved { instance, sent_at: asked_at }).await?;
             }
-            let peer: Option<v1::Peer> = match form {
+            let peer: Option<Peer> = match form {
                 Form::Joint => Some(answer.parse(&request)?),
                 Form::Single => None,
             };
@@ -229,7 +230,7 @@ impl Attempt {
                 lease.check()?;
                 let is_first = !lease.holds_anything();
                 lease.confirm(sent_at, answer.instance);
-                let token = |name: &str| peer.as_ref().map_or(answer.token, |peer| peer.token_of(name));
+                let token = |name: &str| peer.as_ref().map_or(answer.token, |peer| v1::token_of(peer, name));
                 let tokens: Tokens = wanted.iter().map(|(name, _)| (name.clone(), token(name))).collect();
                 for ((semaphore, count), (_, token)) in wanted.iter().zip(&tokens) {
                     lease.grant(semaphore, *count, *token);
@@ -239,10 +240,11 @@ impl Attempt {
                 }
                 return Ok(tokens);
             }
-            let pending = peer.and_then(|peer| peer.pending).unwrap_or_default();
-            let blocked_by = pending.blocked_by.first().map(|blocker| &blocker.semaphore);
+            let pending = peer.and_then(|peer| peer.pending);
+            let blocked_by = pending.as_ref().and_then(|pending| pending.blocked_by.first());
+            let blocked_by = blocked_by.map(|blocker| &*blocker.semaphore);
             let (semaphore, count) =
-                wanted.iter().find(|(name, _)| Some(name) == blocked_by).unwrap_or(first).clone();
+                wanted.iter().find(|(name, _)| Some(&**name) == blocked_by).unwrap_or(first).clone();
             if self.give_up_at.is_some_and(Moment::has_passed) {
                 return Err(self.not_acquired(semaphore, count, None));
             }
@@ -253,9 +255,13 @@ impl Attempt {
                     count,
                     peer_id: lease.peer,
                     since: SystemTime::now(),
-                    position: pending.position,
-                    estimated_wait: pending.estimated_wait,
-                    blocked_by: pending.blocked_by,
+                    position: pending.as_ref().and_then(|pending| pending.position.try_into().ok()),
+                    estimated_wait: pending.as_ref().and_then(|pending| Some(pending.estimated_wait?.0)),
+                    blocked_by: pending
+                        .iter()
+                        .flat_map(|pending| &pending.blocked_by)
+                        .map(Into::into)
+                        .collect(),
                 });
             }
         }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use throttle_api::Peer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -48,7 +49,7 @@ pub(crate) struct Beat {
     /// The id of the server's state.
     pub(crate) instance: Option<String>,
     /// The peer, from servers that show it.
-    pub(crate) peer: Option<v1::Peer>,
+    pub(crate) peer: Option<Peer>,
 }
 
 impl Link {
@@ -91,8 +92,8 @@ impl Link {
                 Err(Error::UnknownPeer { .. }) => {}
                 outcome => {
                     let exchanged = outcome?;
-                    let peer: v1::Peer = exchanged.answer.parse(&request)?;
-                    return Ok(Made { peer: peer.id, exchanged });
+                    let peer: Peer = exchanged.answer.parse(&request)?;
+                    return Ok(Made { peer: peer.id.0, exchanged });
                 }
             }
         }

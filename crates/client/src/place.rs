@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use throttle_api::{Holder, Peer};
+
 use crate::{
     Error,
     lease::{Held, Lease, Shared},
@@ -48,13 +50,13 @@ pub(crate) async fn find(
         }
         exchanged => exchanged?,
     };
-    let peer: v1::Peer = answer.parse(&request)?;
+    let peer: Peer = answer.parse(&request)?;
     let claim = claim.filter(|_| peer.pending.is_none());
     let mut around = BTreeMap::new();
     for (name, count) in wanted {
         let token = outer.tokens.get(name);
-        let in_peer =
-            peer.lock(name).filter(|held| claim.is_some() || token.is_some() && held.token == token.copied());
+        let in_peer = v1::held(&peer, name)
+            .filter(|held| claim.is_some() || token.is_some() && held.token == token.copied());
         let held = match (in_peer, token) {
             (Some(held), _) => Some(held),
             (None, Some(token)) => holder(link, name, *token, effort).await?,
@@ -83,8 +85,8 @@ async fn holder(link: &Link, name: &str, token: u64, effort: Effort) -> Result<O
     let request = v1::token(name, token);
     match link.exchange(&request, effort).await {
         Ok(exchanged) => {
-            let v1::Holder { count } = exchanged.answer.parse(&request)?;
-            Ok(Some(Held { count, token: Some(token) }))
+            let holder: Holder = exchanged.answer.parse(&request)?;
+            Ok(Some(Held { count: v1::unsigned(holder.count), token: Some(token) }))
         }
         // Whatever else is wrong, the request for the lock itself tells.
         Err(error) if error.is_refusal() => Ok(None),

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use throttle_api::{Code, Open, Problem};
 
 use crate::{Error, v1};
 
@@ -54,13 +55,6 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
-/// What `application/problem+json` says.
-#[derive(serde::Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
-}
-
 /// A request of `/v1` as its caller writes it.
 pub(crate) fn raw(method: &str, path: &str, json: Option<Value>) -> Result<Request, Error> {
     let method = method.parse().map_err(|_| Error::Configuration(format!("{method:?} is no HTTP method")))?;
@@ -75,9 +69,11 @@ impl Answer {
             return serde_json::from_str(text).map_err(|_| self.unexpected(request));
         }
         match serde_json::from_str(&self.text) {
-            Ok(Problem { code, detail }) => {
-                Err(Error::Problem { status: self.status.as_u16(), code, detail })
-            }
+            Ok(Problem { code, detail, .. }) => Err(Error::Problem {
+                status: self.status.as_u16(),
+                code: code.to_string(),
+                detail: detail.into_owned(),
+            }),
             Err(_) => Err(self.unexpected(request)),
         }
     }
@@ -273,22 +269,24 @@ impl Answer {
     }
 
     /// What an answer of `/v1` says is wrong.
-    fn problem(&self, request: &Request) -> Option<Problem> {
+    fn problem(&self, request: &Request) -> Option<Problem<'static>> {
         if !request.path.starts_with(v1::PREFIX) {
             return None;
         }
         serde_json::from_str(&self.text).ok()
     }
 
-    fn refusal_of_v1(self, request: &Request, Problem { code, detail }: Problem) -> Error {
-        let status = self.status.as_u16();
-        match (code.as_str(), status) {
-            ("peer_gone", _) => Error::UnknownPeer { instance: self.instance, detail: Some(detail) },
-            ("unknown_semaphore", _) => unknown_semaphore(request, &detail),
-            ("count_exceeds_max", _) => Error::CountExceedsMax(detail),
-            ("hierarchy_violation", _) => Error::HierarchyViolation(detail),
-            ("already_pending", _) => Error::AlreadyPending(detail),
-            ("deadlock", _) => Error::Deadlock(detail),
+    fn refusal_of_v1(self, request: &Request, problem: Problem<'_>) -> Error {
+        let (status, detail) = (self.status.as_u16(), problem.detail.into_owned());
+        match (problem.code, status) {
+            (Open::Known(Code::PeerGone), _) => {
+                Error::UnknownPeer { instance: self.instance, detail: Some(detail) }
+            }
+            (Open::Known(Code::UnknownSemaphore), _) => unknown_semaphore(request, &detail),
+            (Open::Known(Code::CountExceedsMax), _) => Error::CountExceedsMax(detail),
+            (Open::Known(Code::HierarchyViolation), _) => Error::HierarchyViolation(detail),
+            (Open::Known(Code::AlreadyPending), _) => Error::AlreadyPending(detail),
+            (Open::Known(Code::Deadlock), _) => Error::Deadlock(detail),
             (_, 401 | 403) => Error::NotAuthorized { status, message: detail },
             (_, 400 | 409 | 410 | 413) => Error::Refused { status, message: detail },
             (_, 404) => Error::Server { what: request.what(), status, message: NO_ROUTE.to_owned() },

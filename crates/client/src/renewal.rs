@@ -69,7 +69,7 @@ async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
         }
         Ok(Beat { instance, peer }) => {
             let missing =
-                peer.and_then(|peer| held.into_iter().find(|(name, count)| !peer.holds(name, *count)));
+                peer.and_then(|peer| held.into_iter().find(|(name, count)| !v1::holds(&peer, name, *count)));
             if let Some((semaphore, _)) = missing {
                 let why = format!("the server took the lock on {semaphore:?} from its peer, which lives on");
                 return Err(lease.lose_to_server(&why, None).into());

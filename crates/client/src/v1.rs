@@ -8,21 +8,19 @@ use std::{
 };
 
 use reqwest::Method;
-use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
+use throttle_api::{Digits, HeartbeatBody, LocksBody, NewPeerBody, Peer, ReleaseBody, Whole};
 
-use crate::{
-    lease::Held,
-    protocol::{Request, text},
-};
+use crate::{lease::Held, protocol::Request};
 
 /// Begins the path of every request here.
 pub(crate) const PREFIX: &str = "/v1/";
 
 /// Makes a peer. The key makes it safe to repeat: a repeat finds the peer that the first one made.
 pub(crate) fn new_peer(expires_in: Duration, labels: &BTreeMap<String, String>, key: String) -> Request {
-    let body = json!({ "expires_in": text(expires_in), "labels": labels });
-    let request = Request::new(Method::POST, "/v1/peers").json(body);
+    let body = NewPeerBody { expires_in: expires_in.into(), labels: labels.clone().into_iter().collect() };
+    let request = Request::new(Method::POST, "/v1/peers").json(json(&body));
     Request { idempotency_key: Some(key), ..request }
 }
 
@@ -34,11 +32,15 @@ pub(crate) fn acquire(
     expires_in: Option<Duration>,
     wait: Duration,
 ) -> Request {
-    let counts: BTreeMap<_, _> = locks.iter().map(|(name, count)| (name, count)).collect();
-    let body = json!({
-        "locks": counts, "priority": priority, "expires_in": expires_in.map(text), "wait": text(wait)
-    });
-    let request = Request::new(Method::PUT, format!("/v1/peers/{peer}/locks")).json(body);
+    // More than any semaphore can have is not to be had either way.
+    let count = |count: u64| Whole(i64::try_from(count).unwrap_or(i64::MAX));
+    let body = LocksBody {
+        locks: locks.iter().map(|(name, wanted)| (name.clone(), count(*wanted))).collect(),
+        wait: Some(wait.into()),
+        priority: Whole(priority),
+        expires_in: expires_in.map(Into::into),
+    };
+    let request = Request::new(Method::PUT, format!("/v1/peers/{peer}/locks")).json(json(&body));
     let semaphores = locks.iter().map(|(name, _)| name.clone()).collect();
     let request = Request { semaphores, ..request };
     request.waiting(wait, || acquire(peer, locks, priority, expires_in, Duration::ZERO))
@@ -47,7 +49,7 @@ pub(crate) fn acquire(
 /// Moves the peer's expiry.
 pub(crate) fn heartbeat(peer: u64, expires_in: Duration) -> Request {
     let path = format!("/v1/peers/{peer}/heartbeat");
-    Request::new(Method::POST, path).json(json!({ "expires_in": text(expires_in) }))
+    Request::new(Method::POST, path).json(json(&HeartbeatBody { expires_in: Some(expires_in.into()) }))
 }
 
 /// Asks for the peer.
@@ -58,8 +60,9 @@ pub(crate) fn look(peer: u64) -> Request {
 /// Releases locks, or withdraws the request for them.
 pub(crate) fn release(peer: u64, semaphores: &[&str]) -> Request {
     let path = format!("/v1/peers/{peer}/release");
-    let request = Request::new(Method::POST, path).json(json!({ "locks": semaphores }));
-    Request { semaphores: semaphores.iter().map(|&name| name.to_owned()).collect(), ..request }
+    let locks: Vec<String> = semaphores.iter().map(|&name| name.to_owned()).collect();
+    let request = Request::new(Method::POST, path).json(json(&ReleaseBody { locks: locks.clone() }));
+    Request { semaphores: locks, ..request }
 }
 
 /// Asks whether a grant is live.
@@ -68,92 +71,64 @@ pub(crate) fn token(semaphore: &str, token: u64) -> Request {
     Request { query, ..Request::new(Method::GET, "/v1/token").semaphore(semaphore) }
 }
 
-/// A peer as the server shows it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Peer {
-    #[serde(deserialize_with = "digits")]
-    pub(crate) id: u64,
-    pub(crate) locks: Vec<Lock>,
-    pub(crate) pending: Option<Pending>,
-}
-
-/// A lock that a peer holds.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Lock {
-    semaphore: String,
-    count: u64,
-    /// Null for a restored lock without one.
-    token: Option<String>,
-}
-
-/// What a peer waits for.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Pending {
-    pub(crate) position: Option<u64>,
-    #[serde(default, deserialize_with = "duration")]
-    pub(crate) estimated_wait: Option<Duration>,
-    #[serde(default)]
-    pub(crate) blocked_by: Vec<Blocker>,
-}
-
 /// A lock that others wait for, and who holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Blocker {
     /// The semaphore.
     pub semaphore: String,
     /// The id of the peer that holds it.
-    #[serde(rename = "peer", deserialize_with = "digits")]
     pub peer_id: u64,
     /// The count that it holds.
     pub count: u64,
     /// Since when, by the clock of the server.
-    #[serde(deserialize_with = "moment")]
     pub since: SystemTime,
     /// What its client tells of it.
-    #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 
-/// The holder of a lock, as the server shows it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Holder {
-    pub(crate) count: u64,
-}
-
-impl Peer {
-    /// What it holds of a semaphore, if it does.
-    pub(crate) fn lock(&self, semaphore: &str) -> Option<Held> {
-        let lock = self.locks.iter().find(|lock| lock.semaphore == semaphore)?;
-        Some(Held { count: lock.count, token: lock.token.as_ref().and_then(|token| token.parse().ok()) })
-    }
-
-    /// The fencing token of its lock on a semaphore, if it has one.
-    pub(crate) fn token_of(&self, semaphore: &str) -> Option<u64> {
-        self.lock(semaphore)?.token
-    }
-
-    /// Whether it holds this count, or more.
-    pub(crate) fn holds(&self, semaphore: &str, count: u64) -> bool {
-        self.lock(semaphore).is_some_and(|held| held.count >= count)
+impl From<&throttle_api::Blocker> for Blocker {
+    fn from(blocker: &throttle_api::Blocker) -> Self {
+        Self {
+            semaphore: blocker.semaphore.to_string(),
+            peer_id: blocker.peer.0,
+            count: unsigned(blocker.count),
+            since: blocker.since.into(),
+            labels: blocker.labels.to_map(),
+        }
     }
 }
 
-fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+/// What a peer holds of a semaphore, if it does.
+pub(crate) fn held(peer: &Peer, semaphore: &str) -> Option<Held> {
+    let lock = peer.lock(semaphore)?;
+    Some(Held { count: unsigned(lock.count), token: lock.token.map(|Digits(token)| token) })
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom)).transpose()
+/// The fencing token of a peer's lock on a semaphore, if it has one.
+pub(crate) fn token_of(peer: &Peer, semaphore: &str) -> Option<u64> {
+    held(peer, semaphore)?.token
 }
 
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-    humantime::parse_rfc3339(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+/// Whether a peer holds this count, or more.
+pub(crate) fn holds(peer: &Peer, semaphore: &str, count: u64) -> bool {
+    held(peer, semaphore).is_some_and(|held| held.count >= count)
+}
+
+/// A count as answers write it: it is never negative.
+pub(crate) fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// A body as JSON. Text and numbers can always be written.
+fn json(body: &impl Serialize) -> Value {
+    serde_json::to_value(body).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -167,21 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_read_from_what_the_server_says() {
+    fn what_a_peer_holds_is_found_by_name() {
         let text = r#"{
-            "id": "18446744073709551615", "labels": {}, "created_at": "…", "expires_at": "…",
-            "locks": [{"semaphore": "A", "count": 2, "token": "1795480000000001", "since": "…"},
-                      {"semaphore": "B", "count": 1, "token": null, "since": "…"}],
-            "pending": {"locks": {"C": 1}, "priority": 0, "since": "…", "position": 3, "estimated_wait": "1m 2s",
+            "id": "18446744073709551615", "labels": {}, "created_at": "2026-03-03T19:02:42Z",
+            "expires_at": "2026-03-03T19:07:42Z",
+            "locks": [{"semaphore": "A", "count": 2, "token": "1795480000000001", "since": "2026-03-03T19:02:42Z"},
+                      {"semaphore": "B", "count": 1, "token": null, "since": "2026-03-03T19:02:42Z"}],
+            "pending": {"locks": {"C": 1}, "priority": 0, "since": "2026-03-03T19:02:42Z", "position": 3,
+                        "estimated_wait": "1m 2s",
                         "blocked_by": [{"semaphore": "C", "peer": "7", "count": 1,
                                         "since": "2026-03-03T19:02:42.5Z", "labels": {"host": "w1"}}]}
         }"#;
         let peer: Peer = serde_json::from_str(text).unwrap();
-        assert_eq!(peer.id, u64::MAX);
-        assert_eq!((peer.token_of("A"), peer.token_of("B")), (Some(1_795_480_000_000_001), None));
-        assert!(peer.holds("A", 2) && !peer.holds("A", 3) && !peer.holds("C", 1));
+        assert_eq!(peer.id.0, u64::MAX);
+        assert_eq!((token_of(&peer, "A"), token_of(&peer, "B")), (Some(1_795_480_000_000_001), None));
+        assert!(holds(&peer, "A", 2) && !holds(&peer, "A", 3) && !holds(&peer, "C", 1));
         let pending = peer.pending.unwrap();
-        assert_eq!((pending.position, pending.estimated_wait), (Some(3), Some(Duration::from_secs(62))));
-        assert_eq!((pending.blocked_by[0].peer_id, &*pending.blocked_by[0].labels["host"]), (7, "w1"));
+        let wait = pending.estimated_wait.map(|wait| wait.0);
+        assert_eq!((pending.position, wait), (3, Some(Duration::from_secs(62))));
+        let blocker = Blocker::from(&pending.blocked_by[0]);
+        assert_eq!((blocker.peer_id, &*blocker.labels["host"]), (7, "w1"));
     }
 }

@@ -1,9 +1,8 @@
 //! The server around the state machine of Throttle: the only place that knows HTTP, JSON, TOML, the clock
 //! and the network. One module a concern; `ARCHITECTURE.md` has the map.
 
-pub mod cli;
-pub mod command;
 pub mod config;
+pub mod dialect;
 mod durable;
 pub mod history;
 pub mod http;

@@ -13,8 +13,7 @@ use throttle_node::{Declared, Difference, Usage};
 use tracing::{error, info, warn};
 
 use crate::{
-    cli::Serve,
-    config::{self, Config, ConfigError, Content, Loaded},
+    config::{self, Config, ConfigError, Content, Loaded, Start},
     runtime::Engine,
 };
 
@@ -92,12 +91,12 @@ impl Current {
     /// declared, as it would at a reload.
     ///
     /// Not so if the command line says which semaphores there are: then there need be no file.
-    pub fn at_start(loaded: Loaded, before: &Declared, arguments: &Serve) -> Self {
-        let file = arguments.file();
+    pub fn at_start(loaded: Loaded, before: &Declared, start: &Start) -> Self {
+        let file = start.file();
         let Loaded { config, mut content } = loaded;
         let mut declared = declared(&config);
         let kept: Declared = match content {
-            Content::Missing | Content::Empty if arguments.semaphore.is_empty() => {
+            Content::Missing | Content::Empty if start.semaphores.is_empty() => {
                 let is_kept = |(name, _): &(&String, &Spec)| !declared.contains_key(*name);
                 before.iter().filter(is_kept).map(|(name, spec)| (name.clone(), *spec)).collect()
             }
@@ -122,15 +121,15 @@ impl Current {
 
 /// Reads the configuration again when it is asked to.
 pub struct Reloader {
-    arguments: Serve,
+    start: Start,
     engine: Arc<Engine>,
     current: Mutex<Current>,
 }
 
 impl Reloader {
-    /// For a server that was started by these arguments, and read this configuration.
-    pub fn new(arguments: Serve, current: Current, engine: Arc<Engine>) -> Self {
-        Self { arguments, engine, current: Mutex::new(current) }
+    /// For a server that was started by these start, and read this configuration.
+    pub fn new(start: Start, current: Current, engine: Arc<Engine>) -> Self {
+        Self { start, engine, current: Mutex::new(current) }
     }
 
     /// Reads the file, and if it is right, lets all that changed in it come into force in one step.
@@ -141,14 +140,14 @@ impl Reloader {
     /// nothing changes.
     pub fn reload(&self) -> Result<Reloaded, ConfigError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.arguments.file();
+        let path = self.start.file();
         let Loaded { mut config, content } = config::load(path)?;
         match (content, current.content) {
             (Content::Missing, Content::Empty | Content::Something) => return Err(ConfigError::gone(path)),
             (Content::Empty, Content::Something) => return Err(ConfigError::emptied(path)),
             _ => {}
         }
-        self.arguments.apply(&mut config);
+        self.start.apply(&mut config);
         let declared = declared(&config);
         let difference = Difference::between(&current.declared, &declared);
         let reloaded = Reloaded {

@@ -15,8 +15,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    cli::{DEFAULT_ADDRESS, DEFAULT_PORT, Serve},
-    config::{Config, Content, Loaded},
+    config::{Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Loaded, Start},
     durable::{self, Durable},
     history::History,
     http::{self, App, INSTANCE, Stage},
@@ -33,18 +32,18 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 const SHUTDOWN_TIME: Duration = Duration::from_millis(700);
 
 /// Serves until Ctrl+C or SIGTERM. The error, if it cannot start or go on, is one clear line.
-pub fn run(arguments: &Serve) -> Result<(), Box<dyn Error>> {
-    let loaded = arguments.load()?;
+pub fn run(start: &Start) -> Result<(), Box<dyn Error>> {
+    let loaded = start.load()?;
     let config = &loaded.config;
     let filter = env::var(telemetry::ENVIRONMENT).ok();
     let telemetry = telemetry::init(&config.logging, &config.telemetry, filter.as_deref())?;
     if loaded.content == Content::Missing {
-        info!("There is no file {}; the defaults apply.", arguments.file().display());
+        info!("There is no file {}; the defaults apply.", start.file().display());
     }
     remark(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut asked_at = None;
-    let outcome = runtime.block_on(serve(arguments, &loaded, &telemetry, &mut asked_at));
+    let outcome = runtime.block_on(serve(start, &loaded, &telemetry, &mut asked_at));
     runtime.shutdown_background();
     let for_traces = asked_at
         .map_or(FLUSH_PATIENCE, |at: Instant| SHUTDOWN_TIME.saturating_sub(at.elapsed()).max(FLUSH_PATIENCE));
@@ -64,7 +63,7 @@ fn remark(config: &Config) {
 
 /// Serves until it is asked to stop, and tells when that was.
 async fn serve(
-    arguments: &Serve,
+    start: &Start,
     loaded: &Loaded,
     telemetry: &Telemetry,
     asked_at: &mut Option<Instant>,
@@ -115,7 +114,7 @@ async fn serve(
             recovered = durable.recover(follower, &metrics) => recovered?,
         },
     };
-    let (engine, current) = begin(arguments, loaded, &metrics, follower, durable.as_ref())?;
+    let (engine, current) = begin(start, loaded, &metrics, follower, durable.as_ref())?;
     if !is_known && !config.recovery.hold_grants.is_zero() {
         engine.hold_grants(config.recovery.hold_grants);
         info!(
@@ -124,7 +123,7 @@ async fn serve(
         );
     }
     let reloader =
-        reloader.get_or_init(|| Arc::new(Reloader::new(arguments.clone(), current, engine.clone()))).clone();
+        reloader.get_or_init(|| Arc::new(Reloader::new(start.clone(), current, engine.clone()))).clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader);
     let tasks = [
@@ -196,7 +195,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
 
 /// The engine, with what the configuration declares.
 fn begin(
-    arguments: &Serve,
+    start: &Start,
     loaded: &Loaded,
     metrics: &Metrics,
     follower: Follower,
@@ -218,7 +217,7 @@ fn begin(
         observer: Box::new(metrics.recorder()),
         log: durable.map(|durable| (durable.epoch(), durable.outbox())),
     })?;
-    let current = Current::at_start(loaded.clone(), &before, arguments);
+    let current = Current::at_start(loaded.clone(), &before, start);
     let difference = Difference::between(&before, &current.declared);
     if durable.is_none() || difference != Difference::default() {
         Reloaded::apply(&engine, difference, before.len(), &current.declared);

@@ -112,7 +112,10 @@ impl Ledger {
                 self.removed.insert(semaphore.clone(), *sent_at);
                 for known in self.peers.values_mut() {
                     known.held.remove(semaphore);
-                    known.asking.take_if(|asking| asking.locks.iter().any(|(name, _)| name == semaphore));
+                    let asked =
+                        known.asking.take_if(|asking| asking.locks.iter().any(|(name, _)| name == semaphore));
+                    // When it is removed, and so withdrawn, nobody knows.
+                    known.is_muddled |= asked.is_some();
                 }
             }
             _ => {}

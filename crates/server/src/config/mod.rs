@@ -5,6 +5,7 @@ mod load;
 mod model;
 mod names;
 mod sections;
+mod start;
 mod table;
 
 #[cfg(test)]
@@ -16,3 +17,4 @@ pub use model::{
     Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
     SemaphoreConfig, Stderr, Telemetry,
 };
+pub use start::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT, Start};

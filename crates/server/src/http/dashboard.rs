@@ -25,9 +25,9 @@ use axum::{
 
 use super::{
     app::App,
-    classic::text,
     extract::{self, PathOf},
-    gate, site,
+    site,
+    v0_2::text,
     v1::Problem,
 };
 
@@ -120,7 +120,7 @@ pub(super) async fn front(headers: HeaderMap) -> Response {
         text(StatusCode::OK, "Hello from Throttle!")
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
-    gate::open(response)
+    response
 }
 
 fn page(headers: &HeaderMap) -> Response {
@@ -159,7 +159,7 @@ pub(super) async fn file(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(type_of(&name)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     harden(headers);
-    gate::open(response)
+    response
 }
 
 /// A page that says why there is none.

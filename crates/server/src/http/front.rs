@@ -17,7 +17,13 @@ use axum::{
 use hyper::service::{Service, service_fn};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{app::App, dialect::Dialect, gate, origin::Guard, router::router, spans::Spans};
+use super::{
+    app::App,
+    gate,
+    origin::Guard,
+    routes::{Index, router},
+    spans::Spans,
+};
 use crate::telemetry::trace;
 
 /// The header of every answer by which clients see that the server started with empty state.
@@ -36,9 +42,8 @@ struct Open {
 impl Stage {
     /// From now on everything is served. `tracer` makes the spans of requests, if there are any.
     pub fn open(&self, app: Arc<App>, tracer: Option<SdkTracer>) {
-        let (router, templates) = router(app.clone());
-        let guard = Guard::new(router, app.hosts.clone());
-        let spans = trace::is_on().then(|| Spans::new(tracer, templates));
+        let guard = Guard::new(router(app.clone()), app.hosts.clone());
+        let spans = trace::is_on().then(|| Spans::new(tracer));
         // It opens once.
         let _ = self.0.set(Open { app, guard, spans });
     }
@@ -58,7 +63,8 @@ where
         async move {
             let mut response = match stage.0.get() {
                 Some(open) => open.answer(request.map(Body::new)).await?,
-                None => gate::not_ready(request.uri().path()),
+                // This is over soon.
+                None => gate::not_ready(Index::new().find(request.method(), request.uri().path())),
             };
             response.headers_mut().insert(INSTANCE, instance);
             Ok(response)
@@ -68,19 +74,19 @@ where
 
 impl Open {
     async fn answer(&self, request: Request) -> Result<Response, Infallible> {
-        let dialect = Dialect::of(request.uri().path());
+        let found = self.app.routes.find(request.method(), request.uri().path());
         let traced = match &self.spans {
             None => None,
-            Some(spans) => spans.begin(&request, dialect).map(Arc::new),
+            Some(spans) => spans.begin(&request, found).map(Arc::new),
         };
-        let answer = gate::answer(&self.app, self.guard.clone(), request);
+        let answer = gate::answer(&self.app, self.guard.clone(), found, request);
         let response = match &traced {
             None => answer.await?,
             // In a box, so that requests that are not traced need no room for it.
             Some(traced) => Box::pin(trace::scope(traced.clone(), answer)).await?,
         };
         let status = response.status().as_u16();
-        self.app.metrics.requests.count(dialect, status);
+        self.app.metrics.requests.count(found.dialect, status);
         if let Some(traced) = traced {
             traced.end(status);
         }

@@ -21,12 +21,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::future::Either;
+use throttle_api::Code;
 use tower::Service;
 
-use super::{
-    dashboard,
-    v1::{Code, Problem},
-};
+use super::{dashboard, v1::Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");

@@ -12,7 +12,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::{app::App, classic::text};
+use super::{app::App, v0_2::text};
 
 const ICON: &[u8] = include_bytes!("favicon.ico");
 

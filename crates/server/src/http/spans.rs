@@ -12,29 +12,22 @@ use opentelemetry::{
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracer};
 
-use super::dialect::Dialect;
+use super::routes::Found;
 use crate::telemetry::trace::Traced;
 
 /// Makes the spans of requests.
 pub(super) struct Spans {
     tracer: Option<SdkTracer>,
-    /// The templates of all routes.
-    routes: matchit::Router<String>,
 }
 
 impl Spans {
-    /// For these routes. Without a tracer there are none, but the trace of a client is known to the log.
-    pub(super) fn new(tracer: Option<SdkTracer>, templates: impl IntoIterator<Item = String>) -> Self {
-        let mut routes = matchit::Router::new();
-        for template in templates {
-            // The router itself has accepted it.
-            let _ = routes.insert(template.clone(), template);
-        }
-        Self { tracer, routes }
+    /// Without a tracer there are none, but the trace of a client is known to the log.
+    pub(super) fn new(tracer: Option<SdkTracer>) -> Self {
+        Self { tracer }
     }
 
     /// Begins with a request, if there is something to tell of it.
-    pub(super) fn begin<B>(&self, request: &Request<B>, dialect: Dialect) -> Option<Traced> {
+    pub(super) fn begin<B>(&self, request: &Request<B>, found: Found) -> Option<Traced> {
         let parent = parent(request.headers());
         let Some(tracer) = &self.tracer else {
             let parent = parent?;
@@ -45,10 +38,10 @@ impl Spans {
         Some(Traced::begin(tracer, method, &parent.unwrap_or_default(), |span| {
             span.set_attribute(KeyValue::new("http.request.method", method));
             span.set_attribute(KeyValue::new("url.path", path.to_owned()));
-            span.set_attribute(KeyValue::new("throttle.dialect", dialect.name()));
-            if let Ok(route) = self.routes.at(path) {
-                span.update_name(format!("{method} {}", route.value));
-                span.set_attribute(KeyValue::new("http.route", route.value.clone()));
+            span.set_attribute(KeyValue::new("throttle.dialect", found.dialect.name()));
+            if let Some(template) = found.template {
+                span.update_name(format!("{method} {template}"));
+                span.set_attribute(KeyValue::new("http.route", template));
             }
         }))
     }

@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
-use crate::http::Dialect;
+use crate::dialect::Dialect;
 
 /// The statuses that HTTP knows.
 const CODES: usize = 600;

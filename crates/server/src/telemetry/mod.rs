@@ -143,7 +143,7 @@ fn stderr(logging: &Logging) -> Option<Stderr> {
 fn shown_target(target: &str) -> &str {
     let first = target.split("::").next().unwrap_or(target);
     match first {
-        "throttle_server" | "throttle_core" | "throttle" => "throttle",
+        "throttle_service" | "throttle_server" | "throttle_core" | "throttle" => "throttle",
         _ => target,
     }
 }

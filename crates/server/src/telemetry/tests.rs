@@ -64,7 +64,7 @@ fn the_time_is_utc_to_the_second() {
 fn text_lines() {
     let (text, _, complaint) = record(&Logging::default(), None, || {
         warn!("No semaphores configured.");
-        warn!(target: "throttle_server::net", peer = 7_u64, name = "A b", plain = "x", forged = "a\n[x", "Odd\nline");
+        warn!(target: "throttle_service::net", peer = 7_u64, name = "A b", plain = "x", forged = "a\n[x", "Odd\nline");
         error!(target: "hyper::proto", reason = ?"quoted", "broken");
         info!("not at WARN");
     });
@@ -144,7 +144,7 @@ fn the_environment_beats_the_level() {
     let events = || {
         info!(target: "throttle", "one");
         info!(target: "other", "two");
-        debug!(target: "throttle_server", "three");
+        debug!(target: "throttle_service", "three");
     };
     let (text, _, _) = record(&logging, Some("warn,throttle=debug"), events);
     assert_eq!(lines(&text), ["INFO  throttle] one", "DEBUG throttle] three"]);

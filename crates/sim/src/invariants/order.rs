@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Invariant, Verdict};
 use crate::{
     ledger::{Asking, Exchange, Ledger, Note},
-    message::Answer,
+    message::{Answer, Call},
     time::Moment,
 };
 
@@ -34,6 +34,12 @@ impl Invariant for Order {
         let Some(known) = ledger.peers.get(&seen.id) else { return Ok(()) };
         let Some(asking) = known.asking.as_ref().filter(|_| seen.pending.is_empty()) else { return Ok(()) };
         let Some((name, count)) = single(asking) else { return Ok(()) };
+        // In the dialect v0.1 it may have been gone, and stand in line anew.
+        let may_be_new = matches!(exchange.request.call, Call::KeepOrRestore { .. })
+            && known.guaranteed_until <= exchange.at;
+        if may_be_new {
+            return Ok(());
+        }
         if ledger.removed.contains_key(name) {
             // Whoever waited for it waits for it no more.
             return Ok(());

@@ -13,15 +13,14 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
+use throttle_api::{Code, Event, Notice};
 use throttle_node::{Beginning, EventKind, LoggedEvent, Missed, Page};
 use tokio::time::{Instant, timeout_at};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::{
-    code::Code,
-    documented,
+    convert, documented,
     problem::{Answer, Problem},
-    shapes::Event,
 };
 use crate::{
     http::{App, extract, refusal::Refusal},
@@ -34,20 +33,6 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const FRAME: usize = 16 * 1024;
 
 const EXAMPLE: &str = "?semaphore=A&semaphore=B&kind=granted,released, or nothing at all";
-
-/// Tells a reader of events that there are some it will not get.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Notice)]
-pub(super) struct Notice {
-    /// `too_old`: the events after `Last-Event-ID` are not all kept any more. `unknown_id`: it is of another run of
-    /// the server. `too_slow`: the reader did not keep up, and the stream ends.
-    #[schema(example = "too_old")]
-    reason: &'static str,
-    /// How many events, if that is known.
-    missed: Option<u64>,
-    /// The same for people.
-    detail: &'static str,
-}
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -76,11 +61,11 @@ pub(super) struct EventsParams {
         ("Last-Event-ID" = Option<String>, Header, description = "Goes on after the event of this id.")
     ),
     responses(
-        (status = 200, body = Event<'static>, content_type = "text/event-stream", description = "A stream without an end."),
+        (status = 200, body = Event, content_type = "text/event-stream", description = "A stream without an end."),
         documented::ReadEvents
     )
 )]
-pub(super) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;
     let (beginning, is_foreign) = beginning(&app, &parts.headers);
@@ -154,14 +139,14 @@ impl Filter {
     }
 
     /// The event as the client gets it, if it wants it.
-    fn pass<'a>(&self, logged: &'a LoggedEvent) -> Option<Event<'a>> {
+    fn pass(&self, logged: &LoggedEvent) -> Option<Event> {
         if !self.kinds.is_empty() && !self.kinds.contains(&logged.kind) {
             return None;
         }
-        let event = Event::of(logged);
-        let is_wanted = self.semaphores.is_empty()
-            || event.semaphore().is_some_and(|semaphore| self.semaphores.contains(semaphore));
-        is_wanted.then_some(event)
+        let is_wanted = || {
+            convert::subjects(&logged.event).0.is_some_and(|semaphore| self.semaphores.contains(&**semaphore))
+        };
+        (self.semaphores.is_empty() || is_wanted()).then(|| convert::event(logged))
     }
 }
 
@@ -192,7 +177,7 @@ impl Reader {
         let mut greeting = b"retry: 1000\n".to_vec();
         id(&mut greeting, &app, subscription.position().wrapping_sub(1));
         if let Some(missed) = missed {
-            block(&mut greeting, "missed", &Notice::of(missed));
+            block(&mut greeting, "missed", &notice_of(missed));
         } else {
             greeting.push(b'\n');
         }
@@ -216,7 +201,7 @@ impl Reader {
                 Ok(Some(News::Dropped(missed))) => {
                     self.is_over = true;
                     self.app.metrics.event_streams_dropped.inc();
-                    block(&mut frame, "dropped", &Notice::too_slow(missed));
+                    block(&mut frame, "dropped", &too_slow(missed));
                 }
                 Ok(None) => return None,
                 Err(_) => {
@@ -257,31 +242,37 @@ impl Drop for Reader {
     }
 }
 
-impl Notice {
-    fn of(missed: Missed) -> Self {
-        match missed {
-            Missed::Events(missed) => Self {
-                reason: "too_old",
-                missed: Some(missed),
-                detail: "Events after Last-Event-ID are no longer kept; what follows begins with the oldest that is. \
-                         Read the state anew.",
-            },
-            Missed::Unknown => Self {
-                reason: "unknown_id",
-                missed: None,
-                detail: "Last-Event-ID is of another run of the server; what follows begins with the oldest event of \
-                         this one that is kept. Read the state anew.",
-            },
-        }
-    }
-
-    fn too_slow(missed: u64) -> Self {
-        Self {
-            reason: "too_slow",
+/// What a reader is told that cannot go on where it left off.
+fn notice_of(missed: Missed) -> Notice {
+    match missed {
+        Missed::Events(missed) => Notice {
+            reason: "too_old".into(),
             missed: Some(missed),
-            detail: "Events came faster than they were read, and some are no longer kept. Connect again to go on, \
-                     with fewer kinds or semaphores if this happens often.",
-        }
+            detail:
+                "Events after Last-Event-ID are no longer kept; what follows begins with the oldest that is. \
+                         Read the state anew."
+                    .into(),
+        },
+        Missed::Unknown => Notice {
+            reason: "unknown_id".into(),
+            missed: None,
+            detail:
+                "Last-Event-ID is of another run of the server; what follows begins with the oldest event of \
+                         this one that is kept. Read the state anew."
+                    .into(),
+        },
+    }
+}
+
+/// What a reader is told that is too slow.
+fn too_slow(missed: u64) -> Notice {
+    Notice {
+        reason: "too_slow".into(),
+        missed: Some(missed),
+        detail:
+            "Events came faster than they were read, and some are no longer kept. Connect again to go on, \
+                     with fewer kinds or semaphores if this happens often."
+                .into(),
     }
 }
 

@@ -1,80 +1,22 @@
 //! One heartbeat for thousands of peers.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Request, State},
     response::IntoResponse as _,
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, Unexpected, Visitor},
-};
+use throttle_api::{AnyDigits, HeartbeatsBody, Renewed};
 use throttle_core::PeerId;
-use utoipa::ToSchema;
 
-use super::{
-    documented::{self, DurationText},
-    problem::Answer,
-    read,
-    shapes::Digits,
-};
+use super::{documented, problem::Answer};
 use crate::http::{App, extract, gate};
 
 /// The largest body here: some 45,000 peers.
 const BODY_BYTES: usize = 1 << 20;
 
 const EXAMPLE: &str = r#"{"expires_in": "5m", "peers": ["15248218688310292863"]}"#;
-
-/// A heartbeat for many peers.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Heartbeats)]
-pub(super) struct HeartbeatsBody {
-    /// The length of each lease from now on.
-    #[schema(value_type = DurationText)]
-    expires_in: String,
-    /// Whose leases.
-    #[schema(value_type = Vec<Digits>)]
-    peers: Vec<Id>,
-}
-
-/// What became of a heartbeat for many.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Renewed {
-    /// How many of the peers live on.
-    #[schema(example = 1)]
-    renewed: usize,
-    /// Those that expired or were released: they hold nothing any more.
-    #[schema(value_type = Vec<Digits>)]
-    gone: Vec<String>,
-}
-
-/// A peer's id, read without a copy of its digits; those of a number beyond 64 bits, which was never given.
-struct Id(Result<PeerId, String>);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = Id;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the id of a peer: a string of digits, as the server gave it")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Id, E> {
-                let number = read::digits(text, "the id of a peer");
-                let number = number.map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
-                Ok(Id(number.map(PeerId).ok_or_else(|| text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Reader)
-    }
-}
 
 /// Starts the leases of many peers anew, in one request for thousands of them.
 ///
@@ -87,21 +29,21 @@ impl<'de> Deserialize<'de> for Id {
     request_body = HeartbeatsBody,
     responses((status = 200, body = Renewed, description = "What became of it."), documented::RenewMany)
 )]
-pub(super) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let bytes = extract::bytes_up_to(&app, body, BODY_BYTES).await?;
     extract::check_json(&parts.headers)?;
     let body: HeartbeatsBody = extract::parse(&bytes, EXAMPLE)?;
-    let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
+    let expires_in = extract::duration("expires_in", &body.expires_in.0, app.expires_in_max)?;
     let (mut peers, mut gone) = (Vec::with_capacity(body.peers.len()), Vec::new());
-    for Id(peer) in body.peers {
+    for peer in body.peers {
         match peer {
-            Ok(peer) => peers.push(peer),
-            Err(digits) => gone.push(digits),
+            AnyDigits::Number(peer) => peers.push(PeerId(peer)),
+            beyond @ AnyDigits::Beyond(_) => gone.push(beyond),
         }
     }
     let (unknown, condition) = app.engine.heartbeats(&peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
-    gone.extend(unknown.iter().map(PeerId::to_string));
-    Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))
+    gone.extend(unknown.iter().map(|peer| AnyDigits::Number(peer.0)));
+    Ok(gate::after(condition, Json(Renewed { renewed, gone }).into_response()))
 }

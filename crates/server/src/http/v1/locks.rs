@@ -8,19 +8,16 @@ use axum::{
     http::StatusCode,
     response::IntoResponse as _,
 };
-use serde::Deserialize;
+use throttle_api::{Code, LocksBody, OnTimeout, Peer, ReleaseBody, SessionBody};
 use throttle_core::PeerView;
 use throttle_journal::Wall;
 use throttle_node::{Ask, NewPeer};
-use utoipa::ToSchema;
 
 use super::{
-    code::Code,
-    documented::{self, DurationText},
+    convert, documented,
     peers::{created, of_session},
     problem::{Answer, Problem},
-    read::{self, Entries, Whole},
-    shapes::Peer,
+    read,
 };
 use crate::http::{
     App,
@@ -32,25 +29,6 @@ use crate::runtime::Outcome;
 const LOCKS: &str = r#"{"locks": {"A": 1}, "wait": "10s", "priority": 0, "expires_in": "5m"}"#;
 const RELEASE: &str = r#"{"locks": ["A"]}"#;
 const SESSION: &str = r#"{"locks": {"A": 1}, "expires_in": "5m", "wait": "10s", "on_timeout": "leave"}"#;
-
-/// Locks to be asked for, all or nothing.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = AskForLocks)]
-pub(super) struct LocksBody {
-    #[schema(schema_with = documented::locks)]
-    locks: Entries<Whole<i64>>,
-    /// How long to wait for a grant, with the connection open. Without it the answer comes at once.
-    #[schema(value_type = Option<DurationText>)]
-    wait: Option<String>,
-    /// Higher is served first. Waiting outranks it with time.
-    #[serde(default)]
-    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
-    priority: Whole<i32>,
-    /// A new length for the lease of the peer, which starts anew.
-    #[schema(value_type = Option<DurationText>)]
-    expires_in: Option<String>,
-}
 
 /// Asks for locks. What is held stays; the rest is one request, granted in a single step or not at all.
 ///
@@ -68,17 +46,21 @@ pub(super) struct LocksBody {
         documented::AcquireLocks
     )
 )]
-pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn acquire(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     // The body is read first, so that a client that still sends it can read the refusal.
     let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
-    let expires_in = read::lease(&app, body.expires_in.as_deref())?;
+    let expires_in = read::lease(&app, body.expires_in.as_ref())?;
     let ask = Ask {
-        locks: &body.locks.locks(LOCKS)?,
+        locks: &read::locks(&body.locks, LOCKS)?,
         priority: body.priority.0,
         expires_in,
-        wait: read::wait(&app, body.wait.as_deref(), expires_in)?,
+        wait: read::wait(&app, body.wait.as_ref(), expires_in)?,
     };
     let outcome = app.engine.acquire(peer, &ask, seen).await;
     match outcome.map_err(|refusal| Problem::explained(&app.engine, Some(peer), refusal))? {
@@ -90,7 +72,7 @@ pub(super) async fn acquire(State(app): State<Arc<App>>, path: PathOf<String>, r
 
 /// A look at the peer of a request: its lease has a length, so it is there.
 fn seen(peer: Option<PeerView<'_>>, wall: Wall) -> Option<Peer> {
-    peer.map(|peer| Peer::of(peer, wall))
+    peer.map(|peer| convert::peer(peer, wall))
 }
 
 fn withdrawn() -> Problem {
@@ -108,22 +90,12 @@ fn withdrawn() -> Problem {
     params(documented::PeerPath, documented::SemaphorePath),
     responses((status = 204, description = "It is not held any more."), documented::ReleaseLock)
 )]
-pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
     let peer = read::peer_id(&peer)?;
     let released = app.engine.release(peer, &[semaphore]);
     released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// Locks to be released.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ReleaseLocks)]
-pub(super) struct ReleaseBody {
-    /// The semaphores.
-    #[schema(min_items = 1, example = json!(["t/in"]))]
-    locks: Vec<String>,
 }
 
 /// Releases locks, or withdraws the whole request that asks for one of them. Succeeds also if they are not held.
@@ -138,7 +110,7 @@ pub(super) struct ReleaseBody {
     request_body = ReleaseBody,
     responses((status = 204, description = "They are not held any more."), documented::ReleaseLocks)
 )]
-pub(super) async fn release_several(
+pub(in crate::http) async fn release_several(
     State(app): State<Arc<App>>,
     path: PathOf<String>,
     request: Request,
@@ -153,41 +125,6 @@ pub(super) async fn release_several(
     let released = app.engine.release(peer, &locks);
     released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// What becomes of a peer whose wait ends without a grant.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum OnTimeout {
-    /// It goes on waiting in the queue.
-    #[default]
-    Stay,
-    /// It is removed.
-    Leave,
-}
-
-/// A peer to be made together with its locks.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewSession)]
-pub(super) struct SessionBody {
-    #[schema(schema_with = documented::locks)]
-    locks: Entries<Whole<i64>>,
-    /// The length of its lease. A heartbeat starts it anew.
-    #[schema(value_type = DurationText)]
-    expires_in: String,
-    /// How long to wait for a grant, with the connection open. Without it the answer comes at once.
-    #[schema(value_type = Option<DurationText>)]
-    wait: Option<String>,
-    #[serde(default)]
-    #[schema(schema_with = documented::labels)]
-    labels: Entries<String>,
-    /// Higher is served first. Waiting outranks it with time.
-    #[serde(default)]
-    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
-    priority: Whole<i32>,
-    #[serde(default)]
-    on_timeout: OnTimeout,
 }
 
 /// Makes a peer and asks for its locks in one request.
@@ -213,19 +150,19 @@ pub(super) struct SessionBody {
         documented::NewSession
     )
 )]
-pub(super) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
     let expires_in = read::new_lease(&app, &body.expires_in)?;
     let ask = Ask {
-        locks: &body.locks.locks(SESSION)?,
+        locks: &read::locks(&body.locks, SESSION)?,
         priority: body.priority.0,
         expires_in: None,
-        wait: read::wait(&app, body.wait.as_deref(), Some(expires_in))?,
+        wait: read::wait(&app, body.wait.as_ref(), Some(expires_in))?,
     };
     let new = NewPeer {
         expires_in,
-        labels: body.labels.labels(&app)?,
+        labels: read::labels(body.labels, &app)?,
         key: read::key(&parts.headers, "POST /v1/locks", &bytes)?,
     };
     let leaves = body.on_timeout == OnTimeout::Leave;

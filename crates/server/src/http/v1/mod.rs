@@ -1,37 +1,34 @@
 //! The dialect for new clients: JSON both ways, errors as `application/problem+json` with a stable code, and
 //! a description of itself at `/openapi.json`.
 //!
-//! - `shapes`: what answers look like; one representation of each thing, used wherever it appears.
-//! - `problem`: what refusals look like, and `code`: which there are.
-//! - `read`: what requests look like.
+//! - `throttle_api`: what requests and answers look like; `convert` makes answers of what the core shows.
+//! - `problem`: refusals, in the words of this dialect.
+//! - `read`: what of a request is checked beside its shape; `page` the same for lists.
 //! - `named`: semaphores by a name in the query, for names that do not survive a proxy in a path.
-//! - `documented`: what the description says beside the shapes; `openapi` puts it together.
+//! - `documented`: what the description says beside the types; `openapi` puts it together.
 //! - the rest: a module for each kind of route.
 
 #![expect(unused_qualifications, reason = "the macros of utoipa write every path in full")]
 
-mod code;
+mod convert;
 mod documented;
-mod events;
-mod heartbeats;
-mod history;
-mod locks;
-mod named;
-mod openapi;
-mod peers;
-mod permissions;
-mod probes;
+pub(super) mod events;
+pub(super) mod heartbeats;
+pub(super) mod history;
+pub(super) mod locks;
+pub(super) mod named;
+pub(super) mod openapi;
+mod page;
+pub(super) mod peers;
+pub(super) mod permissions;
+pub(super) mod probes;
 mod problem;
 mod read;
-mod reload;
-mod resume;
-mod routes;
-mod semaphores;
-mod shapes;
-mod updates;
+pub(super) mod reload;
+pub(super) mod resume;
+pub(super) mod semaphores;
+pub(super) mod updates;
 
-pub(super) use code::Code;
 pub(super) use problem::{Problem, method_not_allowed, not_found};
-pub(super) use read::Entries;
-pub(super) use routes::routes;
+pub(super) use read::labels;
 pub(super) use updates::Updates;

@@ -9,31 +9,14 @@ use axum::{
     http::request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, de::DeserializeOwned};
-use utoipa::IntoParams;
+use serde::de::DeserializeOwned;
+use throttle_api::{ChangeBody, Holder, SemaphoreBody, SemaphoreDetail, query};
 
-use super::{
-    documented,
-    problem::Answer,
-    semaphores::{self, ChangeBody, SemaphoreBody},
-    shapes::{Holder, SemaphoreDetail},
-};
+use super::{documented, problem::Answer, semaphores};
 use crate::http::{App, extract, refusal::Refusal};
 
 /// What the query of a request that makes or changes a semaphore looks like.
 const NAME: &str = "?name=t/in";
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// The name of the semaphore.
-    #[param(min_length = 1, example = "t/in")]
-    name: String,
-    /// How many holders and how many waiters are listed; 100 if it is not given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-}
 
 /// Shows a semaphore, who holds it, and who waits for it in their order.
 ///
@@ -43,22 +26,13 @@ pub(super) struct GetQuery {
     path = "/v1/semaphore",
     operation_id = "get_semaphore_by_query",
     tag = documented::SEMAPHORES,
-    params(GetQuery),
+    params(query::GetNamed),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let GetQuery { name, limit } = query(&mut parts, "?name=t/in&limit=100").await?;
+    let query::GetNamed { name, limit } = read_query(&mut parts, "?name=t/in&limit=100").await?;
     semaphores::show(&app, named("name", &name)?, limit)
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct SetQuery {
-    /// The name of the semaphore. It is no pattern.
-    #[param(min_length = 1, max_length = 255, pattern = r"^[^*]+$", example = "t/in")]
-    name: String,
 }
 
 /// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
@@ -69,7 +43,7 @@ pub(super) struct SetQuery {
     path = "/v1/semaphore",
     operation_id = "set_semaphore_by_query",
     tag = documented::SEMAPHORES,
-    params(SetQuery),
+    params(query::SetNamed),
     request_body = SemaphoreBody,
     responses(
         (status = 200, body = SemaphoreDetail, description = "It is replaced."),
@@ -77,20 +51,11 @@ pub(super) struct SetQuery {
         documented::SetSemaphore
     )
 )]
-pub(super) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
-    let body = SemaphoreBody::read(&app, &parts, body).await?;
-    let SetQuery { name } = query(&mut parts, NAME).await?;
+    let body = semaphores::declaration(&app, &parts, body).await?;
+    let query::SetNamed { name } = read_query(&mut parts, NAME).await?;
     semaphores::declare(&app, named("name", &name)?, body)
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ChangeQuery {
-    /// The name of the semaphore.
-    #[param(min_length = 1, example = "t/in")]
-    name: String,
 }
 
 /// Changes a semaphore: resizes it, pauses it with `max` 0, gives it a rate.
@@ -101,27 +66,15 @@ pub(super) struct ChangeQuery {
     path = "/v1/semaphore",
     operation_id = "change_semaphore_by_query",
     tag = documented::SEMAPHORES,
-    params(ChangeQuery),
+    params(query::ChangeNamed),
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(super) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
-    let body = ChangeBody::read(&app, &parts, body).await?;
-    let ChangeQuery { name } = query(&mut parts, NAME).await?;
+    let body = semaphores::change_of(&app, &parts, body).await?;
+    let query::ChangeNamed { name } = read_query(&mut parts, NAME).await?;
     semaphores::alter(&app, named("name", &name)?, body)
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RemoveQuery {
-    /// The name of the semaphore.
-    #[param(min_length = 1, example = "t/in")]
-    name: String,
-    /// Also if it is in use: its locks are released, and requests for it withdrawn.
-    #[serde(default)]
-    force: bool,
 }
 
 /// Removes a semaphore.
@@ -132,25 +85,13 @@ pub(super) struct RemoveQuery {
     path = "/v1/semaphore",
     operation_id = "remove_semaphore_by_query",
     tag = documented::SEMAPHORES,
-    params(RemoveQuery),
+    params(query::RemoveNamed),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(super) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let RemoveQuery { name, force } = query(&mut parts, "?name=t/in&force=true").await?;
+    let query::RemoveNamed { name, force } = read_query(&mut parts, "?name=t/in&force=true").await?;
     semaphores::discard(&app, named("name", &name)?, force)
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct TokenQuery {
-    /// The name of the semaphore.
-    #[param(min_length = 1, example = "t/in")]
-    semaphore: String,
-    /// The fencing token.
-    #[param(pattern = "^[0-9]{1,20}$", example = "1795480000000001")]
-    token: String,
 }
 
 /// Tells whether a fencing token is live: 200 while its grant is, 410 after that.
@@ -161,18 +102,18 @@ pub(super) struct TokenQuery {
     path = "/v1/token",
     operation_id = "check_token_by_query",
     tag = documented::SEMAPHORES,
-    params(TokenQuery),
+    params(query::CheckToken),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(super) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let example = "?semaphore=t/in&token=1795480000000001";
-    let TokenQuery { semaphore, token } = query(&mut parts, example).await?;
+    let query::CheckToken { semaphore, token } = read_query(&mut parts, example).await?;
     semaphores::verify(&app, named("semaphore", &semaphore)?, &token)
 }
 
 /// The query. A path refuses bytes that are no text, so it must, too.
-async fn query<T: DeserializeOwned>(parts: &mut Parts, example: &str) -> Result<T, Refusal> {
+async fn read_query<T: DeserializeOwned>(parts: &mut Parts, example: &str) -> Result<T, Refusal> {
     let text = parts.uri.query().unwrap_or_default();
     if percent_decode_str(text).decode_utf8().is_err() {
         let sentence = format!("The query {text:?} is not percent-encoded UTF-8. Expected: {example}");

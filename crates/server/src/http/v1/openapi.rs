@@ -8,12 +8,13 @@ use axum::{
     http::{HeaderValue, header::CONTENT_TYPE},
     routing::get,
 };
+use throttle_api::Problem;
 use utoipa::{
     OpenApi as _, PartialSchema as _,
     openapi::{Header, OpenApi, RefOr, path::Operation},
 };
 
-use super::{documented, problem::ProblemBody};
+use super::documented;
 use crate::http::App;
 
 #[derive(utoipa::OpenApi)]
@@ -38,22 +39,22 @@ use crate::http::App;
         (name = documented::SEMAPHORES, description = "What there is to hold."),
         (name = documented::SERVER, description = "The server itself.")
     ),
-    components(schemas(ProblemBody))
+    components(schemas(Problem<'static>))
 )]
 struct Frame;
 
 /// The description without any route.
-pub(super) fn frame() -> OpenApi {
+pub(in crate::http) fn frame() -> OpenApi {
     let mut frame = Frame::openapi();
     frame.info.contact = None;
     frame
 }
 
 /// Where the description is.
-pub(super) const PATH: &str = "/openapi.json";
+pub(in crate::http) const PATH: &str = "/openapi.json";
 
 /// The route that answers with the description.
-pub(super) fn route(mut description: OpenApi) -> Router<Arc<App>> {
+pub(in crate::http) fn route(mut description: OpenApi) -> Router<Arc<App>> {
     for item in description.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         operations.into_iter().flatten().for_each(add_instance);

@@ -8,16 +8,15 @@ use axum::{
     http::{HeaderValue, StatusCode, header::LOCATION},
     response::{IntoResponse as _, Response},
 };
-use serde::Deserialize;
+use throttle_api::{HeartbeatBody, NewPeerBody, Page, Peer, query};
 use throttle_core::{EndCause, PeerId, PeerView};
 use throttle_node::{self as node, NewPeer};
-use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    documented::{self, DurationText},
+    convert, documented,
+    page::{no_cursor, page_length},
     problem::{Answer, Problem},
-    read::{self, Entries, contains},
-    shapes::{Page, Peer, no_cursor, page_length},
+    read::{self, contains},
 };
 use crate::http::{
     App,
@@ -31,19 +30,6 @@ const REASON_LENGTH: usize = 1024;
 const NEW_PEER: &str = r#"{"expires_in": "5m", "labels": {"host": "w1"}}"#;
 const HEARTBEAT: &str = r#"{"expires_in": "5m"}, or no body at all"#;
 
-/// A peer to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewPeer)]
-pub(super) struct NewPeerBody {
-    /// The length of its lease. A heartbeat starts it anew.
-    #[schema(value_type = DurationText)]
-    expires_in: String,
-    #[serde(default)]
-    #[schema(schema_with = documented::labels)]
-    labels: Entries<String>,
-}
-
 /// Makes a peer that holds nothing.
 #[utoipa::path(
     post,
@@ -54,15 +40,15 @@ pub(super) struct NewPeerBody {
     request_body = NewPeerBody,
     responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The peer, relative to the address of the request."))), documented::CreatePeer)
 )]
-pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
     let new = NewPeer {
         expires_in: read::new_lease(&app, &new.expires_in)?,
-        labels: new.labels.labels(&app)?,
+        labels: read::labels(new.labels, &app)?,
         key: read::key(&parts.headers, "POST /v1/peers", &bytes)?,
     };
-    let made = app.engine.new_peer_and_look(&new, Peer::of);
+    let made = app.engine.new_peer_and_look(&new, convert::peer);
     Ok(created(Some(&made.map_err(|refusal| of_session(&app, refusal))?)))
 }
 
@@ -83,40 +69,18 @@ pub(super) fn of_session(app: &App, refusal: node::Refusal) -> Problem {
     Problem::explained(&app.engine, peer, refusal)
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// Only peers with this label: its key, a colon, its value.
-    #[param(pattern = "^[^:]+:", example = "host:w1")]
-    label: Option<String>,
-    /// Only peers whose id, or one of whose labels, written like `host:w1`, contains this, upper and lower case of
-    /// ASCII alike.
-    #[param(example = "w1")]
-    search: Option<String>,
-    /// Only peers that hold this semaphore, or wait for it.
-    #[param(example = "A")]
-    semaphore: Option<String>,
-    /// How many peers the page may have; 100 if it is not given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// `next` of the page before.
-    #[param(pattern = "^[0-9a-f]{1,16}$")]
-    cursor: Option<String>,
-}
-
 /// Lists peers, page by page. A peer that lives all the while is in the list once.
 #[utoipa::path(
     get,
     path = "/v1/peers",
     operation_id = "list_peers",
     tag = documented::PEERS,
-    params(ListQuery),
+    params(query::ListPeers),
     responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let query: ListQuery =
+    let query: query::ListPeers =
         extract::query(&mut parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64").await?;
     let limit = page_length(query.limit)?;
     let from = query
@@ -142,7 +106,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answe
             peer.lock(semaphore).is_some() || waits()
         };
         let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched));
-        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses)).then(|| Peer::of(peer, wall))
+        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses))
+            .then(|| convert::peer(peer, wall))
     });
     let next = page.next.map(|place| format!("{place:x}"));
     Ok(Json(Page { items: page.items, next }).into_response())
@@ -164,20 +129,10 @@ fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
     params(documented::PeerPath),
     responses((status = 200, body = Peer, description = "The peer."), documented::GetPeer)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
-    let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| Peer::of(peer, wall)));
+    let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| convert::peer(peer, wall)));
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
-}
-
-/// How long a lease is to be from now on.
-#[derive(Deserialize, Default, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Heartbeat)]
-pub(super) struct HeartbeatBody {
-    /// The new length; without it the lease keeps the one that it has.
-    #[schema(value_type = Option<DurationText>)]
-    expires_in: Option<String>,
 }
 
 /// Starts the lease of a peer anew. A loss is never hidden: a peer that is gone is answered 410.
@@ -190,24 +145,19 @@ pub(super) struct HeartbeatBody {
     request_body(content = Option<HeartbeatBody>, description = "May be left out."),
     responses((status = 200, body = Peer, description = "The lease starts anew."), documented::Heartbeat)
 )]
-pub(super) async fn heartbeat(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn heartbeat(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
-    let expires_in = read::lease(&app, body.expires_in.as_deref())?;
-    let kept = app.engine.heartbeat_and_look(peer, expires_in, Peer::of);
+    let expires_in = read::lease(&app, body.expires_in.as_ref())?;
+    let kept = app.engine.heartbeat_and_look(peer, expires_in, convert::peer);
     let seen = kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
     // It waits for the journal, as it shows what may have been granted a moment ago.
     Ok(Json(seen).into_response())
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ReleaseQuery {
-    /// Why an operator releases it. Whoever asks for the peer after that is told.
-    #[param(max_length = 1024, example = "stuck since noon")]
-    reason: Option<String>,
 }
 
 /// Releases a peer: all its locks are free, its request leaves the queue. Succeeds also if it is gone.
@@ -216,13 +166,17 @@ pub(super) struct ReleaseQuery {
     path = "/v1/peers/{peer}",
     operation_id = "release_peer",
     tag = documented::PEERS,
-    params(documented::PeerPath, ReleaseQuery),
+    params(documented::PeerPath, query::ReleasePeer),
     responses((status = 204, description = "It is gone."), documented::ReleasePeer)
 )]
-pub(super) async fn release(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn release(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let number = read::digits(&extract::path(path)?, "the id of a peer")?;
-    let ReleaseQuery { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;
+    let query::ReleasePeer { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;
     if let Some(length) = reason.as_ref().map(|reason| reason.chars().count())
         && length > REASON_LENGTH
     {

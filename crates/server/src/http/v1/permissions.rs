@@ -8,36 +8,10 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use throttle_api::{Action, Permissions};
 
 use super::documented;
 use crate::http::App;
-
-/// Something that changes what others have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Action {
-    ReleasePeer,
-    SetSemaphore,
-    ChangeSemaphore,
-    RemoveSemaphore,
-}
-
-/// What the caller may do.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Permissions {
-    /// The operations that steer what others have, by their ids in this description, as far as the caller may use
-    /// them. What is said of an operation holds for its twin `…_by_query`, too.
-    #[schema(example = json!(["release_peer", "change_semaphore"]))]
-    actions: &'static [Action],
-    /// Why the caller may not do more, for people. Null if it may do everything.
-    #[schema(required)]
-    reason: Option<String>,
-}
-
-const ALL: &[Action] =
-    &[Action::ReleasePeer, Action::SetSemaphore, Action::ChangeSemaphore, Action::RemoveSemaphore];
 
 /// Tells what the caller may do, so that a user interface offers just that.
 ///
@@ -50,10 +24,10 @@ const ALL: &[Action] =
     tag = documented::SERVER,
     responses((status = 200, body = Permissions, description = "What the caller may do."))
 )]
-pub(super) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let permissions = match app.hosts.check(&headers) {
-        Ok(()) => Permissions { actions: ALL, reason: None },
-        Err(problem) => Permissions { actions: &[], reason: Some(problem.detail().to_owned()) },
+        Ok(()) => Permissions { actions: Action::ALL.map(Into::into).into(), reason: None },
+        Err(problem) => Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()) },
     };
     Json(permissions).into_response()
 }

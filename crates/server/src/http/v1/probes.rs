@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use throttle_api::Code;
 
 use super::{
-    code::Code,
-    documented,
+    convert, documented,
     problem::{Answer, Problem},
-    shapes::Stamp,
 };
-use crate::http::{App, classic::text};
+use crate::http::{App, v0_2::text};
 
 /// Tells that the process lives.
 #[utoipa::path(
@@ -19,7 +18,7 @@ use crate::http::{App, classic::text};
     tag = documented::SERVER,
     responses((status = 200, body = String, content_type = "text/plain", description = "It lives."))
 )]
-pub(super) async fn livez() -> Response {
+pub(in crate::http) async fn livez() -> Response {
     text(StatusCode::OK, "Ok")
 }
 
@@ -35,7 +34,7 @@ pub(super) async fn livez() -> Response {
         documented::Ready
     )
 )]
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn readyz(State(app): State<Arc<App>>) -> Answer {
     if app.engine.is_draining() {
         return Err(Problem::new(
             Code::Unavailable,
@@ -47,7 +46,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Answer {
     };
     let sentence = format!(
         "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
-        Stamp(wall.at(holding.until))
+        convert::stamp(wall.at(holding.until))
     );
     Ok(text(StatusCode::OK, sentence))
 }
@@ -60,8 +59,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::Serve,
-        config::{Config, Content, Limits, Loaded},
+        config::{Config, Content, Limits, Loaded, Start},
         history::History,
         metrics::Metrics,
         reload::{Current, Reloader},
@@ -77,8 +75,8 @@ mod tests {
         let observer = Box::new(metrics.recorder());
         let engine = Engine::new(Parts { follower, bounds, event_streams: 1, observer, log: None }).unwrap();
         let loaded = Loaded { config: Config::default(), content: Content::Missing };
-        let current = Current::at_start(loaded, &Declared::new(), &Serve::default());
-        let reloader = Arc::new(Reloader::new(Serve::default(), current, engine.clone()));
+        let current = Current::at_start(loaded, &Declared::new(), &Start::default());
+        let reloader = Arc::new(Reloader::new(Start::default(), current, engine.clone()));
         let history = Arc::new(History::new(1, limits.history_step));
         let instance = HeaderValue::from_static("0");
         let app = App::new(engine, metrics, &Config::default(), instance, history, reloader);

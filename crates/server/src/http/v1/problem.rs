@@ -2,17 +2,16 @@
 
 use axum::{
     http::{
-        HeaderValue, Method,
+        HeaderValue, Method, StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use throttle_api::{self as api, Code};
 use throttle_core::{EndCause, PeerId};
 use throttle_node::Ending;
-use utoipa::ToSchema;
 
-use super::{code::Code, shapes::Stamp};
+use super::convert;
 use crate::{http::refusal::Refusal, runtime::Engine};
 
 /// An answer of this dialect, or a refusal that turns into one.
@@ -28,25 +27,6 @@ pub(in crate::http) struct Problem {
     detail: String,
 }
 
-/// What a refusal looks like, by RFC 9457.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub(in crate::http) struct ProblemBody<'a> {
-    /// Always `about:blank`: `code` tells problems apart.
-    #[schema(example = "about:blank")]
-    r#type: &'a str,
-    /// The code, for people.
-    #[schema(example = "Unknown semaphore")]
-    title: &'a str,
-    /// The status of the answer.
-    #[schema(minimum = 400, maximum = 599, example = 404)]
-    status: u16,
-    code: Code,
-    /// What was wrong, with which value, and what would be right.
-    #[schema(example = "No semaphore is called \"B\". Known names that are near: \"A\".")]
-    detail: &'a str,
-}
-
 impl Problem {
     pub(in crate::http) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
@@ -57,14 +37,14 @@ impl Problem {
         &self.detail
     }
 
-    pub(super) fn body(&self) -> ProblemBody<'_> {
-        ProblemBody {
-            r#type: "about:blank",
-            title: self.code.title(),
-            status: self.code.status().as_u16(),
-            code: self.code,
-            detail: &self.detail,
-        }
+    pub(super) fn body(&self) -> api::Problem<'_> {
+        api::Problem::new(self.code, &*self.detail)
+    }
+
+    /// The status that the answer has.
+    pub(super) fn status(&self) -> StatusCode {
+        // Each code has one that is valid.
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The same refusal, with what the engine knows about what the request named.
@@ -95,12 +75,14 @@ impl Problem {
         let how = match ending {
             None => return Self::peer_unknown(&peer.to_string()),
             Some(Ending { cause: EndCause::Expired, at, .. }) => {
-                format!("expired at {}: no heartbeat came in time", Stamp(*at))
+                format!("expired at {}: no heartbeat came in time", convert::stamp(*at))
             }
-            Some(Ending { cause: EndCause::Released, at, .. }) => format!("was released at {}", Stamp(*at)),
+            Some(Ending { cause: EndCause::Released, at, .. }) => {
+                format!("was released at {}", convert::stamp(*at))
+            }
             Some(Ending { reason, at, .. }) => {
                 let reason = reason.as_deref().unwrap_or("no reason was given");
-                format!("was released by an operator at {}: {reason}", Stamp(*at))
+                format!("was released by an operator at {}: {reason}", convert::stamp(*at))
             }
         };
         let detail =
@@ -177,7 +159,7 @@ impl IntoResponse for Problem {
         // A body of strings and numbers can always be written.
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = Response::new(body.into());
-        *response.status_mut() = self.code.status();
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.code.asks_to_retry() {

@@ -1,15 +1,13 @@
 //! What requests of this dialect carry: bodies, queries, keys.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderName},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor},
-};
+use serde::de::DeserializeOwned;
+use throttle_api::{DurationText, Entries, Whole};
 use throttle_core::{Labels, PeerId};
 use throttle_node::IdempotencyKey;
 
@@ -33,122 +31,44 @@ pub(super) fn contains(text: &str, searched: &str) -> bool {
     searched.is_empty() || parts.any(|part| part.eq_ignore_ascii_case(searched.as_bytes()))
 }
 
-/// The entries of a JSON object in their order. A name that comes twice is refused by whoever reads them.
-#[derive(Debug)]
-pub(in crate::http) struct Entries<V>(pub(super) Vec<(String, V)>);
-
-impl<V> Default for Entries<V> {
-    fn default() -> Self {
-        Self(Vec::new())
+/// The locks that these name. At least one.
+pub(super) fn locks<'a>(
+    locks: &'a Entries<Whole<i64>>,
+    example: &str,
+) -> Result<Vec<(&'a str, i64)>, Refusal> {
+    if locks.0.is_empty() {
+        let sentence = format!("There is nothing to acquire: locks is empty. Expected: {example}");
+        return Err(Refusal::Invalid(sentence));
     }
+    Ok(locks.0.iter().map(|(semaphore, count)| (semaphore.as_str(), count.0)).collect())
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<V>(PhantomData<V>);
-
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
-            type Value = Entries<V>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<V>, A::Error> {
-                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(64));
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Reader(PhantomData))
+/// The labels that these are, within their bounds.
+pub(in crate::http) fn labels(labels: Entries<String>, app: &App) -> Result<Option<Labels>, Refusal> {
+    let (most, longest) = (app.labels_max, app.label_length_max);
+    if labels.0.len() > most {
+        let sentence = format!("There are {} labels; a peer has at most {most}.", labels.0.len());
+        return Err(Refusal::Invalid(sentence));
     }
-}
-
-/// A whole number, also if it is written like `1.0`: to JSON that is the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Whole<T>(pub(super) T);
-
-impl<'de, T: TryFrom<i64>> Deserialize<'de> for Whole<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T>(PhantomData<T>);
-
-        impl<T: TryFrom<i64>> Visitor<'_> for Reader<T> {
-            type Value = Whole<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a whole number of {} bits", 8 * size_of::<T>())
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole<T>, E> {
-                let fitting = T::try_from(number).map(Whole);
-                fitting.map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole<T>, E> {
-                match i64::try_from(number) {
-                    Ok(number) => self.visit_i64(number),
-                    Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
-                }
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole<T>, E> {
-                const BEYOND: f64 = 9_223_372_036_854_775_808.0;
-                if number.fract() == 0.0 && (-BEYOND..BEYOND).contains(&number) {
-                    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
-                    return self.visit_i64(number as i64);
-                }
-                Err(E::invalid_value(Unexpected::Float(number), &self))
-            }
-        }
-
-        deserializer.deserialize_any(Reader(PhantomData))
-    }
-}
-
-impl Entries<Whole<i64>> {
-    /// The locks that these name. At least one.
-    pub(super) fn locks(&self, example: &str) -> Result<Vec<(&str, i64)>, Refusal> {
-        if self.0.is_empty() {
-            let sentence = format!("There is nothing to acquire: locks is empty. Expected: {example}");
-            return Err(Refusal::Invalid(sentence));
-        }
-        Ok(self.0.iter().map(|(semaphore, count)| (semaphore.as_str(), count.0)).collect())
-    }
-}
-
-impl Entries<String> {
-    /// The labels that these are, within their bounds.
-    pub(in crate::http) fn labels(self, app: &App) -> Result<Option<Labels>, Refusal> {
-        let (most, longest) = (app.labels_max, app.label_length_max);
-        if self.0.len() > most {
-            let sentence = format!("There are {} labels; a peer has at most {most}.", self.0.len());
-            return Err(Refusal::Invalid(sentence));
-        }
-        let mut labels = BTreeMap::new();
-        for (key, value) in self.0 {
-            if !(1..=LABEL_KEY_LENGTH).contains(&key.chars().count()) || key.contains(':') {
-                return Err(Refusal::Invalid(format!(
-                    "The label {key:?} is named wrongly: the key of a label has 1 to {LABEL_KEY_LENGTH} \
+    let mut read = BTreeMap::new();
+    for (key, value) in labels.0 {
+        if !(1..=LABEL_KEY_LENGTH).contains(&key.chars().count()) || key.contains(':') {
+            return Err(Refusal::Invalid(format!(
+                "The label {key:?} is named wrongly: the key of a label has 1 to {LABEL_KEY_LENGTH} \
                      characters and no colon."
-                )));
-            }
-            let length = value.chars().count();
-            if length > longest {
-                return Err(Refusal::Invalid(format!(
-                    "The label {key:?} is too long: its value has {length} characters; at most {longest} are kept."
-                )));
-            }
-            if let Some(first) = labels.insert(key.clone(), value) {
-                return Err(Refusal::Invalid(format!(
-                    "The label {key:?} comes twice; first it is {first:?}."
-                )));
-            }
+            )));
         }
-        Ok((!labels.is_empty()).then(|| Arc::new(labels)))
+        let length = value.chars().count();
+        if length > longest {
+            return Err(Refusal::Invalid(format!(
+                "The label {key:?} is too long: its value has {length} characters; at most {longest} are kept."
+            )));
+        }
+        if let Some(first) = read.insert(key.clone(), value) {
+            return Err(Refusal::Invalid(format!("The label {key:?} comes twice; first it is {first:?}.")));
+        }
     }
+    Ok((!read.is_empty()).then(|| Arc::new(read)))
 }
 
 /// The shortest lease: one of no length at all would be over before its answer could show the peer.
@@ -204,22 +124,30 @@ pub(super) fn key<'a>(
 }
 
 /// A duration of the body, if it is there.
-pub(super) fn duration(app: &App, name: &str, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
-    text.map(|text| extract::duration(name, text, app.expires_in_max)).transpose()
+pub(super) fn duration(
+    app: &App,
+    name: &str,
+    text: Option<&DurationText>,
+) -> Result<Option<Duration>, Refusal> {
+    text.map(|DurationText(text)| extract::duration(name, text, app.expires_in_max)).transpose()
 }
 
 /// The length of the lease of a peer that is to be made.
-pub(super) fn new_lease(app: &App, text: &str) -> Result<Duration, Refusal> {
+pub(super) fn new_lease(app: &App, DurationText(text): &DurationText) -> Result<Duration, Refusal> {
     Ok(extract::duration("expires_in", text, app.expires_in_max)?.max(INSTANT))
 }
 
 /// The length of a lease from now on, if the body has one.
-pub(super) fn lease(app: &App, text: Option<&str>) -> Result<Option<Duration>, Refusal> {
+pub(super) fn lease(app: &App, text: Option<&DurationText>) -> Result<Option<Duration>, Refusal> {
     text.map(|text| new_lease(app, text)).transpose()
 }
 
 /// How long to wait for a grant: not at all with a lease of no length.
-pub(super) fn wait(app: &App, text: Option<&str>, lease: Option<Duration>) -> Result<Duration, Refusal> {
+pub(super) fn wait(
+    app: &App,
+    text: Option<&DurationText>,
+    lease: Option<Duration>,
+) -> Result<Duration, Refusal> {
     let wait = duration(app, "wait", text)?.unwrap_or_default();
     Ok(if lease == Some(INSTANT) { Duration::ZERO } else { wait })
 }

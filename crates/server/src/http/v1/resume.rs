@@ -3,18 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, response::IntoResponse as _};
-use serde::Serialize;
-use utoipa::ToSchema;
+use throttle_api::Resumed;
 
 use super::{documented, problem::Answer};
 use crate::http::App;
-
-/// Whether anything changed.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Resumed {
-    /// Whether grants were held back until now.
-    was_holding: bool,
-}
 
 /// Ends the time after a start in which nothing is granted anew (`recovery.hold_grants`): those who wait get what
 /// there is, in order.
@@ -25,7 +17,7 @@ pub(super) struct Resumed {
     tag = documented::SERVER,
     responses((status = 200, body = Resumed, description = "Grants are given out."))
 )]
-pub(super) async fn resume(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn resume(State(app): State<Arc<App>>) -> Answer {
     let was_holding = app.engine.resume_grants();
     if was_holding {
         tracing::info!("Grants are given out again, by a request.");

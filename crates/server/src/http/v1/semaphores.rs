@@ -9,18 +9,17 @@ use axum::{
     http::{StatusCode, request::Parts},
     response::IntoResponse as _,
 };
-use serde::{Deserialize, Deserializer};
+use throttle_api::{
+    ChangeBody, Code, Holder, NewRate, Page, RateText, Semaphore, SemaphoreBody, SemaphoreDetail, Whole,
+    query,
+};
 use throttle_core::{Origin, RemoveError, Spec, Token, UnknownSemaphore};
-use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    code::Code,
-    documented::{self, RateText},
+    convert, documented,
+    page::{PAGE, cursor_after, name_before, page_length},
     problem::{Answer, Problem},
-    read::{self, Whole, contains},
-    shapes::{
-        Deadlock, Holder, PAGE, Page, Semaphore, SemaphoreDetail, cursor_after, name_before, page_length,
-    },
+    read::{self, contains},
 };
 use crate::http::{
     App,
@@ -36,53 +35,30 @@ const PER_MAX: Duration = Duration::from_hours(24 * 365);
 const PUT: &str = r#"{"max": 42, "level": 0, "per": "1s", "deadlock": "hierarchy"}"#;
 const PATCH: &str = r#"{"max": 42}"#;
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// How many semaphores the page may have; 100 if it is not given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// Only semaphores whose name contains this, upper and lower case of ASCII alike.
-    #[param(example = "tenant/")]
-    search: Option<String>,
-    /// `next` of the page before.
-    #[param(pattern = "^([0-9a-f]{2})+$")]
-    cursor: Option<String>,
-}
-
 /// Lists semaphores by name, page by page.
 #[utoipa::path(
     get,
     path = "/v1/semaphores",
     operation_id = "list_semaphores",
     tag = documented::SEMAPHORES,
-    params(ListQuery),
+    params(query::ListSemaphores),
     responses(
         (status = 200, body = Page<Semaphore>, description = "A page of semaphores."),
         documented::ListSemaphores
     )
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let query: ListQuery = extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
+    let query: query::ListSemaphores =
+        extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
     let limit = page_length(query.limit)?;
     let after = query.cursor.as_deref().map(name_before).transpose()?;
     let search = query.search.unwrap_or_default();
     let page = app.engine.semaphore_page(after.map(Into::into), limit, |semaphore| {
-        contains(semaphore.name(), &search).then(|| Semaphore::of(semaphore))
+        contains(semaphore.name(), &search).then(|| convert::semaphore(semaphore))
     });
     let next = page.next.map(|last| cursor_after(&last));
     Ok(Json(Page { items: page.items, next }).into_response())
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct GetQuery {
-    /// How many holders and how many waiters are listed; 100 if it is not given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
 }
 
 /// Shows a semaphore, who holds it, and who waits for it in their order.
@@ -93,13 +69,17 @@ pub(super) struct GetQuery {
     path = "/v1/semaphores/{semaphore}",
     operation_id = "get_semaphore",
     tag = documented::SEMAPHORES,
-    params(documented::SemaphorePath, GetQuery),
+    params(documented::SemaphorePath, query::GetSemaphore),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(super) async fn get(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn get(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
-    let GetQuery { limit } = extract::query(&mut parts, "?limit=100").await?;
+    let query::GetSemaphore { limit } = extract::query(&mut parts, "?limit=100").await?;
     show(&app, &name, limit)
 }
 
@@ -108,29 +88,10 @@ pub(super) fn show(app: &App, name: &str, limit: Option<usize>) -> Answer {
     let limit = page_length(limit)?;
     let seen = app.engine.semaphore(
         name,
-        |semaphore, wall| SemaphoreDetail::of(semaphore, wall, limit),
-        |spec| SemaphoreDetail::unused(name, spec),
+        |semaphore, wall| convert::detail(semaphore, wall, limit),
+        |spec| convert::unused_detail(name, spec),
     );
     Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
-}
-
-/// What a semaphore is declared to be.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = DeclareSemaphore)]
-pub(super) struct SemaphoreBody {
-    /// The full count; 0 pauses it.
-    #[schema(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
-    max: Whole<i64>,
-    /// Its place in the lock hierarchy: a peer asks only for levels below those that it holds.
-    #[serde(default)]
-    #[schema(value_type = i32, minimum = -2_147_483_648, maximum = 2_147_483_647, default = 0)]
-    level: Whole<i32>,
-    /// The rate: a grant's count comes back no sooner than this after it was given, at most 365 days.
-    #[schema(value_type = Option<RateText>)]
-    per: Option<String>,
-    #[serde(default)]
-    deadlock: Deadlock,
 }
 
 /// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
@@ -150,16 +111,19 @@ pub(super) struct SemaphoreBody {
         documented::SetSemaphore
     )
 )]
-pub(super) async fn set(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn set(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
-    let body = SemaphoreBody::read(&app, &parts, body).await?;
+    let body = declaration(&app, &parts, body).await?;
     declare(&app, &extract::path(path)?, body)
 }
 
-impl SemaphoreBody {
-    pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Self, Refusal> {
-        Ok(read::body(app, &parts.headers, body, PUT).await?.0)
-    }
+/// Reads a declaration of a semaphore.
+pub(super) async fn declaration(app: &App, parts: &Parts, body: Body) -> Result<SemaphoreBody, Refusal> {
+    Ok(read::body(app, &parts.headers, body, PUT).await?.0)
 }
 
 /// The answer to a declaration of a semaphore.
@@ -169,34 +133,15 @@ pub(super) fn declare(app: &App, name: &str, body: SemaphoreBody) -> Answer {
         max: checked_max(max)?,
         level,
         per: per.map(|per| rate(&per)).transpose()?,
-        deadlock: deadlock.into(),
+        deadlock: convert::asked_deadlock(deadlock),
         origin: Origin::Runtime,
     };
     check_name(name)?;
-    let set =
-        app.engine.set_semaphore(name, spec, |semaphore, wall| SemaphoreDetail::of(semaphore, wall, PAGE));
+    let set = app.engine.set_semaphore(name, spec, |semaphore, wall| convert::detail(semaphore, wall, PAGE));
     let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, None, error))?;
     let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
     Ok((status, Json(seen)).into_response())
-}
-
-/// What is to be changed of a semaphore; the rest stays.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ChangeSemaphore)]
-pub(super) struct ChangeBody {
-    /// The full count; 0 pauses it.
-    #[schema(value_type = Option<i64>, minimum = 0, maximum = 9_223_372_036_854_775_807_i64, example = 42)]
-    max: Option<Whole<i64>>,
-    /// Its place in the lock hierarchy.
-    #[schema(value_type = Option<i32>, minimum = -2_147_483_648, maximum = 2_147_483_647)]
-    level: Option<Whole<i32>>,
-    /// The rate; null takes it away.
-    #[schema(value_type = Option<RateText>)]
-    #[serde(default, deserialize_with = "named")]
-    per: Option<NewRate>,
-    deadlock: Option<Deadlock>,
 }
 
 /// Changes a semaphore: resizes it, pauses it with `max` 0, gives it a rate.
@@ -209,16 +154,19 @@ pub(super) struct ChangeBody {
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(super) async fn change(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn change(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
-    let body = ChangeBody::read(&app, &parts, body).await?;
+    let body = change_of(&app, &parts, body).await?;
     alter(&app, &extract::path(path)?, body)
 }
 
-impl ChangeBody {
-    pub(super) async fn read(app: &App, parts: &Parts, body: Body) -> Result<Self, Refusal> {
-        Ok(read::body(app, &parts.headers, body, PATCH).await?.0)
-    }
+/// Reads a change of a semaphore.
+pub(super) async fn change_of(app: &App, parts: &Parts, body: Body) -> Result<ChangeBody, Refusal> {
+    Ok(read::body(app, &parts.headers, body, PATCH).await?.0)
 }
 
 /// The answer to a change of a semaphore.
@@ -231,25 +179,16 @@ pub(super) fn alter(app: &App, name: &str, body: ChangeBody) -> Answer {
         max: max.unwrap_or(spec.max),
         level: level.map_or(spec.level, |Whole(level)| level),
         per: per.unwrap_or(spec.per),
-        deadlock: deadlock.map_or(spec.deadlock, Into::into),
+        deadlock: deadlock.map_or(spec.deadlock, convert::asked_deadlock),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
-    let changed = app
-        .engine
-        .change_semaphore(name, change, |semaphore, wall| SemaphoreDetail::of(semaphore, wall, PAGE));
+    let changed =
+        app.engine.change_semaphore(name, change, |semaphore, wall| convert::detail(semaphore, wall, PAGE));
     let seen = changed.map_err(|error| Problem::explained(&app.engine, None, error))?;
     if is_change {
         tracing::info!(semaphore = name, max, "Semaphore changed by a request.");
     }
     Ok(Json(seen).into_response())
-}
-
-/// A rate, or null for none.
-struct NewRate(Option<String>);
-
-/// What the body names, be it null.
-fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NewRate>, D::Error> {
-    Ok(Some(NewRate(Option::deserialize(deserializer)?)))
 }
 
 fn checked_max(max: i64) -> Result<i64, Refusal> {
@@ -261,7 +200,7 @@ fn checked_max(max: i64) -> Result<i64, Refusal> {
     Err(Refusal::Invalid(sentence))
 }
 
-fn rate(text: &str) -> Result<Duration, Refusal> {
+fn rate(RateText(text): &RateText) -> Result<Duration, Refusal> {
     let per = extract::duration("per", text, PER_MAX)?;
     if per < Duration::from_millis(1) {
         let sentence =
@@ -285,28 +224,23 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RemoveQuery {
-    /// Also if it is in use: its locks are released, and requests for it withdrawn.
-    #[serde(default)]
-    force: bool,
-}
-
 /// Removes a semaphore.
 #[utoipa::path(
     delete,
     path = "/v1/semaphores/{semaphore}",
     operation_id = "remove_semaphore",
     tag = documented::SEMAPHORES,
-    params(documented::SemaphorePath, RemoveQuery),
+    params(documented::SemaphorePath, query::RemoveSemaphore),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(super) async fn remove(State(app): State<Arc<App>>, path: PathOf<String>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
-    let RemoveQuery { force } = extract::query(&mut parts, "?force=true").await?;
+    let query::RemoveSemaphore { force } = extract::query(&mut parts, "?force=true").await?;
     discard(&app, &name, force)
 }
 
@@ -342,7 +276,7 @@ pub(super) fn discard(app: &App, name: &str, force: bool) -> Answer {
     params(documented::SemaphorePath, documented::TokenPath),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
     let (name, token) = extract::path(path)?;
     verify(&app, &name, &token)
 }
@@ -351,7 +285,7 @@ pub(super) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, Str
 pub(super) fn verify(app: &App, name: &str, token: &str) -> Answer {
     // A number beyond 64 bits was never given, as is true of others.
     let number = read::digits(token, "a fencing token")?;
-    let live = app.engine.holder(name, Token(number.unwrap_or(u64::MAX)), Holder::of);
+    let live = app.engine.holder(name, Token(number.unwrap_or(u64::MAX)), convert::holder);
     match live.map_err(|error| Problem::explained(&app.engine, None, error))? {
         Some(holder) => Ok(Json(holder).into_response()),
         None => Err(Problem::new(

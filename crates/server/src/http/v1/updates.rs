@@ -12,21 +12,18 @@ use std::{
 
 use axum::{body::Bytes, extract::State};
 use futures_util::stream;
-use serde::Serialize;
-use throttle_core::{Event as CoreEvent, Name, PeerId};
+use throttle_api::{Code, Digits, MissedUpdates, Numbered, Update};
+use throttle_core::{Name, PeerId};
 use throttle_node::{LoggedEvent, Page};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::{Instant, timeout_at},
 };
-use utoipa::ToSchema;
 
 use super::{
-    code::Code,
-    documented,
+    convert, documented,
     events::{block, stream_of},
     problem::{Answer, Problem},
-    shapes::{Digits, Event, Semaphore, Stamp},
 };
 use crate::{
     http::{App, refusal::Refusal},
@@ -48,43 +45,6 @@ const FIRST_EVENTS: usize = 100;
 /// How many updates are kept for a reader that is slow.
 const KEPT: usize = 16;
 
-/// What changed since the update before.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub(super) struct Update<'a> {
-    at: Stamp,
-    /// How many semaphores there are.
-    semaphores: usize,
-    /// How many peers live.
-    peers: usize,
-    /// Semaphores that something happened to, as they are now; at most 200.
-    changed: Vec<Semaphore>,
-    /// Semaphores that are gone.
-    #[schema(value_type = Vec<String>)]
-    removed: Vec<Name>,
-    /// Peers that something happened to; at most 200.
-    changed_peers: Vec<Digits>,
-    /// Whether more changed than is told: look again at what matters to you.
-    is_partial: bool,
-    /// The last events; at most 20, in the first update 100.
-    events: Vec<Numbered<'a>>,
-    /// How many events came before those, since the update before.
-    skipped: u64,
-}
-
-/// An event with its number, which is below 2^53: events are counted without gaps.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Numbered<'a> {
-    number: u64,
-    #[serde(flatten)]
-    event: Event<'a>,
-}
-
-/// Tells of updates that a reader does not get.
-#[derive(Clone, Debug, Serialize)]
-struct Missed {
-    updates: u64,
-}
-
 /// Tells what changes to those who look on, at most four times a second, by server-sent events.
 ///
 /// An event `update` has an Update as its data. The first one has the latest events and nothing that changed: look
@@ -96,11 +56,11 @@ struct Missed {
     operation_id = "read_updates",
     tag = documented::SERVER,
     responses(
-        (status = 200, body = Update<'static>, content_type = "text/event-stream", description = "A stream without an end."),
+        (status = 200, body = Update, content_type = "text/event-stream", description = "A stream without an end."),
         documented::ReadUpdates
     )
 )]
-pub(super) async fn updates(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn updates(State(app): State<Arc<App>>) -> Answer {
     let receiver = app.updates.subscribe(&app)?;
     let first = first(&app);
     let frames = stream::unfold((Some(first), receiver), async |(first, mut receiver)| {
@@ -111,7 +71,7 @@ pub(super) async fn updates(State(app): State<Arc<App>>) -> Answer {
             Ok(frame) => frame,
             Err(RecvError::Lagged(updates)) => {
                 let mut frame = Vec::new();
-                block(&mut frame, "missed", &Missed { updates });
+                block(&mut frame, "missed", &MissedUpdates { updates });
                 frame.into()
             }
             Err(RecvError::Closed) => return None,
@@ -125,21 +85,19 @@ pub(super) async fn updates(State(app): State<Arc<App>>) -> Answer {
 fn first(app: &App) -> Bytes {
     let latest = app.engine.latest_events(FIRST_EVENTS);
     let mut frame = b"retry: 1000\n".to_vec();
-    block(&mut frame, "update", &Update { events: numbered(&latest), ..Update::now(app) });
+    block(&mut frame, "update", &Update { events: numbered(&latest), ..unchanged(app) });
     frame.into()
 }
 
-fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, LoggedEvent)>) -> Vec<Numbered<'a>> {
+fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, LoggedEvent)>) -> Vec<Numbered> {
     let events = events.into_iter();
-    events.map(|(number, logged)| Numbered { number: *number, event: Event::of(logged) }).collect()
+    events.map(|(number, logged)| Numbered { number: *number, event: convert::event(logged) }).collect()
 }
 
-impl Update<'_> {
-    /// That nothing changed.
-    fn now(app: &App) -> Self {
-        let (semaphores, peers) = app.engine.view(|core| (core.semaphore_count(), core.peer_count()));
-        Self { at: Stamp(wall_now()), semaphores, peers, ..Self::default() }
-    }
+/// An update that tells of no change.
+fn unchanged(app: &App) -> Update {
+    let (semaphores, peers) = app.engine.view(|core| (core.semaphore_count(), core.peer_count()));
+    Update { at: convert::stamp(wall_now()), semaphores, peers, ..Update::default() }
 }
 
 /// All who look on.
@@ -241,7 +199,7 @@ struct Gathered {
 impl Gathered {
     fn take(&mut self, page: &Page, from: u64) {
         for (number, logged) in page.from(from) {
-            let (semaphore, peer) = subjects(&logged.event);
+            let (semaphore, peer) = convert::subjects(&logged.event);
             self.is_partial |= !semaphore.is_none_or(|name| note(&mut self.semaphores, name));
             self.is_partial |= !peer.is_none_or(|peer| note(&mut self.peers, peer));
             if number + EVENTS as u64 >= page.end() {
@@ -264,14 +222,14 @@ impl Gathered {
             skipped: self.total.saturating_sub(self.latest.len() as u64),
             is_partial: self.is_partial,
             changed_peers: self.peers.iter().map(|peer| Digits(peer.0)).collect(),
-            ..Update::now(app)
+            ..unchanged(app)
         };
         let names: Vec<&Name> = self.semaphores.iter().collect();
         for names in names.chunks(STEP) {
             app.engine.view(|core| {
                 for &name in names {
                     match core.semaphore(name) {
-                        Ok(semaphore) => update.changed.push(Semaphore::of(semaphore)),
+                        Ok(semaphore) => update.changed.push(convert::semaphore(semaphore)),
                         Err(_) => update.removed.push(name.clone()),
                     }
                 }
@@ -286,26 +244,4 @@ impl Gathered {
 /// Whether there is room to take note of `one`.
 fn note<T: Ord + Clone>(all: &mut BTreeSet<T>, one: &T) -> bool {
     all.contains(one) || all.len() < CHANGED && all.insert(one.clone())
-}
-
-/// The semaphore and the peer that something happened to.
-fn subjects(event: &CoreEvent) -> (Option<&Name>, Option<&PeerId>) {
-    match event {
-        CoreEvent::Granted { peer, semaphore, .. }
-        | CoreEvent::Queued { peer, semaphore, .. }
-        | CoreEvent::Released { peer, semaphore, .. }
-        | CoreEvent::Shrunk { peer, semaphore, .. }
-        | CoreEvent::Withdrawn { peer, semaphore, .. }
-        | CoreEvent::Restored { peer, semaphore, .. } => (Some(semaphore), Some(peer)),
-        CoreEvent::Overcommitted { semaphore, .. }
-        | CoreEvent::SemaphoreSet { semaphore, .. }
-        | CoreEvent::SemaphoreRemoved { semaphore } => (Some(semaphore), None),
-        CoreEvent::PeerEnded { peer, .. } => (None, Some(peer)),
-        CoreEvent::SemaphoreRetired { .. }
-        | CoreEvent::PeerCreated { .. }
-        | CoreEvent::LeaseChanged { .. }
-        | CoreEvent::Connected { .. }
-        | CoreEvent::Counters { .. }
-        | CoreEvent::Cooling { .. } => (None, None),
-    }
 }

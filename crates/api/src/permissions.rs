@@ -1,0 +1,44 @@
+//! What the caller may do.
+
+use serde::{Deserialize, Serialize};
+#[cfg(feature = "openapi")]
+use utoipa::ToSchema;
+
+use crate::Open;
+
+/// Something that changes what others have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Releasing a peer.
+    ReleasePeer,
+    /// Making or replacing a semaphore.
+    SetSemaphore,
+    /// Changing a semaphore.
+    ChangeSemaphore,
+    /// Removing a semaphore.
+    RemoveSemaphore,
+}
+
+/// What the caller may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct Permissions {
+    /// The operations that steer what others have, by their ids in this description, as far as the caller may use
+    /// them. What is said of an operation holds for its twin `…_by_query`, too.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Vec<Action>, example = json!(["release_peer", "change_semaphore"]))
+    )]
+    pub actions: Vec<Open<Action>>,
+    /// Why the caller may not do more, for people. Null if it may do everything.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub reason: Option<String>,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::ReleasePeer, Self::SetSemaphore, Self::ChangeSemaphore, Self::RemoveSemaphore];
+}

@@ -1,0 +1,197 @@
+//! The command line of `throttle`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use throttle_service::config::Start;
+
+use crate::command::{self, Backup, Check, Completions, JournalCommand, operator::Operate, run::Run};
+
+const LONG_ABOUT: &str = "\
+Serves counting semaphores over HTTP.
+
+Processes on many machines ask this server for permission before they use a limited resource, and give it back when \
+they are done or when their lease ends. Without a subcommand, throttle starts the server. It runs until Ctrl+C or \
+SIGTERM; then it answers every request that still waits and exits within a second.
+
+Each setting is looked for on the command line, then in the environment, then in the configuration file.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  throttle
+          Serve what throttle.toml in the current directory configures, on http://127.0.0.1:8000
+  throttle --semaphore database=20 --semaphore licence=4
+          Serve two semaphores without any file
+  throttle --address 0.0.0.0 --port 8000 -c /etc/throttle.toml
+          Serve other machines as well
+  throttle run --semaphore database -- ./import.sh
+          Run a command while it holds a lock of a server
+  throttle check -c throttle.toml
+          Say what a configuration file means, or what is wrong with it
+
+A configuration file:
+  [semaphores]
+  database = 20
+  bucket = { max = 1, level = 1 }
+
+  [logging.stderr]
+  level = \"INFO\"
+
+Environment variables:
+  THROTTLE_LOG  What is written to standard error, above what the file says: a level (ERROR, WARN, INFO, DEBUG, \
+TRACE, OFF), or levels for parts, such as \"warn,throttle=debug\"
+
+Exit codes (throttle run has its own):
+  0  The server was asked to stop, and did
+  1  It could not start: a wrong configuration file, or an address that cannot be listened on; or the server that was \
+asked refused
+  2  A wrong command line
+  69 The server is out of reach (the subcommands that ask one)";
+
+/// The arguments of `throttle`.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "throttle",
+    version,
+    about = "Semaphores for distributed systems, over HTTP",
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_LONG_HELP,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What else to do than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// The subcommands. Without one, the server starts.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Runs a command while locks are held
+    #[command(long_about = command::run::LONG_ABOUT)]
+    Run(Box<Run>),
+    /// What an operator does over `/v1`.
+    #[command(flatten)]
+    Operate(Box<Operate>),
+    /// Copies a data directory, also while a server uses it
+    Backup(Backup),
+    /// Looks into a data directory
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Checks a configuration file and says what it would serve
+    Check(Check),
+    /// Writes what a shell needs to complete this command line
+    Completions(Completions),
+}
+
+/// How the server is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct Serve {
+    /// The address or host name to listen on [default: 127.0.0.1]
+    ///
+    /// 127.0.0.1 serves this machine only, 0.0.0.0 every IPv4 network of it, and :: IPv6 as well.
+    /// [default: 127.0.0.1]
+    #[arg(long, env = "THROTTLE_ADDRESS", value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// The TCP port to listen on; 0 lets the system choose one [default: 8000]
+    #[arg(long, env = "THROTTLE_PORT", value_name = "PORT")]
+    pub port: Option<u16>,
+    /// The configuration file; only the default may be missing [default: throttle.toml]
+    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE")]
+    pub configuration: Option<PathBuf>,
+    /// The directory of the journal: with it, a restart forgets nothing
+    ///
+    /// It is made if it is not there. Without it the server keeps its state in memory, and clients bring back what
+    /// they hold after a restart.
+    #[arg(long, env = "THROTTLE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// A semaphore and its full count; can be given many times
+    ///
+    /// Overrides the count of a semaphore of this name in the file. A name that contains `*` is a pattern, and a
+    /// count of 0 pauses the semaphore.
+    #[arg(long, value_name = "NAME=MAX", value_parser = semaphore)]
+    pub semaphore: Vec<(String, i64)>,
+    /// The URL of an OpenTelemetry collector that gets traces [default: none]
+    ///
+    /// By OTLP over HTTP, so usually port 4318; `/v1/traces` is added to it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Serve {
+    /// The same, for the server.
+    pub fn start(&self) -> Start {
+        let Self { address, port, configuration, data_dir, semaphore, otlp_endpoint } = self.clone();
+        Start { address, port, configuration, data_dir, semaphores: semaphore, otlp_endpoint }
+    }
+}
+
+// The last `=` divides, so that a name may contain one.
+fn semaphore(argument: &str) -> Result<(String, i64), String> {
+    let (name, max) = argument.rsplit_once('=').ok_or("write NAME=MAX, such as database=20")?;
+    if name.is_empty() {
+        return Err("the name before `=` is missing".to_owned());
+    }
+    match max.parse() {
+        Ok(max) if max >= 0 => Ok((name.to_owned(), max)),
+        _ => Err(format!("found {max:?} as the full count; allowed: an integer from 0 to {}", i64::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory;
+    use throttle_service::config;
+
+    use super::*;
+
+    fn serve(arguments: &[&str]) -> Serve {
+        Cli::try_parse_from([&["throttle"], arguments].concat()).expect("valid arguments").serve
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_means_the_default_file() {
+        let start = serve(&[]).start();
+        assert_eq!((start.file(), &start.configuration), (Path::new("throttle.toml"), &None));
+        assert_eq!((start.address, start.port), (None, None));
+    }
+
+    #[test]
+    fn semaphores_split_at_the_last_equals_sign() {
+        let serve = serve(&["--semaphore", "A=3", "--semaphore", "k=v=0"]);
+        assert_eq!(serve.semaphore, [("A".to_owned(), 3), ("k=v".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn wrong_semaphores_are_refused() {
+        for wrong in ["A", "=1", "A=-1", "A=x", "A=", "A=9223372036854775808"] {
+            let error = Cli::try_parse_from(["throttle", "--semaphore", wrong]).expect_err(wrong);
+            assert_eq!(error.exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_beats_the_file() {
+        let mut config = config::parse(
+            "throttle.toml",
+            "address = \"::1\"\nport = 1\n[semaphores]\nA = { max = 1, level = 7 }",
+        )
+        .expect("valid file");
+        serve(&["--port", "9", "--semaphore", "A=2", "--semaphore", "B=1"]).start().apply(&mut config);
+        assert_eq!(config.address.as_deref(), Some("::1"));
+        assert_eq!(config.port, Some(9));
+        let found: Vec<_> = config.semaphores.iter().map(|s| (s.name.as_str(), s.max, s.level)).collect();
+        assert_eq!(found, [("A", 2, 7), ("B", 1, 0)]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Figures, times and names as a person reads them in little room.
+
+use std::time::{Duration, SystemTime};
+
+use super::super::data::Labels;
+use throttle_service::printable::printable;
+
+/// A length of time by its two largest units.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    if days > 0 {
+        format!("{days}d {}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h {}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m {}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+/// How long ago it was.
+pub(super) fn age(since: impl Into<SystemTime>, now: SystemTime) -> String {
+    span(now.duration_since(since.into()).unwrap_or_default())
+}
+
+/// How long it is until then.
+pub(super) fn until(then: impl Into<SystemTime>, now: SystemTime) -> String {
+    match then.into().duration_since(now) {
+        // A tenth of a second left is not nothing.
+        Ok(left) => span(left + Duration::from_millis(999)),
+        Err(_) => "due".to_owned(),
+    }
+}
+
+/// A count; large ones are rounded.
+pub(super) fn count(number: i64) -> String {
+    const UNITS: [(u64, &str); 5] = [
+        (1_000_000_000_000_000_000, "E"),
+        (1_000_000_000_000_000, "P"),
+        (1_000_000_000_000, "T"),
+        (1_000_000_000, "G"),
+        (1_000_000, "M"),
+    ];
+    let sign = if number < 0 { "-" } else { "" };
+    let size = number.unsigned_abs();
+    match UNITS.iter().find(|(unit, _)| size >= *unit) {
+        Some((unit, letter)) => format!("{sign}{}.{}{letter}", size / unit, size % unit / (unit / 10)),
+        None => number.to_string(),
+    }
+}
+
+/// A bar of so many cells, full for 1.0.
+pub(super) fn bar(share: f64, cells: usize) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "it is between zero and a few cells"
+    )]
+    let full = (share.clamp(0.0, 1.0) * cells as f64).round() as usize;
+    // Something is not nothing.
+    let full = if share > 0.0 { full.max(1) } else { full };
+    "█".repeat(full) + &"░".repeat(cells.saturating_sub(full))
+}
+
+/// Who a peer is, the usual labels first.
+pub(super) fn who(labels: &Labels) -> String {
+    let get = |key: &str| labels.get(key);
+    let mut words = Vec::new();
+    words.extend(get("program").map(printable));
+    words.extend(match (get("user"), get("host")) {
+        (Some(user), Some(host)) => Some(printable(format!("{user}@{host}"))),
+        (None, Some(host)) => Some(printable(format!("@{host}"))),
+        (user, None) => user.map(printable),
+    });
+    words.extend(get("pid").map(|pid| format!("pid {}", printable(pid))));
+    let others = labels.iter().filter(|(key, _)| !["program", "user", "host", "pid"].contains(&key.as_str()));
+    words.extend(others.map(|(key, value)| printable(format!("{key}={value}"))));
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn times_have_two_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m 1s"), (7_320, "2h 2m"), (200_000, "2d 7h")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        assert_eq!(until(now + Duration::from_millis(100), now), "1s");
+        assert_eq!(until(now, now + Duration::from_secs(1)), "due");
+        assert_eq!(age(now + Duration::from_secs(1), now), "0s");
+    }
+
+    #[test]
+    fn counts_stay_short() {
+        let shown =
+            [(-3, "-3"), (999_999, "999999"), (1_250_000, "1.2M"), (i64::MAX, "9.2E"), (i64::MIN, "-9.2E")];
+        for (number, text) in shown {
+            assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn bars_show_a_little_and_never_too_much() {
+        let shown = [
+            (0.0, "░░░░"),
+            (0.01, "█░░░"),
+            (0.5, "██░░"),
+            (1.0, "████"),
+            (3.0, "████"),
+            (f64::INFINITY, "████"),
+        ];
+        for (share, text) in shown {
+            assert_eq!(bar(share, 4), text);
+        }
+    }
+
+    #[test]
+    fn a_peer_is_named_by_its_labels() {
+        let labels = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            Labels::from(pairs.collect::<BTreeMap<_, _>>())
+        };
+        let all =
+            [("host", "w1"), ("pid", "7"), ("program", "im\u{1b}port"), ("user", "jane"), ("team", "blue")];
+        assert_eq!(who(&labels(&all)), "im\\u{1b}port jane@w1 pid 7 team=blue");
+        assert_eq!(who(&labels(&[("host", "w1")])), "@w1");
+        assert_eq!(who(&labels(&[])), "-");
+    }
+}

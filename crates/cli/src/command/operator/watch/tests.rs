@@ -1,0 +1,395 @@
+//! Keys in, pictures out.
+
+use std::time::{Duration, SystemTime};
+
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    buffer::Buffer,
+    crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
+    style::Color,
+};
+use serde_json::{Value, json};
+
+use super::{
+    dialog::Act,
+    draw::{Palette, draw},
+    state::{Effect, News, Page, Sight, State},
+};
+
+const NOW: &str = "2026-03-03T19:02:42Z";
+
+fn now() -> SystemTime {
+    humantime::parse_rfc3339(NOW).expect("a time")
+}
+
+/// A time before now, as the server writes it.
+fn ago(seconds: u64) -> String {
+    humantime::format_rfc3339_micros(now() - Duration::from_secs(seconds)).to_string()
+}
+
+fn semaphore(name: &str, max: i64, acquired: i64, waiting: u64) -> Value {
+    json!({
+        "name": name, "max": max, "level": 0, "acquired": acquired, "pending": 2 * waiting, "remainder": max - acquired,
+        "waiting": waiting, "cooling": 0, "longest_wait": format!("{}s", 65 * waiting), "origin": "file", "per": null,
+        "deadlock": "hierarchy"
+    })
+}
+
+fn listed(semaphores: &[Value]) -> News {
+    let read = |value: &Value| serde_json::from_value(value.clone()).expect("a semaphore");
+    News::Seen(Page::List, Sight::List(semaphores.iter().map(read).collect(), false))
+}
+
+/// A semaphore of max 2 with two holders and two waiters.
+fn detail(name: &str, max: i64) -> News {
+    let mut shape = semaphore(name, max, 2, 2);
+    let labels = json!({"host": "w1", "user": "jane", "program": "import.sh", "pid": "77"});
+    let holders = json!([
+        {"peer": "11", "count": 1, "token": "1795480000000001", "since": ago(3700), "expires_at": ago(0), "labels": labels},
+        {"peer": "12", "count": 1, "token": null, "since": ago(5), "expires_at": "2026-03-03T19:03:12Z", "labels": {}}
+    ]);
+    let queue = json!([
+        {"peer": "13", "count": 1, "priority": 5, "position": 1, "since": ago(130), "estimated_wait": "1m 5s", "labels": {}},
+        {"peer": "14", "count": 3, "priority": 0, "position": 2, "since": ago(20), "estimated_wait": null,
+         "labels": {"host": "w\u{1b}[31m2"}}
+    ]);
+    let fields = shape.as_object_mut().expect("an object");
+    for (key, value) in
+        [("holders", holders), ("queue", queue), ("holders_total", json!(2)), ("queue_total", json!(2))]
+    {
+        fields.insert(key.to_owned(), value);
+    }
+    let detail = serde_json::from_value(shape).expect("a detail");
+    News::Seen(Page::Semaphore(name.to_owned()), Sight::Semaphore(Box::new(detail)))
+}
+
+fn peer(id: &str, waits: bool) -> News {
+    let pending = json!({
+        "locks": {"C": 2}, "priority": 1, "since": ago(61), "position": 4, "estimated_wait": null,
+        "blocked_by": [{"semaphore": "C", "peer": "99", "count": 1, "since": ago(9), "labels": {"host": "w9"}}]
+    });
+    let shape = json!({
+        "id": id, "labels": {"host": "w1"}, "created_at": ago(90), "expires_at": "2026-03-03T19:02:52Z",
+        "locks": [{"semaphore": "A", "count": 1, "token": "7", "since": ago(80)},
+                  {"semaphore": "B", "count": 2, "token": null, "since": ago(80)}],
+        "pending": if waits { pending } else { Value::Null }
+    });
+    let peer = serde_json::from_value(shape).expect("a peer");
+    News::Seen(Page::Peer(id.to_owned()), Sight::Peer(Box::new(peer)))
+}
+
+/// A view of three semaphores.
+fn view() -> State {
+    let mut state = State::new("http://here:8000".to_owned(), "jane".to_owned());
+    state.learn(
+        listed(&[semaphore("A", 2, 2, 2), semaphore("B", 1, 3, 0), semaphore("tenant/a", 0, 0, 0)]),
+        now(),
+    );
+    state
+}
+
+fn press(state: &mut State, key: KeyCode) -> Option<Effect> {
+    state.press(KeyEvent::new(key, KeyModifiers::NONE))
+}
+
+/// Each letter is a key.
+fn type_in(state: &mut State, letters: &str) -> Vec<Effect> {
+    letters.chars().filter_map(|letter| press(state, KeyCode::Char(letter))).collect()
+}
+
+fn picture_of(state: &State, width: u16, height: u16, has_colours: bool) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("no terminal is needed");
+    terminal.draw(|frame| draw(state, now(), &Palette::new(has_colours), frame)).expect("drawn");
+    terminal.backend().buffer().clone()
+}
+
+/// The rows of the picture in an ordinary terminal.
+fn rows(state: &State) -> Vec<String> {
+    let buffer = picture_of(state, 80, 24, true);
+    let row = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    (0..24).map(row).collect()
+}
+
+#[track_caller]
+fn shows(state: &State, texts: &[&str]) {
+    let rows = rows(state);
+    for text in texts {
+        assert!(rows.iter().any(|row| row.contains(text)), "{text:?} is not in\n{}", rows.join("\n"));
+    }
+}
+
+#[test]
+fn semaphores_with_what_is_wrong_in_red() {
+    let state = view();
+    let seen = rows(&state);
+    assert_eq!(seen[0], " throttle at http://here:8000");
+    assert_eq!(seen[1], " 3 semaphores, 1 waited for, 1 overcommitted, by name");
+    assert_eq!(seen[2], "SEMAPHORE             USE             ACQUIRED PENDING WAITING  LONGEST NOTE");
+    assert_eq!(seen[3], "A                     ██████████           2/2       4       2   2m 10s");
+    assert_eq!(seen[4], "B                     ██████████           3/1       0       0        - over 2");
+    assert_eq!(seen[5], "tenant/a              ░░░░░░░░░░           0/0       0       0        - paused");
+    assert!(seen[23].ends_with("q quit"), "{}", seen[23]);
+    let colour_at = |has_colours, y| picture_of(&state, 80, 24, has_colours)[(22, y)].fg;
+    assert_eq!((colour_at(true, 3), colour_at(true, 4)), (Color::Cyan, Color::Red));
+    let plain = picture_of(&state, 80, 24, false);
+    assert!(
+        plain.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset),
+        "NO_COLOR"
+    );
+}
+
+#[test]
+fn nothing_breaks_in_any_size() {
+    let mut state = view();
+    let sizes = [(0, 0), (1, 1), (3, 2), (20, 5), (80, 24), (200, 60)];
+    let draw_all = |state: &State| {
+        for (width, height) in sizes {
+            picture_of(state, width, height, true);
+        }
+    };
+    draw_all(&state);
+    press(&mut state, KeyCode::Enter);
+    draw_all(&state);
+    state.learn(detail("A", 2), now());
+    draw_all(&state);
+    press(&mut state, KeyCode::Char('m'));
+    draw_all(&state);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Enter);
+    state.learn(peer("11", true), now());
+    draw_all(&state);
+    type_in(&mut state, "r?");
+    draw_all(&state);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('?'));
+    draw_all(&state);
+}
+
+#[test]
+fn a_semaphore_with_its_holders_and_its_queue() {
+    let mut state = view();
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.page(), Page::Semaphore("A".to_owned()));
+    shows(&state, &["throttle at http://here:8000 › A", "Asking the server"]);
+    state.learn(detail("A", 2), now());
+    let seen = rows(&state);
+    assert_eq!(seen[2], "████████████████████ 2 of 2 held, 2 wait for 4, up to 2m 10s");
+    assert_eq!(seen[3], "level 0, declared from the file, no deadlocks by levels");
+    assert_eq!(seen[5], "HOLDERS: 2");
+    assert_eq!(seen[6], "PEER                 COUNT TOKEN            SINCE   EXPIRES WHO");
+    assert_eq!(seen[7], "11                   1     1795480000000001 1h 1m   0s      import.sh jane@w1 pi");
+    assert_eq!(seen[8], "12                   1     -                5s      30s     -");
+    assert_eq!(seen[9], "QUEUE: 2");
+    assert_eq!(seen[10], "PLACE PEER                 COUNT PRIO AGE     IN ABOUT WHO");
+    assert_eq!(seen[11], "1     13                   1     5    2m 10s  1m 5s    -");
+    assert_eq!(seen[12], "2     14                   3     0    20s     -        @w\\u{1b}[31m2");
+    // The selection goes through both.
+    type_in(&mut state, "jjj");
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.page(), Page::Peer("14".to_owned()));
+    press(&mut state, KeyCode::Esc);
+    assert_eq!((state.page(), state.selected()), (Page::Semaphore("A".to_owned()), Some(3)));
+}
+
+#[test]
+fn a_peer_and_who_is_in_its_way() {
+    let mut state = view();
+    state.open(Page::Peer("11".to_owned()));
+    state.learn(peer("11", true), now());
+    shows(
+        &state,
+        &[
+            "made 1m 30s ago, its lease ends in 10s unless it is renewed",
+            "host=w1",
+            "1     7                1m 20s  A",
+            "2     -                1m 20s  B",
+            "WAITS FOR, for 1m 1s, at place 4, priority 1",
+            "99                   1     9s      C                @w9",
+        ],
+    );
+    press(&mut state, KeyCode::End);
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.page(), Page::Peer("99".to_owned()));
+    state.learn(News::Seen(state.page(), Sight::Missing("Peer 99 was released.".to_owned())), now());
+    shows(&state, &["Peer 99 was released."]);
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Home);
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.page(), Page::Semaphore("A".to_owned()));
+}
+
+#[test]
+fn the_selection_stays_where_it_is_put() {
+    let mut state = view();
+    press(&mut state, KeyCode::Down);
+    assert_eq!(state.selected(), Some(1));
+    let all = [semaphore("0", 1, 0, 0), semaphore("A", 1, 0, 0), semaphore("B", 1, 0, 0)];
+    state.learn(listed(&all), now());
+    assert_eq!(state.selected(), Some(2), "on B");
+    state.learn(listed(&all[..2]), now());
+    assert_eq!(state.selected(), Some(1), "on its neighbour, as B is gone");
+    state.learn(listed(&[]), now());
+    assert_eq!(state.selected(), None);
+    for key in [KeyCode::Enter, KeyCode::Down, KeyCode::Char('r'), KeyCode::Char('m'), KeyCode::Char('p')] {
+        assert_eq!(press(&mut state, key), None);
+        assert_eq!((state.page(), &state.dialog), (Page::List, &None));
+    }
+    shows(&state, &["No semaphores."]);
+}
+
+#[test]
+fn search_by_name() {
+    let mut state = view();
+    press(&mut state, KeyCode::Enter);
+    type_in(&mut state, "/TENq");
+    assert_eq!(state.page(), Page::List);
+    shows(&state, &[" /TENq", "No name contains that"]);
+    press(&mut state, KeyCode::Backspace);
+    shows(&state, &[" 1 semaphores, 0 waited for, 0 overcommitted, by name, with \"TEN\"", "tenant/a"]);
+    press(&mut state, KeyCode::Enter);
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.page(), Page::Semaphore("tenant/a".to_owned()));
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(state.listed().count(), 1, "the search stays");
+    press(&mut state, KeyCode::Esc);
+    assert_eq!(state.listed().count(), 3);
+}
+
+#[test]
+fn sorted_by_what_hurts() {
+    let mut state = view();
+    let names =
+        |state: &State| state.listed().map(|semaphore| semaphore.name.to_string()).collect::<Vec<_>>();
+    state.learn(listed(&[semaphore("A", 9, 2, 0), semaphore("B", 9, 9, 0), semaphore("C", 9, 1, 1)]), now());
+    press(&mut state, KeyCode::Char('s'));
+    assert_eq!(names(&state), ["C", "A", "B"]);
+    press(&mut state, KeyCode::Char('s'));
+    assert_eq!(names(&state), ["B", "A", "C"]);
+    state.learn(listed(&[semaphore("A", 9, 2, 0), semaphore("C", 9, 3, 0)]), now());
+    assert_eq!(names(&state), ["C", "A"], "also what comes later");
+    press(&mut state, KeyCode::Char('s'));
+    assert_eq!(names(&state), ["A", "C"]);
+}
+
+#[test]
+fn a_release_says_what_it_comes_to_and_asks() {
+    let mut state = view();
+    press(&mut state, KeyCode::Enter);
+    state.learn(detail("A", 2), now());
+    press(&mut state, KeyCode::Char('r'));
+    assert_eq!(state.page(), Page::Peer("11".to_owned()), "where it is seen what it holds");
+    shows(&state, &["Why is peer 11 to be released?", "> throttle status --watch, by jane"]);
+    for _ in 0.."jane".len() {
+        press(&mut state, KeyCode::Backspace);
+    }
+    type_in(&mut state, "joe");
+    press(&mut state, KeyCode::Enter);
+    shows(&state, &["Asking the server what this will come to"]);
+    assert_eq!(type_in(&mut state, "y"), [], "nobody agrees to what is not known");
+    state.learn(peer("11", true), now());
+    shows(
+        &state,
+        &[
+            "Release peer 11? It loses 1 of \"A\", 2 of \"B\" at once",
+            "It leaves the queue for",
+            "y yes   n no",
+        ],
+    );
+    press(&mut state, KeyCode::Enter);
+    assert!(state.dialog.is_some(), "Enter alone is no answer");
+    let released =
+        Act::Release { peer: "11".to_owned(), reason: "throttle status --watch, by joe".to_owned() };
+    assert_eq!(type_in(&mut state, "y"), [Effect::Act(released)]);
+    assert_eq!(state.page(), Page::Semaphore("A".to_owned()));
+    state.learn(News::Done(Ok("Peer 11 is released.".to_owned())), now());
+    shows(&state, &[" Peer 11 is released."]);
+    press(&mut state, KeyCode::Down);
+    assert!(state.outcome.is_none(), "it was read");
+}
+
+#[test]
+fn no_means_no() {
+    let mut state = view();
+    press(&mut state, KeyCode::Enter);
+    state.learn(detail("A", 2), now());
+    for answer in [KeyCode::Char('n'), KeyCode::Esc, KeyCode::Char('q')] {
+        assert_eq!(press(&mut state, KeyCode::Char('p')), None);
+        assert!(state.dialog.is_some());
+        assert_eq!(press(&mut state, answer), None);
+        assert!(state.dialog.is_none());
+    }
+    press(&mut state, KeyCode::Char('m'));
+    type_in(&mut state, "qj1");
+    shows(&state, &["> 1"]);
+    press(&mut state, KeyCode::Esc);
+    assert!(state.dialog.is_none());
+    state.learn(News::Done(Err("The server is at a limit.".to_owned())), now());
+    shows(&state, &[" The server is at a limit."]);
+}
+
+#[test]
+fn a_resize_says_what_it_comes_to() {
+    let resized = |from: i64, to: &str| {
+        let mut state = view();
+        press(&mut state, KeyCode::Char('m'));
+        state.learn(detail("A", from), now());
+        type_in(&mut state, to);
+        press(&mut state, KeyCode::Enter);
+        let question = state.dialog.as_ref().and_then(|dialog| dialog.question(&state)).expect("known");
+        let [Effect::Act(act)] = &type_in(&mut state, "y")[..] else { panic!("{question}") };
+        assert_eq!(*act, Act::Resize { semaphore: "A".to_owned(), max: to.parse().expect("a number") });
+        question
+    };
+    let smaller = resized(2, "1");
+    assert!(
+        smaller.contains("from 2 to 1? 2 are held, which is 1 too many: nobody is interrupted"),
+        "{smaller}"
+    );
+    assert!(
+        smaller.contains("1 of those who wait ask for more than that, and are passed over."),
+        "{smaller}"
+    );
+    let larger = resized(2, "7");
+    assert!(larger.contains("5 come free for 2 who wait: those in front get it at once"), "{larger}");
+    let paused = resized(2, "0");
+    assert!(paused.contains("Nobody gets it from now on: 2 who wait stay in their places"), "{paused}");
+}
+
+#[test]
+fn a_pause_and_its_end() {
+    let mut state = view();
+    press(&mut state, KeyCode::Char('p'));
+    state.learn(detail("A", 2), now());
+    shows(&state, &["Pause \"A\"?"]);
+    let paused = Act::Resize { semaphore: "A".to_owned(), max: 0 };
+    assert_eq!(type_in(&mut state, "y"), [Effect::Act(paused)]);
+    state.learn(detail("A", 0), now());
+    shows(&state, &["2 of 0 held, 2 more than there is, PAUSED"]);
+    press(&mut state, KeyCode::Char('p'));
+    shows(&state, &["What is the full count of \"A\" to be?"]);
+    press(&mut state, KeyCode::Enter);
+    shows(&state, &["What is the full count of \"A\" to be?"]);
+}
+
+#[test]
+fn a_line_that_is_cut_is_told_until_it_works_again() {
+    let mut state = view();
+    let since = now() - Duration::from_secs(12);
+    state.learn(News::Failed("no connection to the server".to_owned()), since);
+    state.learn(News::Failed("no connection to the server".to_owned()), now());
+    shows(&state, &["NO CONNECTION for 12s, trying again; what is below is old.", "A     "]);
+    assert_eq!(picture_of(&state, 80, 24, true)[(1, 1)].fg, Color::Red);
+    state.learn(listed(&[semaphore("A", 2, 0, 0)]), now());
+    shows(&state, &[" 1 semaphores, 0 waited for"]);
+}
+
+#[test]
+fn the_way_out() {
+    let mut state = view();
+    let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(type_in(&mut state, "q"), [Effect::Quit]);
+    press(&mut state, KeyCode::Char('m'));
+    assert_eq!(state.press(interrupt), Some(Effect::Quit), "from anywhere");
+    assert_eq!(state.press(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT)), None);
+}

@@ -1,0 +1,10 @@
+//! The `throttle` command: the server, and the subcommands over its client. The server itself is the library
+//! [`throttle_service`].
+//!
+//! - [`arguments`]: the command line.
+//! - [`command`]: the subcommands, a module each.
+//! - [`platform`]: the only module that depends on an operating system.
+
+pub mod arguments;
+pub mod command;
+pub mod platform;

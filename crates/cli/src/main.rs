@@ -1,0 +1,47 @@
+//! The `throttle` command.
+
+use std::{io, process::ExitCode};
+
+use clap::Parser as _;
+use mimalloc::MiMalloc;
+use throttle_server::{
+    arguments::{Cli, Command},
+    command,
+};
+use throttle_service::{printable::printable, serve};
+
+/// Small objects come and go with every request, on any thread; this costs less than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// What `sysexits.h` calls a service that is not to be had.
+const UNAVAILABLE: u8 = 69;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        None => serve::run(&cli.serve.start()),
+        // Its exit code may be any that the command has; on Windows these do not fit into `ExitCode`.
+        Some(Command::Run(arguments)) => match command::run::run(arguments) {
+            Ok(code) => std::process::exit(code),
+            Err(error) => Err(error.into()),
+        },
+        Some(Command::Operate(arguments)) => arguments.run(&mut io::stdout()),
+        Some(Command::Backup(arguments)) => command::backup(arguments, &mut io::stdout()),
+        Some(Command::Journal(command)) => command.run(&mut io::stdout().lock()),
+        Some(Command::Check(arguments)) => command::check(arguments, &mut io::stdout()),
+        Some(Command::Completions(arguments)) => {
+            command::completions(arguments, &mut io::stdout()).map_err(Into::into)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("throttle: {}", printable(&error));
+            match error.downcast_ref() {
+                Some(throttle_client::Error::Unreachable { .. }) => ExitCode::from(UNAVAILABLE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the commands need of an operating system. No other module of them may depend on one.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::{Change, Child, Signal, Signals};
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::{Change, Child, Signal, Signals};

@@ -1,0 +1,336 @@
+//! The routes: one row each, with everything that others ask about a route. No code asks a path what it is.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{self, MethodRouter},
+};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
+
+use super::{
+    app::App,
+    dashboard, site, v0_1, v0_2,
+    v1::{self, events, heartbeats, history, locks, named, openapi, peers, permissions, probes},
+};
+use crate::{
+    dialect::Dialect::{self, Site, V0_1, V0_2, V1},
+    http::v1::{reload, resume, semaphores, updates},
+};
+
+/// What has to be so before the answers of a route leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Nothing: they say nothing about peers and locks, or wait for each of their parts themselves.
+    Now,
+    /// The server still led when the command ran; the handler says if there is more to wait for.
+    Confirmed,
+    /// Everything that they may tell of is flushed.
+    Committed,
+}
+
+/// How much a request adds to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Next to nothing: it is answered though the log is behind.
+    Light,
+    /// Something.
+    Heavy,
+}
+
+/// What the caller must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Nothing: probes and pages.
+    None,
+    /// To look.
+    Read,
+    /// To make peers, take and renew locks.
+    Acquire,
+    /// To release what others hold, to make, change and remove semaphores.
+    Operate,
+    /// To reload and resume.
+    Admin,
+}
+
+/// A route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) dialect: Dialect,
+    /// Its name: in `/openapi.json`, if that describes it.
+    pub(super) operation: &'static str,
+    pub(super) waits: Waits,
+    pub(super) weight: Weight,
+    pub(super) right: Right,
+    handler: Handler,
+}
+
+enum Handler {
+    Plain(fn() -> MethodRouter<Arc<App>>),
+    /// One that describes itself.
+    Described(fn() -> UtoipaMethodRouter<Arc<App>>),
+}
+
+macro_rules! table {
+    (@handler described $handler:path) => { Handler::Described(|| routes!($handler)) };
+    (@handler $method:ident $handler:path) => { Handler::Plain(|| routing::$method($handler)) };
+    ($($method:ident $path:expr, $dialect:ident, $operation:literal, $waits:ident, $weight:ident, $right:ident,
+        $kind:ident $handler:path;)+) => {
+        /// All routes, but for that of the description itself.
+        pub(super) static TABLE: &[Route] = &[$(Route {
+            method: Method::$method,
+            path: $path,
+            dialect: $dialect,
+            operation: $operation,
+            waits: Waits::$waits,
+            weight: Weight::$weight,
+            right: Right::$right,
+            handler: table!(@handler $kind $handler),
+        },)+];
+    };
+}
+
+#[rustfmt::skip]
+table! {
+    POST   "/v1/peers",                   V1, "create_peer",    Committed, Heavy, Acquire, described peers::create;
+    GET    "/v1/peers",                   V1, "list_peers",     Committed, Light, Read,    described peers::list;
+    GET    "/v1/peers/{peer}",            V1, "get_peer",       Committed, Light, Read,    described peers::get;
+    DELETE "/v1/peers/{peer}",            V1, "release_peer",   Committed, Heavy, Acquire, described peers::release;
+    // It shows what may have been granted a moment ago.
+    POST   "/v1/peers/{peer}/heartbeat",  V1, "heartbeat",      Committed, Light, Acquire, described peers::heartbeat;
+    PUT    "/v1/peers/{peer}/locks",      V1, "acquire_locks",  Committed, Heavy, Acquire, described locks::acquire;
+    DELETE "/v1/peers/{peer}/locks/{semaphore}", V1, "release_lock", Committed, Heavy, Acquire, described locks::release;
+    POST   "/v1/peers/{peer}/release",    V1, "release_locks",  Committed, Heavy, Acquire, described locks::release_several;
+    POST   "/v1/locks",                   V1, "acquire_with_new_peer", Committed, Heavy, Acquire, described locks::session;
+    POST   "/v1/heartbeats",              V1, "renew_many",     Confirmed, Light, Acquire, described heartbeats::renew;
+    GET    "/v1/semaphores",              V1, "list_semaphores", Committed, Light, Read,   described semaphores::list;
+    GET    "/v1/semaphores/{semaphore}",  V1, "get_semaphore",  Committed, Light, Read,    described semaphores::get;
+    PUT    "/v1/semaphores/{semaphore}",  V1, "set_semaphore",  Committed, Heavy, Operate, described semaphores::set;
+    PATCH  "/v1/semaphores/{semaphore}",  V1, "change_semaphore", Committed, Heavy, Operate, described semaphores::change;
+    DELETE "/v1/semaphores/{semaphore}",  V1, "remove_semaphore", Committed, Heavy, Operate, described semaphores::remove;
+    GET    "/v1/semaphores/{semaphore}/tokens/{token}", V1, "check_token", Committed, Light, Read, described semaphores::token;
+    GET    "/v1/semaphore",               V1, "get_semaphore_by_query", Committed, Light, Read, described named::get;
+    PUT    "/v1/semaphore",               V1, "set_semaphore_by_query", Committed, Heavy, Operate, described named::set;
+    PATCH  "/v1/semaphore",               V1, "change_semaphore_by_query", Committed, Heavy, Operate, described named::change;
+    DELETE "/v1/semaphore",               V1, "remove_semaphore_by_query", Committed, Heavy, Operate, described named::remove;
+    GET    "/v1/token",                   V1, "check_token_by_query", Committed, Light, Read, described named::token;
+    GET    "/v1/history",                 V1, "get_history",    Committed, Light, Read,    described history::history;
+    // Each part of a stream waits for itself.
+    GET    "/v1/events",                  V1, "read_events",    Committed, Light, Read,    described events::events;
+    GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Read,    described updates::updates;
+    GET    "/v1/permissions",             V1, "get_permissions", Committed, Light, Read,   described permissions::permissions;
+    POST   "/v1/reload",                  V1, "reload",         Committed, Heavy, Admin,   described reload::reload;
+    POST   "/v1/resume",                  V1, "resume",         Committed, Heavy, Admin,   described resume::resume;
+    GET    "/livez",                      Site, "livez",        Now, Light, None,          described probes::livez;
+    GET    "/readyz",                     Site, "readyz",       Now, Light, None,          described probes::readyz;
+
+    POST   "/new_peer",                   V0_2, "v0_2_new_peer",     Committed, Heavy, Acquire, post v0_2::new_peer;
+    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Light, Read,    get v0_2::list_peers;
+    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Light, Read,    get v0_2::list_peers;
+    PUT    "/peers/{peer}",               V0_2, "v0_2_heartbeat",    Confirmed, Light, Acquire, put v0_2::heartbeat;
+    DELETE "/peers/{peer}",               V0_2, "v0_2_release_peer", Committed, Heavy, Acquire, delete v0_2::release_peer;
+    // A semaphore may be called like a route that other methods have here.
+    GET    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_is_acquired",  Committed, Light, Read,    get v0_2::is_acquired;
+    PUT    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_acquire",      Committed, Heavy, Acquire, put v0_2::acquire;
+    DELETE "/peers/{peer}/{semaphore}",   V0_2, "v0_2_release_lock", Committed, Heavy, Acquire, delete v0_2::release_lock;
+    POST   "/peers/{peer}/{semaphore}",   V0_1, "v0_1_block_until_acquired", Committed, Heavy, Acquire, post v0_1::block_until_acquired;
+    POST   "/restore",                    V0_2, "v0_2_restore",      Committed, Heavy, Acquire, post v0_2::restore;
+    GET    "/remainder",                  V0_2, "v0_2_remainder",    Committed, Light, Read,    get v0_2::remainder;
+    POST   "/remove_expired",             V0_2, "v0_2_remove_expired", Committed, Heavy, Read,  post v0_2::remove_expired;
+    POST   "/acquire",                    V0_1, "v0_1_acquire",      Committed, Heavy, Acquire, post v0_1::acquire;
+
+    GET    "/",                           Site, "dashboard",         Now, Light, None, get dashboard::front;
+    GET    dashboard::FILES,              Site, "dashboard_file",    Now, Light, None, get dashboard::file;
+    GET    "/health",                     Site, "health",            Now, Light, None, get site::health;
+    GET    "/version",                    Site, "version",           Now, Light, None, get site::version;
+    GET    "/favicon.ico",                Site, "favicon",           Now, Light, None, get site::favicon;
+    GET    "/metrics",                    Site, "metrics",           Now, Light, Read, get site::metrics;
+}
+
+/// What a request is for.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    /// The route, if there is one.
+    pub(super) route: Option<&'static Route>,
+    /// The template of its path, if anything is there.
+    pub(super) template: Option<&'static str>,
+    /// Whose words the answer has.
+    pub(super) dialect: Dialect,
+}
+
+/// Finds the rows.
+pub(super) struct Index {
+    paths: matchit::Router<Rows>,
+}
+
+/// The rows of one path.
+struct Rows {
+    template: Option<&'static str>,
+    dialect: Dialect,
+    routes: Vec<&'static Route>,
+}
+
+impl Index {
+    /// Of the whole table.
+    pub(super) fn new() -> Self {
+        let mut paths = matchit::Router::new();
+        // Nothing is there, and yet these words say so.
+        for path in ["/v1", "/v1/", "/v1/{*rest}"] {
+            let _ = paths.insert(path, Rows { template: None, dialect: V1, routes: Vec::new() });
+        }
+        let rows = Rows { template: Some(openapi::PATH), dialect: Site, routes: Vec::new() };
+        let _ = paths.insert(openapi::PATH, rows);
+        for route in TABLE {
+            if let Ok(rows) = paths.at_mut(route.path).map(|found| found.value)
+                && rows.template == Some(route.path)
+            {
+                rows.routes.push(route);
+                continue;
+            }
+            let (template, dialect) = (Some(route.path), route.dialect);
+            // The router itself accepts it, as a test makes sure.
+            let _ = paths.insert(route.path, Rows { template, dialect, routes: vec![route] });
+        }
+        Self { paths }
+    }
+
+    /// What a request to `path` is for. HEAD is answered as GET is.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Found {
+        let Ok(found) = self.paths.at(path) else {
+            return Found { route: None, template: None, dialect: Site };
+        };
+        let rows = found.value;
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let route = rows.routes.iter().find(|route| route.method == *method).copied();
+        let dialect = route.map_or(rows.dialect, |route| route.dialect);
+        Found { route, template: rows.template, dialect }
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({}; {:?})", self.method, self.path, self.operation, self.right)
+    }
+}
+
+/// The router of the whole table.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let (mut router, mut described) = (Router::new(), OpenApiRouter::with_openapi(openapi::frame()));
+    for route in TABLE {
+        match route.handler {
+            Handler::Plain(handler) => router = router.route(route.path, handler()),
+            Handler::Described(handler) => described = described.routes(handler()),
+        }
+    }
+    let (routes, description) = described.split_for_parts();
+    router
+        .merge(routes)
+        .merge(openapi::route(description))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(app)
+}
+
+async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
+    let path = request.uri().path();
+    match app.routes.find(request.method(), path).dialect {
+        V1 => v1::not_found(path),
+        V0_1 | V0_2 | Site => site::not_found(&app, request.method(), path),
+    }
+}
+
+async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    if app.routes.find(method, path).dialect == V1 {
+        return v1::method_not_allowed(method, path);
+    }
+    let hint = if method == Method::OPTIONS { " The header Allow lists those that are." } else { "" };
+    let text = format!("The method {method} is not allowed on {path}.{hint}\n");
+    (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_path_and_method() {
+        let index = Index::new();
+        for route in TABLE {
+            let path =
+                route.path.replace("{peer}", "7").replace("{semaphore}", "A%2Fb").replace("{token}", "1");
+            let path = path.replace("{*path}", "app.js");
+            let found = index.find(&route.method, &path).route.map(|found| found.operation);
+            assert_eq!(found, Some(route.operation), "{route:?}");
+        }
+        let operations: BTreeSet<_> = TABLE.iter().map(|route| route.operation).collect();
+        assert_eq!(operations.len(), TABLE.len(), "names are used once");
+    }
+
+    #[test]
+    fn the_description_has_the_same_methods_paths_and_names() {
+        let described = TABLE.iter().filter_map(|route| match route.handler {
+            Handler::Plain(_) => None,
+            Handler::Described(handler) => Some((route, handler().1)),
+        });
+        for (route, paths) in described {
+            let (path, item) = paths.paths.first_key_value().expect("a path");
+            let operations = [
+                (Method::GET, &item.get),
+                (Method::PUT, &item.put),
+                (Method::POST, &item.post),
+                (Method::PATCH, &item.patch),
+                (Method::DELETE, &item.delete),
+            ];
+            let mut found =
+                operations.into_iter().filter_map(|(method, item)| Some((method, item.as_ref()?)));
+            let (method, operation) = found.next().expect("an operation");
+            assert_eq!((&method, path.as_str()), (&route.method, route.path));
+            assert_eq!(operation.operation_id.as_deref(), Some(route.operation), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_light_and_what_probes_ask_waits_for_nothing() {
+        for route in TABLE {
+            if route.method == Method::GET {
+                assert_eq!(route.weight, Weight::Light, "{route:?}");
+            }
+            if route.right == Right::Operate || route.right == Right::Admin {
+                assert_eq!((route.waits, route.weight), (Waits::Committed, Weight::Heavy), "{route:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whose_words_an_answer_has() {
+        let index = Index::new();
+        for (method, path, dialect) in [
+            (Method::GET, "/v1", V1),
+            (Method::GET, "/v1/", V1),
+            (Method::GET, "/v1/nothing/here", V1),
+            (Method::POST, "/v1/semaphores", V1),
+            (Method::GET, "/v12", Site),
+            (Method::POST, "/acquire", V0_1),
+            (Method::GET, "/acquire", V0_1),
+            (Method::POST, "/peers/7/block_until_acquired", V0_1),
+            (Method::GET, "/peers/7/is_acquired", V0_2),
+            (Method::PUT, "/peers/7/A", V0_2),
+            (Method::HEAD, "/peers", V0_2),
+            (Method::GET, "/", Site),
+            (Method::GET, "*", Site),
+            (Method::GET, "/openapi.json", Site),
+        ] {
+            assert_eq!(index.find(&method, path).dialect, dialect, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Peers: made, kept, listed, restored, released.
+
+use std::{collections::BTreeMap, fmt::Write as _, io, sync::Arc};
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream::{self, StreamExt as _};
+use serde::Deserialize;
+use throttle_api::Entries;
+use throttle_core::{EndCause, PeerId, Restore, RestoreLock, Token};
+
+use super::answer::{self, Answer, text};
+use throttle_node::NewPeer;
+
+use crate::http::{
+    App,
+    extract::{self, Locks, PathOf},
+    gate,
+    refusal::Refusal,
+    v0_1::{self, Joint},
+    v1,
+};
+
+/// How many peers are read in one go while they are listed, so that a long list holds up no grant.
+const PAGE: usize = 1024;
+
+#[derive(Deserialize)]
+struct NewPeerBody {
+    expires_in: String,
+}
+
+pub(in crate::http) async fn new_peer(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let NewPeerBody { expires_in } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
+    let expires_in = extract::duration("expires_in", &expires_in, app.expires_in_max)?;
+    Ok(answer::peer(StatusCode::OK, app.engine.new_peer(&NewPeer { expires_in, labels: None, key: None })?))
+}
+
+/// In the first dialect a heartbeat also says what the peer holds, and brings it back if need be.
+#[derive(Deserialize)]
+struct Heartbeat {
+    expires_in: String,
+    active: Option<Locks>,
+}
+
+pub(in crate::http) async fn heartbeat(
+    State(app): State<Arc<App>>,
+    path: PathOf<String>,
+    request: Request,
+) -> Answer {
+    let peer = extract::peer_id(&extract::path(path)?);
+    let Heartbeat { expires_in, active } = extract::json(&app, request, r#"{"expires_in": "5m"}"#).await?;
+    let (peer, expires_in) = (peer?, extract::duration("expires_in", &expires_in, app.expires_in_max)?);
+    let condition = match active {
+        None => app.engine.heartbeat(peer, expires_in)?,
+        Some(active) => {
+            let joint = Joint::new(&extract::locks(&active));
+            app.engine.keep_or_restore(&joint.restore(peer, expires_in), &v0_1::ask(expires_in, &[]))?
+        }
+    };
+    Ok(gate::after(condition, text(StatusCode::OK, "Ok")))
+}
+
+pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+    let peer = extract::peer_id(&extract::path(path)?)?;
+    let was_known = app.engine.end_peer(peer, EndCause::Released);
+    Ok(Json(if was_known { "Peer released" } else { "Peer not found" }).into_response())
+}
+
+/// The list is sent page by page: a peer that lives all the while is in it once.
+pub(in crate::http) async fn list_peers(State(app): State<Arc<App>>) -> Response {
+    let pages = std::iter::once(Bytes::from_static(b"["))
+        .chain(peer_pages(app.clone()))
+        .chain([Bytes::from_static(b"]")]);
+    // Pages are read after the head has left, so each is safe, or the list ends, before it leaves itself.
+    let safe = stream::iter(pages).then(move |page| {
+        let app = app.clone();
+        async move { app.engine.settled().await.map(|()| page).map_err(io::Error::other) }
+    });
+    let body = Body::from_stream(safe);
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+fn peer_pages(app: Arc<App>) -> impl Iterator<Item = Bytes> {
+    let mut after = None;
+    std::iter::from_fn(move || {
+        let mut page = String::new();
+        app.engine.view(|core| {
+            for (cursor, peer) in core.peers(after).take(PAGE) {
+                let comma = if after.is_none() { "" } else { "," };
+                after = Some(cursor);
+                // Writing to a string cannot fail.
+                let _ = write!(page, r#"{comma}{{"id":{}}}"#, peer.id());
+            }
+        });
+        (!page.is_empty()).then(|| Bytes::from(page))
+    })
+}
+
+#[derive(Deserialize)]
+struct RestoreBody {
+    expires_in: String,
+    peer_id: u64,
+    acquired: Locks,
+    #[serde(default)]
+    tokens: BTreeMap<String, String>,
+    #[serde(default)]
+    labels: Entries<String>,
+}
+
+pub(in crate::http) async fn restore(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let example = r#"{"expires_in": "5m", "peer_id": 42, "acquired": {"A": 3}}"#;
+    let body: RestoreBody = extract::json(&app, request, example).await?;
+    let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
+    let mut locks = Vec::with_capacity(body.acquired.len());
+    for (semaphore, &count) in &body.acquired {
+        let token = body.tokens.get(semaphore).map(|text| token(text)).transpose()?;
+        locks.push(RestoreLock { semaphore, count, token });
+    }
+    // A lock is worth more than its labels: those beyond the limits are left out.
+    let labels = v1::labels(body.labels, &app).unwrap_or_default();
+    app.engine.restore(&Restore { peer: PeerId(body.peer_id), expires_in, locks: &locks, labels })?;
+    Ok(text(StatusCode::OK, "Ok"))
+}
+
+fn token(text: &str) -> Result<Token, Refusal> {
+    text.parse().map(Token).map_err(|_| {
+        Refusal::Invalid(format!(
+            "{text:?} is not a fencing token: a string of digits, as the server gave it."
+        ))
+    })
+}
+
+/// Expiry is exact, so there is never anything to remove.
+pub(in crate::http) async fn remove_expired() -> Json<u64> {
+    Json(0)
+}

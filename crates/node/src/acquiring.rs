@@ -82,7 +82,11 @@ impl Node {
     /// If the rules of locks are against it, or too many requests wait.
     pub fn acquire(&mut self, now: Time, peer: PeerId, ask: &Ask<'_>) -> Result<Step, Refusal> {
         let &Ask { locks, priority, expires_in, wait } = ask;
-        let status = self.core.acquire(now, &Acquire { peer, locks, priority, expires_in })?;
+        let status = self.core.acquire(now, &Acquire { peer, locks, priority, expires_in });
+        if expires_in.is_some() {
+            self.lease_moved(peer);
+        }
+        let status = status?;
         if let Status::Acquired(_) = status {
             return Ok(Step::Done(Outcome::Acquired));
         }
@@ -205,6 +209,12 @@ impl Node {
             self.cancel_wait(now, peer, ticket);
             self.woken.push(ticket);
         }
+    }
+
+    /// The lease of a peer may end earlier than it did: then its waits do, too.
+    pub(crate) fn lease_moved(&mut self, peer: PeerId) {
+        let core = &self.core;
+        self.waits.bring_forward(peer, || core.peer(peer).ok().map(|peer| peer.expires_at()));
     }
 
     /// Begins to wait, unless the time for that is over.

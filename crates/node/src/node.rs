@@ -126,7 +126,12 @@ impl Node {
             return;
         }
         self.is_draining = true;
-        self.woken.extend(self.waits.drain());
+        let now = self.core.now();
+        for (ticket, peer) in self.waits.drain() {
+            // Its connection ends with this answer.
+            self.core.disconnect(now, peer);
+            self.woken.push(ticket);
+        }
     }
 
     /// When something falls due next: never later than the first thing that does, maybe earlier.

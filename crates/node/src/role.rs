@@ -80,6 +80,6 @@ impl Follower {
 impl Node {
     /// Ends the time in which this node leads. Returns the requests that wait: they are to be woken, and refused.
     pub fn demote(mut self) -> Vec<Ticket> {
-        self.waits.drain().collect()
+        self.waits.drain().map(|(ticket, _)| ticket).collect()
     }
 }

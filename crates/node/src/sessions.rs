@@ -65,6 +65,7 @@ impl Node {
             None => self.core.peer(peer)?.expires_in(),
         };
         self.core.heartbeat(now, peer, length)?;
+        self.lease_moved(peer);
         Ok(self.condition(&[peer]))
     }
 
@@ -77,7 +78,12 @@ impl Node {
         gone: &mut Vec<PeerId>,
     ) -> Condition {
         let known_before = gone.len();
-        gone.extend(peers.iter().filter(|&&peer| self.core.heartbeat(now, peer, expires_in).is_err()));
+        for &peer in peers {
+            match self.core.heartbeat(now, peer, expires_in) {
+                Ok(()) => self.lease_moved(peer),
+                Err(UnknownPeer) => gone.push(peer),
+            }
+        }
         // That a peer is gone is something that must not be taken back.
         if gone.len() == known_before { self.condition(peers) } else { self.committed() }
     }

@@ -97,9 +97,9 @@ impl Waits {
     }
 
     /// Removes every request.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Ticket> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Ticket, PeerId)> + use<> {
         self.by_peer.clear();
-        std::mem::take(&mut self.deadlines).into_iter().map(|(_, ticket, _)| ticket)
+        std::mem::take(&mut self.deadlines).into_iter().map(|(_, ticket, peer)| (ticket, peer))
     }
 
     /// When the next wait is to be looked at.
@@ -112,6 +112,20 @@ impl Waits {
         let &(_, ticket, peer) = self.deadlines.first().filter(|&&(at, _, _)| at <= now)?;
         let wait = self.by_peer.get(&peer)?.iter().find(|wait| wait.ticket == ticket)?;
         Some(Due { ticket, peer, until: wait.until })
+    }
+
+    /// Has the waits of a peer looked at by the time that `at` tells: its lease may end earlier than it did.
+    pub(crate) fn bring_forward(&mut self, peer: PeerId, at: impl FnOnce() -> Option<Time>) {
+        if self.by_peer.is_empty() {
+            return;
+        }
+        let Some(waits) = self.by_peer.get_mut(&peer) else { return };
+        let Some(at) = at() else { return };
+        for wait in waits.iter_mut().filter(|wait| wait.indexed_at > at) {
+            self.deadlines.remove(&(wait.indexed_at, wait.ticket, peer));
+            wait.indexed_at = at;
+            self.deadlines.insert((at, wait.ticket, peer));
+        }
     }
 
     /// Has a wait looked at again later.
@@ -160,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn the_waits_of_a_peer_come_up_earlier_if_its_lease_does() {
+        let mut waits = Waits::new(10);
+        let ticket = waits.enter(PeerId(1), at(9), at(7)).unwrap();
+        waits.enter(PeerId(2), at(9), at(6)).unwrap();
+        waits.bring_forward(PeerId(1), || Some(at(8)));
+        assert_eq!(waits.due(at(6)).map(|due| due.peer), Some(PeerId(2)), "it is earlier already");
+        waits.bring_forward(PeerId(1), || Some(at(3)));
+        waits.bring_forward(PeerId(3), || panic!("it does not wait"));
+        assert_eq!(waits.due(at(3)), Some(Due { ticket, peer: PeerId(1), until: at(9) }));
+        assert!(waits.leave(PeerId(1), ticket));
+        assert_eq!(waits.next_deadline(), Some(at(6)));
+    }
+
+    #[test]
     fn all_of_a_peer_are_woken_in_their_order() {
         let mut waits = Waits::new(10);
         let mine: Vec<_> = (0..3).map(|_| waits.enter(PeerId(1), at(9), at(9)).unwrap()).collect();
@@ -168,7 +196,7 @@ mod tests {
         assert_eq!(waits.take_all(PeerId(1), |ticket| woken.push(ticket)), mine.first().copied());
         assert_eq!(woken, mine);
         assert!(!waits.has(PeerId(1)) && waits.has(PeerId(2)));
-        assert_eq!(waits.drain().collect::<Vec<_>>(), [other]);
+        assert_eq!(waits.drain().collect::<Vec<_>>(), [(other, PeerId(2))]);
         assert_eq!((waits.len(), waits.has(PeerId(2))), (0, false));
     }
 }

@@ -26,7 +26,7 @@ impl World {
         self.tell(|| "faults cease".to_owned());
         self.faults = Faults::none();
         let names: Vec<_> = self.setup.names.clone();
-        self.run_until(self.now.max(self.paused_until) + 6 * SECOND);
+        self.run_until(self.now.max(self.paused_until) + 8 * SECOND);
         self.note(&Note::Calm);
         let declared = self.setup.declared.clone();
         if self.setup.faults.operators > 0 {
@@ -83,8 +83,10 @@ impl World {
         let Some((semaphores, peers, is_holding)) = seen else {
             return self.fail("liveness", "the server is down".to_owned());
         };
+        let (events, connected) = (&[], &self.server.connected());
+        let semaphores = &*semaphores;
         let shown =
-            Shown { at: self.now, events: &[], is_broken: false, semaphores: &semaphores, peers, is_holding };
+            Shown { at: self.now, events, is_broken: false, semaphores, peers, connected, is_holding };
         let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
         self.settle(verdict);
         // What everybody has given back can be had.

@@ -1,9 +1,11 @@
 //! A client: one thread of execution that takes locks, keeps them, and gives them back, with the habits of real ones.
 
+mod habits;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    message::{Answer, Call, Locks, Peer, Refused, Reply, Request, RequestId},
+    message::{Answer, Call, Locks, Peer, Refused, Reply, Request, RequestId, Write},
     setup::{Setup, pick},
     time::{MS, Micros, Moment, SECOND},
 };
@@ -41,6 +43,10 @@ enum Purpose {
     Release,
     EndPeer,
     Restore,
+    /// It says again what it holds, rightly or not.
+    Reclaim,
+    /// It asks whether all is acquired.
+    Poll,
     Check,
 }
 
@@ -73,6 +79,10 @@ pub struct Client {
     is_finishing: bool,
     /// A request that it repeats though it was answered, as a proxy may, and when.
     echo: Option<(Moment, Call)>,
+    /// It renews at the very moment of expiry, as clients up to 0.5 do.
+    is_punctual: bool,
+    /// A lock that it had, and may not know that it lost: its peer, and its token.
+    former: Option<(u64, Arc<str>, u64)>,
 }
 
 /// What a client has its network do.
@@ -82,6 +92,8 @@ pub enum Act {
     Send(RequestId, Call),
     /// Send this once more, though it was answered.
     Echo(RequestId, Call),
+    /// Write to the resource that a semaphore protects.
+    Write(Write),
     /// Close the connection of a request.
     Close(RequestId),
 }
@@ -92,6 +104,7 @@ impl Client {
         let dialect = *pick(&mut random, &[Dialect::V01, Dialect::V02, Dialect::V1, Dialect::V1]);
         let lease = random.u64(setup.lease_max / 10..=setup.lease_max);
         let start = at + random.u64(0..SECOND);
+        let setup_is_punctual = random.u8(0..3) == 0;
         Self {
             index,
             dialect,
@@ -109,6 +122,8 @@ impl Client {
             frozen_until: 0,
             is_finishing: false,
             echo: None,
+            is_punctual: dialect == Dialect::V02 && setup_is_punctual,
+            former: None,
         }
     }
 
@@ -154,7 +169,9 @@ impl Client {
         if self.setup.faults.careless && !self.is_finishing && self.misbehave(at, &mut acts) {
             return acts;
         }
+        self.change_lease();
         self.renew(at, ids, &mut acts);
+        self.write(&mut acts);
         if let Some((_, call)) = self.echo.take_if(|(then, _)| *then <= at) {
             *ids += 1;
             acts.push(Act::Echo(RequestId(*ids), call));
@@ -174,26 +191,8 @@ impl Client {
         acts
     }
 
-    /// It stands still for a while, or dies and begins anew as somebody else. Tells whether it does.
-    fn misbehave(&mut self, at: Moment, acts: &mut Vec<Act>) -> bool {
-        match self.random.u32(0..200) {
-            0..4 => {
-                self.frozen_until = at + self.random.u64(0..=2 * self.lease);
-                true
-            }
-            4..6 => {
-                acts.extend(
-                    self.main.take().into_iter().chain(self.renewal.take()).map(|sent| Act::Close(sent.id)),
-                );
-                let pause = self.random.u64(0..=self.lease);
-                self.forget(at + pause);
-                true
-            }
-            _ => false,
-        }
-    }
-
     fn forget(&mut self, begins: Moment) {
+        self.former = self.a_lock().or(self.former.take());
         (self.peer, self.phase) = (None, Phase::Idle(begins));
         self.held.clear();
         self.wanted.clear();
@@ -227,16 +226,6 @@ impl Client {
         acts.push(Act::Send(id, call));
     }
 
-    /// When the lease is to be renewed that began now: on time, late, or at the very moment of its end.
-    fn plan_renewal(&mut self, at: Moment) {
-        let lease = self.lease;
-        let late = [lease, lease + 1, lease + lease / 20, lease + lease / 20 + 1, lease - 1, 2 * lease];
-        let is_late = self.setup.faults.careless && !self.is_finishing && self.random.u32(0..12) == 0;
-        let after =
-            if is_late { *pick(&mut self.random, &late) } else { self.random.u64(lease / 5..=lease / 2) };
-        self.renew_at = at + after;
-    }
-
     /// Begins a session.
     fn begin(&mut self, at: Moment, ids: &mut u64, acts: &mut Vec<Act>) {
         self.wanted = self.plan_locks();
@@ -258,36 +247,6 @@ impl Client {
         self.ask(at, Purpose::MakePeer, call, ids, acts);
     }
 
-    fn priority(&mut self) -> i32 {
-        if self.random.u8(0..4) == 0 { self.random.i32(-2..=2) } else { 0 }
-    }
-
-    /// What to ask for in a session: the last first, from the highest level down, or in any order.
-    fn plan_locks(&mut self) -> Vec<Locks> {
-        let names = self.setup.names.clone();
-        let mut chosen: Vec<Arc<str>> = Vec::new();
-        for _ in 0..self.random.usize(1..=3) {
-            let name = pick(&mut self.random, &names).clone();
-            if !chosen.contains(&name) {
-                chosen.push(name);
-            }
-        }
-        let level = |name: &Arc<str>| self.setup.spec_of(name).map_or(0, |spec| spec.level);
-        if self.random.u8(0..4) > 0 {
-            chosen.sort_by_key(level);
-        }
-        let mut locks = Vec::new();
-        for name in chosen {
-            let max = self.setup.spec_of(&name).map_or(1, |spec| spec.max);
-            let count = if self.random.u8(0..20) == 0 { max + 1 } else { self.random.i64(1..=max.max(1)) };
-            locks.push((name, count));
-        }
-        if self.dialect == Dialect::V1 && self.random.bool() {
-            return vec![locks];
-        }
-        locks.into_iter().map(|lock| vec![lock]).collect()
-    }
-
     fn ask(&mut self, at: Moment, purpose: Purpose, call: Call, ids: &mut u64, acts: &mut Vec<Act>) {
         self.phase = Phase::Asking(purpose, call.clone());
         self.send(at, call, ids, acts);
@@ -299,47 +258,6 @@ impl Client {
         let patience = self.random.u64(SECOND..=3 * SECOND) + 4 * self.setup.faults.delay_max;
         self.main = Some(Sent { id, until: at + call.wait() + patience });
         acts.push(Act::Send(id, call));
-    }
-
-    /// The next thing of a session.
-    fn next(&mut self, at: Moment, ids: &mut u64, acts: &mut Vec<Act>) {
-        let Some(peer) = self.peer else { return self.forget(at + SECOND) };
-        let is_finishing = self.is_finishing;
-        if let Some(locks) = self.wanted.pop_if(|_| !is_finishing) {
-            let expires_in = self.random.bool().then_some(self.lease);
-            let wait = if self.random.bool() { 0 } else { self.random.u64(0..=10 * SECOND) };
-            let call = Call::Acquire { peer, locks, priority: self.priority(), expires_in, wait };
-            return self.ask(at, Purpose::Acquire, call, ids, acts);
-        }
-        self.wanted.clear();
-        let large = self
-            .held
-            .iter()
-            .find(|(_, (count, _))| *count > 1)
-            .map(|(name, (count, _))| (name.clone(), *count));
-        match (self.random.u8(0..6), large) {
-            (0, Some((name, count))) => {
-                let locks = vec![(name, self.random.i64(1..count))];
-                let call = Call::Acquire { peer, locks, priority: 0, expires_in: None, wait: 0 };
-                self.ask(at, Purpose::Shrink, call, ids, acts);
-            }
-            (1, _) if self.dialect == Dialect::V1 && !self.held.is_empty() => {
-                let (semaphore, (_, token)) =
-                    self.held.iter().next().map(|(n, h)| (n.clone(), *h)).unwrap_or_default();
-                let call = Call::CheckToken { semaphore, token: token.unwrap_or_default() };
-                self.ask(at, Purpose::Check, call, ids, acts);
-            }
-            (2, _) => self.ask(at, Purpose::Check, Call::Look { peer }, ids, acts),
-            (3 | 4, _) if !self.held.is_empty() => {
-                let semaphores: Vec<_> = self.held.keys().cloned().collect();
-                self.ask(at, Purpose::Release, Call::Release { peer, semaphores }, ids, acts);
-            }
-            _ => {
-                // Who ends a peer renews it no more.
-                self.renew_at = Moment::MAX;
-                self.ask(at, Purpose::EndPeer, Call::EndPeer { peer, reason: None }, ids, acts);
-            }
-        }
     }
 
     /// A request got no answer, and will get none.
@@ -354,23 +272,23 @@ impl Client {
 
     /// An answer arrives.
     pub fn receive(&mut self, at: Moment, reply: &Reply) {
-        let Request { id, call, .. } = &*reply.request;
+        let Request { id, .. } = &*reply.request;
         if self.renewal.take_if(|sent| sent.id == *id).is_some() {
-            return self.renewed(at, call, &reply.answer);
+            return self.renewed(at, &reply.request, &reply.answer);
         }
         if self.main.take_if(|sent| sent.id == *id).is_none() {
             // It was given up.
             return;
         }
         let Phase::Asking(purpose, call) = self.phase.clone() else { return };
-        self.answered(at, purpose, call, &reply.answer);
+        self.answered(at, reply.request.sent_at, (purpose, call), &reply.answer);
     }
 
-    fn renewed(&mut self, at: Moment, call: &Call, answer: &Answer) {
+    fn renewed(&mut self, at: Moment, Request { call, sent_at, .. }: &Request, answer: &Answer) {
         let Some(peer) = self.peer.filter(|peer| call.peer().is_none_or(|of| of == *peer)) else { return };
         match answer {
             Answer::Renewed { gone } if gone.contains(&peer) => self.lost(at),
-            Answer::Done | Answer::Renewed { .. } => self.plan_renewal(at),
+            Answer::Done | Answer::Renewed { .. } => self.plan_renewal(*sent_at),
             Answer::Gone { .. } | Answer::Refused(Refused::RestoreConflict) => self.lost(at),
             _ => self.renew_at = at + 200 * MS,
         }
@@ -394,13 +312,17 @@ impl Client {
         self.forget(at + pause);
     }
 
-    fn answered(&mut self, at: Moment, purpose: Purpose, call: Call, answer: &Answer) {
+    fn answered(&mut self, at: Moment, sent_at: Moment, (purpose, call): (Purpose, Call), answer: &Answer) {
         let pause = self.random.u64(10 * MS..=400 * MS);
         match (purpose, answer) {
             (_, Answer::Unavailable) => self.phase = Phase::Pausing(purpose, call, at + pause),
-            (Purpose::MakePeer | Purpose::Acquire, Answer::Peer(seen)) => self.seen(at, call, seen, pause),
+            (Purpose::MakePeer | Purpose::Acquire, Answer::Peer(seen)) => {
+                self.seen(at, sent_at, call, seen);
+            }
             (Purpose::MakePeer, Answer::Gone { .. } | Answer::NotAcquired | Answer::Refused(_)) => {
                 self.forget(at + pause);
+                // A proxy may repeat a refused request, too.
+                self.echo = call.key().is_some().then_some((at + pause, call));
             }
             (_, Answer::Gone { .. }) if purpose != Purpose::EndPeer => self.lost(at),
             (Purpose::Acquire | Purpose::Shrink | Purpose::Check, _) => {
@@ -413,10 +335,16 @@ impl Client {
                 }
                 self.phase = Phase::Holding(at + self.work());
             }
-            (Purpose::Restore, Answer::Done) => {
-                self.plan_renewal(at);
+            (Purpose::Restore | Purpose::Reclaim, Answer::Done) => {
+                if let Call::Restore { locks, .. } = call {
+                    self.held =
+                        locks.into_iter().map(|(name, count, token)| (name, (count, token))).collect();
+                }
+                self.plan_renewal(sent_at);
                 self.phase = Phase::Holding(at + self.work());
             }
+            (Purpose::Reclaim, _) => self.phase = Phase::Holding(at + self.work()),
+            (Purpose::Poll, answer) => self.polled(at, *answer == Answer::Bool(true)),
             (Purpose::Release, _) => {
                 self.held.clear();
                 self.phase = Phase::Holding(at + pause);
@@ -426,23 +354,18 @@ impl Client {
         }
     }
 
-    fn work(&mut self) -> Micros {
-        self.random.u64(0..=2 * self.lease)
-    }
-
     fn learn(&mut self, seen: &Peer) {
         self.held =
             seen.locks.iter().map(|lock| (lock.semaphore.clone(), (lock.count, lock.token))).collect();
     }
 
     /// What a request for a peer or for locks came to.
-    fn seen(&mut self, at: Moment, call: Call, seen: &Peer, pause: Micros) {
+    fn seen(&mut self, at: Moment, sent_at: Moment, call: Call, seen: &Peer) {
+        let pause = self.random.u64(10 * MS..=400 * MS);
         if self.peer.is_none() {
             self.peer = Some(seen.id);
-            self.plan_renewal(at);
-            if let Call::NewPeer { key: Some(_), .. } = call {
-                self.echo = Some((at + self.random.u64(0..=5 * SECOND), call.clone()));
-            }
+            self.plan_renewal(sent_at);
+            self.echo = self.plan_echo(at, &call);
         }
         self.learn(seen);
         if seen.pending.is_empty() {
@@ -454,6 +377,12 @@ impl Client {
             let semaphores = seen.pending.iter().map(|(name, _)| name.clone()).collect();
             let call = Call::Release { peer: seen.id, semaphores };
             self.phase = Phase::Pausing(Purpose::Release, call, at + pause);
+            return;
+        }
+        if self.dialect == Dialect::V02 && self.random.bool() {
+            let call = Call::IsAcquired { peer: seen.id };
+            self.wanted.push(seen.pending.clone());
+            self.phase = Phase::Pausing(Purpose::Poll, call, at + pause);
             return;
         }
         // It asks again, as its dialect does.

@@ -8,9 +8,12 @@ use crate::{
     operator,
     server::Fate,
     setup::{Faults, pick},
-    time::{MS, Moment, SECOND},
+    time::{MS, Micros, Moment, SECOND},
     world::{Event, World},
 };
+
+/// How long a server takes to stop.
+const STOP: Micros = 2 * SECOND;
 
 impl World {
     /// Faults, now and then.
@@ -19,12 +22,16 @@ impl World {
             return;
         }
         let chance = self.random.u32(0..1_000);
-        let Faults { crashes, pauses, operators, clock_is_set, .. } = self.faults;
+        let Faults { crashes, pauses, operators, stops, clock_is_set, lost_logs, .. } = self.faults;
         if chance < crashes {
             let fate = *pick(&mut self.random, &[Fate::Lost, Fate::Kept, Fate::Torn]);
             self.tell(|| format!("the server dies; a write under way is {fate:?}"));
             let unanswered = self.server.crash(fate);
             self.went_down(unanswered);
+            if self.random.u32(0..100) < lost_logs {
+                self.tell(|| "its data directory is lost".to_owned());
+                self.server.lose_log();
+            }
             if clock_is_set && self.random.bool() {
                 self.server.wall_ahead = self.random.i64(-3_600..=3_600) * 1_000_000;
                 self.note(&Note::ClockSet);
@@ -38,12 +45,32 @@ impl World {
             self.paused_until = self.now + length;
             self.server.stand_still(length);
             self.note(&Note::StoodStill(length));
-        } else if chance < crashes + pauses + operators {
+        } else if chance < crashes + pauses + stops {
+            if self.now < self.paused_until || self.ledger.is_draining {
+                return;
+            }
+            self.tell(|| "the server begins to stop".to_owned());
+            self.note(&Note::Stopping);
+            self.server.stop(self.now);
+            self.collect();
+            let (at, run) = (self.now + STOP, self.run);
+            self.at(at, Event::Stopped(run));
+        } else if chance < crashes + pauses + stops + operators {
             let peers: Vec<u64> = self.ledger.peers.keys().copied().collect();
             let call = operator::act(&mut self.random, &self.setup, &self.faults, &peers);
             self.ids += 1;
             self.send(RequestId(self.ids), None, call);
         }
+    }
+
+    /// The server has stopped. Whoever waited has been answered by now.
+    pub(crate) fn stopped(&mut self) {
+        let waiting = self.server.waiting();
+        if waiting > 0 {
+            return self.fail("liveness", format!("the server stops, and {waiting} requests still wait"));
+        }
+        let unanswered = self.server.crash(Fate::Kept);
+        self.went_down(unanswered);
     }
 
     /// The server is down: connections break, and it starts again after a while.

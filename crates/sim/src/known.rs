@@ -16,6 +16,8 @@ pub struct Known {
     pub lease_floor: Micros,
     /// The longest lease that was ever asked for.
     pub lease_longest: Micros,
+    /// The shortest one.
+    pub lease_shortest: Micros,
     /// Until when its locks are promised, by its client's clock.
     pub guaranteed_until: Moment,
     /// When the answer came by which they are.

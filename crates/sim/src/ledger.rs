@@ -25,6 +25,8 @@ pub struct Ledger {
     standstills: Vec<(Moment, Micros)>,
     /// The server is about to stop.
     pub is_draining: bool,
+    /// When it last began to.
+    pub stopped_at: Moment,
     /// The server last began to run with empty state, after it had another.
     pub has_forgotten: bool,
     /// By how much the wall clock was set, if it ever was.
@@ -40,6 +42,7 @@ pub struct Ledger {
 }
 
 /// A request and what its client was told.
+#[derive(Debug)]
 pub struct Exchange<'a> {
     pub request: &'a Request,
     pub answer: &'a Answer,
@@ -83,6 +86,7 @@ impl Ledger {
             stood_still: 0,
             standstills: Vec::new(),
             is_draining: false,
+            stopped_at: 0,
             has_forgotten: false,
             clock_was_set: false,
             instance: 0,
@@ -126,6 +130,7 @@ impl Ledger {
             if let Some(known) = self.peers.get_mut(peer) {
                 known.renewed_by = known.renewed_by.max(arrives_by);
                 known.lease_longest = known.lease_longest.max(length);
+                known.lease_shortest = known.lease_shortest.min(length);
                 // Who asks for a shorter lease cannot rely on the longer one.
                 known.guaranteed_until = known.guaranteed_until.min(sent_at + length);
             }
@@ -143,7 +148,10 @@ impl Ledger {
             Call::Release { semaphores, .. } => {
                 let names = |name: &Arc<str>| semaphores.contains(name);
                 known.held.retain(|name, _| !names(name));
-                known.asking.take_if(|asking| asking.locks.iter().any(|(name, _)| names(name)));
+                if known.asking.take_if(|asking| asking.locks.iter().any(|(name, _)| names(name))).is_some() {
+                    // It may be granted before that arrives.
+                    known.renewed_by = known.renewed_by.max(arrives_by);
+                }
             }
             Call::Acquire { locks, priority, .. } => {
                 known.renewed_by = known.renewed_by.max(arrives_by);
@@ -160,9 +168,19 @@ impl Ledger {
             }
             _ => {}
         }
+        if let Call::Restore { .. } = call {
+            // It may come back by that, though it was gone, before anything that was sent earlier arrives.
+            known.restored_at = *sent_at;
+            for hold in known.held.values_mut() {
+                hold.claimed = hold.token.take().or(hold.claimed);
+                hold.is_restored = true;
+            }
+        }
         // Between two requests that wait there is no connection; if that takes long, it is passed over.
         let absent_after = u64::try_from(self.setup.settings.absent_after.as_micros()).unwrap_or(u64::MAX);
-        if let Some(asking) = known.asking.as_mut().filter(|_| call.asks()) {
+        if let Some(asking) =
+            known.asking.as_mut().filter(|_| call.asks() || matches!(call, Call::IsAcquired { .. }))
+        {
             let without = asking.last_told_at.map_or(0, |told| arrives_by.saturating_sub(told));
             asking.is_steady &= !asking.has_waited || without + self.setup.faults.delay_max < absent_after;
             asking.has_waited |= call.wait() > 0;
@@ -202,7 +220,7 @@ impl Ledger {
                     asking.is_steady = false;
                 }
             }
-            Note::Stopping => self.is_draining = true,
+            Note::Stopping => (self.is_draining, self.stopped_at) = (true, at),
             Note::ClockSet => self.clock_was_set = true,
             Note::Muddled(request) => {
                 for peer in request.call.renews() {
@@ -210,7 +228,7 @@ impl Ledger {
                         known.may_be_shortened(at, request.call.lease().unwrap_or_default());
                     }
                 }
-                if request.call.asks() {
+                if request.call.asks() || matches!(request.call, Call::Release { .. }) {
                     self.muddle(request);
                 }
                 self.unsteady(request);
@@ -256,6 +274,12 @@ impl Ledger {
                 }
             }
             (Call::IsAcquired { peer }, Answer::Bool(true)) => self.has_all(*peer, exchange),
+            (Call::IsAcquired { peer }, Answer::Bool(false)) => {
+                if let Some(asking) = self.peers.get_mut(peer).and_then(|known| known.asking.as_mut()) {
+                    asking.last_told_at = Some(*at);
+                    asking.still_pending_at = asking.still_pending_at.max(*sent_at);
+                }
+            }
             (Call::Restore { peer, locks, .. }, Answer::Done) => {
                 self.renewed(*peer, *sent_at, exchange);
                 if let Some(known) = self.peers.get_mut(peer) {
@@ -273,8 +297,8 @@ impl Ledger {
                     known.asking = None;
                 }
             }
-            // One of the semaphores is unknown, so nothing was released.
-            (Call::Release { peer, .. }, Answer::Refused(_)) => {
+            // One of the semaphores is unknown, or nobody is there, so nothing was released.
+            (Call::Release { peer, .. }, Answer::Refused(_) | Answer::Unavailable) => {
                 if let Some(known) = self.peers.get_mut(peer) {
                     known.is_muddled = true;
                 }
@@ -292,11 +316,14 @@ impl Ledger {
                         Answer::Refused(Refused::Limit | Refused::ExceedsMax | Refused::Deadlock)
                     );
                     known.is_muddled |= is_open;
-                    known.asking = None;
-                    if matches!(call, Call::KeepOrRestore { .. }) {
-                        // It came back, and ended again because what it asks for cannot be had.
-                        known.ended_at.get_or_insert(*sent_at);
-                    }
+                    let is_named = |asking: &mut Asking| match call {
+                        // More of what it has is refused, and what it waits for is not touched.
+                        Call::Acquire { locks, .. } => locks.iter().any(|(name, _)| asking.names(name)),
+                        _ => true,
+                    };
+                    known.asking.take_if(is_named);
+                    // It may have come back, and have ended again because what it asks for cannot be had.
+                    known.is_muddled |= matches!(call, Call::KeepOrRestore { .. });
                 }
             }
             _ => {}
@@ -323,6 +350,7 @@ impl Ledger {
         let known = self.peers.get_mut(&peer).filter(|known| known.is_certain() && !changes);
         let Some(known) = known else { return };
         let Some(asking) = known.asking.take_if(|asking| asking.told_pending_at.is_some()) else { return };
+        known.renewed_by = known.renewed_by.max(exchange.at);
         for (name, count) in asking.locks {
             let hold = Hold { count, token: None, is_restored: false, claimed: None, told_at: exchange.at };
             known.held.entry(name).or_insert(hold);
@@ -390,6 +418,7 @@ impl Ledger {
                     lease: *expires_in,
                     lease_floor: Micros::MAX,
                     lease_longest: *expires_in,
+                    lease_shortest: *expires_in,
                     guaranteed_until: 0,
                     guaranteed_at: 0,
                     confirmed_at: *sent_at,

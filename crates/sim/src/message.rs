@@ -161,6 +161,14 @@ pub struct Reply {
     pub has_waited: bool,
 }
 
+/// What a client writes to the resource that a semaphore protects, with the token of its lock.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub peer: u64,
+    pub semaphore: Arc<str>,
+    pub token: u64,
+}
+
 impl Call {
     /// The peer that it is about.
     pub fn peer(&self) -> Option<u64> {

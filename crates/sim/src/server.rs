@@ -80,6 +80,8 @@ struct Blocked {
     locks: Locks,
     until: Time,
     is_session: bool,
+    /// It is about to go on.
+    is_woken: bool,
 }
 
 /// The time of leases: it does not count the time in which the server stood still.
@@ -127,7 +129,7 @@ impl Server {
     /// The peers whose clients wait with an open connection.
     pub fn connected(&self) -> BTreeSet<u64> {
         let blocked = self.up.iter().flat_map(|up| up.blocked.values());
-        blocked.map(|blocked| blocked.peer.0).collect()
+        blocked.filter(|blocked| !blocked.is_woken).map(|blocked| blocked.peer.0).collect()
     }
 
     /// Begins to stop: whoever waits is answered.
@@ -250,7 +252,7 @@ impl Server {
         up.node.advance(now);
         let done = act(&mut up.node, now, random.u64(..));
         if up.node.has_output() {
-            let Up { node, open, open_upto, .. } = up;
+            let Up { node, open, open_upto, blocked, .. } = up;
             node.publish(now, Wall::between(now, wall_now), |output| match output {
                 Output::Append { records, upto } => {
                     for record in records {
@@ -258,7 +260,12 @@ impl Server {
                     }
                     *open_upto = upto;
                 }
-                Output::Wake { ticket, .. } => out.push(Out::Woken(ticket)),
+                Output::Wake { ticket, .. } => {
+                    if let Some(blocked) = blocked.get_mut(&ticket) {
+                        blocked.is_woken = true;
+                    }
+                    out.push(Out::Woken(ticket));
+                }
                 Output::Observed(_) => {}
             });
         }
@@ -393,7 +400,8 @@ impl Server {
                     Call::Session { locks, .. } | Call::Acquire { locks, .. } => locks.clone(),
                     _ => Locks::new(),
                 };
-                let blocked = Blocked { request: request.clone(), peer, locks, until, is_session };
+                let (request, is_woken) = (request.clone(), false);
+                let blocked = Blocked { request, peer, locks, until, is_session, is_woken };
                 if let Some(up) = &mut self.up {
                     up.blocked.insert(ticket, blocked);
                 }

@@ -42,6 +42,10 @@ pub struct Faults {
     /// In a thousand steps.
     pub crashes: u32,
     pub pauses: u32,
+    /// In a thousand steps: the server is stopped and started again.
+    pub stops: u32,
+    /// In percent of the crashes of a durable server: its data directory is lost with it.
+    pub lost_logs: u32,
     /// In percent of the writes.
     pub failing_writes: u32,
     /// Whether the wall clock is set back and forth.
@@ -64,6 +68,8 @@ impl Faults {
             write_max: MS,
             crashes: 0,
             pauses: 0,
+            stops: 0,
+            lost_logs: 0,
             failing_writes: 0,
             clock_is_set: false,
             operators: 0,
@@ -175,7 +181,11 @@ fn faults(random: &mut fastrand::Rng, is_durable: bool) -> Faults {
         return Faults::none();
     }
     let mut often = |most: u32| if random.bool() { random.u32(1..=most) } else { 0 };
+    let clock_is_set = is_durable && often(1) == 1;
     Faults {
+        stops: often(3),
+        // Tokens go on only where the clock does, or the log.
+        lost_logs: if is_durable && !clock_is_set { often(30) } else { 0 },
         lost: often(15),
         doubled: often(10),
         crashes: often(8),
@@ -184,7 +194,7 @@ fn faults(random: &mut fastrand::Rng, is_durable: bool) -> Faults {
         operators: often(60),
         delay_max: *pick(random, &[MS, 20 * MS, 400 * MS]),
         write_max: *pick(random, &[MS, 30 * MS, 600 * MS]),
-        clock_is_set: is_durable && random.bool(),
+        clock_is_set,
         resizes: random.bool(),
         careless: random.bool(),
     }

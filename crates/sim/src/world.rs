@@ -12,7 +12,7 @@ use crate::{
     client::{Act, Client},
     invariants::{self, Invariant, Shown, Verdict},
     ledger::{Exchange, Ledger, Note},
-    message::{Answer, Call, Reply, Request, RequestId},
+    message::{Answer, Call, Reply, Request, RequestId, Write},
     server::{Out, Server},
     setup::{Faults, Setup},
     shown,
@@ -37,6 +37,10 @@ pub(crate) enum Event {
     Broken(Arc<Request>),
     /// A client acts.
     Wake(usize),
+    /// What a client writes reaches the resource that a semaphore protects.
+    Write(Write),
+    /// The server has had time to stop.
+    Stopped(u64),
     /// Something falls due at the server.
     Deadline(u64),
     /// A write ends.
@@ -156,8 +160,10 @@ impl World {
     pub(crate) fn step(&mut self) -> bool {
         let Some(((at, _), event)) = self.events.pop_first() else { return false };
         self.now = at;
-        let is_servers =
-            !matches!(event, Event::Arrive(_) | Event::Broken(_) | Event::Wake(_) | Event::Start);
+        let is_servers = !matches!(
+            event,
+            Event::Arrive(_) | Event::Broken(_) | Event::Wake(_) | Event::Write(_) | Event::Start
+        );
         if is_servers && at < self.paused_until {
             if matches!(event, Event::Deadline(_)) && at == self.deadline_at {
                 self.deadline_at = self.paused_until;
@@ -219,6 +225,12 @@ impl World {
                 self.server.tick(self.now);
             }
             Event::EndWrite(_) => self.end_write(),
+            Event::Write(write) => {
+                let now = self.now;
+                let verdict = self.judge(|invariant, ledger| invariant.written(ledger, now, &write));
+                self.settle(verdict);
+            }
+            Event::Stopped(_) => self.stopped(),
             Event::Resume(_, ticket) => self.server.resume(self.now, ticket),
         }
     }
@@ -227,7 +239,9 @@ impl World {
     fn is_void(&self, event: &Event) -> bool {
         match event {
             Event::Deadline(_) if self.deadline_at != self.now => true,
-            Event::Deadline(run) | Event::EndWrite(run) | Event::Resume(run, _) => *run != self.run,
+            Event::Deadline(run) | Event::EndWrite(run) | Event::Resume(run, _) | Event::Stopped(run) => {
+                *run != self.run
+            }
             _ => false,
         }
     }
@@ -249,6 +263,10 @@ impl World {
                 let request = Arc::new(Request { id, client: Some(client), sent_at: self.now, call });
                 let at = self.now + self.delay();
                 self.at(at, Event::Deliver(request));
+            }
+            Act::Write(write) => {
+                let at = self.now + self.delay();
+                self.at(at, Event::Write(write));
             }
             Act::Close(id) => {
                 let Some(request) = self.open.remove(&id) else { return };
@@ -400,7 +418,8 @@ impl World {
             return self.fail("stream", "the server does not know its own number".to_owned());
         }
         let (semaphores, events) = (&*semaphores, &*events);
-        let shown = Shown { at: self.now, events, is_broken, semaphores, peers, is_holding };
+        let connected = &self.server.connected();
+        let shown = Shown { at: self.now, events, is_broken, semaphores, peers, connected, is_holding };
         let verdict = self.judge(|invariant, ledger| invariant.shown(ledger, &shown));
         self.settle(verdict);
         self.collect();

@@ -1,8 +1,10 @@
 //! Answers are true, whatever crashes later: what a client was told it holds, it holds until it gives it back.
 
+use std::sync::Arc;
+
 use super::{Invariant, Verdict};
 use crate::{
-    ledger::{Exchange, Ledger},
+    ledger::{Exchange, Hold, Ledger},
     message::{Answer, Call},
 };
 
@@ -14,6 +16,31 @@ impl Invariant for Answers {
     }
 
     fn told(&mut self, ledger: &Ledger, exchange: &Exchange<'_>) -> Verdict {
+        let sent_at = exchange.request.sent_at;
+        match (&exchange.request.call, exchange.answer) {
+            (Call::Remainder { semaphore }, Answer::Count(remainder)) => {
+                let held = ledger.relied_on(semaphore, (sent_at, exchange.at), exchange.instance);
+                let sum: i64 = held.iter().map(|(_, hold)| hold.count).sum();
+                let max = ledger.largest_max.get(semaphore).copied().unwrap_or(i64::MAX);
+                if max.saturating_sub(sum) < *remainder {
+                    return Err(format!(
+                        "{remainder} are left of {semaphore}, by a look, of {max}: {held:?}"
+                    ));
+                }
+            }
+            (Call::LookAtSemaphore { semaphore }, Answer::Semaphore(seen)) => {
+                let held = ledger.relied_on(semaphore, (sent_at, exchange.at), exchange.instance);
+                // It may have been shrunk since.
+                let is_of = |held: &(u64, &Hold), (peer, count): &(u64, i64)| {
+                    held.0 == *peer && *count >= held.1.count
+                };
+                let is_seen = |held: &&(u64, &Hold)| seen.holders.iter().any(|holder| is_of(held, holder));
+                if let Some(missing) = held.iter().find(|held| !is_seen(held)) {
+                    return Err(format!("{missing:?} is not among the holders: {seen:?}"));
+                }
+            }
+            _ => {}
+        }
         let (Answer::Peer(seen), Some(_)) = (exchange.answer, exchange.request.client) else { return Ok(()) };
         let Some(known) = ledger.peers.get(&seen.id) else { return Ok(()) };
         if known.is_muddled || known.ended_at.is_some() || known.guaranteed_until <= exchange.at {
@@ -27,13 +54,30 @@ impl Invariant for Answers {
             let Some(lock) = found else {
                 return Err(format!("peer {} held {hold:?} of {name}, and it is gone: {seen:?}", seen.id));
             };
-            let is_same = hold.token.is_none() || lock.token == hold.token;
+            // No token is minted for what was brought back.
+            let is_same = match hold.token {
+                None if hold.is_restored => lock.token.is_none() || lock.token == hold.claimed,
+                None => true,
+                token => lock.token == token,
+            };
             if lock.count != hold.count || !is_same {
                 return Err(format!("peer {} held {hold:?} of {name}, and now {lock:?}", seen.id));
             }
         }
-        if known.restored_at > 0 {
+        // What it waits for is forgotten with the state that this is about.
+        if known.restored_at > 0 || exchange.instance != ledger.instance {
             return Ok(());
+        }
+        // It has, or waits for, just what it asks for.
+        if let Call::Acquire { locks, .. } | Call::Session { locks, .. } = &exchange.request.call {
+            let has = |name: &Arc<str>| {
+                let held = seen.locks.iter().find(|lock| lock.semaphore == *name).map(|lock| lock.count);
+                held.or_else(|| seen.pending.iter().find(|(of, _)| of == name).map(|(_, count)| *count))
+            };
+            let wrong = locks.iter().find(|(name, count)| has(name).is_some_and(|has| has != *count));
+            if let Some(wrong) = wrong {
+                return Err(format!("peer {} asks for {wrong:?}, and has something else: {seen:?}", seen.id));
+            }
         }
         // What it gave back, or never asked for, it does not have.
         let asked = |name: &str| {

@@ -36,6 +36,9 @@ impl Invariant for Endings {
             {
                 Err(format!("peer {peer} was ended, and is said to have expired"))
             }
+            Some((EndCause::Released, _)) if known.is_certain() && known.instance == exchange.instance => {
+                Err(format!("nobody released peer {peer}, and it is said that somebody did"))
+            }
             _ => Ok(()),
         }
     }

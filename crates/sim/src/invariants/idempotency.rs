@@ -28,7 +28,22 @@ impl Invariant for Idempotency {
         let Some(key) = call.key().filter(|_| ledger.setup.bounds.idempotency_keys > KEYS_REMEMBERED) else {
             return Ok(());
         };
+        let length = call.lease().unwrap_or_default();
+        let (first_sent, first_length) = ledger.keys.get(key).copied().unwrap_or((exchange.at, length));
         match exchange.answer {
+            Answer::Peer(seen) if length != first_length => {
+                let made = self
+                    .peers
+                    .get(key)
+                    .filter(|(_, instance, at)| *instance == exchange.instance && ledger.started_at < *at);
+                let leaves = matches!(call, Call::Session { leaves: true, .. });
+                if let Some((before, ..)) = made.filter(|_| !leaves) {
+                    return Err(format!(
+                        "key {key} made peer {before}, and serves another request: {seen:?}"
+                    ));
+                }
+                Ok(())
+            }
             Answer::Peer(seen) => {
                 let told = (seen.id, exchange.instance, exchange.request.sent_at);
                 let (before, instance, at) = *self.peers.entry(key.to_owned()).or_insert(told);
@@ -45,7 +60,17 @@ impl Invariant for Idempotency {
                 self.peers.insert(key.to_owned(), told);
                 Ok(())
             }
-            Answer::Refused(Refused::KeyReused) => Err(format!("key {key} was used for nothing else")),
+            Answer::Refused(Refused::KeyReused) if length == first_length => {
+                Err(format!("key {key} was used for nothing else"))
+            }
+            // The peer of a request whose answer was lost lives as long as any other.
+            Answer::Gone { .. }
+                if !self.peers.contains_key(key)
+                    && exchange.at < first_sent + first_length
+                    && !matches!(call, Call::Session { leaves: true, .. }) =>
+            {
+                Err(format!("key {key} made no peer that could be gone by now"))
+            }
             _ => Ok(()),
         }
     }

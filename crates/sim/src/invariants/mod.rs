@@ -1,24 +1,31 @@
 //! What must hold, judged from outside: from what clients sent and were told, and from the stream of events.
 
 mod answers;
+mod bounds;
 mod endings;
 mod exclusion;
 mod expiry;
+mod fencing;
 mod idempotency;
+mod idle;
 mod leaks;
 mod levels;
 mod liveness;
 mod order;
 mod presence;
 mod rates;
+mod refusals;
 mod stream;
 mod tokens;
+mod waits;
+
+use std::collections::BTreeSet;
 
 use throttle_node::LoggedEvent;
 
 use crate::{
     ledger::{Exchange, Ledger, Note},
-    message::{Request, Semaphore},
+    message::{Request, Semaphore, Write},
     time::Moment,
 };
 
@@ -36,6 +43,8 @@ pub struct Shown<'a> {
     pub semaphores: &'a [Semaphore],
     /// How many peers live.
     pub peers: usize,
+    /// The peers whose clients wait with an open connection.
+    pub connected: &'a BTreeSet<u64>,
     /// Whether grants are held back.
     pub is_holding: bool,
 }
@@ -56,6 +65,10 @@ pub trait Invariant {
     }
     /// A client is told something; the ledger knows by now.
     fn learned(&mut self, _: &Ledger, _: &Exchange<'_>) -> Verdict {
+        Ok(())
+    }
+    /// A client writes to the resource that a semaphore protects.
+    fn written(&mut self, _: &Ledger, _: Moment, _: &Write) -> Verdict {
         Ok(())
     }
     /// Something happens to the server.
@@ -86,5 +99,10 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(levels::Levels),
         Box::<presence::Presence>::default(),
         Box::new(endings::Endings),
+        Box::new(idle::Idle),
+        Box::new(bounds::Bounds),
+        Box::new(refusals::Refusals),
+        Box::new(waits::Waits),
+        Box::<fencing::Fencing>::default(),
     ]
 }

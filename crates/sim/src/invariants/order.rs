@@ -1,5 +1,5 @@
-//! The order of grants: a request whose client knows that it waits is granted before one that was sent later, asks for
-//! no less, and has no higher priority. Tokens tell the order.
+//! The order of grants: a request whose client knows that it waits is granted before one that asks for no less and is
+//! behind it by the times of both and their priorities. Tokens tell the order.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,12 +16,20 @@ pub(super) struct Order {
     overtaken_by: BTreeMap<(u64, Arc<str>), (Moment, u64)>,
 }
 
-/// What a request asks for, if it is one semaphore.
-fn single(asking: &Asking) -> Option<(&Arc<str>, i64)> {
-    match asking.locks.as_slice() {
-        [(name, count)] => Some((name, *count)),
-        _ => None,
+/// Whether one request stands ahead of another one for sure, and waited already while the other one did.
+fn is_ahead(ledger: &Ledger, ahead: &Asking, asking: &Asking) -> bool {
+    let Some(told) = ahead.told_pending_at else { return false };
+    if ahead.priority == asking.priority {
+        return told < asking.first_sent;
     }
+    if ledger.clock_was_set || told >= asking.still_pending_at.max(asking.first_sent) {
+        return false;
+    }
+    // Of the arrivals, in the time of leases, which does not count when the server stood still.
+    let least = i128::from(asking.first_sent) - i128::from(told);
+    let least = if least < 0 { least } else { (least - i128::from(ledger.stood_still)).max(0) };
+    let step = i128::try_from(ledger.setup.settings.ageing_step.as_micros()).unwrap_or(i128::MAX);
+    least > i128::from(asking.priority - ahead.priority) * step
 }
 
 impl Invariant for Order {
@@ -33,7 +41,7 @@ impl Invariant for Order {
         let Answer::Peer(seen) = exchange.answer else { return Ok(()) };
         let Some(known) = ledger.peers.get(&seen.id) else { return Ok(()) };
         let Some(asking) = known.asking.as_ref().filter(|_| seen.pending.is_empty()) else { return Ok(()) };
-        let Some((name, count)) = single(asking) else { return Ok(()) };
+        let Some((name, count)) = asking.single() else { return Ok(()) };
         // In the dialect v0.1 it may have been gone, and stand in line anew.
         let may_be_new = matches!(exchange.request.call, Call::KeepOrRestore { .. })
             && known.guaranteed_until <= exchange.at;
@@ -63,10 +71,8 @@ impl Invariant for Order {
         // Who waits in vain so far, though it was known to wait when this one came?
         for (peer, other) in &ledger.peers {
             let Some(ahead) = other.asking.as_ref().filter(|ahead| ahead.is_steady) else { continue };
-            let is_ahead = ahead.told_pending_at.is_some_and(|told| told < asking.first_sent)
-                && ahead.priority >= asking.priority
-                && single(ahead).is_some_and(|(of, least)| of == name && least <= count);
-            if *peer != seen.id && is_ahead && other.is_certain() {
+            let asks_no_more = ahead.single().is_some_and(|(of, least)| of == name && least <= count);
+            if *peer != seen.id && asks_no_more && other.is_certain() && is_ahead(ledger, ahead, asking) {
                 let entry =
                     self.overtaken_by.entry((*peer, name.clone())).or_insert((ahead.first_sent, token));
                 if entry.0 != ahead.first_sent {

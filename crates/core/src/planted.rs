@@ -161,7 +161,7 @@ faults! {
     KeyKeptForRefused,
     /// A key is good for any request.
     FingerprintIgnored,
-    /// A wait ends when its lease was to end before it was renewed.
+    /// A wait ends when half of its time is over.
     WaitEndsEarly,
     /// A wait goes on when the promised time of its peer is over.
     WaitOutlivesLease,

@@ -12,7 +12,7 @@ use crate::{
     setup::Faults,
     shown,
     time::{MS, Micros, Moment, SECOND},
-    world::World,
+    world::{Event, World},
 };
 
 /// How long clients may take to finish once faults have ceased.
@@ -25,6 +25,7 @@ impl World {
     pub(crate) fn calm_down(&mut self) {
         self.tell(|| "faults cease".to_owned());
         self.faults = Faults::none();
+        self.events.retain(|_, event| !matches!(event, Event::Crash(_)));
         let names: Vec<_> = self.setup.names.clone();
         self.run_until(self.now.max(self.paused_until) + 8 * SECOND);
         self.note(&Note::Calm);

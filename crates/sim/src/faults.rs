@@ -24,17 +24,17 @@ impl World {
         let chance = self.random.u32(0..1_000);
         let Faults { crashes, pauses, operators, stops, clock_is_set, lost_logs, .. } = self.faults;
         if chance < crashes {
-            let fate = *pick(&mut self.random, &[Fate::Lost, Fate::Kept, Fate::Torn]);
-            self.tell(|| format!("the server dies; a write under way is {fate:?}"));
-            let unanswered = self.server.crash(fate);
-            self.went_down(unanswered);
+            let uptime = self.now - self.ledger.started_at;
+            self.crash();
             if self.random.u32(0..100) < lost_logs {
                 self.tell(|| "its data directory is lost".to_owned());
                 self.server.lose_log();
+                // It may die again while it holds back grants.
+                let (at, run) = (self.now + self.random.u64(SECOND..=20 * SECOND), self.run + 1);
+                self.at(at, Event::Crash(run));
             }
             if clock_is_set && self.random.bool() {
-                self.server.wall_ahead = self.random.i64(-3_600..=3_600) * 1_000_000;
-                self.note(&Note::ClockSet);
+                self.set_clock(uptime);
             }
         } else if chance < crashes + pauses {
             if self.now < self.paused_until {
@@ -61,6 +61,26 @@ impl World {
             self.ids += 1;
             self.send(RequestId(self.ids), None, call);
         }
+    }
+
+    /// The server dies, at whatever it is.
+    pub(crate) fn crash(&mut self) {
+        let fate = *pick(&mut self.random, &[Fate::Lost, Fate::Kept, Fate::Torn]);
+        self.tell(|| format!("the server dies; a write under way is {fate:?}"));
+        let unanswered = self.server.crash(fate);
+        self.went_down(unanswered);
+    }
+
+    /// Sets the wall clock. Tokens go on by the log; without one, by the clock, which may not be set back by more
+    /// than the last run took.
+    fn set_clock(&mut self, uptime: Micros) {
+        if self.setup.is_durable {
+            self.server.wall_ahead = self.random.i64(-3_600..=3_600) * 1_000_000;
+        } else {
+            let most = i64::try_from(uptime.saturating_sub(2 * SECOND)).unwrap_or(0);
+            self.server.wall_ahead -= self.random.i64(0..=most);
+        }
+        self.note(&Note::ClockSet);
     }
 
     /// The server has stopped. Whoever waited has been answered by now.

@@ -92,7 +92,16 @@ impl Known {
     /// A renewal that asks for this length may arrive at any time from `at` on.
     pub(crate) fn may_be_shortened(&mut self, at: Moment, length: Micros) {
         self.lease_floor = self.lease_floor.min(length);
+        self.is_shortened(at, length);
+    }
+
+    /// A renewal that asks for this length is sent.
+    pub(crate) fn is_shortened(&mut self, at: Moment, length: Micros) {
         self.guaranteed_until = self.guaranteed_until.min(at + length);
+        if length < self.lease {
+            // What was forgiven before does not count.
+            self.guaranteed_at = at;
+        }
     }
 
     /// It waits for one more request of these locks.

@@ -1,12 +1,15 @@
 //! What clients know, for those who judge: built from what they sent and were told, never from the server's books.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use crate::known::{Asking, Hold, Known};
 use crate::{
     message::{Answer, Call, Peer, Refused, Request},
     setup::Setup,
-    time::{Micros, Moment, SECOND},
+    time::{Micros, Moment},
 };
 
 /// What all clients together know.
@@ -17,12 +20,14 @@ pub struct Ledger {
     pub largest_max: BTreeMap<Arc<str>, i64>,
     /// When each key was first sent, and with what length of a lease.
     pub keys: BTreeMap<String, (Moment, Micros)>,
+    /// Keys of requests that may arrive once more: they have their peers ask again for what those gave back.
+    pub(crate) unsettled_keys: BTreeSet<String>,
     /// When the server last began to run.
     pub started_at: Moment,
     /// How long the server stood still in all.
     pub stood_still: Micros,
     /// When that began, and how long each time was.
-    standstills: Vec<(Moment, Micros)>,
+    pub(crate) standstills: Vec<(Moment, Micros)>,
     /// The server is about to stop.
     pub is_draining: bool,
     /// When it last began to.
@@ -82,6 +87,7 @@ impl Ledger {
             peers: BTreeMap::new(),
             largest_max,
             keys: BTreeMap::new(),
+            unsettled_keys: BTreeSet::new(),
             started_at: 0,
             stood_still: 0,
             standstills: Vec::new(),
@@ -132,7 +138,7 @@ impl Ledger {
                 known.lease_longest = known.lease_longest.max(length);
                 known.lease_shortest = known.lease_shortest.min(length);
                 // Who asks for a shorter lease cannot rely on the longer one.
-                known.guaranteed_until = known.guaranteed_until.min(sent_at + length);
+                known.is_shortened(*sent_at, length);
             }
         }
         let Some(known) = call.peer().and_then(|peer| self.peers.get_mut(&peer)) else { return };
@@ -362,31 +368,6 @@ impl Ledger {
         self.setup.hold_grants == 0 || self.was_resumed
     }
 
-    /// How long the server stood still after a peer was last known to be renewed, and before `until`: its lease goes
-    /// on for so long.
-    pub fn forgiven(&self, known: &Known, until: Moment) -> Micros {
-        let after = known.guaranteed_at.max(self.started_at);
-        let counted = self
-            .standstills
-            .iter()
-            .filter(|(at, length)| *at > after && at + length <= until && *length > SECOND);
-        counted.map(|(_, length)| length).sum()
-    }
-
-    /// The locks on a semaphore that clients relied on from `since` to `until`, as the state `instance` must know.
-    pub fn relied_on(
-        &self,
-        name: &str,
-        (since, until): (Moment, Moment),
-        instance: u64,
-    ) -> Vec<(u64, &Hold)> {
-        let peers = self.peers.iter().filter(|(_, known)| {
-            known.is_certain() && known.guaranteed_until > until && known.instance == instance
-        });
-        let held = peers.filter_map(|(peer, known)| Some((*peer, known.held.get(name)?)));
-        held.filter(|(_, hold)| hold.told_at <= since && !self.removed.contains_key(name)).collect()
-    }
-
     fn renewed(&mut self, peer: u64, sent_at: Moment, exchange: &Exchange<'_>) {
         let Exchange { at, instance, .. } = *exchange;
         if self.forgets() && instance != self.instance {
@@ -449,6 +430,7 @@ impl Ledger {
             self.renewed(seen.id, begins_at, exchange);
         }
         let Some(known) = self.peers.get_mut(&seen.id) else { return };
+        known.is_muddled |= call.key().is_some_and(|key| self.unsettled_keys.contains(key));
         known.instance = *instance;
         known.confirmed_at = *sent_at;
         known.renewed_by = known.renewed_by.max(*at);

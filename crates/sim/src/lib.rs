@@ -22,6 +22,7 @@ pub mod adapters;
 mod calm;
 pub mod client;
 mod faults;
+mod guarantees;
 pub mod invariants;
 pub mod known;
 pub mod ledger;

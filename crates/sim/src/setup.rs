@@ -181,14 +181,14 @@ fn faults(random: &mut fastrand::Rng, is_durable: bool) -> Faults {
         return Faults::none();
     }
     let mut often = |most: u32| if random.bool() { random.u32(1..=most) } else { 0 };
-    let clock_is_set = is_durable && often(1) == 1;
+    let clock_is_set = often(1) == 1 && (is_durable || often(1) == 1);
     Faults {
         stops: often(3),
         // Tokens go on only where the clock does, or the log.
         lost_logs: if is_durable && !clock_is_set { often(30) } else { 0 },
         lost: often(15),
         doubled: often(10),
-        crashes: often(8),
+        crashes: often(15),
         pauses: often(6),
         failing_writes: if is_durable { often(5) } else { 0 },
         operators: often(60),

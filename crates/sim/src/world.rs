@@ -39,6 +39,8 @@ pub(crate) enum Event {
     Wake(usize),
     /// What a client writes reaches the resource that a semaphore protects.
     Write(Write),
+    /// The server dies, if it still is the same run.
+    Crash(u64),
     /// The server has had time to stop.
     Stopped(u64),
     /// Something falls due at the server.
@@ -231,6 +233,7 @@ impl World {
                 self.settle(verdict);
             }
             Event::Stopped(_) => self.stopped(),
+            Event::Crash(_) => self.crash(),
             Event::Resume(_, ticket) => self.server.resume(self.now, ticket),
         }
     }
@@ -239,9 +242,11 @@ impl World {
     fn is_void(&self, event: &Event) -> bool {
         match event {
             Event::Deadline(_) if self.deadline_at != self.now => true,
-            Event::Deadline(run) | Event::EndWrite(run) | Event::Resume(run, _) | Event::Stopped(run) => {
-                *run != self.run
-            }
+            Event::Deadline(run)
+            | Event::EndWrite(run)
+            | Event::Resume(run, _)
+            | Event::Stopped(run)
+            | Event::Crash(run) => *run != self.run,
             _ => false,
         }
     }
@@ -272,6 +277,7 @@ impl World {
                 let Some(request) = self.open.remove(&id) else { return };
                 if !self.delivered.contains(&id) {
                     // It is still on its way.
+                    self.ledger.may_arrive(&request);
                     self.note(&Note::Muddled(request.clone()));
                 }
                 if self.random.u32(0..100) >= self.faults.lost {
@@ -296,6 +302,7 @@ impl World {
         let at = self.now + self.delay();
         if self.random.u32(0..100) < self.faults.doubled {
             self.note(&Note::Muddled(request.clone()));
+            self.ledger.may_arrive(&request);
             let again = at + self.delay();
             self.at(again, Event::Deliver(request.clone()));
         }

@@ -161,7 +161,8 @@ impl Client {
         let is_quiet =
             self.main.is_none() && self.renewal.is_none() && matches!(self.phase, Phase::Holding(_));
         if is_quiet && !self.is_finishing && self.random.u8(0..8) == 0 {
-            self.lease = self.random.u64(self.setup.lease_max / 10..=self.setup.lease_max);
+            let (least, most) = (self.setup.lease_max / 10, self.setup.lease_max);
+            self.lease = if self.random.bool() { most } else { self.random.u64(least..=2 * least) };
         }
     }
 

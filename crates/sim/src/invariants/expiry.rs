@@ -95,6 +95,10 @@ fn is_told_truly(ledger: &Ledger, exchange: &Exchange<'_>, seen: &Peer) -> Verdi
     // A grant to a waiter has the lease begin anew. Who waited for what was removed since is no waiter.
     let waits = |asking: &&Asking| asking.told_pending_at.is_some() && !ledger.setup.changes_semaphores();
     let Some(asking) = known.asking.as_ref().filter(waits) else { return Ok(()) };
+    if known.guaranteed_until <= *at {
+        // It may have been gone, and have come back.
+        return Ok(());
+    }
     let lease = known.lease_shortest;
     let mut granted = seen.locks.iter().filter(|lock| asking.names(&lock.semaphore));
     match granted.find(|lock| seen.expires_at < lock.since + lease) {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod deadlocks;
 mod endings;
 mod exclusion;
 mod expiry;
@@ -101,7 +102,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(endings::Endings),
         Box::new(idle::Idle),
         Box::new(bounds::Bounds),
-        Box::new(refusals::Refusals),
+        Box::new(deadlocks::Deadlocks),
+        Box::<refusals::Refusals>::default(),
         Box::new(waits::Waits),
         Box::<fencing::Fencing>::default(),
     ]

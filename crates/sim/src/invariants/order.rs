@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Invariant, Verdict};
+use super::{Invariant, Shown, Verdict};
 use crate::{
     ledger::{Asking, Exchange, Ledger, Note},
     message::{Answer, Call},
@@ -14,6 +14,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Order {
     overtaken_by: BTreeMap<(u64, Arc<str>), (Moment, u64)>,
+    /// The queues as they were last seen: those who were known to wait, in order, and since when they ask.
+    queues: BTreeMap<Arc<str>, Vec<(u64, Moment)>>,
 }
 
 /// Whether one request stands ahead of another one for sure, and waited already while the other one did.
@@ -84,10 +86,29 @@ impl Invariant for Order {
         Ok(())
     }
 
+    fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
+        for semaphore in shown.semaphores {
+            let known = |peer: &u64| {
+                let known = ledger.peers.get(peer).filter(|known| known.is_certain())?;
+                let asking = known.asking.as_ref().filter(|asking| asking.told_pending_at.is_some())?;
+                (known.guaranteed_until > shown.at).then_some((*peer, asking.first_sent))
+            };
+            let queue: Vec<_> = semaphore.queue.iter().filter_map(|(peer, _)| known(peer)).collect();
+            let before = self.queues.insert(semaphore.name.clone(), queue.clone()).unwrap_or_default();
+            let stayed = before.iter().filter(|one| queue.contains(one));
+            let stay = queue.iter().filter(|one| before.contains(one));
+            if !ledger.removed.contains_key(&semaphore.name) && stayed.ne(stay) {
+                return Err(format!("these waited: {before:?}, and now in another order: {semaphore:?}"));
+            }
+        }
+        Ok(())
+    }
+
     fn noted(&mut self, ledger: &Ledger, _: Moment, note: &Note) {
         // A server that forgot the queue begins a new one.
         if matches!(note, Note::Started { .. }) && ledger.has_forgotten {
             self.overtaken_by.clear();
+            self.queues.clear();
         }
     }
 }

@@ -1,17 +1,24 @@
 //! Refusals: a request is refused for a reason that its client can see, and what must be refused is.
 
+use std::collections::BTreeMap;
+
 use throttle_core::{Deadlock, RestorePolicy};
 
 use super::{Invariant, Verdict};
 use crate::{
     ledger::{Exchange, Known, Ledger},
     message::{Answer, Call, Refused},
+    time::Moment,
 };
 
 /// A bound above this is never reached here.
 const LARGE: usize = 100;
 
-pub(super) struct Refusals;
+#[derive(Default)]
+pub(super) struct Refusals {
+    /// Peers whose clients were told that they are gone, when nobody may bring back what it had.
+    gone: BTreeMap<u64, Moment>,
+}
 
 impl Invariant for Refusals {
     fn name(&self) -> &'static str {
@@ -20,12 +27,19 @@ impl Invariant for Refusals {
 
     fn told(&mut self, ledger: &Ledger, exchange: &Exchange<'_>) -> Verdict {
         match (&exchange.request.call, exchange.answer) {
-            (Call::Restore { peer, locks, .. }, Answer::Done)
-                if ledger.setup.settings.restore == RestorePolicy::Deny
-                    && !locks.is_empty()
-                    && !ledger.peers.contains_key(peer) =>
-            {
-                Err(format!("peer {peer} was gone, and none may come back, but it may: {locks:?}"))
+            (_, Answer::Gone { peer, .. }) => {
+                self.gone.insert(*peer, exchange.at);
+                Ok(())
+            }
+            (Call::Restore { peer, locks, .. }, Answer::Done) => {
+                let was_gone = self.gone.remove(peer).is_some_and(|at| at < exchange.request.sent_at);
+                let is_denied = ledger.setup.settings.restore == RestorePolicy::Deny && !locks.is_empty();
+                if was_gone && is_denied {
+                    return Err(format!(
+                        "peer {peer} was gone, and may not come back with {locks:?}, but it may"
+                    ));
+                }
+                Ok(())
             }
             (_, Answer::Refused(refused)) if !is_justified(ledger, exchange, *refused) => {
                 Err(format!("it is refused without a reason: {exchange:?}"))

@@ -1,0 +1,68 @@
+//! Deadlocks: among those who wait, some can always go on, once everybody who waits for nothing has given back what it
+//! holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Invariant, Shown, Verdict};
+use crate::ledger::Ledger;
+
+pub(super) struct Deadlocks;
+
+impl Invariant for Deadlocks {
+    fn name(&self) -> &'static str {
+        "deadlocks"
+    }
+
+    fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
+        if ledger.setup.changes_semaphores() {
+            // An operator may move what two wait for under each other's feet.
+            return Ok(());
+        }
+        let mut acquired: BTreeMap<&Arc<str>, i64> = BTreeMap::new();
+        let mut held: BTreeMap<u64, Vec<(&Arc<str>, i64)>> = BTreeMap::new();
+        let mut asked: BTreeMap<u64, Vec<(&Arc<str>, i64, i64)>> = BTreeMap::new();
+        for semaphore in shown.semaphores {
+            acquired.insert(&semaphore.name, semaphore.acquired);
+            for (peer, count) in &semaphore.holders {
+                held.entry(*peer).or_default().push((&semaphore.name, *count));
+            }
+            // Who is passed over is taken to be gone soon; when it comes back, it is refused if it would wait for ever.
+            for (peer, count) in semaphore.queue.iter().filter(|(peer, _)| !semaphore.absent.contains(peer)) {
+                asked.entry(*peer).or_default().push((&semaphore.name, *count, semaphore.max));
+            }
+        }
+        let waits: BTreeSet<u64> = asked.keys().copied().collect();
+        let mut open: Vec<u64> = held.keys().copied().filter(|peer| !waits.contains(peer)).collect();
+        let mut stuck = waits;
+        loop {
+            for peer in open.drain(..) {
+                for (name, count) in held.remove(&peer).unwrap_or_default() {
+                    *acquired.entry(name).or_default() -= count;
+                }
+            }
+            // In whatever order they stand: then this finds too few, never too many.
+            let fits = |(name, count, max): &(&Arc<str>, i64, i64)| {
+                acquired.get(name).is_none_or(|of| of + count <= *max)
+            };
+            let free: Vec<u64> = stuck
+                .iter()
+                .copied()
+                .filter(|peer| asked.get(peer).is_none_or(|all| all.iter().all(fits)))
+                .collect();
+            if free.is_empty() {
+                break;
+            }
+            stuck.retain(|peer| !free.contains(peer));
+            open = free;
+        }
+        // Who was brought back was asked for no level.
+        let is_plain = |peer: &u64| ledger.peers.get(peer).is_some_and(|known| known.is_certain());
+        if !stuck.is_empty() && stuck.iter().all(is_plain) {
+            return Err(format!("these wait for each other: {stuck:?} in {:?}", shown.semaphores));
+        }
+        Ok(())
+    }
+}

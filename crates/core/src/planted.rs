@@ -149,6 +149,8 @@ faults! {
     RestoreOfOthersAccepted,
     /// A snapshot forgets which tokens were given.
     TokensForgottenBySnapshot,
+    /// A snapshot forgets how late it was.
+    TimeForgottenBySnapshot,
     /// A snapshot forgets those who wait.
     WaitersForgottenBySnapshot,
     /// The records of a turn are written in reverse.

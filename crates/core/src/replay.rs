@@ -26,6 +26,13 @@ impl Core {
             .ok_or_else(|| format!("an event does not fit the state that those before it built: {event:?}"))
     }
 
+    /// Takes note, in a replay, that the time had come to `now`. The events of a snapshot do not tell: what happened
+    /// last may have left nothing behind.
+    pub fn replay_time(&mut self, now: Time) {
+        self.saw(now);
+        self.touched.clear();
+    }
+
     /// Ends a replay: every lease begins anew in full, and what follows from the state as a whole is put in
     /// order. Gives out nothing that the journal does not tell of, unless something is due at `now`.
     ///

@@ -116,6 +116,10 @@ pub enum Record {
     Wall {
         ahead_us: i64,
     },
+    /// The time of leases that a snapshot has come to: its events may all be older.
+    Time {
+        at: u64,
+    },
 }
 
 /// What a semaphore is declared to be.
@@ -270,7 +274,11 @@ impl Record {
                 Event::Cooling { semaphore, count, until: time(until) }
             }
             Self::Connected { peer } => Event::Connected { peer: PeerId(peer) },
-            Self::Declared { .. } | Self::KeyUsed { .. } | Self::Holding { .. } | Self::Wall { .. } => {
+            Self::Declared { .. }
+            | Self::KeyUsed { .. }
+            | Self::Holding { .. }
+            | Self::Wall { .. }
+            | Self::Time { .. } => {
                 return Err(self);
             }
         })

@@ -70,6 +70,10 @@ impl State {
                 self.wall = Wall::ahead_by_micros(ahead_us);
                 Ok(())
             }
+            Err(Record::Time { at }) => {
+                self.core.replay_time(Time::from_micros(at));
+                Ok(())
+            }
             Err(_) => Ok(()),
         }
     }
@@ -77,6 +81,9 @@ impl State {
     /// The whole in pieces of about `size` records each, which [`State::play`] builds again.
     pub fn pieces(&self, size: usize) -> impl Iterator<Item = Vec<u8>> {
         let mut first = Vec::new();
+        if !planted!(TimeForgottenBySnapshot) {
+            encode(&mut first, &Record::Time { at: self.core.now().as_micros() });
+        }
         let semaphores = self.declared.iter().map(|(name, spec)| (name.clone(), (*spec).into())).collect();
         encode(&mut first, &Record::Declared { semaphores });
         if let Some(until) = self.holds_until {

@@ -112,6 +112,7 @@ fn record() -> impl Strategy<Value = Record> {
         option::of(number()).prop_map(|until| Record::Holding { until }),
         number().prop_map(|peer| Record::Connected { peer }),
         any::<i64>().prop_map(|ahead_us| Record::Wall { ahead_us }),
+        number().prop_map(|at| Record::Time { at }),
     ]
 }
 
@@ -168,6 +169,7 @@ proptest! {
         let pieces: Vec<_> = whole.pieces(size).collect();
         let again = state_of(pieces.iter().map(Vec::as_slice));
         prop_assert_eq!(again.pieces(size).collect::<Vec<_>>(), pieces);
+        prop_assert_eq!(again.core.now(), whole.core.now());
         prop_assert_eq!(&again.declared, &whole.declared);
         prop_assert_eq!(&again.keys, &whole.keys);
         // A restart in the middle, and a snapshot in the middle, change nothing of what comes after.
@@ -229,6 +231,7 @@ fn version_1_is_as_it_always_was() {
         Record::Holding { until: Some(14) },
         Record::Connected { peer: 7 },
         Record::Wall { ahead_us: -15 },
+        Record::Time { at: 16 },
     ];
     let bytes = records.map(|record| {
         let mut body = Vec::new();
@@ -239,7 +242,7 @@ fn version_1_is_as_it_always_was() {
     assert_eq!(bytes, GOLDEN, "{bytes:#?}");
 }
 
-const GOLDEN: [&str; 19] = [
+const GOLDEN: [&str; 20] = [
     "010004412fc3bc540101010501020103412f2a01",
     "010104412fc3bc",
     "010204412fc3bc",
@@ -259,6 +262,7 @@ const GOLDEN: [&str; 19] = [
     "0110010e",
     "011107",
     "01121d",
+    "011310",
 ];
 
 /// Commands on a core, each a number for what, who and where: what is written of them.

@@ -46,6 +46,22 @@ fn a_clock_that_was_set_back_stays_where_the_events_were() {
 }
 
 #[test]
+fn what_cools_comes_back_in_its_time_though_the_clock_was_set_back() {
+    let spec = Spec { per: Some(secs(3)), ..max(1) };
+    let set = Event::SemaphoreSet { semaphore: "A".into(), spec, pattern: None, at: START };
+    let cooling = Event::Cooling { semaphore: "A".into(), count: 1, until: START + HOUR + secs(3) };
+    let mut core = Core::new(Settings::default(), 1, 0);
+    core.replay_time(START + HOUR);
+    for event in [set, cooling] {
+        core.replay(&event).expect("it fits");
+    }
+    core.end_replay(START);
+    assert_eq!(core.now(), START + HOUR);
+    core.advance(START + HOUR + secs(3));
+    assert_eq!(core.semaphore("A").expect("known").cooling(), 0);
+}
+
+#[test]
 fn tokens_go_on_above_the_largest() {
     let mut core = replayed(&[set("A"), created(ANN), granted(ANN, "A", 99)], START);
     core.end_peer(START, ANN, EndCause::Released);

@@ -246,8 +246,9 @@ impl Node {
         } else if waiting.locks.is_empty() {
             Outcome::Acquired
         } else {
+            // An unused member of a pattern is no semaphore, and not unknown.
             for (semaphore, _) in waiting.locks {
-                self.core.semaphore(semaphore).map_err(AcquireError::from)?;
+                self.semaphore(semaphore).map_err(AcquireError::from)?;
             }
             Outcome::NotAcquired
         })
@@ -277,5 +278,92 @@ impl Node {
             self.keys.forget(key);
             self.core.end_peer(now, peer, EndCause::Released);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throttle_core::{Core, Origin, Settings, Spec};
+    use throttle_journal::Wall;
+
+    use super::*;
+    use crate::{Bounds, Follower, NewPeer, Output};
+
+    const LEASE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(1_000_000 * seconds)
+    }
+
+    /// A node with a mutex that a peer holds, and the pattern `t/*`, which is paused.
+    fn node() -> (Node, PeerId) {
+        let bounds = Bounds { waits: 10, endings: 10, idempotency_keys: 10, events: 10 };
+        let follower = Follower::new(Core::new(Settings::default(), 1, 0));
+        let mut node = follower.promote(at(0), None, bounds);
+        node.core.set_semaphore(at(0), "A", Spec::with_max(1));
+        node.core.set_pattern(at(0), "t/*", Spec { origin: Origin::Pattern, ..Spec::with_max(0) });
+        let new = NewPeer { expires_in: LEASE * 100, labels: None, key: None };
+        let holder = node.new_peer(at(0), 1, &new).unwrap();
+        let ask = Ask { locks: &[("A", 1)], priority: 0, expires_in: None, wait: Duration::ZERO };
+        assert_eq!(node.acquire(at(0), holder, &ask), Ok(Step::Done(Outcome::Acquired)));
+        (node, holder)
+    }
+
+    /// A peer that waits for a semaphore, for so many seconds.
+    fn waiter(node: &mut Node, semaphore: &str, seconds: u64) -> (PeerId, Ticket) {
+        let new = NewPeer { expires_in: LEASE, labels: None, key: None };
+        let peer = node.new_peer(at(0), 2, &new).unwrap();
+        let wait = Duration::from_secs(seconds);
+        let ask = Ask { locks: &[(semaphore, 1)], priority: 0, expires_in: None, wait };
+        let Ok(Step::Blocked { ticket, .. }) = node.acquire(at(0), peer, &ask) else { panic!("it waits") };
+        (peer, ticket)
+    }
+
+    fn woken(node: &mut Node, now: Time) -> Vec<Ticket> {
+        let mut woken = Vec::new();
+        node.publish(now, Wall::default(), |output| {
+            if let Output::Wake { ticket, .. } = output {
+                woken.push(ticket);
+            }
+        });
+        woken
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_promised_time_though_that_was_cut_short_meanwhile() {
+        let (mut node, _) = node();
+        let (peer, ticket) = waiter(&mut node, "A", 60);
+        assert_eq!(node.next_deadline(), Some(at(10)));
+        node.heartbeat(at(1), peer, Some(LEASE / 5)).unwrap();
+        assert_eq!(node.next_deadline(), Some(at(3)));
+        node.advance(at(3));
+        assert_eq!(woken(&mut node, at(3)), [ticket]);
+        let waiting = Waiting { peer, locks: &[("A", 1)], until: at(60) };
+        assert_eq!(node.resume(at(3), &waiting), Ok(Step::Done(Outcome::Pending)), "within its margin");
+    }
+
+    #[test]
+    fn who_waited_when_the_server_stopped_is_connected_no_more() {
+        let (mut node, holder) = node();
+        let (peer, ticket) = waiter(&mut node, "A", 60);
+        node.advance(at(1));
+        node.drain();
+        assert_eq!(woken(&mut node, at(1)), [ticket]);
+        node.advance(at(2));
+        node.end_peer(at(2), holder, EndCause::Released);
+        assert!(!node.core.peer(peer).unwrap().is_acquired(), "nobody is there to be told");
+    }
+
+    #[test]
+    fn what_was_withdrawn_from_an_unused_member_of_a_pattern_is_not_acquired() {
+        let (mut node, _) = node();
+        let (peer, ticket) = waiter(&mut node, "t/1", 5);
+        node.advance(at(1));
+        node.release(at(1), peer, &["t/1"]).unwrap();
+        assert_eq!(woken(&mut node, at(1)), [ticket]);
+        assert!(node.core.semaphore("t/1").is_err(), "nobody uses it");
+        let waiting = |semaphore| Waiting { peer, locks: semaphore, until: at(5) };
+        assert_eq!(node.resume(at(1), &waiting(&[("t/1", 1)])), Ok(Step::Done(Outcome::NotAcquired)));
+        assert!(node.resume(at(1), &waiting(&[("none", 1)])).is_err());
     }
 }

@@ -59,6 +59,20 @@ pub struct Node {
     unsafe_order: VecDeque<(Offset, PeerId)>,
 }
 
+/// How many events a run may begin with at one instant.
+const EVENTS_AT_ONCE_MAX: u64 = 1 << 20;
+
+/// The number of the first event of a run, above all that earlier runs of the same state gave: the time goes on where
+/// they ended. Where a clock was set back, it stands where the log ends, which may be where the last run began; so
+/// the epoch, which never repeats, counts too.
+fn first_number(now: Time, epoch: Option<Epoch>) -> u64 {
+    if planted!(EventNumbersBeginAnew) {
+        return 1;
+    }
+    let epochs = epoch.map_or(0, |epoch| epoch.0);
+    now.as_micros().saturating_add(epochs.saturating_mul(EVENTS_AT_ONCE_MAX))
+}
+
 impl Node {
     pub(crate) fn new(core: Core, now: Time, epoch: Option<Epoch>, bounds: Bounds, wall: Wall) -> Self {
         Self {
@@ -67,11 +81,7 @@ impl Node {
             waits: Waits::new(bounds.waits),
             keys: IdempotencyKeys::new(bounds.idempotency_keys),
             endings: Endings::new(bounds.endings),
-            // The time goes on where an earlier run of the same state ended, so it exceeds every number given then.
-            events: EventLog::new(
-                bounds.events,
-                if planted!(EventNumbersBeginAnew) { 0 } else { now.as_micros() },
-            ),
+            events: EventLog::new(bounds.events, first_number(now, epoch)),
             reason: None,
             is_draining: false,
             holds_until: None,
@@ -282,5 +292,19 @@ impl Node {
         if self.epoch.is_some() {
             self.records.push(record);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_events_of_a_run_have_numbers_above_those_of_every_earlier_one() {
+        let now = Time::from_micros(5);
+        assert_eq!(first_number(now, None), 5);
+        // The clock was set back, and the log ends where the last run began.
+        let [before, after] = [3, 4].map(|epoch| first_number(now, Some(Epoch(epoch))));
+        assert!(after - before >= EVENTS_AT_ONCE_MAX);
     }
 }

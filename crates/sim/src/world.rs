@@ -405,8 +405,15 @@ impl World {
             return;
         }
         let (read_upto, is_new_run) = (self.read_upto, std::mem::take(&mut self.is_new_run));
+        // Without a log, they go on by the clock.
+        let may_repeat = self.ledger.has_forgotten && self.ledger.clock_was_set;
         let seen = self.server.inspect(self.now, |node| {
             let beginning = read_upto.filter(|_| !is_new_run).map_or(Beginning::Now, Beginning::After);
+            // A reader that comes back after a restart must not take the numbers of another run for its own.
+            let numbers_are_new = read_upto.filter(|_| is_new_run && !may_repeat).is_none_or(|last| {
+                let (_, missed) = node.events_mut().open(Beginning::After(last));
+                missed == Some(Missed::Unknown)
+            });
             let (mut next, missed) = node.events_mut().open(beginning);
             let mut events: Vec<(u64, LoggedEvent)> = Vec::new();
             while let Found::Page(page) = node.events().at(next) {
@@ -415,14 +422,17 @@ impl World {
             }
             let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
             let is_broken = is_new_run || read_upto.is_none() || missed.is_some();
-            let unknown = missed == Some(Missed::Unknown);
+            let unknown = missed == Some(Missed::Unknown) || !numbers_are_new;
             let is_holding = node.core().is_holding_grants();
             (events, next, is_broken, unknown, semaphores, node.core().peer_count(), is_holding)
         });
         let Some((events, next, is_broken, unknown, semaphores, peers, is_holding)) = seen else { return };
         self.read_upto = Some(next.saturating_sub(1));
         if unknown {
-            return self.fail("stream", "the server does not know its own number".to_owned());
+            return self.fail(
+                "stream",
+                "the server takes its own number for that of another run, or the other way round".to_owned(),
+            );
         }
         let (semaphores, events) = (&*semaphores, &*events);
         let connected = &self.server.connected();

@@ -29,7 +29,7 @@ use crate::{
 pub(super) enum Waits {
     /// Nothing: they say nothing about peers and locks, or wait for each of their parts themselves.
     Now,
-    /// The server still led when the command ran; the handler says if there is more to wait for.
+    /// The server still led when the command ran, if the handler says so; else as below.
     Confirmed,
     /// Everything that they may tell of is flushed.
     Committed,

@@ -78,13 +78,12 @@ impl World {
         }
         let seen = self.server.inspect(self.now, |node| {
             let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
-            (semaphores, node.core().peer_count(), node.core().is_holding_grants())
+            (semaphores, node.core().peer_count())
         });
-        let Some((semaphores, peers, is_holding)) = seen else {
+        let Some((semaphores, peers)) = seen else {
             return self.fail("liveness", "the server is down".to_owned());
         };
-        let shown =
-            Shown { at: self.now, events: &[], is_broken: false, semaphores: &semaphores, peers, is_holding };
+        let shown = Shown { at: self.now, events: &[], is_broken: false, semaphores: &semaphores, peers };
         let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
         self.settle(verdict);
         // What everybody has given back can be had.

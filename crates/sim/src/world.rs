@@ -393,16 +393,15 @@ impl World {
             let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
             let is_broken = is_new_run || read_upto.is_none() || missed.is_some();
             let unknown = missed == Some(Missed::Unknown);
-            let is_holding = node.core().is_holding_grants();
-            (events, next, is_broken, unknown, semaphores, node.core().peer_count(), is_holding)
+            (events, next, is_broken, unknown, semaphores, node.core().peer_count())
         });
-        let Some((events, next, is_broken, unknown, semaphores, peers, is_holding)) = seen else { return };
+        let Some((events, next, is_broken, unknown, semaphores, peers)) = seen else { return };
         self.read_upto = Some(next.saturating_sub(1));
         if unknown {
             return self.fail("stream", "the server does not know its own number".to_owned());
         }
         let (semaphores, events) = (&*semaphores, &*events);
-        let shown = Shown { at: self.now, events, is_broken, semaphores, peers, is_holding };
+        let shown = Shown { at: self.now, events, is_broken, semaphores, peers };
         let verdict = self.judge(|invariant, ledger| invariant.shown(ledger, &shown));
         self.settle(verdict);
         self.collect();

@@ -36,8 +36,6 @@ pub struct Shown<'a> {
     pub semaphores: &'a [Semaphore],
     /// How many peers live.
     pub peers: usize,
-    /// Whether grants are held back.
-    pub is_holding: bool,
 }
 
 /// Something that must hold.

@@ -228,8 +228,9 @@ impl Node {
         } else if waiting.locks.is_empty() {
             Outcome::Acquired
         } else {
+            // An unused member of a pattern is not there, and not unknown.
             for (semaphore, _) in waiting.locks {
-                self.core.semaphore(semaphore).map_err(AcquireError::from)?;
+                self.semaphore(semaphore).map_err(AcquireError::from)?;
             }
             Outcome::NotAcquired
         })
@@ -259,5 +260,44 @@ impl Node {
             self.keys.forget(key);
             self.core.end_peer(now, peer, EndCause::Released);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throttle_core::{Core, Origin, Settings, Spec};
+    use throttle_journal::Wall;
+
+    use super::*;
+    use crate::{Bounds, Follower, Output};
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(1_000_000 * seconds)
+    }
+
+    #[test]
+    fn what_was_withdrawn_from_an_unused_member_of_a_pattern_is_not_acquired() {
+        let bounds = Bounds { waits: 10, endings: 10, idempotency_keys: 10, events: 10 };
+        let follower = Follower::new(Core::new(Settings::default(), 1, 0));
+        let mut node = follower.promote(at(0), None, bounds);
+        node.core.set_pattern(at(0), "t/*", Spec { origin: Origin::Pattern, ..Spec::with_max(0) });
+        let new = NewPeer { expires_in: Duration::from_secs(10), labels: None, key: None };
+        let peer = node.new_peer(at(0), 1, &new).unwrap();
+        let wait = Duration::from_secs(5);
+        let ask = Ask { locks: &[("t/1", 1)], priority: 0, expires_in: None, wait };
+        let Ok(Step::Blocked { ticket, until }) = node.acquire(at(0), peer, &ask) else { panic!("it waits") };
+        node.advance(at(1));
+        node.release(at(1), peer, &["t/1"]).unwrap();
+        let mut woken = Vec::new();
+        node.publish(at(1), Wall::default(), |output| {
+            if let Output::Wake { ticket, .. } = output {
+                woken.push(ticket);
+            }
+        });
+        assert_eq!(woken, [ticket]);
+        assert!(node.core.semaphore("t/1").is_err(), "nobody uses it");
+        let mut resume = |locks| node.resume(at(1), &Waiting { peer, locks, until });
+        assert_eq!(resume(&[("t/1", 1)]), Ok(Step::Done(Outcome::NotAcquired)));
+        assert!(resume(&[("none", 1)]).is_err());
     }
 }

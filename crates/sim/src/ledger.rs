@@ -73,8 +73,8 @@ pub struct Asking {
     pub told_pending_at: Option<Moment>,
     /// Its client never lost a connection with which it waited.
     pub is_steady: bool,
-    /// When its client was last told that it waits.
-    pub last_told_at: Option<Moment>,
+    /// Since when it may have had no connection: the server ends a wait before the answer is safe, and that takes time.
+    pub alone_since: Option<Moment>,
     /// Its client has waited with a connection.
     pub has_waited: bool,
 }
@@ -205,7 +205,7 @@ impl Ledger {
                         first_sent: *sent_at,
                         told_pending_at: None,
                         is_steady: true,
-                        last_told_at: None,
+                        alone_since: None,
                         has_waited: false,
                     });
                 }
@@ -215,11 +215,10 @@ impl Ledger {
             }
             _ => {}
         }
-        // Between two requests that wait there is no connection, and soon it is passed over.
         // Between two requests that wait there is no connection; if that takes long, it is passed over.
         let absent_after = u64::try_from(self.setup.settings.absent_after.as_micros()).unwrap_or(u64::MAX);
         if let Some(asking) = known.asking.as_mut().filter(|_| call.asks()) {
-            let without = asking.last_told_at.map_or(0, |told| arrives_by.saturating_sub(told));
+            let without = asking.alone_since.map_or(0, |since| arrives_by.saturating_sub(since));
             asking.is_steady &= !asking.has_waited || without + self.setup.faults.delay_max < absent_after;
             asking.has_waited |= call.wait() > 0;
         }
@@ -451,13 +450,14 @@ impl Ledger {
                 first_sent,
                 told_pending_at: None,
                 is_steady: true,
-                last_told_at: None,
+                alone_since: None,
                 has_waited: call.wait() > 0,
             });
         }
         if let Some(asking) = &mut known.asking {
             asking.told_pending_at.get_or_insert(*at);
-            asking.last_told_at = Some(*at);
+            let waited_until = (sent_at + call.wait()).min(known.guaranteed_until);
+            asking.alone_since = Some(if call.wait() > 0 { waited_until.min(*at) } else { *at });
         }
     }
 }

@@ -11,7 +11,8 @@ MOST_LINES = 500
 SOURCES = {".rs", ".py", ".js", ".css", ".html"}
 WIDTH = 120
 
-# What decides knows no network, disk, clock, thread or randomness, and tells nobody: its inputs are all there is.
+# What decides knows no network, disk, clock, thread or randomness, and tells nobody: its inputs are all
+# there is.
 PURE = {"core", "node", "journal"}
 IMPURE_CRATES = {
     "tokio",

@@ -11,12 +11,25 @@ MOST_LINES = 500
 SOURCES = {".rs", ".py", ".js", ".css", ".html"}
 WIDTH = 120
 
-# What decides knows no network, disk, clock, thread or randomness, and tells nobody: its inputs are all there is.
+# What decides knows no network, disk, clock, thread or randomness, and tells nobody: its inputs are all
+# there is.
 PURE = {"core", "node", "journal"}
 IMPURE_CRATES = {
-    "tokio", "tracing", "prometheus", "rand", "fastrand", "getrandom", "hyper", "axum", "reqwest", "log", "libc"
+    "tokio",
+    "tracing",
+    "prometheus",
+    "rand",
+    "fastrand",
+    "getrandom",
+    "hyper",
+    "axum",
+    "reqwest",
+    "log",
+    "libc",
 }
-IMPURE_CODE = re.compile(r"\b(?:Instant::now|SystemTime::now|std::thread|thread::spawn|println!|eprintln!|std::net)\b")
+IMPURE_CODE = re.compile(
+    r"\b(?:Instant::now|SystemTime::now|std::thread|thread::spawn|println!|eprintln!|std::net)\b"
+)
 
 
 def tracked_files() -> list[Path]:

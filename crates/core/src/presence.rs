@@ -63,7 +63,9 @@ impl Core {
     /// The last open connection with which the client of a peer waited is gone.
     pub fn disconnect(&mut self, now: Time, peer: PeerId) {
         let now = self.advance(now);
-        if let Ok(slot) = self.slot_of(peer).ok().filter(|_| !planted!(GoneIsPresent)).ok_or(()) {
+        if let Ok(slot) = self.slot_of(peer)
+            && !planted!(GoneIsPresent)
+        {
             self.start_absence(now, slot);
         }
         self.finish(now);

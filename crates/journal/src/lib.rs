@@ -1,6 +1,6 @@
 //! The log of Throttle: what happened, in a form that outlives the server.
 //!
-//! - [`format`]: records, batches of them with a chain that shows damage, and the state that they play to.
+//! - [`mod@format`]: records, batches of them with a chain that shows damage, and the state that they play to.
 //! - [`log`]: the narrow trait behind which batches and snapshots are kept, and the election of who may write.
 //! - [`writer`] and [`snapshot`]: writing, and keeping the log short.
 //! - [`memory`]: a log in memory, for the simulator. `sqlite`: the log in a directory, as an SQLite database.

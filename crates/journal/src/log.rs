@@ -86,6 +86,30 @@ impl End {
     pub fn start(journal: u64) -> Self {
         Self { number: 0, chain: Chain::start(journal), snapshot_bytes: 0, batch_bytes: 0 }
     }
+
+    /// Goes on to the batch at `position`, which was kept with the chain `kept`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the next one, or not what was written.
+    pub(crate) fn follow(
+        &mut self,
+        position: Position,
+        kept: Option<Chain>,
+        body: &[u8],
+    ) -> Result<(), LogError> {
+        let Position { number, .. } = position;
+        if number != self.number + 1 {
+            return Err(LogError::Damaged(format!("batch {} is missing", self.number + 1)));
+        }
+        let chain = self.chain.then(position, body);
+        if kept != Some(chain) {
+            return Err(LogError::Damaged(format!("batch {number} is not what was written")));
+        }
+        (self.number, self.chain) = (number, chain);
+        self.batch_bytes += body.len() as u64;
+        Ok(())
+    }
 }
 
 /// A snapshot whose pieces are all there.

@@ -121,15 +121,8 @@ impl Kept {
             }
             let Batch { epoch, chain, body } = batch;
             let position = Position { epoch: *epoch, number };
-            if number != end.number + 1 {
-                return Err(LogError::Damaged(format!("batch {} is missing", end.number + 1)));
-            }
-            if end.chain.then(position, body) != *chain {
-                return Err(LogError::Damaged(format!("batch {number} is not what was written")));
-            }
+            end.follow(position, Some(*chain), body)?;
             visit(Entry::Batch { position, body })?;
-            (end.number, end.chain) = (number, *chain);
-            end.batch_bytes += body.len() as u64;
         }
         Ok(end)
     }

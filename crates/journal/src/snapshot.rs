@@ -79,6 +79,20 @@ impl SnapshotJob {
         put(SnapshotStep::Finish { snapshot, bytes });
     }
 
+    /// All steps at once, for whoever makes the snapshot inline.
+    pub fn steps(self, hash_seed: u64) -> Vec<SnapshotStep> {
+        let mut steps = Vec::new();
+        self.run(
+            hash_seed,
+            || false,
+            |step| {
+                steps.push(step);
+                true
+            },
+        );
+        steps
+    }
+
     /// Builds the state from what is in the log. `None`: it is over before that is done.
     fn play(
         &mut self,
@@ -153,24 +167,19 @@ mod tests {
         let mut whole = State::new(Core::new(Settings::default(), 0, 0));
         log.read_from(None, Some(through), &mut |entry| whole.play(entry.body())).unwrap();
         let mut is_finished = false;
-        job(&log, through).run(
-            0,
-            || false,
-            |step| {
-                match step {
-                    SnapshotStep::Piece { through, index, body } => {
-                        log.put_piece(through, index, &body).unwrap();
-                    }
-                    SnapshotStep::Finish { snapshot, bytes } => {
-                        assert!(bytes > 0);
-                        log.finish_snapshot(&snapshot).unwrap();
-                        is_finished = true;
-                    }
-                    SnapshotStep::Failed(error) => panic!("{error}"),
+        for step in job(&log, through).steps(0) {
+            match step {
+                SnapshotStep::Piece { through, index, body } => {
+                    log.put_piece(through, index, &body).unwrap();
                 }
-                true
-            },
-        );
+                SnapshotStep::Finish { snapshot, bytes } => {
+                    assert!(bytes > 0);
+                    log.finish_snapshot(&snapshot).unwrap();
+                    is_finished = true;
+                }
+                SnapshotStep::Failed(error) => panic!("{error}"),
+            }
+        }
         assert!(is_finished);
         let mut played = State::new(Core::new(Settings::default(), 0, 0));
         log.read_from(None, Some(through), &mut |entry| played.play(entry.body())).unwrap();
@@ -181,15 +190,7 @@ mod tests {
     fn a_snapshot_of_what_cannot_be_read_is_none() {
         let log = log();
         assert!(log.damage(3, 0));
-        let mut steps = Vec::new();
-        job(&log, 10).run(
-            0,
-            || false,
-            |step| {
-                steps.push(step);
-                true
-            },
-        );
+        let steps = job(&log, 10).steps(0);
         assert!(matches!(steps.as_slice(), [SnapshotStep::Failed(LogError::Damaged(_))]), "{steps:?}");
     }
 

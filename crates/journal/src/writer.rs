@@ -207,15 +207,7 @@ mod tests {
             let Some(job) = writer.begin_snapshot().unwrap() else { continue };
             assert_eq!(job.through(), number);
             assert!(writer.begin_snapshot().unwrap().is_none(), "one is being made");
-            let mut steps = Vec::new();
-            job.run(
-                0,
-                || false,
-                |step| {
-                    steps.push(step);
-                    true
-                },
-            );
+            let steps = job.steps(0);
             assert!(!writer.is_to_trim());
             let finished: Vec<_> = steps.into_iter().filter_map(|step| writer.take(step).unwrap()).collect();
             assert_eq!(finished.len(), 1);

@@ -246,7 +246,7 @@ impl Node {
         } else if waiting.locks.is_empty() {
             Outcome::Acquired
         } else {
-            // An unused member of a pattern is no semaphore, and not unknown.
+            // An unused member of a pattern is not there, and not unknown.
             for (semaphore, _) in waiting.locks {
                 self.semaphore(semaphore).map_err(AcquireError::from)?;
             }

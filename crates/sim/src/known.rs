@@ -72,8 +72,8 @@ pub struct Asking {
     pub still_pending_at: Moment,
     /// Its client never lost a connection with which it waited.
     pub is_steady: bool,
-    /// When its client was last told that it waits.
-    pub last_told_at: Option<Moment>,
+    /// Since when it may have had no connection: the server ends a wait before the answer is safe, and that takes time.
+    pub alone_since: Option<Moment>,
     /// Its client has waited with a connection.
     pub has_waited: bool,
 }
@@ -113,7 +113,7 @@ impl Known {
             told_pending_at: None,
             still_pending_at: 0,
             is_steady: true,
-            last_told_at: None,
+            alone_since: None,
             has_waited,
         });
     }

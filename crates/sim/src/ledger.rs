@@ -40,8 +40,6 @@ pub struct Ledger {
     pub instance: u64,
     /// Names that an operator removed, or may have, at any moment from then on: nobody relies on them.
     pub removed: BTreeMap<Arc<str>, Moment>,
-    /// Faults have ceased.
-    pub is_calm: bool,
     /// An operator has grants given out that were held back: who held something before a restart may lose it.
     was_resumed: bool,
 }
@@ -97,7 +95,6 @@ impl Ledger {
             clock_was_set: false,
             instance: 0,
             removed: BTreeMap::new(),
-            is_calm: false,
             was_resumed: false,
         }
     }
@@ -187,7 +184,7 @@ impl Ledger {
         if let Some(asking) =
             known.asking.as_mut().filter(|_| call.asks() || matches!(call, Call::IsAcquired { .. }))
         {
-            let without = asking.last_told_at.map_or(0, |told| arrives_by.saturating_sub(told));
+            let without = asking.alone_since.map_or(0, |since| arrives_by.saturating_sub(since));
             asking.is_steady &= !asking.has_waited || without + self.setup.faults.delay_max < absent_after;
             asking.has_waited |= call.wait() > 0;
         }
@@ -240,7 +237,7 @@ impl Ledger {
                 self.unsteady(request);
             }
             Note::Closed(request) => self.unsteady(request),
-            Note::Calm => self.is_calm = true,
+            Note::Calm => {}
         }
     }
 
@@ -282,7 +279,7 @@ impl Ledger {
             (Call::IsAcquired { peer }, Answer::Bool(true)) => self.has_all(*peer, exchange),
             (Call::IsAcquired { peer }, Answer::Bool(false)) => {
                 if let Some(asking) = self.peers.get_mut(peer).and_then(|known| known.asking.as_mut()) {
-                    asking.last_told_at = Some(*at);
+                    asking.alone_since = Some(*at);
                     asking.still_pending_at = asking.still_pending_at.max(*sent_at);
                 }
             }
@@ -470,7 +467,8 @@ impl Ledger {
         }
         if let Some(asking) = &mut known.asking {
             asking.told_pending_at.get_or_insert(*at);
-            asking.last_told_at = Some(*at);
+            let waited_until = (sent_at + call.wait()).min(known.guaranteed_until);
+            asking.alone_since = Some(if call.wait() > 0 { waited_until.min(*at) } else { *at });
             asking.still_pending_at = asking.still_pending_at.max(*sent_at);
         }
     }

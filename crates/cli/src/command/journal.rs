@@ -3,6 +3,7 @@
 use std::{error::Error, fmt::Write as _, io, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
+use throttle_api::Stamp;
 use throttle_core::Time;
 use throttle_journal::{End, Entry, LogError, Record, Wall, decode, sqlite};
 
@@ -112,7 +113,9 @@ impl Inspect {
 /// A value for people: times by the wall clock, lengths of time as such.
 fn shown(name: &str, value: &Value, wall: Wall) -> String {
     match (name, value.as_u64(), value.get("secs").and_then(Value::as_u64)) {
-        ("at" | "since" | "until", Some(micros), _) => wall.at(Time::from_micros(micros)).to_string(),
+        ("at" | "since" | "until", Some(micros), _) => {
+            Stamp::from_micros(wall.at(Time::from_micros(micros)).as_micros()).to_string()
+        }
         (_, _, Some(seconds)) => {
             let nanos = value.get("nanos").and_then(Value::as_u64).unwrap_or_default();
             let length = Duration::from_secs(seconds) + Duration::from_nanos(nanos);

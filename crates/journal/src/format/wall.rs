@@ -1,16 +1,10 @@
 //! The wall clock: what people and other machines take for the time.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use throttle_core::Time;
 
-/// The last second that RFC 3339 can write, since the epoch.
-const YEAR_9999: Duration = Duration::from_secs(253_402_300_799);
-
-/// A point in time by the wall clock, in microseconds since the epoch. Displays as RFC 3339 in UTC.
+/// A point in time by the wall clock, in microseconds since the epoch.
 ///
 /// Not a [`Time`], which is what the core and the journal count in: that one stands still while the server does, and
 /// does not follow when the wall clock is set.
@@ -40,13 +34,6 @@ impl From<SystemTime> for WallTime {
     fn from(time: SystemTime) -> Self {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
-    }
-}
-
-impl fmt::Display for WallTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since_epoch = Duration::from_micros(self.0).min(YEAR_9999);
-        humantime::format_rfc3339_micros(UNIX_EPOCH + since_epoch).fmt(f)
     }
 }
 
@@ -87,12 +74,6 @@ impl Wall {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_for_people() {
-        assert_eq!(WallTime(1_500_000).to_string(), "1970-01-01T00:00:01.500000Z");
-        assert_eq!(WallTime(u64::MAX).to_string(), "9999-12-31T23:59:59.000000Z");
-    }
 
     #[test]
     fn the_distance_is_kept_in_both_directions() {

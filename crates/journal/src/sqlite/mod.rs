@@ -2,7 +2,7 @@
 //!
 //! A batch is a row, and a commit. SQLite makes a commit safe before it returns, but what is damaged later at the end
 //! of its write-ahead log it takes for a write that was cut off, and drops without a word. So the number of the last
-//! batch, and the chain with it, are also kept in a file of their own ([`mark`]), written after the commit and before
+//! batch, and the chain with it, are also kept in a file of their own (`mark`), written after the commit and before
 //! the batch is acknowledged: a journal that ends before its mark has lost something.
 
 mod directory;

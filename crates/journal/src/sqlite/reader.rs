@@ -90,16 +90,8 @@ impl SqliteReader {
             let number = row.get::<_, i64>(0)?.cast_unsigned();
             let position = Position { epoch: epoch_of(row.get(3)?), number };
             let body = row.get_ref(2)?.as_blob()?;
-            let chain = end.chain.then(position, body);
-            if number != end.number + 1 {
-                return Err(LogError::Damaged(format!("batch {} is missing", end.number + 1)));
-            }
-            if chain_of(row.get_ref(1)?.as_blob()?) != Some(chain) {
-                return Err(LogError::Damaged(format!("batch {number} is not what was written")));
-            }
+            end.follow(position, chain_of(row.get_ref(1)?.as_blob()?), body)?;
             visit(Entry::Batch { position, body }).map_err(|error| error.at(&format!("batch {number}")))?;
-            (end.number, end.chain) = (number, chain);
-            end.batch_bytes += body.len() as u64;
         }
         Ok(end)
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
 
-use super::{origin::Hosts, routes::Index, v1::Updates};
+use super::{origin::Hosts, v1::Updates};
 use crate::{config::Config, history::History, metrics::Metrics, reload::Reloader, runtime::Engine};
 
 /// Shared by all handlers.
@@ -35,8 +35,6 @@ pub struct App {
     pub(super) updates: Updates,
     /// The names under which this server is reached.
     pub(super) hosts: Hosts,
-    /// What each request is for.
-    pub(super) routes: Index,
 }
 
 impl App {
@@ -64,7 +62,6 @@ impl App {
             history,
             updates: Updates::new(limits.event_streams),
             hosts: Hosts::new(&config.http.hosts),
-            routes: Index::new(),
         })
     }
 }

@@ -21,7 +21,7 @@ use super::{
     app::App,
     gate,
     origin::Guard,
-    routes::{Index, router},
+    routes::{find, router},
     spans::Spans,
 };
 use crate::telemetry::trace;
@@ -63,8 +63,7 @@ where
         async move {
             let mut response = match stage.0.get() {
                 Some(open) => open.answer(request.map(Body::new)).await?,
-                // This is over soon.
-                None => gate::not_ready(Index::new().find(request.method(), request.uri().path())),
+                None => gate::not_ready(find(request.method(), request.uri().path())),
             };
             response.headers_mut().insert(INSTANCE, instance);
             Ok(response)
@@ -74,7 +73,7 @@ where
 
 impl Open {
     async fn answer(&self, request: Request) -> Result<Response, Infallible> {
-        let found = self.app.routes.find(request.method(), request.uri().path());
+        let found = find(request.method(), request.uri().path());
         let traced = match &self.spans {
             None => None,
             Some(spans) => spans.begin(&request, found).map(Arc::new),

@@ -9,6 +9,7 @@ use axum::{
     routing::Router,
 };
 use throttle_api::Code;
+use throttle_node::Condition;
 use tower::Service as _;
 
 use super::{
@@ -19,17 +20,16 @@ use super::{
     v1::Problem,
 };
 use crate::dialect::Dialect;
-use throttle_node::Condition;
 
-/// The place in the log that an answer waits for whose route waits for nothing as a rule.
+/// What an answer waits for, by the word of its handler.
 #[derive(Clone, Copy)]
-struct Commit(Condition);
+struct Until(Condition);
 
-/// Has an answer wait for what its command says, on a route whose answers need not wait otherwise.
-pub(super) fn after(condition: Condition, mut response: Response) -> Response {
-    match condition {
-        Condition::Now | Condition::Confirmed => {}
-        Condition::Committed(_) => drop(response.extensions_mut().insert(Commit(condition))),
+/// Has an answer wait for what its command says, and for no more, if its route allows that.
+pub(super) fn after(app: &App, condition: Condition, mut response: Response) -> Response {
+    // Without a journal nothing waits, so nothing need be said.
+    if app.engine.is_durable() {
+        response.extensions_mut().insert(Until(condition));
     }
     response
 }
@@ -50,10 +50,11 @@ pub(super) async fn answer(
         return Ok(refusal(found.dialect, "The journal is behind; nothing was changed. Try again later."));
     }
     let response = routes.call(request).await?;
-    let flushed = match (waits, response.extensions().get::<Commit>()) {
-        (Waits::Now, _) | (Waits::Confirmed, None) => Ok(()),
-        (_, Some(&Commit(condition))) => app.engine.condition(condition).await,
-        (Waits::Committed, None) => app.engine.settled().await,
+    let flushed = match (waits, response.extensions().get()) {
+        (Waits::Now, _) => Ok(()),
+        (Waits::Confirmed, Some(&Until(condition))) => app.engine.condition(condition).await,
+        // A refusal tells of something, too: that a peer is gone must not be taken back.
+        (Waits::Confirmed, None) | (Waits::Committed, _) => app.engine.settled().await,
     };
     Ok(match flushed {
         Ok(()) => response,

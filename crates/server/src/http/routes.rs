@@ -1,6 +1,9 @@
 //! The routes: one row each, with everything that others ask about a route. No code asks a path what it is.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
@@ -29,7 +32,7 @@ use crate::{
 pub(super) enum Waits {
     /// Nothing: they say nothing about peers and locks, or wait for each of their parts themselves.
     Now,
-    /// The server still led when the command ran; the handler says if there is more to wait for.
+    /// The server still led when the command ran, if the handler says so; else as below.
     Confirmed,
     /// Everything that they may tell of is flushed.
     Committed,
@@ -166,7 +169,14 @@ pub(super) struct Found {
 }
 
 /// Finds the rows.
-pub(super) struct Index {
+static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
+
+/// What a request to `path` is for. HEAD is answered as GET is.
+pub(super) fn find(method: &Method, path: &str) -> Found {
+    INDEX.find(method, path)
+}
+
+struct Index {
     paths: matchit::Router<Rows>,
 }
 
@@ -178,8 +188,7 @@ struct Rows {
 }
 
 impl Index {
-    /// Of the whole table.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let mut paths = matchit::Router::new();
         // Nothing is there, and yet these words say so.
         for path in ["/v1", "/v1/", "/v1/{*rest}"] {
@@ -201,8 +210,7 @@ impl Index {
         Self { paths }
     }
 
-    /// What a request to `path` is for. HEAD is answered as GET is.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Found {
+    fn find(&self, method: &Method, path: &str) -> Found {
         let Ok(found) = self.paths.at(path) else {
             return Found { route: None, template: None, dialect: Site };
         };
@@ -240,15 +248,15 @@ pub(super) fn router(app: Arc<App>) -> Router {
 
 async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
-    match app.routes.find(request.method(), path).dialect {
+    match find(request.method(), path).dialect {
         V1 => v1::not_found(path),
         V0_1 | V0_2 | Site => site::not_found(&app, request.method(), path),
     }
 }
 
-async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+async fn method_not_allowed(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    if app.routes.find(method, path).dialect == V1 {
+    if find(method, path).dialect == V1 {
         return v1::method_not_allowed(method, path);
     }
     let hint = if method == Method::OPTIONS { " The header Allow lists those that are." } else { "" };
@@ -264,12 +272,11 @@ mod tests {
 
     #[test]
     fn every_row_is_found_by_its_path_and_method() {
-        let index = Index::new();
         for route in TABLE {
             let path =
                 route.path.replace("{peer}", "7").replace("{semaphore}", "A%2Fb").replace("{token}", "1");
             let path = path.replace("{*path}", "app.js");
-            let found = index.find(&route.method, &path).route.map(|found| found.operation);
+            let found = find(&route.method, &path).route.map(|found| found.operation);
             assert_eq!(found, Some(route.operation), "{route:?}");
         }
         let operations: BTreeSet<_> = TABLE.iter().map(|route| route.operation).collect();
@@ -313,7 +320,6 @@ mod tests {
 
     #[test]
     fn whose_words_an_answer_has() {
-        let index = Index::new();
         for (method, path, dialect) in [
             (Method::GET, "/v1", V1),
             (Method::GET, "/v1/", V1),
@@ -330,7 +336,7 @@ mod tests {
             (Method::GET, "*", Site),
             (Method::GET, "/openapi.json", Site),
         ] {
-            assert_eq!(index.find(&method, path).dialect, dialect, "{method} {path}");
+            assert_eq!(find(&method, path).dialect, dialect, "{method} {path}");
         }
     }
 }

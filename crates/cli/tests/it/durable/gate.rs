@@ -51,6 +51,8 @@ fn an_answer_leaves_when_all_that_it_tells_is_safe() {
         server.send("PUT", &format!("/peers/{waiter}/A"), "1"),
         server.send("POST", "/v1/heartbeats", &json!({ "expires_in": "1m", "peers": [holder] }).to_string()),
     ];
+    // That a peer is gone must not be taken back.
+    let mut gone = server.send("PUT", &format!("/peers/{holder}"), r#"{"expires_in":"1m"}"#);
     // What changes nothing that is kept, and tells nothing else, need not wait.
     server.heartbeat(old, "10m").is(200, "Ok");
     let body = json!({ "expires_in": "10m", "peers": [old.to_string()] }).to_string();
@@ -64,8 +66,11 @@ fn an_answer_leaves_when_all_that_it_tells_is_safe() {
         assert!(client.is_silent(), "number {at} was answered");
     }
 
+    assert!(gone.is_silent());
+
     disk.let_go();
     release.answer().is_empty();
+    gone.answer().is(400, "Unknown peer");
     assert_eq!(id(&blocked.answer().shape(200)), waiter);
     for client in &mut asked {
         assert_eq!(client.answer().status, 200);

@@ -62,7 +62,7 @@ pub(in crate::http) async fn heartbeat(
             app.engine.keep_or_restore(&joint.restore(peer, expires_in), &v0_1::ask(expires_in, &[]))?
         }
     };
-    Ok(gate::after(condition, text(StatusCode::OK, "Ok")))
+    Ok(gate::after(&app, condition, text(StatusCode::OK, "Ok")))
 }
 
 pub(in crate::http) async fn release_peer(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {

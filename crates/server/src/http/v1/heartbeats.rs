@@ -45,5 +45,5 @@ pub(in crate::http) async fn renew(State(app): State<Arc<App>>, request: Request
     let (unknown, condition) = app.engine.heartbeats(&peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(|peer| AnyDigits::Number(peer.0)));
-    Ok(gate::after(condition, Json(Renewed { renewed, gone }).into_response()))
+    Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))
 }

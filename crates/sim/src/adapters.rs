@@ -87,6 +87,9 @@ pub(crate) fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Resul
             };
             Progress::Answer(Answer::Done)
         }
+        Call::IsAcquired { peer } => {
+            Progress::Answer(Answer::Bool(node.poll(now, PeerId(*peer))? == Outcome::Acquired))
+        }
         Call::Look { peer } => {
             node.core().peer(PeerId(*peer))?;
             Progress::Peer(PeerId(*peer))

@@ -1,6 +1,9 @@
 //! The end of a run: faults cease, everybody finishes, and nothing is left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use throttle_core::Spec;
 
@@ -17,6 +20,8 @@ use crate::{
 
 /// How long clients may take to finish once faults have ceased.
 const PATIENCE: Micros = 4_000 * SECOND;
+/// In microseconds, with a sign.
+const HOUR: i64 = 3_600 * 1_000_000;
 /// A run that goes on for so many steps after the faults has no end.
 const STEPS_MAX: usize = 200_000;
 
@@ -90,26 +95,40 @@ impl World {
             Shown { at: self.now, events, is_broken: false, semaphores, peers, connected, is_holding };
         let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
         self.settle(verdict);
-        // What everybody has given back can be had.
+        // What everybody has given back can be had, also by a server that died since, though its clock was set back.
         let names: BTreeSet<_> = self.setup.names.iter().cloned().collect();
         for name in names {
-            let Some(spec) = self.setup.spec_of(&name) else { continue };
-            let call = Call::Session {
-                key: None,
-                expires_in: SECOND,
-                locks: vec![(name.clone(), spec.max)],
-                priority: 0,
-                wait: 500 * MS,
-                leaves: false,
-            };
-            match self.ask(call) {
-                Some(Answer::Peer(seen)) if seen.pending.is_empty() && !seen.locks.is_empty() => {
-                    self.ask(Call::EndPeer { peer: seen.id, reason: None });
-                    self.run_until(self.now + self.setup.longest_rate() + SECOND);
-                }
-                Some(Answer::Refused(Refused::Limit)) => {}
-                answer => return self.fail("liveness", format!("{name} is free, and yet: {answer:?}")),
+            self.take_and_give_back(&name);
+            if self.setup.is_durable && self.setup.faults.clock_is_set && self.failure.is_none() {
+                self.crash();
+                self.server.wall_ahead -= HOUR;
+                self.note(&Note::ClockSet);
+                self.run_until(self.now + self.setup.longest_rate() + 10 * SECOND);
+                self.take_and_give_back(&name);
             }
+            if self.failure.is_some() {
+                return;
+            }
+            self.run_until(self.now + self.setup.longest_rate() + SECOND);
+        }
+    }
+
+    fn take_and_give_back(&mut self, name: &Arc<str>) {
+        let Some(spec) = self.setup.spec_of(name) else { return };
+        let call = Call::Session {
+            key: None,
+            expires_in: SECOND,
+            locks: vec![(name.clone(), spec.max)],
+            priority: 0,
+            wait: 500 * MS,
+            leaves: false,
+        };
+        match self.ask(call) {
+            Some(Answer::Peer(seen)) if seen.pending.is_empty() && !seen.locks.is_empty() => {
+                self.ask(Call::EndPeer { peer: seen.id, reason: None });
+            }
+            Some(Answer::Refused(Refused::Limit)) => {}
+            answer => self.fail("liveness", format!("{name} is free, and yet: {answer:?}")),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Ledger {
     pub instance: u64,
     /// Names that an operator removed, or may have, at any moment from then on: nobody relies on them.
     pub removed: BTreeMap<Arc<str>, Moment>,
+    /// Faults have ceased.
+    pub is_calm: bool,
     /// An operator has grants given out that were held back: who held something before a restart may lose it.
     was_resumed: bool,
 }
@@ -95,6 +97,7 @@ impl Ledger {
             clock_was_set: false,
             instance: 0,
             removed: BTreeMap::new(),
+            is_calm: false,
             was_resumed: false,
         }
     }
@@ -237,7 +240,7 @@ impl Ledger {
                 self.unsteady(request);
             }
             Note::Closed(request) => self.unsteady(request),
-            Note::Calm => {}
+            Note::Calm => self.is_calm = true,
         }
     }
 

@@ -49,6 +49,8 @@ pub enum Call {
     Release { peer: u64, semaphores: Vec<Arc<str>> },
     /// All: the peer ends.
     EndPeer { peer: u64, reason: Option<Arc<str>> },
+    /// v0.2: whether all that was asked for is there.
+    IsAcquired { peer: u64 },
     /// v1: a look at the peer.
     Look { peer: u64 },
     /// v0.2: locks that the server may have forgotten, with their tokens.
@@ -176,6 +178,7 @@ impl Call {
             | Self::KeepOrRestore { peer, .. }
             | Self::Release { peer, .. }
             | Self::EndPeer { peer, .. }
+            | Self::IsAcquired { peer }
             | Self::Look { peer }
             | Self::Restore { peer, .. } => Some(*peer),
             Self::NewPeer { .. }

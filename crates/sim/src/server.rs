@@ -432,7 +432,16 @@ fn keep_short(writer: &mut Writer) -> Result<(), throttle_journal::LogError> {
         writer.trim()?;
     }
     if let Some(job) = writer.begin_snapshot()? {
-        for step in job.steps(0) {
+        let mut steps = Vec::new();
+        job.run(
+            0,
+            || false,
+            |step| {
+                steps.push(step);
+                true
+            },
+        );
+        for step in steps {
             writer.take(step)?;
         }
     }

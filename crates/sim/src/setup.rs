@@ -161,7 +161,7 @@ fn semaphores(random: &mut fastrand::Rng) -> (BTreeMap<String, Spec>, Vec<Arc<st
         let spec = Spec {
             max: random.i64(1..=4),
             level: random.i32(0..3),
-            per: (random.u8(0..4) == 0).then(|| duration(random.u64(1..=3_000) * MS)),
+            per: (random.u8(0..4) == 0).then(|| rate(random)),
             deadlock,
             origin: Origin::File,
         };
@@ -174,6 +174,12 @@ fn semaphores(random: &mut fastrand::Rng) -> (BTreeMap<String, Spec>, Vec<Arc<st
         names.extend(["t/1".into(), "t/2".into()]);
     }
     (declared, names)
+}
+
+/// A rate, often longer than the server is down.
+fn rate(random: &mut fastrand::Rng) -> Duration {
+    let longest = *pick(random, &[3 * SECOND, 60 * SECOND]);
+    duration(random.u64(MS..=longest))
 }
 
 fn faults(random: &mut fastrand::Rng, is_durable: bool) -> Faults {

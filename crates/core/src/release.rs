@@ -49,8 +49,10 @@ impl Core {
         let on = &mut self.semaphores[held.semaphore];
         on.holders.remove(&held.serial);
         on.learn_hold(now.since(held.since));
-        let is_leaked = planted!(CountLeaks) && held.token.is_some_and(|token| token.0 % 4 == 0)
-            || planted!(ExpiryLeaks) && cause == EndCause::Expired;
+        let is_leaked = match cause {
+            EndCause::Expired if planted!(ExpiryLeaks) => true,
+            _ => planted!(CountLeaks) && held.token.is_some_and(|token| token.0 % 4 == 0),
+        };
         if !is_leaked {
             self.free(now, held.semaphore, held.count, held.since);
         }

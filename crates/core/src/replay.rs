@@ -6,6 +6,7 @@ use crate::{
     peer::{Held, Part, Peer, Request},
     planted,
     presence::Presence,
+    queue::Rank,
     semaphore::Spec,
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
@@ -77,13 +78,7 @@ impl Core {
                 self.peers[slot].expires_in = *expires_in;
             }
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
-                let arrival = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-                let key = match rank.key {
-                    key if planted!(QueueReversedByReplay) => -key,
-                    _ if planted!(PriorityForgottenByReplay) => arrival,
-                    key => key,
-                };
-                let rank = &crate::Rank { key, ..*rank };
+                let rank = &replayed(*rank, *since);
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
                 self.saw(*since);
@@ -300,4 +295,12 @@ impl Core {
 /// `None` if something is that must not be.
 fn unless(wrong: bool) -> Option<()> {
     (!wrong).then_some(())
+}
+
+/// The rank with which a request comes back to its queue.
+fn replayed(rank: Rank, since: Time) -> Rank {
+    let arrival = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+    let key = if planted!(QueueReversedByReplay) { -rank.key } else { rank.key };
+    let key = if planted!(PriorityForgottenByReplay) { arrival } else { key };
+    Rank { key, ..rank }
 }

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// What all clients together know.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Ledger {
     pub setup: Arc<Setup>,
     pub peers: BTreeMap<u64, Known>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use throttle_core::{
     AcquireError, PeerId, PeerView, RemoveError, RestoreError, SemaphoreView, Spec, UnknownSemaphore,
+    WaiterView,
 };
 use throttle_journal::Wall;
 use throttle_node::{Node, Refusal, SetRefusal};
@@ -38,7 +39,7 @@ pub fn semaphore(seen: &SemaphoreView<'_>) -> Semaphore {
         waiting: seen.waiting(),
         holders: seen.holders().take(LISTED).map(|one| (one.peer.id().0, one.lock.count())).collect(),
         queue: seen.queue(0).take(LISTED).map(|one| (one.peer.id().0, one.count())).collect(),
-        absent: seen.queue(0).filter(|one| one.is_absent()).map(|one| one.peer.id().0).collect(),
+        absent: seen.queue(0).filter(WaiterView::is_absent).map(|one| one.peer.id().0).collect(),
     }
 }
 

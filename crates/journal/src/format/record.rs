@@ -161,23 +161,24 @@ pub enum CauseRecord {
     ExceedsMax,
 }
 
+/// Whether a planted fault leaves an event out.
+fn is_left_out(event: &Event) -> bool {
+    let waited = matches!(event, Event::Granted { waited: Some(_), .. });
+    let faults = [
+        planted!(ReleaseNotLogged) & matches!(event, Event::Released { .. }),
+        planted!(GrantNotLogged) & waited,
+        planted!(LeaseChangeNotLogged) & matches!(event, Event::LeaseChanged { .. }),
+        planted!(ShrinkNotLogged) & matches!(event, Event::Shrunk { .. }),
+        planted!(ConnectionNotLogged) & matches!(event, Event::Connected { .. }),
+        planted!(WithdrawalNotLogged) & matches!(event, Event::Withdrawn { .. }),
+    ];
+    faults.contains(&true)
+}
+
 impl Record {
     /// What is written of an event, if anything is.
     pub fn of(event: &Event) -> Option<Self> {
-        if planted!(ReleaseNotLogged) && matches!(event, Event::Released { .. }) {
-            return None;
-        }
-        if planted!(GrantNotLogged) && matches!(event, Event::Granted { waited: Some(_), .. }) {
-            return None;
-        }
-        let is_forgotten = match event {
-            Event::LeaseChanged { .. } => planted!(LeaseChangeNotLogged),
-            Event::Shrunk { .. } => planted!(ShrinkNotLogged),
-            Event::Connected { .. } => planted!(ConnectionNotLogged),
-            Event::Withdrawn { .. } => planted!(WithdrawalNotLogged),
-            _ => false,
-        };
-        if is_forgotten {
+        if is_left_out(event) {
             return None;
         }
         Some(match event.clone() {

@@ -7,9 +7,12 @@ use std::{
 };
 
 use super::{Invariant, Shown, Verdict};
-use crate::ledger::Ledger;
+use crate::ledger::{Known, Ledger};
 
 pub(super) struct Deadlocks;
+
+/// A semaphore that somebody waits for, how much of it, and its full count.
+type Wanted<'a> = (&'a Arc<str>, i64, i64);
 
 impl Invariant for Deadlocks {
     fn name(&self) -> &'static str {
@@ -23,7 +26,7 @@ impl Invariant for Deadlocks {
         }
         let mut acquired: BTreeMap<&Arc<str>, i64> = BTreeMap::new();
         let mut held: BTreeMap<u64, Vec<(&Arc<str>, i64)>> = BTreeMap::new();
-        let mut asked: BTreeMap<u64, Vec<(&Arc<str>, i64, i64)>> = BTreeMap::new();
+        let mut asked: BTreeMap<u64, Vec<Wanted<'_>>> = BTreeMap::new();
         for semaphore in shown.semaphores {
             acquired.insert(&semaphore.name, semaphore.acquired);
             for (peer, count) in &semaphore.holders {
@@ -44,9 +47,8 @@ impl Invariant for Deadlocks {
                 }
             }
             // In whatever order they stand: then this finds too few, never too many.
-            let fits = |(name, count, max): &(&Arc<str>, i64, i64)| {
-                acquired.get(name).is_none_or(|of| of + count <= *max)
-            };
+            let fits =
+                |(name, count, max): &Wanted<'_>| acquired.get(name).is_none_or(|of| of + count <= *max);
             let free: Vec<u64> = stuck
                 .iter()
                 .copied()
@@ -59,7 +61,7 @@ impl Invariant for Deadlocks {
             open = free;
         }
         // Who was brought back was asked for no level.
-        let is_plain = |peer: &u64| ledger.peers.get(peer).is_some_and(|known| known.is_certain());
+        let is_plain = |peer: &u64| ledger.peers.get(peer).is_some_and(Known::is_certain);
         if !stuck.is_empty() && stuck.iter().all(is_plain) {
             return Err(format!("these wait for each other: {stuck:?} in {:?}", shown.semaphores));
         }

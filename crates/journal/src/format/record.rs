@@ -3,7 +3,7 @@
 //! This is the format of files that are there already: variants and fields are only ever added at the end, and a
 //! change of what is there needs a new [`VERSION`](super::batch::VERSION), and code that reads both.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use throttle_core::{
@@ -100,7 +100,7 @@ pub enum Record {
     /// The key of the request that made a peer, so that a repeat of it finds the peer.
     KeyUsed {
         peer: u64,
-        key: Name,
+        key: Arc<str>,
         fingerprint: u64,
     },
     /// Until when nothing is granted anew, so that peers can come back first.

@@ -1,6 +1,9 @@
 //! What a journal says, as a whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use throttle_core::{Core, Event, Name, PeerId, Spec, Time, planted};
 
@@ -18,7 +21,7 @@ pub struct State {
     /// What the configuration file declared when it was last read; nothing before it ever was.
     pub declared: BTreeMap<Name, Spec>,
     /// The key of the request that made a peer, and what tells that request from others, for peers that live.
-    pub keys: HashMap<PeerId, (Name, u64)>,
+    pub keys: HashMap<PeerId, (Arc<str>, u64)>,
     /// Until when nothing was to be granted anew, so that peers can come back first.
     pub holds_until: Option<Time>,
     /// How far the wall clock was from the times in here.

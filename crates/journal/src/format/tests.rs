@@ -106,7 +106,7 @@ fn record() -> impl Strategy<Value = Record> {
         vec((name(), spec()), 0..4).prop_map(|semaphores| Record::Declared { semaphores }),
         (number(), name(), number()).prop_map(|(peer, key, fingerprint)| Record::KeyUsed {
             peer,
-            key,
+            key: key.shared(),
             fingerprint
         }),
         option::of(number()).prop_map(|until| Record::Holding { until }),

@@ -230,7 +230,7 @@ impl Gathered {
                 for &name in names {
                     match core.semaphore(name) {
                         Ok(semaphore) => update.changed.push(convert::semaphore(semaphore)),
-                        Err(_) => update.removed.push(name.clone()),
+                        Err(_) => update.removed.push(name.shared()),
                     }
                 }
             });

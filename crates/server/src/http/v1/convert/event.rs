@@ -1,7 +1,7 @@
 //! Something that happened.
 
-use throttle_api::{Digits, Event, Name, Span};
-use throttle_core::{Event as Core, PeerId};
+use throttle_api::{Digits, Event, Span};
+use throttle_core::{Event as Core, Name, PeerId};
 use throttle_node::{LoggedEvent, cause_name};
 
 use super::stamp;
@@ -45,12 +45,12 @@ pub(in crate::http::v1) fn event(logged: &LoggedEvent) -> Event {
             Event { token: token.map(|token| Digits(token.0)), ..about(bare, *peer, semaphore, *count) }
         }
         Core::Overcommitted { semaphore, acquired, max } => {
-            Event { semaphore: Some(semaphore.clone()), count: Some(*acquired), max: Some(*max), ..bare }
+            Event { semaphore: Some(semaphore.shared()), count: Some(*acquired), max: Some(*max), ..bare }
         }
         Core::SemaphoreSet { semaphore, spec, .. } => {
-            Event { semaphore: Some(semaphore.clone()), max: Some(spec.max), ..bare }
+            Event { semaphore: Some(semaphore.shared()), max: Some(spec.max), ..bare }
         }
-        Core::SemaphoreRemoved { semaphore } => Event { semaphore: Some(semaphore.clone()), ..bare },
+        Core::SemaphoreRemoved { semaphore } => Event { semaphore: Some(semaphore.shared()), ..bare },
         Core::PeerEnded { peer, cause } => {
             Event { peer: Some(Digits(peer.0)), cause: Some(cause_name(*cause).into()), ..bare }
         }
@@ -65,7 +65,7 @@ pub(in crate::http::v1) fn event(logged: &LoggedEvent) -> Event {
 }
 
 fn about(event: Event, peer: PeerId, semaphore: &Name, count: i64) -> Event {
-    Event { peer: Some(Digits(peer.0)), semaphore: Some(semaphore.clone()), count: Some(count), ..event }
+    Event { peer: Some(Digits(peer.0)), semaphore: Some(semaphore.shared()), count: Some(count), ..event }
 }
 
 /// The semaphore and the peer that something happened to.

@@ -23,7 +23,7 @@ pub(in crate::http::v1) fn peer(peer: PeerView<'_>, wall: Wall) -> Peer {
 
 fn lock(lock: HeldView<'_>, wall: Wall) -> Lock {
     Lock {
-        semaphore: lock.semaphore().clone(),
+        semaphore: lock.semaphore().shared(),
         count: lock.count(),
         token: lock.token().map(|token| Digits(token.0)),
         since: stamp(wall.at(lock.since())),
@@ -32,7 +32,7 @@ fn lock(lock: HeldView<'_>, wall: Wall) -> Lock {
 
 fn pending(pending: PendingView<'_>, wall: Wall) -> Pending {
     Pending {
-        locks: pending.locks().map(|(name, count)| (name.clone(), count)).collect(),
+        locks: pending.locks().map(|(name, count)| (name.shared(), count)).collect(),
         priority: pending.priority(),
         since: stamp(wall.at(pending.since())),
         position: pending.position(),
@@ -43,7 +43,7 @@ fn pending(pending: PendingView<'_>, wall: Wall) -> Pending {
 
 fn blocker(holder: HolderView<'_>, wall: Wall) -> Blocker {
     Blocker {
-        semaphore: holder.lock.semaphore().clone(),
+        semaphore: holder.lock.semaphore().shared(),
         peer: Digits(holder.peer.id().0),
         count: holder.lock.count(),
         since: stamp(wall.at(holder.lock.since())),

@@ -17,7 +17,7 @@ pub(in crate::http::v1) fn semaphore(semaphore: SemaphoreView<'_>) -> Semaphore 
         waiting: semaphore.waiting(),
         cooling: semaphore.cooling(),
         longest_wait: Span(semaphore.longest_wait()),
-        ..unused(semaphore.name().clone(), semaphore.spec())
+        ..unused(semaphore.name().shared(), semaphore.spec())
     }
 }
 

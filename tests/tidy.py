@@ -72,6 +72,8 @@ def complaints(path: Path) -> list[str]:
         ]
     if text and not text.endswith("\n"):
         found.append(f"{name}: does not end with a newline")
+    if path.suffix == ".rs" and not is_test(path) and not text.startswith(("//!", "#![doc")):
+        found.append(f"{name}: does not begin with what lives there (//!)")
     if path.suffix in {".rs", ".py"}:
         # A string may be longer: it stays as it is told.
         found += [

@@ -70,7 +70,7 @@ pub struct Pending {
     /// judge by.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub estimated_wait: Option<Span>,
-    /// Who holds what it waits for: the first ten.
+    /// The holders of what it waits for: the first ten.
     #[cfg_attr(feature = "openapi", schema(max_items = 10))]
     pub blocked_by: Vec<Blocker>,
 }

@@ -64,7 +64,7 @@ impl Drop for Release {
     }
 }
 
-/// Lets releases end before the process does: a guard that is dropped at the end of `main` would else be held
+/// Waits for releases before the process ends: a guard that is dropped at the end of `main` would else be held
 /// until it expires.
 fn at_exit() {
     // SAFETY: the function takes no argument and does not unwind; a failure to register it is harmless.

@@ -60,7 +60,7 @@ impl Guard {
         self.lease.ttl
     }
 
-    /// Lets processes that the holder starts share the peer: so the server sees the order of their locks, and one that
+    /// Shares the peer with processes that the holder starts: so the server sees the order of their locks, and one that
     /// is held here is had at once there.
     ///
     /// The environment variables of the [`Share`] are read by this client, the Python client and `throttle run`.

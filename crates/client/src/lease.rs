@@ -69,7 +69,7 @@ impl Shared {
         self.right().asked.clone()
     }
 
-    /// Lets others ask in the name of the peer. What is still noted, its owner releases.
+    /// Shares the peer with others. What is still noted, its owner releases.
     pub(crate) fn yield_claim(&self) {
         self.right().claim = None;
     }

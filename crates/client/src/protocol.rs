@@ -108,7 +108,7 @@ impl Request {
         Self { semaphores: vec![name.to_owned()], ..self }
     }
 
-    /// Lets the server hold the answer back for so long.
+    /// Asks the server to hold the answer back for so long.
     pub(crate) fn waiting(self, block_for: Duration, at_once: impl FnOnce() -> Self) -> Self {
         let at_once = (!block_for.is_zero()).then(|| Box::new(at_once()));
         Self { block_for, at_once, ..self }

@@ -18,7 +18,7 @@ use crate::{
 /// A request for one or more locks.
 #[derive(Clone, Copy, Debug)]
 pub struct Acquire<'a> {
-    /// Who asks.
+    /// The peer that asks.
     pub peer: PeerId,
     /// Each semaphore and the count asked for, all or nothing.
     pub locks: &'a [(&'a str, i64)],

@@ -67,7 +67,7 @@ impl Core {
         check(self.returns.len() == cooling, "size of the index of returns")
     }
 
-    /// Nobody waits who could be granted: there is no lost wake-up.
+    /// Checks that no waiter could be granted: there is no lost wake-up.
     fn audit_progress(&self) -> Result<(), String> {
         if self.is_holding {
             return Ok(());

@@ -136,7 +136,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whoever is in the way of a waiter of this rank, as far as it was not found before.
+    /// The peers in the way of a waiter of this rank that were not found before.
     fn open_area(&mut self, semaphore: SemaphoreSlot, rank: Rank) -> Vec<PeerSlot> {
         let on = &self.core.semaphores[semaphore];
         let area = self.areas.entry(semaphore).or_default();
@@ -157,7 +157,7 @@ impl Search<'_> {
         found
     }
 
-    /// Lets everybody finish who can.
+    /// Marks all peers that can finish.
     fn play(&mut self) -> Result<(), LimitReached> {
         let all: Vec<PeerSlot> = self.peers.keys().copied().collect();
         let mut open: VecDeque<PeerSlot> = all.into_iter().filter(|&peer| self.is_free(peer)).collect();
@@ -191,7 +191,7 @@ impl Search<'_> {
         parts.iter().all(|part| self.obstacle(rank, part).is_none())
     }
 
-    /// Who is in the way of a part of a request, and whether it is by holding.
+    /// The peers in the way of a part of a request, and whether it is by holding.
     fn obstacle(&self, rank: Rank, part: &Part) -> Option<(PeerSlot, bool)> {
         let area = self.areas.get(&part.semaphore)?;
         let max = self.core.semaphores[part.semaphore].spec.max.max(part.count);
@@ -223,7 +223,7 @@ impl Search<'_> {
         held.iter().chain(&parts).map(|part| part.semaphore).collect()
     }
 
-    /// Who waits for whom, from the candidate on until somebody is named again.
+    /// The chain of waiting peers, from the candidate on until somebody is named again.
     fn chain(&self) -> Vec<Link> {
         let mut chain = Vec::new();
         let mut seen = BTreeSet::new();

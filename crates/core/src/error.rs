@@ -78,7 +78,7 @@ pub enum AcquireError {
     AlreadyPending,
     /// The request could not be granted even if every peer that waits for nothing released all it holds.
     Deadlock {
-        /// Who waits for whom: the first is the peer that asked, the last waits for one that is named before.
+        /// The cycle of waiting peers: the first is the peer that asked, the last waits for one that is named before.
         chain: Vec<Link>,
     },
     /// A table is full.
@@ -88,11 +88,11 @@ pub enum AcquireError {
 /// One step of a deadlock: `peer` waits for `semaphore`, where `blocker` is in its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Who waits.
+    /// The peer that waits.
     pub peer: PeerId,
     /// For what.
     pub semaphore: Name,
-    /// Who is in the way.
+    /// The peer in its way.
     pub blocker: PeerId,
     /// Whether the one in the way holds the semaphore, or waits for it further ahead.
     pub is_holder: bool,

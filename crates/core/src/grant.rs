@@ -1,4 +1,4 @@
-//! Who is next: the one place that gives out count.
+//! Grants: the one place that gives out count.
 
 use std::time::Duration;
 

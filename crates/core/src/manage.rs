@@ -57,7 +57,7 @@ impl Core {
         Ok(())
     }
 
-    /// Lets a semaphore go as soon as it is not used: from now on it takes no new requests.
+    /// Removes a semaphore as soon as it is not used: from now on it takes no new requests.
     pub fn retire_semaphore(&mut self, now: Time, name: &str) -> Result<(), UnknownSemaphore> {
         let now = self.advance(now);
         let slot = self.semaphore_slot(name)?;

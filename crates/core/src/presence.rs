@@ -89,7 +89,7 @@ impl Core {
         Ok(self.peers.get(slot).is_none_or(|peer| peer.pending.is_none()))
     }
 
-    /// Lets the pending request of a peer take part again, if its client was gone: then what this makes
+    /// Puts the pending request of a peer back in line, if its client was gone: then what this makes
     /// possible is to be granted, and its absence to begin anew, if it does not stay. Tells whether it was.
     pub(crate) fn ask_again(&mut self, slot: PeerSlot) -> Result<bool, AcquireError> {
         let Some(request) = &self.peers[slot].pending else { return Ok(false) };

@@ -95,7 +95,7 @@ impl Queue {
         removed
     }
 
-    /// Lets a waiter take part from another `max` on. Tells whether that is a change.
+    /// Moves the `max` from which a waiter takes part. Tells whether that is a change.
     pub(crate) fn set_needs(&mut self, rank: Rank, needs: u64) -> bool {
         let is_change = self.get(rank).is_some_and(|waiter| waiter.needs != needs);
         if let Some(waiter) = is_change.then(|| self.remove(rank)).flatten() {

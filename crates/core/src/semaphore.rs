@@ -45,7 +45,7 @@ pub enum Deadlock {
     Detect,
 }
 
-/// Who declared a semaphore.
+/// Where a semaphore was declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The configuration file or the command line.

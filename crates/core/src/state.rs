@@ -190,7 +190,7 @@ impl Core {
         }
     }
 
-    /// Has the queue of a semaphore looked at before this command is over.
+    /// Marks the queue of a semaphore to be looked at before this command is over.
     pub(crate) fn touch(&mut self, semaphore: SemaphoreSlot) {
         let Semaphore { name, spec, .. } = &self.semaphores[semaphore];
         self.touched.push((spec.level, Reverse(name.clone()), semaphore));

@@ -170,7 +170,7 @@ pub trait Log: Send {
     /// If the system refuses.
     fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), LogError>;
 
-    /// Lets a snapshot whose pieces are there take the place of what it has in it.
+    /// Puts a snapshot, whose pieces are there, in the place of the batches that it covers.
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ impl fmt::Display for LogError {
 impl Error for LogError {}
 
 impl LogError {
-    /// Says where the damage is.
+    /// Names the place where the damage is.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "a log in memory is never damaged"))]
     pub(crate) fn at(self, place: &str) -> Self {
         match self {

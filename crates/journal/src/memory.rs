@@ -24,9 +24,9 @@ pub struct MemoryLog(Arc<Mutex<Kept>>);
 pub enum Fault {
     /// It is refused, and not there.
     Fails,
-    /// Nobody says whether it is there; it is.
+    /// The outcome is unknown; the batch is there.
     UnknownKept,
-    /// Nobody says whether it is there; it is not.
+    /// The outcome is unknown; the batch is not there.
     UnknownLost,
 }
 

@@ -63,7 +63,7 @@ pub enum Beginning {
 /// What a reader that wanted to go on cannot have any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
-    /// That many events.
+    /// So many events were missed.
     Events(u64),
     /// This run of the server gave no event that number.
     Unknown,

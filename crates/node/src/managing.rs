@@ -23,7 +23,7 @@ pub enum Found<'a> {
 }
 
 impl Node {
-    /// Lets what the configuration file says differently now come into force, in one step. Returns what of it is
+    /// Applies the changes of the configuration file, in one step. Returns what of it is
     /// removed while it is in use.
     pub fn declare(
         &mut self,

@@ -278,7 +278,7 @@ impl Node {
         }
     }
 
-    /// Has the log told where the wall clock is, if it was set or the server stood still: after a restart, what
+    /// Writes down where the wall clock is, if it was set or the server stood still: after a restart, what
     /// happened before is to be shown as it was.
     pub fn note_wall(&mut self, wall: Wall) {
         if wall != self.logged_wall {

@@ -8,7 +8,7 @@ use throttle_journal::Record;
 use crate::waits::Ticket;
 
 /// How many turns this node has handed over for the log, up to some point: its place in the log, as the node counts it.
-/// Whoever writes the log puts many of them into one batch.
+/// The writer of the log puts many of them into one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset(pub u64);
 

@@ -47,7 +47,7 @@ impl Node {
         Ok(peer)
     }
 
-    /// Has the lease of a peer begin anew, with its own length if no other is given.
+    /// Begins the lease of a peer anew, with its own length if no other is given.
     ///
     /// Where only that happened, the answer need not wait for the log: every lease begins anew at a restart.
     ///
@@ -69,7 +69,7 @@ impl Node {
         Ok(self.condition(&[peer]))
     }
 
-    /// Has the leases of many peers begin anew. Adds those that are not known to `gone`.
+    /// Begins the leases of many peers anew. Adds those that are not known to `gone`.
     pub fn heartbeats(
         &mut self,
         now: Time,

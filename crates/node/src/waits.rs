@@ -114,7 +114,7 @@ impl Waits {
         Some(Due { ticket, peer, until: wait.until })
     }
 
-    /// Has the waits of a peer looked at by the time that `at` tells: its lease may end earlier than it did.
+    /// Brings the waits of a peer forward to the time that `at` gives: its lease may end earlier than it did.
     pub(crate) fn bring_forward(&mut self, peer: PeerId, at: impl FnOnce() -> Option<Time>) {
         if self.by_peer.is_empty() {
             return;
@@ -128,7 +128,7 @@ impl Waits {
         }
     }
 
-    /// Has a wait looked at again later.
+    /// Puts off the deadline of a wait.
     pub(crate) fn postpone(&mut self, due: Due, at: Time) {
         let waits = self.by_peer.get_mut(&due.peer).into_iter().flatten();
         for wait in waits.filter(|wait| wait.ticket == due.ticket) {

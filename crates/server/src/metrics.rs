@@ -1,8 +1,8 @@
 //! What Prometheus is told: figures of both older generations under their names, and newer ones.
 
-mod around;
 mod read;
 mod requests;
+mod shell;
 
 use std::{
     collections::HashMap,
@@ -257,7 +257,7 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             gauges.push((gauge, *value));
         }
-        around::process(&registry)?;
+        shell::process(&registry)?;
         Ok(Self {
             registry,
             families,
@@ -280,9 +280,9 @@ impl Metrics {
         gelf: Option<&Arc<GelfStats>>,
         otlp: Option<&Arc<OtlpStats>>,
     ) -> prometheus::Result<()> {
-        around::network(&self.registry, network)?;
-        gelf.map_or(Ok(()), |stats| around::gelf(&self.registry, stats))?;
-        otlp.map_or(Ok(()), |stats| around::otlp(&self.registry, stats))
+        shell::network(&self.registry, network)?;
+        gelf.map_or(Ok(()), |stats| shell::gelf(&self.registry, stats))?;
+        otlp.map_or(Ok(()), |stats| shell::otlp(&self.registry, stats))
     }
 
     /// What counts the events of the core.

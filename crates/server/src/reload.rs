@@ -34,7 +34,7 @@ pub struct Reloaded {
 }
 
 impl Reloaded {
-    /// Lets a difference come into force, in one step, and says at WARN what may not have been meant. So many
+    /// Applies a difference, in one step, and logs at WARN what may not have been meant. So many
     /// semaphores and patterns were declared before.
     pub fn apply(engine: &Engine, difference: Difference, before: usize, declared: &Declared) -> Self {
         let removed_in_use = engine.declare(&difference, declared);

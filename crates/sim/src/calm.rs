@@ -26,7 +26,7 @@ const HOUR: i64 = 3_600 * 1_000_000;
 const STEPS_MAX: usize = 200_000;
 
 impl World {
-    /// Has faults cease, lets everybody finish, and looks at what is left.
+    /// Ends the faults, waits until every client has finished, and looks at what is left.
     pub(crate) fn calm_down(&mut self) {
         self.tell(|| "faults cease".to_owned());
         self.faults = Faults::none();

@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Has it begin nothing new, and be careful from now on.
+    /// From now on it begins nothing new, and is careful.
     pub fn finish(&mut self) {
         self.is_finishing = true;
         self.frozen_until = 0;

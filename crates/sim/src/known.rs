@@ -34,7 +34,7 @@ pub struct Known {
     pub asking: Option<Asking>,
     /// A request of it may arrive that its client has given up: nobody knows what it asks for.
     pub is_muddled: bool,
-    /// Somebody asked for its end, then.
+    /// When its end was asked for.
     pub ended_at: Option<Moment>,
     /// The reasons that operators gave for that.
     pub reasons: Vec<Option<Arc<str>>>,

@@ -299,7 +299,7 @@ impl Server {
         Ok(())
     }
 
-    /// Lets an answer leave once its condition holds.
+    /// Sends an answer once its condition holds.
     fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition, has_waited: bool) {
         let Some(up) = &mut self.up else { return };
         let answer = match answer {

@@ -4,7 +4,7 @@ use std::{io, process::Command};
 
 use tokio::signal::windows;
 
-/// That this process was asked to stop.
+/// This process was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal;
 

@@ -133,7 +133,7 @@ pub struct SpecRecord {
     pub origin: OriginRecord,
 }
 
-/// Who declared a semaphore.
+/// Where a semaphore was declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OriginRecord {

@@ -1,3 +1,5 @@
+//! What is wrong with a configuration, in words that say what would be right.
+
 use std::{fmt, path::Path};
 
 const TO_REMOVE_ALL: &str = "To remove all semaphores, write [semaphores] with nothing below it.";
@@ -20,19 +22,19 @@ impl ConfigError {
         Self { file: file.to_owned(), line: None, message: message.into() }
     }
 
-    /// That there is no file at a path that must have one.
+    /// There is no file at a path that must have one.
     pub fn missing(path: &Path) -> Self {
         let file = path.display().to_string();
         Self::file(&file, "there is no such file. Make it, or name another with -c (--configuration).")
     }
 
-    /// That a file is gone which was read before.
+    /// A file is gone that was read before.
     pub fn gone(path: &Path) -> Self {
         let file = path.display().to_string();
         Self::file(&file, format!("is gone, though it was read before. Put it back. {TO_REMOVE_ALL}"))
     }
 
-    /// That nothing is in a file any more which said something before.
+    /// Nothing is left in a file that said something before.
     pub fn emptied(path: &Path) -> Self {
         let file = path.display().to_string();
         let message = format!(

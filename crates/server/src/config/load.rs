@@ -1,3 +1,5 @@
+//! Reading the file, and laying the flags over it.
+
 use std::{fs, io, path::Path};
 
 use toml::de::DeTable;

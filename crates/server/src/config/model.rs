@@ -1,3 +1,5 @@
+//! The configuration as values, with defaults and units.
+
 use std::{path::PathBuf, time::Duration};
 
 use throttle_core::{Deadlock, RestorePolicy};

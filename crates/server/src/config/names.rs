@@ -1,3 +1,5 @@
+//! The known name that is nearest to a misspelt one.
+
 /// The known name that is most likely meant by `found`, if any is near enough to be worth a question.
 pub(super) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
     let found = found.to_lowercase().replace('-', "_");

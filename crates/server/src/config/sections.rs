@@ -1,3 +1,5 @@
+//! The sections of the file: which settings each has, and how they are read.
+
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use throttle_core::{Deadlock, RestorePolicy};

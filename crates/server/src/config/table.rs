@@ -1,3 +1,5 @@
+//! Reading a table of the file, with an error that names the line for whatever is wrong.
+
 use std::{ops::RangeInclusive, time::Duration};
 
 use toml::{

@@ -9,7 +9,7 @@ use crate::{config::Config, history::History, metrics::Metrics, reload::Reloader
 
 /// Shared by all handlers.
 pub struct App {
-    /// Who decides.
+    /// The node and its shell.
     pub engine: Arc<Engine>,
     /// What Prometheus is told.
     pub metrics: Metrics,

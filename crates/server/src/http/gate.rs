@@ -25,7 +25,7 @@ use crate::dialect::Dialect;
 #[derive(Clone, Copy)]
 struct Until(Condition);
 
-/// Has an answer wait for what its command says, and for no more, if its route allows that.
+/// Marks an answer to wait for what its command says, and for no more, if its route allows that.
 pub(super) fn after(app: &App, condition: Condition, mut response: Response) -> Response {
     // Without a journal nothing waits, so nothing need be said.
     if app.engine.is_durable() {
@@ -34,7 +34,7 @@ pub(super) fn after(app: &App, condition: Condition, mut response: Response) -> 
     response
 }
 
-/// Has a request answered, and holds the answer back until all that it read and changed is safe.
+/// Runs the handler of a request, and holds the answer back until all that it read and changed is safe.
 pub(super) async fn answer(
     app: &Arc<App>,
     mut routes: Guard<Router>,

@@ -10,11 +10,11 @@
 mod app;
 mod dashboard;
 mod extract;
-mod front;
 mod gate;
 mod origin;
 mod refusal;
 mod routes;
+mod service;
 mod site;
 mod spans;
 mod v0_1;
@@ -22,4 +22,4 @@ mod v0_2;
 mod v1;
 
 pub use app::App;
-pub use front::{INSTANCE, Stage, service};
+pub use service::{INSTANCE, Stage, service};

@@ -62,7 +62,7 @@ impl Hosts {
     }
 }
 
-/// Lets requests of foreign pages come no further.
+/// Refuses requests of foreign pages.
 #[derive(Clone, Debug)]
 pub(super) struct Guard<S> {
     inner: S,

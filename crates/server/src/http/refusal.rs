@@ -140,7 +140,7 @@ impl From<node::Refusal> for Refusal {
     }
 }
 
-/// Who waits for whom, in words.
+/// The cycle of waiting peers, in words.
 fn circle(chain: &[Link]) -> String {
     let steps: Vec<String> = chain
         .iter()

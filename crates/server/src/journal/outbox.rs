@@ -56,7 +56,7 @@ struct Queue {
     /// Tells those who wait for what is being written now.
     when_written: Option<Arc<Notify>>,
     is_stopping: bool,
-    /// Somebody has more to do for the writer than to write what is open.
+    /// There is more for the writer to do than to write what is open.
     is_called: bool,
     failed: Option<JournalFailed>,
 }
@@ -225,13 +225,13 @@ impl Outbox {
         }
     }
 
-    /// Has the writer look up, though there is nothing to write.
+    /// Wakes the writer, though there is nothing to write.
     pub(super) fn call(&self) {
         self.lock().is_called = true;
         self.0.work.notify_one();
     }
 
-    /// Has the writer end once everything is written.
+    /// Ends the writer once everything is written.
     pub(super) fn stop(&self) {
         self.lock().is_stopping = true;
         self.0.work.notify_one();
@@ -264,7 +264,7 @@ mod tests {
         outbox.put(&[Record::PeerEnded { peer, cause: CauseRecord::Released }], Offset(peer));
     }
 
-    /// Has the writer take what there is, and returns how many records that are.
+    /// Takes what there is to write, and returns how many records that are.
     fn begin_batch(outbox: &Outbox) -> u64 {
         match outbox.next() {
             Work::Batch { records, .. } => records,

@@ -101,7 +101,7 @@ impl Task {
         Ok(())
     }
 
-    /// Has another thread make a snapshot, which reads a while.
+    /// Starts a thread that makes a snapshot, which takes a while.
     fn make_snapshot(&mut self, job: SnapshotJob) -> io::Result<()> {
         debug!("The journal is being made short, up to batch {}.", job.through());
         let steps = self.steps.clone();

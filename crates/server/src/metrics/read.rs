@@ -1,3 +1,5 @@
+//! Metrics that are read where the figure is kept, each time they are asked for.
+
 use std::collections::HashMap;
 
 use prometheus::{

@@ -1,3 +1,5 @@
+//! Counters of answers, by dialect and status.
+
 use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec, Opts};

@@ -1,3 +1,5 @@
+//! Reading the body of a request, up to a size and within a time.
+
 use std::{fmt, pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};

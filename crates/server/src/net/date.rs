@@ -1,3 +1,5 @@
+//! The header `Date` of answers, written once a second.
+
 use std::{
     cell::RefCell,
     time::{Duration, SystemTime, UNIX_EPOCH},

@@ -1,3 +1,5 @@
+//! Driving one connection: hyper serves it, and this bounds how long each phase may take.
+
 use std::{
     future::poll_fn,
     io,
@@ -25,7 +27,7 @@ use tokio::{
 
 use super::{
     link::{Link, Phase, Wire},
-    own::Own,
+    own_answers::OwnAnswers,
     watched::Watched,
 };
 
@@ -81,7 +83,7 @@ pub(super) async fn drive<R, W, S, B>(
     http: &Builder,
     patience: Patience,
     drain: &Drain,
-    own: &Own,
+    own: &OwnAnswers,
 ) -> End
 where
     R: AsyncRead + Unpin,

@@ -1,3 +1,5 @@
+//! The stream under hyper: which phase a connection is in, and how much is buffered.
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,

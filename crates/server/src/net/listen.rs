@@ -1,3 +1,5 @@
+//! Binding the address, and an error that says what to do if that fails.
+
 use std::{fmt, io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, lookup_host};

@@ -8,7 +8,7 @@ mod date;
 mod drive;
 mod link;
 mod listen;
-mod own;
+mod own_answers;
 mod refuse;
 mod serve;
 mod watched;

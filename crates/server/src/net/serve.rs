@@ -1,3 +1,5 @@
+//! The accept loop: bounds on connections, and an orderly end.
+
 use std::{
     io,
     pin::pin,
@@ -23,7 +25,7 @@ use tracing::warn;
 
 use super::{
     drive::{BoxError, Drain, End, Patience, drive},
-    own::Own,
+    own_answers::OwnAnswers,
     refuse::refuse,
 };
 use crate::config::Limits;
@@ -37,7 +39,7 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// The pause after the system could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two records about the same trouble.
-const SELDOM: Duration = Duration::from_mins(1);
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -150,26 +152,26 @@ pub async fn serve<S, B>(
     http.header_read_timeout(None).max_header_size(HEAD_BYTES);
     http.auto_date_header(false);
     let total = capacity(settings.connections, None);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Connections {
         http,
         patience: Patience { head: settings.head_timeout, idle: settings.idle_timeout },
         drain: Drain::default(),
-        own: Own::new(&settings.headers),
+        own: OwnAnswers::new(&settings.headers),
         stats: Arc::clone(&settings.stats),
     });
-    let mut door = Door {
+    let mut acceptor = Acceptor {
         slots: Arc::new(Semaphore::new(total)),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         total,
-        full_said: Seldom::default(),
-        error_said: Seldom::default(),
+        full_warning: Cooldown::default(),
+        error_warning: Cooldown::default(),
     };
     let mut shutdown = pin!(shutdown);
     loop {
         let arrived = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            arrived = door.next(&listener, &shared.stats) => arrived,
+            arrived = acceptor.next(&listener, &shared.stats) => arrived,
         };
         match arrived {
             Some(Arrival::Served(stream, slot)) => {
@@ -190,18 +192,18 @@ pub async fn serve<S, B>(
     drop(listener);
     shared.drain.begin();
     let all = u32::try_from(total).unwrap_or(u32::MAX);
-    let _ = timeout(settings.grace, door.slots.acquire_many(all)).await;
+    let _ = timeout(settings.grace, acceptor.slots.acquire_many(all)).await;
 }
 
-struct Shared {
+struct Connections {
     http: Builder,
     patience: Patience,
     drain: Drain,
-    own: Own,
+    own: OwnAnswers,
     stats: Arc<NetStats>,
 }
 
-async fn connection<S, B>(stream: TcpStream, slot: OwnedSemaphorePermit, service: S, shared: Arc<Shared>)
+async fn connection<S, B>(stream: TcpStream, slot: OwnedSemaphorePermit, service: S, shared: Arc<Connections>)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
@@ -209,7 +211,7 @@ where
     B::Error: Into<BoxError>,
 {
     let (read, write) = stream.into_split();
-    let Shared { http, patience, drain, own, .. } = &*shared;
+    let Connections { http, patience, drain, own, .. } = &*shared;
     let end = drive(read, write, service, http, *patience, drain, own).await;
     shared.stats.count(&end);
     shared.stats.closed.fetch_add(1, Relaxed);
@@ -221,16 +223,16 @@ enum Arrival {
     Refused(TcpStream, OwnedSemaphorePermit),
 }
 
-/// Lets connections in.
-struct Door {
+/// Takes connections up to a limit, and refuses those beyond it.
+struct Acceptor {
     slots: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     total: usize,
-    full_said: Seldom,
-    error_said: Seldom,
+    full_warning: Cooldown,
+    error_warning: Cooldown,
 }
 
-impl Door {
+impl Acceptor {
     /// The next connection; `None` if the system had none to give after all.
     async fn next(&mut self, listener: &TcpListener, stats: &NetStats) -> Option<Arrival> {
         let stream = match listener.accept().await {
@@ -245,7 +247,7 @@ impl Door {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Some(Arrival::Served(stream, slot));
         }
-        if self.full_said.now() {
+        if self.full_warning.is_due() {
             warn!(
                 target: "throttle",
                 limit = self.total,
@@ -274,7 +276,7 @@ impl Door {
             return;
         }
         stats.accept_errors.fetch_add(1, Relaxed);
-        if self.error_said.now() {
+        if self.error_warning.is_due() {
             warn!(
                 target: "throttle",
                 "Connections cannot be accepted for now: {error}. If files ran out, raise the limit of open files \
@@ -285,16 +287,16 @@ impl Door {
     }
 }
 
-/// Says whether it is time to say something again.
+/// The pause between two warnings of one kind.
 #[derive(Debug, Default)]
-struct Seldom {
+struct Cooldown {
     last: Option<Instant>,
 }
 
-impl Seldom {
-    fn now(&mut self) -> bool {
+impl Cooldown {
+    fn is_due(&mut self) -> bool {
         let now = Instant::now();
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= SELDOM);
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= WARNING_PAUSE);
         if due {
             self.last = Some(now);
         }

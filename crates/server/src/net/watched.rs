@@ -1,3 +1,5 @@
+//! A service that tells the driver of a connection when requests begin and end.
+
 use std::{
     pin::Pin,
     sync::Arc,

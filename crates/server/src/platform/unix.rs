@@ -55,7 +55,7 @@ pub fn raise_open_files() -> Option<u64> {
     Some(current)
 }
 
-/// Lets a restarted server listen at once on the address of the one before it.
+/// Allows a restarted server to listen at once on the address of the one before it.
 ///
 /// # Errors
 ///

@@ -39,7 +39,7 @@ impl Engine {
         Ok(seen?)
     }
 
-    /// Has the lease of a peer begin anew.
+    /// Begins the lease of a peer anew.
     pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<Condition, UnknownPeer> {
         about(Subject::Peer(peer));
         self.turn(|turn| turn.node.heartbeat(turn.now, peer, Some(expires_in)))
@@ -59,7 +59,7 @@ impl Engine {
         })
     }
 
-    /// Has the leases of many peers begin anew, and returns those of them that are not known.
+    /// Begins the leases of many peers anew, and returns those of them that are not known.
     pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> (Vec<PeerId>, Condition) {
         about(Subject::Peers(peers.len()));
         let (mut gone, mut condition) = (Vec::new(), Condition::Now);
@@ -118,7 +118,7 @@ impl Engine {
         self.turn(|turn| turn.node.remainder(semaphore))
     }
 
-    /// Lets what the configuration file says differently now come into force. Returns what of it is removed while it is
+    /// Applies the changes of the configuration file. Returns what of it is removed while it is
     /// in use.
     pub fn declare(&self, difference: &Difference, declared: &Declared) -> BTreeMap<String, Usage> {
         self.turn(|turn| turn.node.declare(turn.now, difference, declared))

@@ -31,7 +31,7 @@ pub trait Observer: Send {
 
 /// Runs one node. Cheap to share behind an [`Arc`].
 pub struct Engine {
-    shared: Mutex<Shared>,
+    shared: Mutex<Guarded>,
     /// Told when something falls due earlier than the driver expects.
     pub(super) earlier: Notify,
     /// Told when there are events that no reader was told of.
@@ -58,7 +58,7 @@ pub struct Parts {
 }
 
 /// The node, and what the shell has around it.
-pub(super) struct Shared {
+pub(super) struct Guarded {
     pub(super) node: Node,
     pub(super) clock: Clock,
     random: StdRng,
@@ -117,7 +117,7 @@ impl Engine {
         let node = follower.promote(now, log.as_ref().map(|(epoch, _)| *epoch), bounds);
         observer.adopt(node.core());
         let outbox = log.map(|(_, outbox)| outbox);
-        let shared = Shared {
+        let shared = Guarded {
             node,
             clock,
             random: StdRng::from_seed(seed),
@@ -241,13 +241,13 @@ impl Engine {
         shared.news.send_replace(());
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Guarded> {
         // A thread that panicked ends the process in release builds; in tests the others may go on.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
+impl Guarded {
     fn run<R>(&mut self, command: impl FnOnce(&mut Turn<'_>) -> R) -> (R, Time) {
         let Self { node, clock, random, wakers, outbox, .. } = self;
         let now = clock.now();

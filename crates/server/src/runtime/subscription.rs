@@ -10,7 +10,7 @@ use std::{
 use throttle_node::{Beginning, Found, LoggedEvent, Missed, Page};
 use tokio::sync::watch;
 
-use super::engine::{Engine, Shared};
+use super::engine::{Engine, Guarded};
 
 /// The least time between two wake-ups of all readers.
 const PACE: Duration = Duration::from_millis(20);
@@ -102,7 +102,7 @@ impl Engine {
         self.streams_of(&self.lock())
     }
 
-    fn streams_of(&self, shared: &Shared) -> usize {
+    fn streams_of(&self, shared: &Guarded) -> usize {
         shared.news.receiver_count().saturating_sub(self.own_streams.load(Relaxed))
     }
 

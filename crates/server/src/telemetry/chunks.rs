@@ -1,3 +1,5 @@
+//! GELF messages compressed, and divided into datagrams.
+
 use std::io::{self, Write as _};
 
 use flate2::{Compression, write::ZlibEncoder};

@@ -1,3 +1,5 @@
+//! The fields of a log event, and the trace that it belongs to.
+
 use std::fmt::{self, Write as _};
 
 use serde_json::{Map, Number, Value};

@@ -1,3 +1,5 @@
+//! Logs to Graylog, by GELF over UDP.
+
 use std::{
     fmt,
     fmt::Write as _,

@@ -1,3 +1,5 @@
+//! Log lines as JSON.
+
 use std::{fmt, time::SystemTime};
 
 use serde::Serialize;

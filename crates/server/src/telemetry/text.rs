@@ -1,3 +1,5 @@
+//! Log lines as text.
+
 use std::{fmt, time::SystemTime};
 
 use tracing::{Event, Level, Subscriber};

@@ -116,7 +116,7 @@ pub fn is_on() -> bool {
     IS_ON.load(Relaxed)
 }
 
-/// Lets `future` work on a request that is traced.
+/// Runs `future` as part of a request that is traced.
 pub fn scope<F: Future>(request: Arc<Traced>, future: F) -> TaskLocalFuture<Arc<Traced>, F> {
     CURRENT.scope(request, future)
 }
@@ -130,7 +130,7 @@ fn with<R>(look: impl FnOnce(&Arc<Traced>) -> R) -> Option<R> {
     if is_on() { CURRENT.try_with(look).ok() } else { None }
 }
 
-/// Who a request is about, and what. Part of its span if that is recorded.
+/// The peer and semaphores that a request is about. Part of its span if that is recorded.
 #[derive(Clone, Copy)]
 pub enum Subject<'a> {
     /// A peer.
@@ -203,7 +203,7 @@ pub enum WaitEnd {
     Granted(Vec<(Name, Token)>),
     /// The time to wait was over.
     Timeout,
-    /// Somebody withdrew the request.
+    /// The client withdrew the request.
     Withdrawn,
     /// The peer is gone.
     PeerGone,

@@ -166,7 +166,7 @@ impl Client {
         }
     }
 
-    /// Says once more what it holds, or something else, which is refused.
+    /// Repeats what it holds, or something else, which is refused.
     fn reclaim(&mut self, peer: u64) -> Call {
         let lock = |(name, (count, token)): (&Arc<str>, &(i64, Option<u64>))| (name.clone(), *count, *token);
         let mut locks: Vec<_> = self.held.iter().map(lock).collect();

@@ -74,7 +74,7 @@ pub trait Invariant {
     }
     /// Something happens to the server.
     fn noted(&mut self, _: &Ledger, _: Moment, _: &Note) {}
-    /// Somebody looks at everything.
+    /// An operator looks at everything.
     fn shown(&mut self, _: &Ledger, _: &Shown<'_>) -> Verdict {
         Ok(())
     }

@@ -23,8 +23,7 @@ fn everything_holds_whatever_the_seed() {
             .find_map(|seed| Some((seed, world::run(&Setup::draw(seed, STEPS), false).failure?)))
     };
     thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn(move || first_failure(thread))).collect();
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || first_failure(thread))).collect();
         for thread in threads {
             let failure = thread.join().unwrap();
             assert!(failure.is_none(), "{failure:?}");

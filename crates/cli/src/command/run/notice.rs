@@ -28,7 +28,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// Says for ever what is waited for, and since when.
+    /// Reports, again and again, what is waited for, and since when.
     pub(super) async fn keep(&mut self, wanted: impl Display) {
         if !io::stderr().is_terminal() {
             std::future::pending::<()>().await;

@@ -86,7 +86,7 @@ async fn release(guard: Guard) -> Option<String> {
     }
 }
 
-/// Says why it failed, and returns the exit code for it.
+/// Prints why it failed, and returns the exit code for it.
 fn fail(why: &str, code: i32) -> i32 {
     tell(why);
     code

@@ -203,7 +203,7 @@ impl Child {
         Ok(true)
     }
 
-    /// Lets a suspended command go on, with the terminal if it had it and this process has it now.
+    /// Resumes a suspended command, with the terminal if it had it and this process has it now.
     pub fn resume(&mut self) {
         let in_front = self.had_terminal && self.terminal.as_ref().is_some_and(Terminal::is_ours);
         if in_front {
@@ -273,7 +273,7 @@ fn adopt_orphans() {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn adopt_orphans() {}
 
-/// Lets the system kill this process when its parent ends, however that ends.
+/// Asks the system to kill this process when its parent ends, however that ends.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn die_with(parent: Pid) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Send::KILL))?;

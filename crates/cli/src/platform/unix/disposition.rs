@@ -15,12 +15,12 @@ impl Disposition {
         Self::exchange(signal, None)
     }
 
-    /// Lets `signal` do nothing. Returns what it did before.
+    /// Ignores `signal`. Returns what it did before.
     pub(super) fn ignore(signal: libc::c_int) -> io::Result<Self> {
         Self::exchange(signal, Some(libc::SIG_IGN))
     }
 
-    /// Lets `signal` do what the system does by default. Returns what it did before.
+    /// Sets `signal` to what the system does by default. Returns what it did before.
     pub(super) fn default(signal: libc::c_int) -> io::Result<Self> {
         Self::exchange(signal, Some(libc::SIG_DFL))
     }

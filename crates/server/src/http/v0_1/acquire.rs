@@ -11,7 +11,7 @@ use axum::{
 use serde::Deserialize;
 use throttle_node::NewPeer;
 
-use super::joint::{LEASE_MIN, ask};
+use super::claim::{LEASE_MIN, ask};
 use crate::{
     http::{
         App,

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::joint::{Joint, ask};
+use super::claim::{Claim, ask};
 use crate::http::{
     App,
     extract::{self, Locks, PathOf},
@@ -47,8 +47,8 @@ pub(in crate::http) async fn block_until_acquired(
     let query: BlockQuery = extract::query(&mut parts, "?timeout_ms=5000").await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     let (active, pending) = (extract::locks(&body.active), extract::locks(&body.pending));
-    let joint = Joint::new(&active);
-    let restore = joint.restore(extract::peer_id(&peer)?, expires_in);
+    let claim = Claim::new(&active);
+    let restore = claim.restore(extract::peer_id(&peer)?, expires_in);
     // Without a time limit of its own the wait ends with the promised time of the peer.
     let block_for = query.timeout_ms.map_or(expires_in, Duration::from_millis);
     let is_acquired =

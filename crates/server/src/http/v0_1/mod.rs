@@ -3,8 +3,8 @@
 
 mod acquire;
 mod block;
-mod joint;
+mod claim;
 
 pub(super) use acquire::acquire;
 pub(super) use block::block_until_acquired;
-pub(super) use joint::{Joint, ask};
+pub(super) use claim::{Claim, ask};

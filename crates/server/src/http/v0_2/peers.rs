@@ -22,7 +22,7 @@ use crate::http::{
     extract::{self, Locks, PathOf},
     gate,
     refusal::Refusal,
-    v0_1::{self, Joint},
+    v0_1::{self, Claim},
     v1,
 };
 
@@ -58,8 +58,8 @@ pub(in crate::http) async fn heartbeat(
     let condition = match active {
         None => app.engine.heartbeat(peer, expires_in)?,
         Some(active) => {
-            let joint = Joint::new(&extract::locks(&active));
-            app.engine.keep_or_restore(&joint.restore(peer, expires_in), &v0_1::ask(expires_in, &[]))?
+            let claim = Claim::new(&extract::locks(&active));
+            app.engine.keep_or_restore(&claim.restore(peer, expires_in), &v0_1::ask(expires_in, &[]))?
         }
     };
     Ok(gate::after(&app, condition, text(StatusCode::OK, "Ok")))

@@ -27,7 +27,7 @@ use crate::{command::operator::Operator, platform::Signals};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Ages are shown in seconds.
 const TICK: Duration = Duration::from_millis(500);
-/// Who types faster than is drawn is asked to wait, not forgotten.
+/// Keys that come faster than the screen is drawn wait; none is lost.
 const KEYS: usize = 64;
 
 /// Shows the server until the operator has seen enough.

@@ -91,7 +91,7 @@ pub(super) struct State {
     pub(super) dialog: Option<Dialog>,
     pub(super) is_helping: bool,
     pub(super) outcome: Option<Outcome>,
-    /// Who is at the keys, for the reason of a release.
+    /// The user at the keys, for the reason of a release.
     pub(super) user: String,
 }
 
@@ -266,7 +266,7 @@ impl State {
 
     /// Opens a page on top of those that are open.
     pub(super) fn open(&mut self, page: Page) {
-        /// Whoever goes round and round does not pile up pages for ever.
+        /// A user who goes round in circles does not pile up pages.
         const MOST: usize = 32;
         if self.page() == page {
             return;

@@ -65,7 +65,7 @@ pub(super) fn bar(share: f64, cells: usize) -> String {
     "█".repeat(full) + &"░".repeat(cells.saturating_sub(full))
 }
 
-/// Who a peer is, the usual labels first.
+/// A peer by its labels, the usual ones first.
 pub(super) fn who(labels: &Labels) -> String {
     let get = |key: &str| labels.get(key);
     let mut words = Vec::new();

@@ -9,11 +9,11 @@ use throttle_node::Ask;
 pub(super) const LEASE_MIN: Duration = Duration::from_secs(1);
 
 /// What a peer holds, by its own word.
-pub(in crate::http) struct Joint<'a> {
+pub(in crate::http) struct Claim<'a> {
     locks: Vec<RestoreLock<'a>>,
 }
 
-impl<'a> Joint<'a> {
+impl<'a> Claim<'a> {
     pub(in crate::http) fn new(active: &[(&'a str, i64)]) -> Self {
         let lock = |&(semaphore, count)| RestoreLock { semaphore, count, token: None };
         Self { locks: active.iter().map(lock).collect() }

@@ -1,3 +1,5 @@
+//! The answers that the accept loop gives by itself, before any route.
+
 use std::fmt::Write as _;
 
 use hyper::{HeaderMap, StatusCode};
@@ -5,12 +7,12 @@ use hyper::{HeaderMap, StatusCode};
 use super::date::date;
 
 /// The answers that this layer gives by itself: a sentence of plain text, after which the connection ends.
-pub(super) struct Own {
+pub(super) struct OwnAnswers {
     /// Lines that each of them has in its head.
     headers: String,
 }
 
-impl Own {
+impl OwnAnswers {
     pub(super) fn new(headers: &HeaderMap) -> Self {
         let mut lines = String::new();
         for (name, value) in headers {

@@ -1,4 +1,4 @@
-//! Around all routes: what every answer has, what is counted of it, and the trace that it is part of.
+//! The service around all routes: what every answer has, what is counted of it, and the trace that it is part of.
 //!
 //! It stands outside the router: a layer of it would cost two allocations a request.
 

@@ -1,0 +1,92 @@
+//! Semaphores: declared, changed, removed.
+
+use std::collections::BTreeMap;
+
+use throttle_core::{Core, Settings, Spec, Token, UnknownSemaphore};
+use throttle_node::{Declared, Difference, Follower, SetRefusal, Usage};
+
+use crate::world::{BOUNDS, ask, at, node, publish, waiter};
+
+fn specs(specs: &[(&str, i64)]) -> Declared {
+    specs.iter().map(|&(name, max)| (name.to_owned(), Spec::with_max(max))).collect()
+}
+
+#[test]
+fn a_file_that_changed_comes_into_force_and_says_what_it_removed_from_under_others() {
+    let (mut node, _) = node();
+    waiter(&mut node, "A", 5);
+    let (before, now) = (specs(&[("A", 1), ("B", 2), ("none", 1)]), specs(&[("C", 3)]));
+    let removed = node.declare(at(0), &Difference::between(&before, &now), &now);
+    let usage = Usage { acquired: 1, pending: 1 };
+    assert_eq!(removed, BTreeMap::from([("A".to_owned(), usage)]), "nobody uses B");
+    assert!(node.core().semaphore("B").is_err());
+    assert_eq!(node.core().semaphore("C").unwrap().spec().max, 3);
+}
+
+#[test]
+fn a_removed_semaphore_is_in_use_while_it_is_held_or_waited_for() {
+    let (mut node, holder) = node();
+    let gone = |name| Difference { removed: specs(&[(name, 1)]), ..Difference::default() };
+    let in_use = node.declare(at(0), &gone("A"), &Declared::new());
+    assert_eq!(in_use["A"], Usage { acquired: 1, pending: 0 });
+    node.set_semaphore(at(0), "P", Spec::with_max(0)).unwrap();
+    node.acquire(at(0), holder, &ask(&[("P", 1)], 0)).unwrap_err();
+    waiter(&mut node, "P", 5);
+    let in_use = node.declare(at(0), &gone("P"), &Declared::new());
+    assert_eq!(in_use["P"], Usage { acquired: 0, pending: 1 });
+}
+
+#[test]
+fn a_pattern_that_left_the_file_makes_no_members_any_more() {
+    let (mut node, _) = node();
+    assert!(node.semaphore("t/1").is_ok());
+    let pattern = Spec { origin: throttle_core::Origin::Pattern, ..Spec::with_max(0) };
+    let removed = BTreeMap::from([("t/*".to_owned(), pattern)]);
+    let in_use = node.declare(at(0), &Difference { removed, ..Difference::default() }, &Declared::new());
+    assert_eq!(in_use, BTreeMap::new());
+    assert!(node.semaphore("t/1").is_err());
+}
+
+#[test]
+fn semaphores_are_set_changed_and_removed() {
+    let (mut node, holder) = node();
+    assert_eq!(node.set_semaphore(at(0), "C", Spec::with_max(1)), Ok(true));
+    assert_eq!(node.set_semaphore(at(0), "C", Spec::with_max(2)), Ok(false));
+    let grow = |spec: Spec| Spec { max: spec.max + 5, ..spec };
+    node.change_semaphore(at(0), "C", grow).unwrap();
+    assert_eq!(node.core().semaphore("C").unwrap().spec().max, 7);
+    // Before anybody uses it.
+    node.change_semaphore(at(0), "t/1", grow).unwrap();
+    assert_eq!(node.core().semaphore("t/1").unwrap().spec().max, 5);
+    let unknown = SetRefusal::Unknown(UnknownSemaphore("none".into()));
+    assert_eq!(node.change_semaphore(at(0), "none", grow), Err(unknown));
+    assert!(node.remove_semaphore(at(0), "A", false).is_err(), "it is held");
+    node.remove_semaphore(at(0), "A", true).unwrap();
+    assert!(node.core().semaphore("A").is_err());
+    assert!(node.core().peer(holder).is_ok());
+}
+
+#[test]
+fn there_are_no_more_semaphores_than_may_be() {
+    let mut settings = Settings::default();
+    settings.limits.semaphores = 1;
+    let mut node = Follower::new(Core::new(settings, 1, 0)).promote(at(0), None, BOUNDS);
+    node.set_semaphore(at(0), "A", Spec::with_max(1)).unwrap();
+    assert!(matches!(node.set_semaphore(at(0), "B", Spec::with_max(1)), Err(SetRefusal::Limit(_))));
+    assert_eq!(node.set_semaphore(at(0), "A", Spec::with_max(2)), Ok(false));
+}
+
+#[test]
+fn a_look_at_a_semaphore_tells_who_holds_it_and_what_remains() {
+    let (mut node, holder) = node();
+    let token = node.core().peer(holder).unwrap().lock("A").unwrap().token().unwrap();
+    assert_eq!(node.holder("A", token).unwrap().unwrap().peer.id(), holder);
+    assert!(node.holder("A", Token(token.0 + 1)).unwrap().is_none());
+    assert!(node.holder("t/1", token).unwrap().is_none());
+    assert!(node.holder("none", token).is_err());
+    assert_eq!(node.remainder("A"), Ok(0));
+    assert_eq!(node.remainder("B"), Ok(2));
+    node.acquire(at(0), holder, &ask(&[("B", 1)], 0)).unwrap_err();
+    assert_eq!(node.remainder("t/1"), Ok(0));
+    publish(&mut node, at(0));
+}

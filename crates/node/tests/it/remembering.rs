@@ -1,0 +1,60 @@
+//! What a node remembers beside locks: how peers ended, and what happened.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use throttle_core::{EndCause, PeerId};
+use throttle_node::{Bounds, EventKind, cause_name};
+
+use crate::world::{BOUNDS, LEASE, at, new_peer, node, node_with, publish};
+
+#[test]
+fn how_a_peer_ended_is_remembered_with_the_reason_of_an_operator() {
+    let (mut node, holder) = node();
+    let other = node.new_peer(at(0), 2, &new_peer(LEASE)).unwrap();
+    let third = node.new_peer(at(0), 3, &new_peer(LEASE)).unwrap();
+    let reason: Arc<str> = "stuck".into();
+    assert!(node.end_peer_with_reason(at(1), holder, reason.clone()));
+    publish(&mut node, at(1));
+    assert!(!node.end_peer_with_reason(at(1), holder, reason.clone()), "it is gone");
+    assert!(node.end_peer(at(1), third, EndCause::Operator));
+    publish(&mut node, at(1));
+    node.advance(at(11));
+    publish(&mut node, at(11));
+    let ending = |peer| node.ending(peer).map(|ending| (ending.cause, ending.reason.clone()));
+    assert_eq!(ending(holder), Some((EndCause::Operator, Some(reason))));
+    assert_eq!(ending(third), Some((EndCause::Operator, None)), "the reason was that of another");
+    assert_eq!(ending(other), Some((EndCause::Expired, None)));
+    assert_eq!(ending(PeerId(99)), None);
+}
+
+#[test]
+fn where_no_ending_may_be_remembered_none_is() {
+    let (mut node, holder) = node_with(Bounds { endings: 0, ..BOUNDS }, None);
+    node.end_peer(at(1), holder, EndCause::Released);
+    publish(&mut node, at(1));
+    assert!(node.ending(holder).is_none());
+}
+
+#[test]
+fn kinds_and_causes_have_the_names_that_readers_know() {
+    let kinds = EventKind::ALL.map(EventKind::name);
+    let expected = [
+        "granted",
+        "queued",
+        "released",
+        "expired",
+        "shrunk",
+        "withdrawn",
+        "restored",
+        "overcommitted",
+        "resized",
+        "removed",
+        "peer_ended",
+    ];
+    assert_eq!(kinds, expected);
+    let causes =
+        [EndCause::Released, EndCause::Expired, EndCause::Operator, EndCause::Removed, EndCause::ExceedsMax];
+    let names: Vec<_> = causes.into_iter().map(cause_name).collect();
+    assert_eq!(names, ["released", "expired", "operator", "removed", "exceeds_max"]);
+    assert_eq!(BTreeSet::from(kinds).len(), kinds.len());
+}

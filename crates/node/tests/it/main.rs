@@ -10,6 +10,7 @@
 mod answers;
 mod managing;
 mod remembering;
+mod roles;
 mod sessions;
 mod waits;
 mod world;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use throttle_core::{Core, Origin, PeerId, Settings, Spec, Time};
-use throttle_journal::{Epoch, Wall};
+use throttle_journal::{Epoch, Record, Wall};
 use throttle_node::{
     Ask, Bounds, Difference, EventKind, Follower, NewPeer, Node, Offset, Outcome, Output, Step, Ticket,
 };
@@ -25,12 +25,16 @@ pub(crate) struct Turn {
     /// Kinds of events, whether each fell due, and the first request that it woke.
     pub(crate) events: Vec<(EventKind, bool, Option<Ticket>)>,
     pub(crate) appended: Vec<Offset>,
+    pub(crate) records: Vec<Record>,
 }
 
 pub(crate) fn publish(node: &mut Node, now: Time) -> Turn {
     let mut turn = Turn::default();
     node.publish(now, Wall::default(), |output| match output {
-        Output::Append { upto, .. } => turn.appended.push(upto),
+        Output::Append { records, upto } => {
+            turn.appended.push(upto);
+            turn.records.extend_from_slice(records);
+        }
         Output::Wake { ticket, fell_due } => turn.woken.push((ticket, fell_due)),
         Output::Observed(seen) => {
             turn.events.extend(EventKind::of(seen.event).map(|kind| (kind, seen.fell_due, seen.woken)));
@@ -45,6 +49,12 @@ pub(crate) fn woken(node: &mut Node, now: Time) -> Vec<Ticket> {
 
 /// A node with the mutex `A`, which is held, the free semaphore `B` of two, and the pattern `t/*`, which is paused.
 pub(crate) fn node_with(bounds: Bounds, epoch: Option<Epoch>) -> (Node, PeerId) {
+    let (node, holder, _) = begun(bounds, epoch);
+    (node, holder)
+}
+
+/// The same, with what it wrote down.
+pub(crate) fn begun(bounds: Bounds, epoch: Option<Epoch>) -> (Node, PeerId, Vec<Record>) {
     let follower = Follower::new(Core::new(Settings::default(), 1, 0));
     let mut node = follower.promote(at(0), epoch, bounds);
     let pattern = Spec { origin: Origin::Pattern, ..Spec::with_max(0) };
@@ -53,8 +63,8 @@ pub(crate) fn node_with(bounds: Bounds, epoch: Option<Epoch>) -> (Node, PeerId) 
     node.declare(at(0), &Difference::between(&BTreeMap::new(), &declared), &declared);
     let holder = node.new_peer(at(0), 1, &new_peer(LONG)).unwrap();
     assert_eq!(node.acquire(at(0), holder, &ask(&[("A", 1)], 0)), Ok(Step::Done(Outcome::Acquired)));
-    publish(&mut node, at(0));
-    (node, holder)
+    let records = publish(&mut node, at(0)).records;
+    (node, holder, records)
 }
 
 pub(crate) fn node() -> (Node, PeerId) {

@@ -30,7 +30,9 @@ fn leader() -> (Node, Vec<Record>) {
 
 fn follower(records: &[Record]) -> Follower {
     let mut body = Vec::new();
-    records.iter().for_each(|record| throttle_journal::encode(&mut body, record));
+    for record in records {
+        throttle_journal::encode(&mut body, record);
+    }
     let mut follower = Follower::new(Core::new(Settings::default(), 1, 0));
     follower.apply(&body).unwrap();
     follower

@@ -74,6 +74,7 @@ impl Core {
             if self.peers[slot].pending.is_some() {
                 return Err(AcquireError::AlreadyPending);
             }
+            self.check_room(Resource::Parts, new.len())?;
             self.check_room(Resource::Locks, self.peers[slot].locks.len() + new.len())?;
         }
         // What a shrunk lock frees may be for another, so the new part takes its place in line first.

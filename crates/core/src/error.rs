@@ -31,6 +31,8 @@ pub enum Resource {
     Waiters,
     /// Locks of one peer, acquired and pending.
     Locks,
+    /// Semaphores that one request asks for.
+    Parts,
     /// Semaphores, members of patterns among them.
     Semaphores,
     /// Peers to look at before a request can be shown to close no deadlock.
@@ -176,6 +178,7 @@ impl fmt::Display for LimitReached {
             Resource::Peers => "live peers",
             Resource::Waiters => "requests that wait for one semaphore",
             Resource::Locks => "locks of one peer",
+            Resource::Parts => "semaphores in one request",
             Resource::Semaphores => "semaphores",
             Resource::Walk => "peers to look at for a deadlock",
         };

@@ -56,6 +56,8 @@ pub struct Limits {
     pub waiters_per_semaphore: usize,
     /// Locks of one peer, acquired and pending.
     pub locks_per_peer: usize,
+    /// Semaphores that one request asks for: what one waiter costs grows with them.
+    pub locks_per_request: usize,
     /// Semaphores, members of patterns among them.
     pub semaphores: usize,
     /// Peers that are looked at to find out whether a request would close a deadlock.
@@ -73,6 +75,7 @@ impl Default for Settings {
                 peers: 10_000_000,
                 waiters_per_semaphore: 1_000_000,
                 locks_per_peer: 1024,
+                locks_per_request: 32,
                 semaphores: 1_000_000,
                 deadlock_walk: 10_000,
             },
@@ -213,6 +216,7 @@ impl Core {
             Resource::Peers => limits.peers,
             Resource::Waiters => limits.waiters_per_semaphore,
             Resource::Locks => limits.locks_per_peer,
+            Resource::Parts => limits.locks_per_request,
             Resource::Semaphores => limits.semaphores,
             Resource::Walk => limits.deadlock_walk,
         };

@@ -187,6 +187,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             peers: limits.peers,
             waiters_per_semaphore: limits.waiters_per_semaphore,
             locks_per_peer: limits.locks_per_peer,
+            locks_per_request: limits.locks_per_request,
             semaphores: limits.semaphores,
             deadlock_walk: limits.deadlock_walk,
         },

@@ -97,6 +97,7 @@ impl Setup {
                 peers: *pick(random, &[6, 1_000]),
                 waiters_per_semaphore: *pick(random, &[2, 1_000]),
                 locks_per_peer: *pick(random, &[2, 8]),
+                locks_per_request: *pick(random, &[2, 32]),
                 semaphores: *pick(random, &[12, 1_000]),
                 deadlock_walk: *pick(random, &[3, 1_000]),
             },

@@ -73,6 +73,10 @@ impl Directory {
         let end = checked(self.source, &self.mark, visit)
             .inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
         let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
+        // Earlier releases left them readable for others.
+        for name in [JOURNAL, LOG, SHARED_MEMORY] {
+            system::make_private(&self.path.join(name))?;
+        }
         let mut log = SqliteLog::open(&journal, &mark, self.mark.journal)?;
         // The last batch may be one whose mark was never written.
         log.mark(end.number, end.chain)?;
@@ -146,7 +150,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
 }
 
 fn lock(path: &Path) -> Result<File, LogError> {
-    let file = File::options().write(true).create(true).truncate(false).open(path.join(LOCK))?;
+    let file = system::open_private(&path.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LogError::Busy(

@@ -5,13 +5,14 @@
 //! written in turn, so that one of them is whole whenever a write is cut off.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
 };
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::system;
 use crate::format::batch::Chain;
 
 const MAGIC: &[u8; 8] = b"THRTMARK";
@@ -78,7 +79,7 @@ impl MarkFile {
 
     /// Opens the file for writing, and makes it if it is not there.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = system::open_private(path)?;
         // In its full size from the beginning, a write changes nothing but its bytes.
         file.set_len(2 * PLACE_BYTES)?;
         file.sync_all()?;

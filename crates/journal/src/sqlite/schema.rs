@@ -8,6 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, types::FromSqlError};
 
+use super::system;
 use crate::log::{Epoch, LogError};
 
 /// `THRT`, at a fixed place in the head of the file.
@@ -39,6 +40,8 @@ const EPOCHS: &str = "
 
 /// Writes an empty journal to a file that is not there yet. It is whole without any file beside it.
 pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
+    // The files that SQLite puts beside it have the permissions of this one.
+    system::open_private(path)?;
     let connection = Connection::open(path)?;
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL;")?;
     // Later this would need a rollback journal, which a process that ends then leaves behind: nobody who only reads

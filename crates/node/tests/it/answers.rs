@@ -33,6 +33,16 @@ fn a_heartbeat_waits_for_the_log_only_if_it_changed_something() {
 }
 
 #[test]
+fn a_heartbeat_does_not_wait_for_what_happened_to_others() {
+    let (mut node, holder) = node_with(BOUNDS, EPOCH);
+    let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
+    node.appended(upto);
+    node.new_peer(at(1), 9, &new_peer(LEASE)).unwrap();
+    publish(&mut node, at(1));
+    assert_eq!(node.heartbeat(at(1), holder, None), Ok(Condition::Confirmed));
+}
+
+#[test]
 fn a_lease_that_changed_twice_is_safe_with_the_second_change() {
     let (mut node, holder) = node_with(BOUNDS, EPOCH);
     for lease in [LEASE, LONG] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throttle_core::{Core, Settings, Spec, Token, UnknownSemaphore};
+use throttle_core::{Core, EndCause, Origin, Settings, Spec, Token, UnknownSemaphore};
 use throttle_node::{Declared, Difference, Follower, SetRefusal, Usage};
 
 use crate::world::{BOUNDS, ask, at, node, publish, waiter};
@@ -39,11 +39,13 @@ fn a_removed_semaphore_is_in_use_while_it_is_held_or_waited_for() {
 #[test]
 fn a_pattern_that_left_the_file_makes_no_members_any_more() {
     let (mut node, _) = node();
-    assert!(node.semaphore("t/1").is_ok());
-    let pattern = Spec { origin: throttle_core::Origin::Pattern, ..Spec::with_max(0) };
+    let (peer, _) = waiter(&mut node, "t/1", 5);
+    let pattern = Spec { origin: Origin::Pattern, ..Spec::with_max(0) };
     let removed = BTreeMap::from([("t/*".to_owned(), pattern)]);
     let in_use = node.declare(at(0), &Difference { removed, ..Difference::default() }, &Declared::new());
-    assert_eq!(in_use, BTreeMap::new());
+    assert_eq!(in_use, BTreeMap::from([("t/*".to_owned(), Usage { acquired: 0, pending: 1 })]));
+    assert!(node.semaphore("t/1").is_ok(), "it is gone with the last who uses it");
+    node.end_peer(at(0), peer, EndCause::Released);
     assert!(node.semaphore("t/1").is_err());
 }
 

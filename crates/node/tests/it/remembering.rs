@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use throttle_core::{EndCause, PeerId};
 use throttle_node::{Bounds, EventKind, cause_name};
 
-use crate::world::{BOUNDS, LEASE, at, new_peer, node, node_with, publish};
+use crate::world::{BOUNDS, LEASE, LONG, at, new_peer, node, node_with, publish};
 
 #[test]
 fn how_a_peer_ended_is_remembered_with_the_reason_of_an_operator() {
@@ -18,7 +18,10 @@ fn how_a_peer_ended_is_remembered_with_the_reason_of_an_operator() {
     assert!(!node.end_peer_with_reason(at(1), holder, reason.clone()), "it is gone");
     assert!(node.end_peer(at(1), third, EndCause::Operator));
     publish(&mut node, at(1));
+    let fourth = node.new_peer(at(1), 4, &new_peer(LONG)).unwrap();
     node.advance(at(11));
+    // One ends by itself in the turn in which an operator ends another.
+    assert!(node.end_peer_with_reason(at(11), fourth, reason.clone()));
     publish(&mut node, at(11));
     let ending = |peer| node.ending(peer).map(|ending| (ending.cause, ending.reason.clone()));
     assert_eq!(ending(holder), Some((EndCause::Operator, Some(reason))));

@@ -130,6 +130,8 @@ pub struct Limits {
     pub peers: usize,
     /// Semaphores that one peer holds or asks for at the same time.
     pub locks_per_peer: usize,
+    /// Semaphores that one request asks for.
+    pub locks_per_request: usize,
     /// Pending requests in the queue of one semaphore.
     pub waiters_per_semaphore: usize,
     /// Semaphores, members of patterns and those made by requests among them.
@@ -175,6 +177,7 @@ impl Default for Limits {
             blocked_requests: 100_000,
             peers: 10_000_000,
             locks_per_peer: 1024,
+            locks_per_request: 32,
             waiters_per_semaphore: 1_000_000,
             semaphores: 1_000_000,
             deadlock_walk: 10_000,

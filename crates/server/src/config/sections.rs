@@ -89,6 +89,13 @@ fn semaphore<'a>(
         let message = format!("{}: the name of a semaphore must not be empty.", parent.name_of(name));
         return Err(parent.source().error(key.span().start, message));
     }
+    if matches!(name, "." | "..") {
+        let message = format!(
+            "{}: no semaphore can be called {name:?}, as it could not stand in a URL.",
+            parent.name_of(name)
+        );
+        return Err(parent.source().error(key.span().start, message));
+    }
     if name.matches('*').count() > 1 {
         let message = format!(
             "{}: a pattern has one `*`, which stands for any run of characters.",
@@ -161,6 +168,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "blocked_requests",
         "peers",
         "locks_per_peer",
+        "locks_per_request",
         "waiters_per_semaphore",
         "semaphores",
         "deadlock_walk",
@@ -191,6 +199,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         blocked_requests: count("blocked_requests", 1..=100_000_000, default.blocked_requests)?,
         peers: count("peers", 1..=1_000_000_000, default.peers)?,
         locks_per_peer: count("locks_per_peer", 1..=1_000_000, default.locks_per_peer)?,
+        locks_per_request: count("locks_per_request", 1..=1_000, default.locks_per_request)?,
         waiters_per_semaphore: count(
             "waiters_per_semaphore",
             1..=1_000_000_000,

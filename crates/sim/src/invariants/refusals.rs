@@ -65,7 +65,8 @@ fn is_justified(ledger: &Ledger, exchange: &Exchange<'_>, refused: Refused) -> b
         }
         Refused::Limit => {
             let limits = &setup.settings.limits;
-            let of_core = [limits.peers, limits.waiters_per_semaphore, limits.locks_per_peer];
+            let of_core =
+                [limits.peers, limits.waiters_per_semaphore, limits.locks_per_peer, limits.locks_per_request];
             let others = [limits.semaphores, limits.deadlock_walk, setup.bounds.waits];
             of_core.iter().chain(&others).any(|limit| *limit < LARGE)
         }

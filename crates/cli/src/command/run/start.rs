@@ -70,6 +70,8 @@ fn command(arguments: &Run, share: &Share) -> process::Command {
     for variable in Share::VARIABLES {
         command.env_remove(variable);
     }
+    // A secret is not for the command. One that asks the server itself reads `THROTTLE_TOKEN_FILE`, which stays.
+    command.env_remove("THROTTLE_TOKEN");
     command.envs(share.variables());
     command
 }

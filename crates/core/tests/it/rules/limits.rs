@@ -55,3 +55,16 @@ fn of_locks() {
     w.acquire(BOB, "A=1 B=1").is(Err(AcquireError::Limit(reached)), []);
     w.acquire(BOB, "A=1").is(PENDING, ["bob waits for A=1"]);
 }
+
+#[test]
+fn of_semaphores_in_one_request() {
+    let limits = Limits { locks_per_request: 2, ..Settings::default().limits };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() });
+    for name in ["A", "B", "C"] {
+        w = w.with_semaphore(name, max(1));
+    }
+    w.new_peer(ANN, DAY).is(Ok(ANN), ["ann begins, 86400s"]);
+    let reached = LimitReached { resource: Resource::Parts, limit: 2 };
+    w.acquire(ANN, "A=1 B=1 C=1").is(Err(AcquireError::Limit(reached)), []);
+    w.acquire(ANN, "A=1 B=1").is(acquired(1), ["ann gets A=1 #1", "ann gets B=1 #2"]);
+}

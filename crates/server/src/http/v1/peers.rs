@@ -183,6 +183,10 @@ pub(in crate::http) async fn release(
         let sentence = format!("The reason has {length} characters; at most {REASON_LENGTH} are kept.");
         return Err(Refusal::Invalid(sentence).into());
     }
+    if let Some(reason) = reason.as_ref().filter(|reason| reason.chars().any(char::is_control)) {
+        let sentence = format!("The reason is {reason:?}. Expected text without control characters.");
+        return Err(Refusal::Invalid(sentence).into());
+    }
     // A number beyond 64 bits is that of no peer.
     if let Some(peer) = number.map(PeerId) {
         match reason {

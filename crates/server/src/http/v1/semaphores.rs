@@ -216,6 +216,10 @@ fn check_name(name: &str) -> Result<(), Refusal> {
             "{name:?} is a pattern, as it contains \"*\". Patterns are declared in the configuration file."
         )));
     }
+    if matches!(name, "." | "..") {
+        let sentence = format!("No semaphore can be called {name:?}, as it could not stand in a URL.");
+        return Err(Refusal::Invalid(sentence));
+    }
     let length = name.chars().count();
     if length > NAME_LENGTH {
         let sentence = format!("The name has {length} characters; a semaphore's has at most {NAME_LENGTH}.");

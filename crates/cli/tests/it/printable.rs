@@ -91,10 +91,13 @@ fn the_commands_that_ask_a_server_show_escapes() {
         assert_eq!(code, 0, "{text}");
     }
     let (code, text) = ask(&["release", id, "--reason", NAME]);
+    assert_eq!(code, 1, "a reason has no control characters: {text}");
+    assert!(text.contains("größe\\n"), "it is in the refusal: {text}");
+    let (code, text) = ask(&["release", id, "--reason", "größe\u{2028}"]);
     assert_eq!(code, 0, "{text}");
     let (code, text) = ask(&["release", id]);
     assert_eq!(code, 1, "{text}");
-    assert!(text.contains("größe\\n"), "the reason is in the refusal: {text}");
+    assert!(text.contains("größe"), "the reason is in the refusal: {text}");
     assert_eq!(ask(&["semaphore", "rm", &format!("new {NAME}")]).0, 0);
     for line in server.stop() {
         assert!(

@@ -85,7 +85,7 @@ fn what_changed_is_told_as_it_is_now() {
 
 #[test]
 fn many_changes_are_few_updates() {
-    let server = Server::start("[semaphores]\nA = 1\n'many/*' = 1");
+    let server = Server::start("[semaphores]\nA = 1\n'many/*' = 1\n[limits]\nlocks_per_request = 300");
     let mut updates = updates(&server);
     let begin = Instant::now();
     let peer = server.v1_peer("10m");

@@ -40,7 +40,14 @@ pub struct ListPeers {
 #[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
 pub struct ReleasePeer {
     /// Why an operator releases it. Whoever asks for the peer after that is told.
-    #[cfg_attr(feature = "openapi", param(max_length = 1024, example = "stuck since noon"))]
+    #[cfg_attr(
+        feature = "openapi",
+        param(
+            max_length = 1024,
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$",
+            example = "stuck since noon"
+        )
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

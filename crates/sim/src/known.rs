@@ -53,6 +53,8 @@ pub struct Hold {
     pub is_restored: bool,
     /// The token that it was brought back with.
     pub claimed: Option<u64>,
+    /// The least count that it may have been brought back with since.
+    pub claimed_count: Option<i64>,
     /// When its client was first told.
     pub told_at: Moment,
 }
@@ -116,6 +118,13 @@ impl Known {
             alone_since: None,
             has_waited,
         });
+    }
+}
+
+impl Hold {
+    /// How much its client can be sure of.
+    pub fn sure(&self) -> i64 {
+        self.claimed_count.map_or(self.count, |claimed| self.count.min(claimed))
     }
 }
 

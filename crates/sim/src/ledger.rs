@@ -175,10 +175,13 @@ impl Ledger {
             }
             _ => {}
         }
-        if let Call::Restore { .. } = call {
-            // It may come back by that, though it was gone, before anything that was sent earlier arrives.
+        if let Call::Restore { locks, .. } = call {
+            // It may come back by that, though it was gone, before anything that was sent earlier arrives; and with no
+            // more than it says.
             known.restored_at = *sent_at;
-            for hold in known.held.values_mut() {
+            for (name, hold) in &mut known.held {
+                let said = locks.iter().find(|(of, ..)| of == name).map_or(0, |(_, count, _)| *count);
+                hold.claimed_count = Some(hold.claimed_count.map_or(said, |before| before.min(said)));
                 hold.claimed = hold.token.take().or(hold.claimed);
                 hold.is_restored = true;
             }
@@ -296,6 +299,7 @@ impl Ledger {
                         token: None,
                         is_restored: true,
                         claimed,
+                        claimed_count: None,
                         told_at: *at,
                     };
                     let locks = locks.iter();
@@ -359,7 +363,14 @@ impl Ledger {
         let Some(asking) = known.asking.take_if(|asking| asking.told_pending_at.is_some()) else { return };
         known.renewed_by = known.renewed_by.max(exchange.at);
         for (name, count) in asking.locks {
-            let hold = Hold { count, token: None, is_restored: false, claimed: None, told_at: exchange.at };
+            let hold = Hold {
+                count,
+                token: None,
+                is_restored: false,
+                claimed: None,
+                claimed_count: None,
+                told_at: exchange.at,
+            };
             known.held.entry(name).or_insert(hold);
         }
     }
@@ -452,6 +463,7 @@ impl Ledger {
                 token: lock.token,
                 is_restored: lock.token.is_none() || before.is_some_and(|hold| hold.is_restored),
                 claimed: before.and_then(|hold| hold.claimed),
+                claimed_count: None,
                 told_at: before.map_or(*at, |hold| hold.told_at),
             };
             known.held.insert(lock.semaphore.clone(), hold);

@@ -18,7 +18,7 @@ impl Invariant for Exclusion {
             let guaranteed = ledger.peers.iter().filter(|(_, known)| known.guaranteed_until > exchange.at);
             let holds: Vec<_> =
                 guaranteed.filter_map(|(peer, known)| Some((peer, known.held.get(name)?))).collect();
-            let sum: i64 = holds.iter().map(|(_, hold)| hold.count).sum();
+            let sum: i64 = holds.iter().map(|(_, hold)| hold.sure()).sum();
             // A server that may have forgotten them takes locks back even beyond the full count.
             let is_allowed = ledger.setup.settings.restore == RestorePolicy::Allow
                 && holds.iter().any(|(_, hold)| hold.is_restored);

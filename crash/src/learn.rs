@@ -197,6 +197,9 @@ impl World {
         answer: &Answer,
         refusal: Option<Refusal>,
     ) -> Outcome {
+        if refusal == Some(Refusal::ExceedsMax) && self.may_exceed(client, planned.peer) {
+            return Ok(());
+        }
         let Ok(view) = answer.json::<api::Peer>() else {
             return self.told_of_peer(client, planned, answer, refusal);
         };
@@ -217,6 +220,17 @@ impl World {
         let creation =
             Creation { labels, ask: key.ask.clone(), key: Some(key), expires_in, sent: planned.sent };
         self.created(client, &creation, answer, None)
+    }
+
+    /// Whether a semaphore that the peer was made to ask for may have been made smaller than that since.
+    fn may_exceed(&self, client: usize, peer: u64) -> bool {
+        let own = self.clients.get(client).and_then(|own| own.peers.iter().find(|own| own.id == peer));
+        let ask = own.and_then(|peer| peer.key.as_ref()?.ask.as_ref());
+        let is_small = |(name, count): (&String, &i64)| {
+            let specs = self.semaphores.get(name).map(|semaphore| &semaphore.specs);
+            specs.is_some_and(|specs| specs.iter().flatten().any(|spec| spec.max < *count))
+        };
+        ask.is_some_and(|ask| ask.locks.iter().any(is_small))
     }
 
     fn told_of_peer(

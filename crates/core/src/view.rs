@@ -325,7 +325,7 @@ impl<'a> SemaphoreView<'a> {
 /// What can be seen of an acquired lock, from its semaphore.
 #[derive(Clone, Copy)]
 pub struct HolderView<'a> {
-    /// The peers that hold it.
+    /// The peer that holds it.
     pub peer: PeerView<'a>,
     /// The lock.
     pub lock: HeldView<'a>,
@@ -334,7 +334,7 @@ pub struct HolderView<'a> {
 /// What can be seen of a waiting request, from one of its semaphores.
 #[derive(Clone, Copy)]
 pub struct WaiterView<'a> {
-    /// The peers that wait for it.
+    /// The peer that waits.
     pub peer: PeerView<'a>,
     waiter: &'a Waiter,
 }

@@ -122,9 +122,7 @@ impl Waits {
         let Some(waits) = self.by_peer.get_mut(&peer) else { return };
         let Some(at) = at() else { return };
         for wait in waits.iter_mut().filter(|wait| wait.indexed_at > at) {
-            self.deadlines.remove(&(wait.indexed_at, wait.ticket, peer));
-            wait.indexed_at = at;
-            self.deadlines.insert((at, wait.ticket, peer));
+            reindex(&mut self.deadlines, peer, wait, at);
         }
     }
 
@@ -132,11 +130,16 @@ impl Waits {
     pub(crate) fn postpone(&mut self, due: Due, at: Time) {
         let waits = self.by_peer.get_mut(&due.peer).into_iter().flatten();
         for wait in waits.filter(|wait| wait.ticket == due.ticket) {
-            self.deadlines.remove(&(wait.indexed_at, due.ticket, due.peer));
-            wait.indexed_at = at;
-            self.deadlines.insert((at, due.ticket, due.peer));
+            reindex(&mut self.deadlines, due.peer, wait, at);
         }
     }
+}
+
+/// Has a wait looked at again at another time.
+fn reindex(deadlines: &mut BTreeSet<(Time, Ticket, PeerId)>, peer: PeerId, wait: &mut Wait, at: Time) {
+    deadlines.remove(&(wait.indexed_at, wait.ticket, peer));
+    wait.indexed_at = at;
+    deadlines.insert((at, wait.ticket, peer));
 }
 
 #[cfg(test)]

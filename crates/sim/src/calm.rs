@@ -82,17 +82,11 @@ impl World {
                 break;
             }
         }
-        let seen = self.server.inspect(self.now, |node| {
-            let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
-            (semaphores, node.core().peer_count(), node.core().is_holding_grants())
-        });
-        let Some((semaphores, peers, is_holding)) = seen else {
+        let Some(seen) = self.server.inspect(self.now, |node| shown::everything(node)) else {
             return self.fail("liveness", "the server is down".to_owned());
         };
         let (events, connected) = (&[], &self.server.connected());
-        let semaphores = &*semaphores;
-        let shown =
-            Shown { at: self.now, events, is_broken: false, semaphores, peers, connected, is_holding };
+        let shown = Shown { at: self.now, events, is_broken: false, seen: &seen, connected };
         let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
         self.settle(verdict);
         // What everybody has given back can be had, also by a server that died since, though its clock was set back.

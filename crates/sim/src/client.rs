@@ -104,7 +104,7 @@ impl Client {
         let dialect = *pick(&mut random, &[Dialect::V01, Dialect::V02, Dialect::V1, Dialect::V1]);
         let lease = random.u64(setup.lease_max / 10..=setup.lease_max);
         let start = at + random.u64(0..SECOND);
-        let setup_is_punctual = random.u8(0..3) == 0;
+        let is_punctual = random.u8(0..3) == 0 && dialect == Dialect::V02;
         Self {
             index,
             dialect,
@@ -122,7 +122,7 @@ impl Client {
             frozen_until: 0,
             is_finishing: false,
             echo: None,
-            is_punctual: dialect == Dialect::V02 && setup_is_punctual,
+            is_punctual,
             former: None,
         }
     }

@@ -173,18 +173,18 @@ impl Ledger {
                     known.ask(locks, *priority, *sent_at, false);
                 }
             }
-            _ => {}
-        }
-        if let Call::Restore { locks, .. } = call {
-            // It may come back by that, though it was gone, before anything that was sent earlier arrives; and with no
-            // more than it says.
-            known.restored_at = *sent_at;
-            for (name, hold) in &mut known.held {
-                let said = locks.iter().find(|(of, ..)| of == name).map_or(0, |(_, count, _)| *count);
-                hold.claimed_count = Some(hold.claimed_count.map_or(said, |before| before.min(said)));
-                hold.claimed = hold.token.take().or(hold.claimed);
-                hold.is_restored = true;
+            Call::Restore { locks, .. } => {
+                // It may come back by that, though it was gone, before anything that was sent earlier arrives; and with
+                // no more than it says.
+                known.restored_at = *sent_at;
+                for (name, hold) in &mut known.held {
+                    let said = locks.iter().find(|(of, ..)| of == name).map_or(0, |(_, count, _)| *count);
+                    hold.claimed_count = Some(hold.claimed_count.map_or(said, |before| before.min(said)));
+                    hold.claimed = hold.token.take().or(hold.claimed);
+                    hold.is_restored = true;
+                }
             }
+            _ => {}
         }
         // Between two requests that wait there is no connection; if that takes long, it is passed over.
         let absent_after = u64::try_from(self.setup.settings.absent_after.as_micros()).unwrap_or(u64::MAX);

@@ -10,7 +10,7 @@
 //!   between it and what clients say and are told.
 //! - [`client`] and [`operator`]: those who ask; [`message`]: what they say.
 //! - [`ledger`]: what clients know, [`known`]: of a single peer. [`invariants`]: what must hold, a file each.
-//! - [`shrink`]: the shortest run that fails. [`planted`]: faults that it has to find.
+//! - [`seeds`]: many runs at once. [`shrink`]: the shortest run that fails. [`planted`]: faults that it has to find.
 
 #![expect(
     clippy::indexing_slicing,
@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod message;
 pub mod operator;
 pub mod planted;
+pub mod seeds;
 pub mod server;
 pub mod setup;
 pub mod shown;

@@ -11,17 +11,13 @@
 
 use std::{
     process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    thread,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
 use throttle_sim::{
     planted,
+    seeds::{self, Summary},
     setup::Setup,
     shrink,
     world::{self, Failure},
@@ -86,40 +82,14 @@ fn one(seed: u64, steps: usize, is_traced: bool) -> ExitCode {
 fn many(arguments: &Arguments) -> ExitCode {
     let begun = Instant::now();
     let end = arguments.minutes.map(|minutes| begun + Duration::from_secs(60 * minutes));
-    let (next, steps) = (AtomicU64::new(arguments.start), AtomicU64::new(0));
-    let (is_over, failed) = (AtomicBool::new(false), Mutex::new(None::<(u64, Setup, Failure)>));
-    let last = match end {
-        None => arguments.start.saturating_add(arguments.seeds),
-        Some(_) => u64::MAX,
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while !is_over.load(Relaxed) && end.is_none_or(|end| Instant::now() < end) {
-                    let seed = next.fetch_add(1, Relaxed);
-                    if seed >= last {
-                        break;
-                    }
-                    let setup = Setup::draw(seed, arguments.steps);
-                    let outcome = world::run(&setup, false);
-                    steps.fetch_add(outcome.steps as u64, Relaxed);
-                    if let Some(failure) = outcome.failure {
-                        is_over.store(true, Relaxed);
-                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        if failed.as_ref().is_none_or(|(other, ..)| seed < *other) {
-                            *failed = Some((seed, setup, failure));
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let (took, steps) = (begun.elapsed().as_secs_f64(), steps.into_inner());
-    if let Some((seed, setup, failure)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let last = end.map_or(arguments.start.saturating_add(arguments.seeds), |_| u64::MAX);
+    let is_over = || end.is_some_and(|end| Instant::now() >= end);
+    let Summary { seeds, steps, failed } = seeds::run(arguments.start..last, arguments.steps, is_over);
+    if let Some((seed, setup, failure)) = failed {
         report(seed, &setup, &failure, false);
         return ExitCode::FAILURE;
     }
-    let seeds = next.into_inner().min(last) - arguments.start;
+    let took = begun.elapsed().as_secs_f64();
     println!("{seeds} seeds, {steps} steps, {took:.1} s: everything holds.");
     ExitCode::SUCCESS
 }

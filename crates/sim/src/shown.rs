@@ -14,6 +14,22 @@ use crate::message::{Answer, Call, Lock, Locks, Peer, Refused, Semaphore};
 /// How many holders and waiters are shown.
 const LISTED: usize = 1_000;
 
+/// What a look at a node shows of its locks.
+pub struct Everything {
+    pub semaphores: Vec<Semaphore>,
+    pub peers: usize,
+    pub is_holding: bool,
+}
+
+pub fn everything(node: &Node) -> Everything {
+    let core = node.core();
+    Everything {
+        semaphores: core.semaphores(None).map(|one| semaphore(&one)).collect(),
+        peers: core.peer_count(),
+        is_holding: core.is_holding_grants(),
+    }
+}
+
 pub fn peer(seen: PeerView<'_>, wall: Wall) -> Peer {
     let lock = |lock: throttle_core::HeldView<'_>| Lock {
         semaphore: Arc::from(&**lock.semaphore()),

@@ -420,13 +420,11 @@ impl World {
                 events.extend(page.from(next).map(|(number, event)| (number, event.clone())));
                 next = page.end();
             }
-            let semaphores: Vec<_> = node.core().semaphores(None).map(|one| shown::semaphore(&one)).collect();
             let is_broken = is_new_run || read_upto.is_none() || missed.is_some();
             let unknown = missed == Some(Missed::Unknown) || !numbers_are_new;
-            let is_holding = node.core().is_holding_grants();
-            (events, next, is_broken, unknown, semaphores, node.core().peer_count(), is_holding)
+            (events, next, is_broken, unknown, shown::everything(node))
         });
-        let Some((events, next, is_broken, unknown, semaphores, peers, is_holding)) = seen else { return };
+        let Some((events, next, is_broken, unknown, seen)) = seen else { return };
         self.read_upto = Some(next.saturating_sub(1));
         if unknown {
             return self.fail(
@@ -434,9 +432,8 @@ impl World {
                 "the server takes its own number for that of another run, or the other way round".to_owned(),
             );
         }
-        let (semaphores, events) = (&*semaphores, &*events);
         let connected = &self.server.connected();
-        let shown = Shown { at: self.now, events, is_broken, semaphores, peers, connected, is_holding };
+        let shown = Shown { at: self.now, events: &events, is_broken, seen: &seen, connected };
         let verdict = self.judge(|invariant, ledger| invariant.shown(ledger, &shown));
         self.settle(verdict);
         self.collect();

@@ -17,4 +17,5 @@ pub use model::{
     Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
     SemaphoreConfig, Stderr, Telemetry,
 };
+pub(crate) use names::is_dot_segment;
 pub use start::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT, Start};

@@ -1,4 +1,9 @@
-//! The known name that is nearest to a misspelt one.
+//! Names: the known one that is nearest to a misspelt one, and those that no semaphore can have.
+
+/// Whether a URL cannot have this name in its path: clients and proxies take it for a step to another place.
+pub(crate) fn is_dot_segment(name: &str) -> bool {
+    matches!(name, "." | "..")
+}
 
 /// The known name that is most likely meant by `found`, if any is near enough to be worth a question.
 pub(super) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {

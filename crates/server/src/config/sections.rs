@@ -13,6 +13,7 @@ use super::{
     Config, ConfigError, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
     SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
+    names::is_dot_segment,
     table::{Table, integer, integers},
 };
 
@@ -89,7 +90,7 @@ fn semaphore<'a>(
         let message = format!("{}: the name of a semaphore must not be empty.", parent.name_of(name));
         return Err(parent.source().error(key.span().start, message));
     }
-    if matches!(name, "." | "..") {
+    if is_dot_segment(name) {
         let message = format!(
             "{}: no semaphore can be called {name:?}, as it could not stand in a URL.",
             parent.name_of(name)

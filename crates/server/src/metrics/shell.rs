@@ -28,13 +28,15 @@ pub(super) fn process(registry: &Registry) -> prometheus::Result<()> {
     Ok(())
 }
 
+/// Reads a figure whenever it is asked for.
+fn read<S>(stats: &Arc<S>, figure: fn(&S) -> u64) -> impl Fn() -> u64 + use<S> {
+    let stats = stats.clone();
+    move || figure(&stats)
+}
+
 /// What happens on the network.
 pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus::Result<()> {
-    let read = |figure: fn(&NetStats) -> u64| {
-        let stats = stats.clone();
-        move || figure(&stats)
-    };
-    let open = read(NetStats::open);
+    let open = read(stats, NetStats::open);
     #[expect(clippy::cast_precision_loss, reason = "there are no 2^53 connections")]
     let open =
         ReadMetric::gauge("throttle_connections", "Connections that are open.", move || open() as f64)?;
@@ -42,12 +44,12 @@ pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus:
     registry.register(Box::new(ReadMetric::counter(
         "throttle_connections_accepted_total",
         "Connections that were served.",
-        read(NetStats::accepted),
+        read(stats, NetStats::accepted),
     )?))?;
     registry.register(Box::new(ReadMetric::counter(
         "throttle_connections_refused_total",
         "Connections that were answered 503, since too many were open.",
-        read(NetStats::refused),
+        read(stats, NetStats::refused),
     )?))?;
     registry.register(Box::new(ReadMetric::counters(
         "throttle_connection_errors_total",
@@ -55,41 +57,33 @@ pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus:
          system could not give one).",
         "error",
         [
-            ("malformed", read(NetStats::malformed)),
-            ("head_timeout", read(NetStats::head_timeouts)),
-            ("accept", read(NetStats::accept_errors)),
+            ("malformed", read(stats, NetStats::malformed)),
+            ("head_timeout", read(stats, NetStats::head_timeouts)),
+            ("accept", read(stats, NetStats::accept_errors)),
         ],
     )?))
 }
 
 /// What becomes of messages to Graylog.
 pub(super) fn gelf(registry: &Registry, stats: &Arc<GelfStats>) -> prometheus::Result<()> {
-    let read = |figure: fn(&GelfStats) -> u64| {
-        let stats = stats.clone();
-        move || figure(&stats)
-    };
     registry.register(Box::new(ReadMetric::counters(
         "throttle_gelf_messages_total",
         "Messages for Graylog: sent, or dropped (too many at once, too large, or refused by the network).",
         "outcome",
-        [("sent", read(GelfStats::sent)), ("dropped", read(GelfStats::dropped))],
+        [("sent", read(stats, GelfStats::sent)), ("dropped", read(stats, GelfStats::dropped))],
     )?))
 }
 
 /// What becomes of spans.
 pub(super) fn otlp(registry: &Registry, stats: &Arc<OtlpStats>) -> prometheus::Result<()> {
-    let read = |figure: fn(&OtlpStats) -> u64| {
-        let stats = stats.clone();
-        move || figure(&stats)
-    };
     registry.register(Box::new(ReadMetric::counters(
         "throttle_otlp_spans_total",
         "Spans for the collector: exported, failed (sent in vain), or dropped (the queue was full).",
         "outcome",
         [
-            ("exported", read(OtlpStats::exported)),
-            ("failed", read(OtlpStats::failed)),
-            ("dropped", read(OtlpStats::dropped)),
+            ("exported", read(stats, OtlpStats::exported)),
+            ("failed", read(stats, OtlpStats::failed)),
+            ("dropped", read(stats, OtlpStats::dropped)),
         ],
     )?))
 }

@@ -27,7 +27,7 @@ impl Invariant for Deadlocks {
         let mut acquired: BTreeMap<&Arc<str>, i64> = BTreeMap::new();
         let mut held: BTreeMap<u64, Vec<(&Arc<str>, i64)>> = BTreeMap::new();
         let mut asked: BTreeMap<u64, Vec<Wanted<'_>>> = BTreeMap::new();
-        for semaphore in shown.semaphores {
+        for semaphore in &shown.seen.semaphores {
             acquired.insert(&semaphore.name, semaphore.acquired);
             for (peer, count) in &semaphore.holders {
                 held.entry(*peer).or_default().push((&semaphore.name, *count));
@@ -63,7 +63,7 @@ impl Invariant for Deadlocks {
         // Who was brought back was asked for no level.
         let is_plain = |peer: &u64| ledger.peers.get(peer).is_some_and(Known::is_certain);
         if !stuck.is_empty() && stuck.iter().all(is_plain) {
-            return Err(format!("these wait for each other: {stuck:?} in {:?}", shown.semaphores));
+            return Err(format!("these wait for each other: {stuck:?} in {:?}", shown.seen.semaphores));
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Invariant for Expiry {
     }
 
     fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
-        let holders = shown.semaphores.iter().flat_map(|semaphore| &semaphore.holders);
+        let holders = shown.seen.semaphores.iter().flat_map(|semaphore| &semaphore.holders);
         let mut holders = holders.filter(|(peer, _)| !shown.connected.contains(peer));
         holders.try_for_each(|(peer, _)| never_late(ledger, *peer, shown.at))
     }

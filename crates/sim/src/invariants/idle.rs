@@ -16,12 +16,12 @@ impl Invariant for Idle {
     }
 
     fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
-        if shown.is_holding || ledger.is_draining {
+        if shown.seen.is_holding || ledger.is_draining {
             return Ok(());
         }
         // In how many queues each peer stands.
         let mut queues = BTreeMap::<u64, usize>::new();
-        for (peer, _) in shown.semaphores.iter().flat_map(|semaphore| &semaphore.queue) {
+        for (peer, _) in shown.seen.semaphores.iter().flat_map(|semaphore| &semaphore.queue) {
             *queues.entry(*peer).or_default() += 1;
         }
         let is_there = |peer: &u64| {
@@ -29,7 +29,7 @@ impl Invariant for Idle {
             let known = ledger.peers.get(peer).filter(|known| known.is_certain());
             shown.connected.contains(peer) || known.and_then(|known| known.asking.as_ref()).is_some_and(polls)
         };
-        shown.semaphores.iter().try_for_each(|semaphore| {
+        shown.seen.semaphores.iter().try_for_each(|semaphore| {
             let Some((peer, count)) = first(semaphore) else { return Ok(()) };
             let free = semaphore.max - semaphore.acquired - semaphore.cooling;
             if count <= free && queues.get(&peer) == Some(&1) && is_there(&peer) {

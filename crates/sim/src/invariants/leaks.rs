@@ -11,10 +11,10 @@ impl Invariant for Leaks {
     }
 
     fn over(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
-        if shown.peers > 0 {
-            return Err(format!("{} peers live, and every lease is over", shown.peers));
+        if shown.seen.peers > 0 {
+            return Err(format!("{} peers live, and every lease is over", shown.seen.peers));
         }
-        for semaphore in shown.semaphores {
+        for semaphore in &shown.seen.semaphores {
             if (semaphore.acquired, semaphore.pending, semaphore.waiting) != (0, 0, 0) {
                 return Err(format!("nobody is there, and yet: {semaphore:?}"));
             }

@@ -26,7 +26,8 @@ use throttle_node::LoggedEvent;
 
 use crate::{
     ledger::{Exchange, Ledger, Note},
-    message::{Request, Semaphore, Write},
+    message::{Request, Write},
+    shown::Everything,
     time::Moment,
 };
 
@@ -40,14 +41,10 @@ pub struct Shown<'a> {
     pub events: &'a [(u64, LoggedEvent)],
     /// Events are missing, or the server began anew: a reader has to look at everything again.
     pub is_broken: bool,
-    /// Every semaphore.
-    pub semaphores: &'a [Semaphore],
-    /// How many peers live.
-    pub peers: usize,
+    /// Semaphores and peers.
+    pub seen: &'a Everything,
     /// The peers whose clients wait with an open connection.
     pub connected: &'a BTreeSet<u64>,
-    /// Whether grants are held back.
-    pub is_holding: bool,
 }
 
 /// Something that must hold.

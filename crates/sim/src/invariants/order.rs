@@ -87,7 +87,7 @@ impl Invariant for Order {
     }
 
     fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
-        for semaphore in shown.semaphores {
+        for semaphore in &shown.seen.semaphores {
             let known = |peer: &u64| {
                 let known = ledger.peers.get(peer).filter(|known| known.is_certain())?;
                 let asking = known.asking.as_ref().filter(|asking| asking.told_pending_at.is_some())?;

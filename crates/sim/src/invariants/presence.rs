@@ -111,7 +111,7 @@ impl Invariant for Presence {
             let holds_up = |one: &&crate::message::Semaphore| {
                 one.queue.iter().any(|(of, _)| of == peer) && !one.absent.contains(peer)
             };
-            if let Some(semaphore) = shown.semaphores.iter().find(holds_up) {
+            if let Some(semaphore) = shown.seen.semaphores.iter().find(holds_up) {
                 return Err(format!(
                     "peer {peer} is gone since {since}, and is not passed over: {semaphore:?}"
                 ));

@@ -79,11 +79,11 @@ impl Invariant for Stream {
             self.take(&logged.event);
         }
         if shown.is_broken {
-            self.look(shown.semaphores);
+            self.look(&shown.seen.semaphores);
             return Ok(());
         }
         let (acquired, pending) = (std::mem::take(&mut self.acquired), std::mem::take(&mut self.pending));
-        self.look(shown.semaphores);
+        self.look(&shown.seen.semaphores);
         if acquired != self.acquired {
             return Err(format!(
                 "by the events these are held: {acquired:?}; by a look: {:?}",

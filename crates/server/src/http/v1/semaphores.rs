@@ -21,10 +21,13 @@ use super::{
     problem::{Answer, Problem},
     read::{self, contains},
 };
-use crate::http::{
-    App,
-    extract::{self, PathOf},
-    refusal::Refusal,
+use crate::{
+    config::is_dot_segment,
+    http::{
+        App,
+        extract::{self, PathOf},
+        refusal::Refusal,
+    },
 };
 
 /// The longest name of a semaphore that a request makes, in characters.
@@ -216,7 +219,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
             "{name:?} is a pattern, as it contains \"*\". Patterns are declared in the configuration file."
         )));
     }
-    if matches!(name, "." | "..") {
+    if is_dot_segment(name) {
         let sentence = format!("No semaphore can be called {name:?}, as it could not stand in a URL.");
         return Err(Refusal::Invalid(sentence));
     }

@@ -89,7 +89,7 @@ impl Core {
             }
         }
         let is_repeat = parts.iter().any(|part| self.peers[slot].asked(part.semaphore).is_some());
-        let was_gone = is_repeat && self.ask_again(slot)?;
+        let was_gone = is_repeat && self.ask_again(slot, &parts)?;
         self.shrink(now, slot, &parts);
         if at_once {
             for part in new {

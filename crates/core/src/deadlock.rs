@@ -7,19 +7,31 @@
 //! it, and whom they depend on in turn.
 //!
 //! A pause is no deadlock, as an operator ends it: to a waiter, a semaphore is at least as large as its count.
+//!
+//! A request is examined when it is made. One that waits is examined anew when its client asks again, if what it
+//! waits for was changed in the meantime, for a change may let waiters wait for each other; every such circle has
+//! one that holds something, or asks for several semaphores, and waits for what was changed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 
 use crate::{
     error::{AcquireError, LimitReached, Link, Resource},
-    peer::Part,
+    peer::{Part, Request},
+    planted,
     presence::Presence,
     queue::Rank,
+    semaphore::Deadlock,
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
 };
 
-/// A request that is not in any queue yet.
+/// Locks of a peer that count as one step of a search.
+const LOCKS_PER_STEP: usize = 16;
+
+/// A request that would wait.
 pub(crate) struct Candidate<'a> {
     pub(crate) peer: PeerSlot,
     pub(crate) rank: Rank,
@@ -30,22 +42,28 @@ pub(crate) struct Candidate<'a> {
 }
 
 /// One of the semaphores on which the candidate depends.
-#[derive(Default)]
 struct Area {
     /// What those hold who did not finish yet.
     acquired: i128,
-    holders: BTreeSet<PeerSlot>,
     /// Those who wait here and did not finish, in order.
-    waiting: BTreeMap<Rank, Waiting>,
+    waiting: BTreeMap<Rank, PeerSlot>,
     /// How many of its queue were looked at.
     seen: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Waiting {
-    peer: PeerSlot,
-    /// Whether it holds up those behind it.
-    is_in_the_way: bool,
+/// Who is taken to hold up those behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HoldUp {
+    /// Every waiter: what can go on nevertheless goes on in whatever order the others do.
+    All,
+    /// Whoever does so when all others have come as far as they can; see [`Core::set_marks`].
+    Leading,
+}
+
+/// What is in the way of a part of a request.
+enum Obstacle {
+    Holders,
+    Waiter(PeerSlot),
 }
 
 struct Search<'a> {
@@ -54,7 +72,7 @@ struct Search<'a> {
     areas: BTreeMap<SemaphoreSlot, Area>,
     /// Whom the candidate depends on, itself included; `true` once it finished.
     peers: BTreeMap<PeerSlot, bool>,
-    steps: usize,
+    steps: Cell<usize>,
 }
 
 impl Core {
@@ -74,25 +92,31 @@ impl Core {
             candidate,
             areas: BTreeMap::new(),
             peers: BTreeMap::from([(candidate.peer, false)]),
-            steps: 0,
+            steps: Cell::new(0),
         };
         search.gather()?;
-        search.play()?;
-        if search.peers.get(&candidate.peer) == Some(&true) {
+        if search.play()? {
             return Ok(());
         }
-        Err(AcquireError::Deadlock { chain: search.chain() })
+        Err(AcquireError::Deadlock { chain: search.chain()? })
+    }
+
+    /// Whether what a waiter waits for was changed since it was examined, so that it may wait for ever now.
+    pub(crate) fn must_be_examined(&self, slot: PeerSlot, request: &Request) -> bool {
+        let could_close_a_circle = request.parts.len() > 1 || !self.peers[slot].locks.is_empty();
+        let is_changed = |part: &Part| self.semaphores[part.semaphore].changed_at > request.examined_at;
+        could_close_a_circle && !planted!(ChangeNotExamined) && request.parts.iter().any(is_changed)
     }
 }
 
-impl Search<'_> {
-    fn step(&mut self) -> Result<(), LimitReached> {
-        self.steps += 1;
-        self.core.check_room(Resource::Walk, self.steps)
+impl<'a> Search<'a> {
+    fn step(&self, count: usize) -> Result<(), LimitReached> {
+        self.steps.set(self.steps.get() + count);
+        self.core.check_room(Resource::Walk, self.steps.get())
     }
 
     /// What a peer waits for.
-    fn request(&self, peer: PeerSlot) -> Option<(Rank, &[Part])> {
+    fn request(&self, peer: PeerSlot) -> Option<(Rank, &'a [Part])> {
         if peer == self.candidate.peer {
             return Some((self.candidate.rank, self.candidate.new));
         }
@@ -102,14 +126,11 @@ impl Search<'_> {
         Some((request.rank, &request.parts))
     }
 
-    /// What a peer holds, as it would be with the candidate's request.
-    fn held(&self, peer: PeerSlot) -> impl Iterator<Item = Part> {
-        let named = if peer == self.candidate.peer { self.candidate.named } else { &[] };
-        self.core.peers[peer].locks.iter().map(|held| {
-            let named = named.iter().find(|part| part.semaphore == held.semaphore);
-            let count = named.map_or(held.count, |part| part.count.min(held.count));
-            Part { semaphore: held.semaphore, count }
-        })
+    /// By how much the candidate's request shrinks what it holds on a semaphore.
+    fn shrinks_by(&self, semaphore: SemaphoreSlot) -> i64 {
+        let held = self.core.peers[self.candidate.peer].held(semaphore);
+        let named = self.candidate.named.iter().find(|part| part.semaphore == semaphore);
+        held.zip(named).map_or(0, |(held, named)| (held.count - named.count).max(0))
     }
 
     /// Finds every peer and semaphore on which the candidate depends.
@@ -117,68 +138,101 @@ impl Search<'_> {
         let mut open = VecDeque::from([self.candidate.peer]);
         while let Some(peer) = open.pop_front() {
             let Some((rank, parts)) = self.request(peer) else { continue };
-            let parts = parts.to_vec();
-            let is_too_large = |part: &Part| part.count > self.core.semaphores[part.semaphore].spec.max;
-            let is_in_the_way = !parts.iter().any(is_too_large);
             for part in parts {
-                self.step()?;
-                let found = self.open_area(part.semaphore, rank);
-                for other in found {
-                    self.step()?;
+                self.step(1)?;
+                for other in self.open_area(part.semaphore, rank, peer)? {
                     if self.peers.insert(other, false).is_none() {
                         open.push_back(other);
                     }
                 }
-                let waiting = Waiting { peer, is_in_the_way };
-                self.areas.entry(part.semaphore).or_default().waiting.insert(rank, waiting);
             }
         }
         Ok(())
     }
 
-    /// The peers in the way of a waiter of this rank that were not found before.
-    fn open_area(&mut self, semaphore: SemaphoreSlot, rank: Rank) -> Vec<PeerSlot> {
+    /// Notes a waiter of a semaphore. Returns the peers in its way that were not found before.
+    fn open_area(
+        &mut self,
+        semaphore: SemaphoreSlot,
+        rank: Rank,
+        peer: PeerSlot,
+    ) -> Result<Vec<PeerSlot>, LimitReached> {
         let on = &self.core.semaphores[semaphore];
-        let area = self.areas.entry(semaphore).or_default();
         let mut found = Vec::new();
-        if area.holders.is_empty() {
-            area.holders.extend(on.holders.values());
+        if !self.areas.contains_key(&semaphore) {
+            self.step(on.holders.len())?;
             found.extend(on.holders.values());
-            let held = on.holders.values().flat_map(|&peer| self.held(peer));
-            let acquired = held.filter(|held| held.semaphore == semaphore).map(|held| i128::from(held.count));
-            let acquired = acquired.sum();
-            self.areas.entry(semaphore).or_default().acquired = acquired;
         }
-        let area = self.areas.entry(semaphore).or_default();
-        let ahead = on.queue.iter_from(area.seen).take_while(|waiter| waiter.rank < rank);
-        let before = found.len();
-        found.extend(ahead.map(|waiter| waiter.peer));
-        area.seen += found.len() - before;
-        found
+        let acquired = on.acquired - i128::from(self.shrinks_by(semaphore));
+        let new = || Area { acquired, waiting: BTreeMap::new(), seen: 0 };
+        let mut area = self.areas.remove(&semaphore).unwrap_or_else(new);
+        for ahead in on.queue.iter_from(area.seen).take_while(|waiter| waiter.rank < rank) {
+            self.step(1)?;
+            area.seen += 1;
+            found.push(ahead.peer);
+        }
+        area.waiting.insert(rank, peer);
+        self.areas.insert(semaphore, area);
+        Ok(found)
     }
 
-    /// Marks all peers that can finish.
-    fn play(&mut self) -> Result<(), LimitReached> {
-        let all: Vec<PeerSlot> = self.peers.keys().copied().collect();
-        let mut open: VecDeque<PeerSlot> = all.into_iter().filter(|&peer| self.is_free(peer)).collect();
-        while let Some(peer) = open.pop_front() {
-            if self.peers.insert(peer, true) == Some(true) {
-                continue;
-            }
-            for semaphore in self.finish(peer) {
-                let Some(area) = self.areas.get(&semaphore) else { continue };
-                let mut candidates = Vec::new();
-                for waiting in area.waiting.values() {
-                    candidates.push(waiting.peer);
-                    if waiting.is_in_the_way {
-                        break;
-                    }
+    /// Lets all peers finish that can. Tells whether the candidate does.
+    fn play(&mut self) -> Result<bool, LimitReached> {
+        let mut open = self.free(HoldUp::All)?;
+        loop {
+            while let Some(peer) = open.pop_front() {
+                if peer == self.candidate.peer {
+                    return Ok(true);
                 }
-                for other in candidates {
-                    self.step()?;
-                    if self.is_free(other) {
-                        open.push_back(other);
-                    }
+                if self.peers.insert(peer, true) == Some(false) {
+                    self.finish(peer, &mut open)?;
+                }
+            }
+            // The others can do no more, so now it is known who leads.
+            open = self.free(HoldUp::Leading)?;
+            if open.is_empty() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The peers that did not finish and could.
+    fn free(&self, hold_up: HoldUp) -> Result<VecDeque<PeerSlot>, LimitReached> {
+        let mut free = VecDeque::new();
+        for (&peer, _) in self.peers.iter().filter(|(_, has_finished)| !**has_finished) {
+            if self.is_free(peer, hold_up)? {
+                free.push_back(peer);
+            }
+        }
+        Ok(free)
+    }
+
+    /// A peer releases all it holds and waits for nothing any more. Adds those to `open` who are free by that.
+    fn finish(&mut self, peer: PeerSlot, open: &mut VecDeque<PeerSlot>) -> Result<(), LimitReached> {
+        let locks = &self.core.peers[peer].locks;
+        self.step(1 + locks.len() / LOCKS_PER_STEP)?;
+        let mut concerned = Vec::new();
+        for held in locks {
+            if let Some(area) = self.areas.get_mut(&held.semaphore) {
+                area.acquired -= i128::from(held.count);
+                concerned.push(held.semaphore);
+            }
+        }
+        if let Some((rank, parts)) = self.request(peer) {
+            for part in parts {
+                if let Some(area) = self.areas.get_mut(&part.semaphore) {
+                    area.waiting.remove(&rank);
+                    concerned.push(part.semaphore);
+                }
+            }
+        }
+        for area in concerned.iter().filter_map(|semaphore| self.areas.get(semaphore)) {
+            for &other in area.waiting.values() {
+                if self.is_free(other, HoldUp::All)? {
+                    open.push_back(other);
+                }
+                if !self.is_too_large(other) {
+                    break;
                 }
             }
         }
@@ -186,52 +240,70 @@ impl Search<'_> {
     }
 
     /// Whether a peer waits for nothing, or could be granted what it waits for.
-    fn is_free(&self, peer: PeerSlot) -> bool {
-        let Some((rank, parts)) = self.request(peer) else { return true };
-        parts.iter().all(|part| self.obstacle(rank, part).is_none())
+    fn is_free(&self, peer: PeerSlot, hold_up: HoldUp) -> Result<bool, LimitReached> {
+        let Some((rank, parts)) = self.request(peer) else { return Ok(true) };
+        for part in parts {
+            if self.obstacle(rank, part, hold_up)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// The peers in the way of a part of a request, and whether it is by holding.
-    fn obstacle(&self, rank: Rank, part: &Part) -> Option<(PeerSlot, bool)> {
-        let area = self.areas.get(&part.semaphore)?;
+    /// What is in the way of a part of a request.
+    fn obstacle(&self, rank: Rank, part: &Part, hold_up: HoldUp) -> Result<Option<Obstacle>, LimitReached> {
+        self.step(1)?;
+        let Some(area) = self.areas.get(&part.semaphore) else { return Ok(None) };
         let max = self.core.semaphores[part.semaphore].spec.max.max(part.count);
         if area.acquired + i128::from(part.count) > i128::from(max) {
-            let did_not_finish = |peer: &&PeerSlot| self.peers.get(peer) == Some(&false);
-            return area.holders.iter().find(did_not_finish).map(|&peer| (peer, true));
+            return Ok(Some(Obstacle::Holders));
         }
-        let ahead = area.waiting.range(..rank).map(|(_, waiting)| waiting);
-        ahead.filter(|waiting| waiting.is_in_the_way).map(|waiting| (waiting.peer, false)).next()
+        for (_, &ahead) in area.waiting.range(..rank) {
+            self.step(1)?;
+            if self.holds_up(ahead, part.semaphore, hold_up)? {
+                return Ok(Some(Obstacle::Waiter(ahead)));
+            }
+        }
+        Ok(None)
     }
 
-    /// A peer releases all it holds and waits for nothing any more. Returns the semaphores that this concerns.
-    fn finish(&mut self, peer: PeerSlot) -> Vec<SemaphoreSlot> {
-        let held: Vec<Part> = self.held(peer).collect();
-        let (rank, parts) =
-            self.request(peer).map_or((None, Vec::new()), |(r, parts)| (Some(r), parts.to_vec()));
-        for part in &held {
-            if let Some(area) =
-                self.areas.get_mut(&part.semaphore).filter(|area| area.holders.contains(&peer))
-            {
-                area.acquired -= i128::from(part.count);
+    /// Whether a waiter holds up those behind it on a semaphore.
+    fn holds_up(
+        &self,
+        peer: PeerSlot,
+        semaphore: SemaphoreSlot,
+        hold_up: HoldUp,
+    ) -> Result<bool, LimitReached> {
+        let Some((rank, parts)) = self.request(peer).filter(|_| !self.is_too_large(peer)) else {
+            return Ok(false);
+        };
+        let spec = self.core.semaphores[semaphore].spec;
+        if hold_up == HoldUp::All || spec.deadlock == Deadlock::Detect {
+            return Ok(true);
+        }
+        for part in parts {
+            let is_above = self.core.semaphores[part.semaphore].spec.level > spec.level;
+            if is_above && self.obstacle(rank, part, hold_up)?.is_some() {
+                return Ok(false);
             }
         }
-        for part in &parts {
-            if let (Some(area), Some(rank)) = (self.areas.get_mut(&part.semaphore), rank) {
-                area.waiting.remove(&rank);
-            }
-        }
-        held.iter().chain(&parts).map(|part| part.semaphore).collect()
+        Ok(true)
+    }
+
+    /// Whether a waiter asks for more than there is, so that it is passed over.
+    fn is_too_large(&self, peer: PeerSlot) -> bool {
+        let is_too_large = |part: &Part| part.count > self.core.semaphores[part.semaphore].spec.max;
+        self.request(peer).is_some_and(|(_, parts)| parts.iter().any(is_too_large))
     }
 
     /// The chain of waiting peers, from the candidate on until somebody is named again.
-    fn chain(&self) -> Vec<Link> {
+    fn chain(&self) -> Result<Vec<Link>, LimitReached> {
         let mut chain = Vec::new();
         let mut seen = BTreeSet::new();
         let mut peer = self.candidate.peer;
-        while seen.insert(peer) {
-            let Some((rank, parts)) = self.request(peer) else { break };
-            let found = parts.iter().find_map(|part| Some((part.semaphore, self.obstacle(rank, part)?)));
-            let Some((semaphore, (blocker, is_holder))) = found else { break };
+        while seen.insert(peer)
+            && let Some((semaphore, blocker, is_holder)) = self.blocker(peer)?
+        {
             chain.push(Link {
                 peer: self.core.peers[peer].id,
                 semaphore: self.core.name_of(semaphore),
@@ -240,6 +312,25 @@ impl Search<'_> {
             });
             peer = blocker;
         }
-        chain
+        Ok(chain)
+    }
+
+    /// The first peer in the way of another that did not finish, and whether it holds what the other lacks.
+    fn blocker(&self, peer: PeerSlot) -> Result<Option<(SemaphoreSlot, PeerSlot, bool)>, LimitReached> {
+        let Some((rank, parts)) = self.request(peer) else { return Ok(None) };
+        for part in parts {
+            let blocker = match self.obstacle(rank, part, HoldUp::Leading)? {
+                None => continue,
+                Some(Obstacle::Waiter(ahead)) => Some((ahead, false)),
+                Some(Obstacle::Holders) => {
+                    let holders = &self.core.semaphores[part.semaphore].holders;
+                    self.step(holders.len())?;
+                    let did_not_finish = |peer: &&PeerSlot| self.peers.get(peer) == Some(&false);
+                    holders.values().find(did_not_finish).map(|&holder| (holder, true))
+                }
+            };
+            return Ok(blocker.map(|(blocker, is_holder)| (part.semaphore, blocker, is_holder)));
+        }
+        Ok(None)
     }
 }

@@ -82,6 +82,8 @@ impl Core {
         }
         self.detecting += usize::from(spec.deadlock == Deadlock::Detect);
         self.detecting -= usize::from(before.deadlock == Deadlock::Detect);
+        self.next_sequence += 1;
+        self.semaphores[slot].changed_at = self.next_sequence;
         self.emit_set(slot);
         if before.per != spec.per {
             self.shift_cooling(now, slot, before.per, spec.per);

@@ -158,6 +158,7 @@ impl Core {
     /// Enters a semaphore into the tables.
     pub(crate) fn insert_semaphore(&mut self, name: Name, spec: Spec) -> SemaphoreSlot {
         let slot = self.semaphores.insert(Semaphore::new(name.clone(), spec, self.seed));
+        self.semaphores[slot].changed_at = self.next_sequence;
         self.semaphore_slots.insert(name, slot);
         self.detecting += usize::from(spec.deadlock == Deadlock::Detect);
         slot

@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) rank: Rank,
     pub(crate) priority: i32,
     pub(crate) since: Time,
+    /// When it was found last that it does not wait for ever, in the order of `next_sequence`.
+    pub(crate) examined_at: u64,
     /// Whether its client is there to take a grant.
     pub(crate) presence: Presence,
     pub(crate) parts: Vec<Part>,

@@ -39,7 +39,8 @@ impl Core {
                 rank,
             });
         }
-        self.enter_queues(slot, Request { rank, priority, since: now, presence: Presence::Polling, parts });
+        let (examined_at, presence) = (rank.sequence, Presence::Polling);
+        self.enter_queues(slot, Request { rank, priority, since: now, examined_at, presence, parts });
     }
 
     /// Puts a request into the queue of each of its semaphores, and makes it the peer's.

@@ -8,7 +8,7 @@
 
 use crate::{
     deadlock::Candidate,
-    error::{AcquireError, UnknownPeer},
+    error::AcquireError,
     event::Event,
     names::PeerId,
     peer::{Part, Request},
@@ -44,12 +44,12 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// If the peer is not known. A request that was absent and would now wait for ever is refused with
-    /// [`AcquireError::Deadlock`], and stays absent.
+    /// If the peer is not known. A request that would now wait for ever is refused with
+    /// [`AcquireError::Deadlock`], and is absent until its client asks again at a better time.
     pub fn connect(&mut self, now: Time, peer: PeerId) -> Result<(), AcquireError> {
         let now = self.advance(now);
         let slot = self.slot_of(peer)?;
-        let outcome = self.ask_again(slot);
+        let outcome = self.ask_again(slot, &[]);
         if let Some(request) = &mut self.peers[slot].pending
             && request.presence == Presence::Polling
         {
@@ -76,41 +76,67 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// If the peer is not known.
-    pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<bool, UnknownPeer> {
+    /// If the peer is not known, or its request would now wait for ever.
+    pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<bool, AcquireError> {
         let now = self.advance(now);
         let slot = self.slot_of(peer)?;
-        // A request that would wait for ever is as pending as it was.
-        if let Ok(true) = self.ask_again(slot) {
+        let outcome = self.ask_again(slot, &[]);
+        if let Ok(true) = outcome {
             self.grant_touched(now);
             self.start_absence(now, slot);
         }
         self.finish(now);
-        Ok(self.peers.get(slot).is_none_or(|peer| peer.pending.is_none()))
+        match outcome {
+            // A request that cannot be examined is as pending as it was.
+            Ok(_) | Err(AcquireError::Limit(_)) => {
+                Ok(self.peers.get(slot).is_none_or(|peer| peer.pending.is_none()))
+            }
+            Err(refused) => Err(refused),
+        }
     }
 
     /// Puts the pending request of a peer back in line, if its client was gone: then what this makes
     /// possible is to be granted, and its absence to begin anew, if it does not stay. Tells whether it was.
-    pub(crate) fn ask_again(&mut self, slot: PeerSlot) -> Result<bool, AcquireError> {
+    ///
+    /// `named` is what its client names now; it may shrink what it waits for.
+    pub(crate) fn ask_again(&mut self, slot: PeerSlot, named: &[Part]) -> Result<bool, AcquireError> {
         let Some(request) = &self.peers[slot].pending else { return Ok(false) };
-        match request.presence {
+        let presence = request.presence;
+        // Others may have begun to wait behind what a request left to them that was absent, or too large.
+        let shrinks = request.parts.iter().any(|part| count_named(part, named) < part.count);
+        let may_be_stuck = presence == Presence::Absent || shrinks || self.must_be_examined(slot, request);
+        if may_be_stuck && self.detecting > 0 {
+            self.examine(slot, named)?;
+        }
+        match presence {
             Presence::Polling | Presence::Connected => return Ok(false),
             Presence::Disconnected { absent_at } => _ = self.absences.remove(&(absent_at, slot)),
-            Presence::Absent => self.check_return(slot)?,
+            Presence::Absent => {}
         }
         self.set_presence(slot, Presence::Connected);
         Ok(true)
     }
 
-    /// Others may have begun to wait behind what an absent request left to them.
-    fn check_return(&self, slot: PeerSlot) -> Result<(), AcquireError> {
-        match &self.peers[slot].pending {
-            Some(request) if self.detecting > 0 => {
-                let Request { rank, ref parts, .. } = **request;
-                self.check_deadlock(&Candidate { peer: slot, rank, new: parts, named: &[] })
+    /// Refuses a request in line that would wait for ever; from then on it is absent.
+    fn examine(&mut self, slot: PeerSlot, named: &[Part]) -> Result<(), AcquireError> {
+        let Some(request) = &self.peers[slot].pending else { return Ok(()) };
+        let Request { rank, presence, ref parts, .. } = **request;
+        let asked = |part: &Part| Part { count: count_named(part, named), ..*part };
+        let new: Vec<Part> = parts.iter().map(asked).collect();
+        let outcome = self.check_deadlock(&Candidate { peer: slot, rank, new: &new, named });
+        match (&outcome, presence) {
+            (Ok(()), _) => {
+                let examined_at = self.next_sequence;
+                if let Some(request) = &mut self.peers[slot].pending {
+                    request.examined_at = examined_at;
+                }
             }
-            _ => Ok(()),
+            (Err(_), Presence::Absent) => {}
+            (Err(AcquireError::Deadlock { .. }), _) => self.begin_absence(slot, presence),
+            // Nobody knows that it waits for ever, so it keeps its place.
+            (Err(_), _) => return Ok(()),
         }
+        outcome
     }
 
     /// Begins the time after which a request is absent, if its client waited with a connection.
@@ -133,6 +159,16 @@ impl Core {
         }
     }
 
+    /// Passes over a request whose client is there.
+    fn begin_absence(&mut self, slot: PeerSlot, presence: Presence) {
+        match presence {
+            Presence::Polling => self.events.push(Event::Connected { peer: self.peers[slot].id }),
+            Presence::Disconnected { absent_at } => _ = self.absences.remove(&(absent_at, slot)),
+            Presence::Connected | Presence::Absent => {}
+        }
+        self.set_presence(slot, Presence::Absent);
+    }
+
     /// Enters the queues anew, for whether the request holds up others may change, and has them looked at.
     fn set_presence(&mut self, slot: PeerSlot, presence: Presence) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
@@ -148,4 +184,10 @@ impl Core {
         (request.presence == Presence::Absent && !planted!(AbsentHoldsUpOthers))
             || (request.parts.len() > 1 && request.parts.iter().any(is_beyond))
     }
+}
+
+/// The count of a part of a request, if what its client names now shrinks it.
+fn count_named(part: &Part, named: &[Part]) -> i64 {
+    let named = named.iter().find(|named| named.semaphore == part.semaphore);
+    named.map_or(part.count, |named| named.count.min(part.count))
 }

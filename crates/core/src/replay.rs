@@ -87,6 +87,7 @@ impl Core {
                         rank: *rank,
                         priority: *priority,
                         since: *since,
+                        examined_at: rank.sequence,
                         presence: Presence::Polling,
                         parts: Vec::new(),
                     },

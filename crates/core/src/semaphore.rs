@@ -78,6 +78,8 @@ pub(crate) struct Semaphore {
     pub(crate) is_announced: bool,
     /// Takes no new requests and goes once it is idle.
     pub(crate) is_leaving: bool,
+    /// When it became what it is, in the order of `next_sequence`: requests with a lower one came before.
+    pub(crate) changed_at: u64,
     /// A running mean of how long locks were held here, in microseconds.
     pub(crate) mean_hold_us: Option<u64>,
 }
@@ -97,6 +99,7 @@ impl Semaphore {
             pattern: None,
             is_announced: true,
             is_leaving: false,
+            changed_at: 0,
             mean_hold_us: None,
         }
     }

@@ -41,6 +41,8 @@ pub struct Ledger {
     pub instance: u64,
     /// Names that an operator removed, or may have, at any moment from then on: nobody relies on them.
     pub removed: BTreeMap<Arc<str>, Moment>,
+    /// By when the last change of a semaphore that was asked for has come about.
+    pub changed_by: Moment,
     /// Faults have ceased.
     pub is_calm: bool,
     /// An operator has grants given out that were held back: who held something before a restart may lose it.
@@ -98,6 +100,7 @@ impl Ledger {
             clock_was_set: false,
             instance: 0,
             removed: BTreeMap::new(),
+            changed_by: 0,
             is_calm: false,
             was_resumed: false,
         }
@@ -108,6 +111,10 @@ impl Ledger {
         let Request { sent_at, call, client, .. } = request;
         if let Some(key) = call.key() {
             self.keys.entry(key.to_owned()).or_insert((*sent_at, call.lease().unwrap_or_default()));
+        }
+        let arrives_by = sent_at + 2 * self.setup.faults.delay_max;
+        if call.changes_semaphores() {
+            self.changed_by = self.changed_by.max(arrives_by);
         }
         match call {
             Call::Resize { semaphore, max } => self.may_have(semaphore, *max),
@@ -131,7 +138,6 @@ impl Ledger {
             }
             _ => {}
         }
-        let arrives_by = sent_at + 2 * self.setup.faults.delay_max;
         let length = call.lease().unwrap_or_default();
         for peer in call.renews() {
             if let Some(known) = self.peers.get_mut(peer) {
@@ -208,6 +214,7 @@ impl Ledger {
             Note::Started { instance } => {
                 (self.started_at, self.is_draining) = (at, false);
                 self.has_forgotten = self.instance != *instance;
+                self.changed_by = self.changed_by.max(at);
                 self.instance = *instance;
                 let (forgets, has_forgotten) = (self.forgets(), self.has_forgotten);
                 for known in self.peers.values_mut() {
@@ -225,6 +232,7 @@ impl Ledger {
             Note::StoodStill(length) => {
                 self.stood_still += length;
                 self.standstills.push((at, *length));
+                self.changed_by += length;
                 // What was on its way arrives late, maybe when its client is taken for gone.
                 for asking in self.peers.values_mut().filter_map(|known| known.asking.as_mut()) {
                     asking.is_steady = false;
@@ -302,7 +310,7 @@ impl Ledger {
                         claimed_count: None,
                         told_at: *at,
                     };
-                    let locks = locks.iter();
+                    let locks = locks.iter().filter(|(name, ..)| !self.removed.contains_key(name));
                     known.held =
                         locks.map(|(name, count, token)| (name.clone(), hold(*count, *token))).collect();
                     known.asking = None;

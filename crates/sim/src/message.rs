@@ -238,6 +238,17 @@ impl Call {
         }
     }
 
+    /// Whether it may change what a semaphore is.
+    pub fn changes_semaphores(&self) -> bool {
+        matches!(
+            self,
+            Self::SetSemaphore { .. }
+                | Self::Resize { .. }
+                | Self::RemoveSemaphore { .. }
+                | Self::Reload { .. }
+        )
+    }
+
     /// Whether it may make the peer hold or ask for something that it did not before.
     pub fn asks(&self) -> bool {
         matches!(

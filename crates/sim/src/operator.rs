@@ -15,7 +15,7 @@ pub fn act(random: &mut fastrand::Rng, setup: &Setup, faults: &Faults, peers: &[
     let spec = setup.spec_of(&semaphore).unwrap_or(Spec::with_max(1));
     let is_member = semaphore.contains('/');
     let kinds = if faults.resizes { 9 } else { 4 };
-    match random.u8(0..kinds) {
+    match if setup.is_tangled && random.bool() { 4 } else { random.u8(0..kinds) } {
         0 | 1 => Call::LookAtSemaphore { semaphore },
         2 if !peers.is_empty() => {
             let peer = *pick(random, peers);

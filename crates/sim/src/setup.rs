@@ -17,6 +17,8 @@ pub struct Setup {
     /// How long grants are held back after a start with empty state.
     pub hold_grants: Micros,
     pub snapshot_bytes_min: u64,
+    /// Whether clients ask one for what the other holds, and operators resize that: nearly all that happens.
+    pub is_tangled: bool,
     /// What the file declares, patterns among it.
     pub declared: BTreeMap<String, Spec>,
     /// The names that clients ask for.
@@ -84,7 +86,12 @@ impl Setup {
     pub fn draw(seed: u64, steps: usize) -> Self {
         let random = &mut fastrand::Rng::with_seed(seed);
         let is_durable = random.bool();
-        let (declared, names) = semaphores(random);
+        let is_tangled = random.u8(0..12) == 0;
+        let ((declared, names), faults) = if is_tangled {
+            (tangled(random), Faults { operators: 50, resizes: true, ..Faults::none() })
+        } else {
+            (semaphores(random), faults(random, is_durable))
+        };
         let lease_max = random.u64(1..=20) * SECOND;
         let absent_after = Duration::from_millis(*pick(random, &[0, 200, 2_000, 10_000]));
         let restore = *pick(random, &[RestorePolicy::Allow, RestorePolicy::IfFree, RestorePolicy::Deny]);
@@ -113,6 +120,7 @@ impl Setup {
         Self {
             seed,
             is_durable,
+            is_tangled,
             settings,
             bounds,
             hold_grants,
@@ -121,7 +129,7 @@ impl Setup {
             names,
             clients: random.usize(2..=12),
             lease_max,
-            faults: faults(random, is_durable),
+            faults,
             steps,
         }
     }
@@ -148,6 +156,16 @@ impl Setup {
         let pattern = || name.split_once('/').and_then(|(front, _)| self.declared.get(&format!("{front}/*")));
         self.declared.get(name).or_else(pattern).copied()
     }
+}
+
+/// Few semaphores, in whose order nobody asks.
+fn tangled(random: &mut fastrand::Rng) -> (BTreeMap<String, Spec>, Vec<Arc<str>>) {
+    let spec = |max| Spec { deadlock: Deadlock::Detect, ..Spec::with_max(max) };
+    let letters = ["a", "b", "c"].into_iter().take(random.usize(2..=3));
+    let declared: BTreeMap<_, _> =
+        letters.map(|letter| (letter.to_owned(), spec(random.i64(1..=3)))).collect();
+    let names = declared.keys().map(|name| name.as_str().into()).collect();
+    (declared, names)
 }
 
 fn semaphores(random: &mut fastrand::Rng) -> (BTreeMap<String, Spec>, Vec<Arc<str>>) {

@@ -42,6 +42,8 @@ faults! {
     LevelsIgnored,
     /// Deadlocks are not found.
     DeadlockMissed,
+    /// Waiters are not examined again after a semaphore was changed.
+    ChangeNotExamined,
     /// Rates do not count.
     RateIgnored,
     /// A snapshot leaves out what the rate holds back.

@@ -303,6 +303,14 @@ impl Model {
         }
     }
 
+    /// The request of a peer was found to wait for ever: it is passed over.
+    pub(crate) fn pass_over(&mut self, id: PeerId) {
+        if let Some(request) = self.peer_mut(id).and_then(|peer| peer.pending.as_mut()) {
+            request.presence = ModelPresence::Absent;
+        }
+        self.grant();
+    }
+
     /// Whether a peer waits for nothing; `None`: unknown.
     pub(crate) fn poll(&mut self, id: PeerId) -> Option<bool> {
         self.peer(id)?;

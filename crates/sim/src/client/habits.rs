@@ -50,14 +50,15 @@ impl Client {
     pub(super) fn plan_locks(&mut self) -> Vec<Locks> {
         let names = self.setup.names.clone();
         let mut chosen: Vec<Arc<str>> = Vec::new();
-        for _ in 0..self.random.usize(1..=3) {
+        let is_tangled = self.setup.is_tangled;
+        for _ in 0..self.random.usize(if is_tangled { 2..=3 } else { 1..=3 }) {
             let name = pick(&mut self.random, &names).clone();
             if !chosen.contains(&name) {
                 chosen.push(name);
             }
         }
         let level = |name: &Arc<str>| self.setup.spec_of(name).map_or(0, |spec| spec.level);
-        if self.random.u8(0..4) > 0 {
+        if !is_tangled && self.random.u8(0..4) > 0 {
             chosen.sort_by_key(level);
         }
         let mut locks = Vec::new();
@@ -66,7 +67,7 @@ impl Client {
             let count = if self.random.u8(0..20) == 0 { max + 1 } else { self.random.i64(1..=max.max(1)) };
             locks.push((name, count));
         }
-        if self.dialect == Dialect::V1 && self.random.bool() {
+        if self.dialect == Dialect::V1 && !is_tangled && self.random.bool() {
             return vec![locks];
         }
         locks.into_iter().map(|lock| vec![lock]).collect()
@@ -78,7 +79,8 @@ impl Client {
         let is_finishing = self.is_finishing;
         if let Some(locks) = self.wanted.pop_if(|_| !is_finishing) {
             let expires_in = self.random.bool().then_some(self.lease);
-            let wait = if self.random.bool() { 0 } else { self.random.u64(0..=10 * SECOND) };
+            let longest = if self.setup.is_tangled { SECOND } else { 10 * SECOND };
+            let wait = if self.random.bool() { 0 } else { self.random.u64(0..=longest) };
             let call = Call::Acquire { peer, locks, priority: self.priority(), expires_in, wait };
             return self.ask(at, Purpose::Acquire, call, ids, acts);
         }

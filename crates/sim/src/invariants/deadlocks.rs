@@ -9,6 +9,9 @@ use std::{
 use super::{Invariant, Shown, Verdict};
 use crate::ledger::{Known, Ledger};
 
+/// A longer search for a deadlock comes to its end here.
+const WALK_MIN: usize = 100;
+
 pub(super) struct Deadlocks;
 
 /// A semaphore that somebody waits for, how much of it, and its full count.
@@ -20,10 +23,6 @@ impl Invariant for Deadlocks {
     }
 
     fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
-        if ledger.setup.changes_semaphores() {
-            // An operator may move what two wait for under each other's feet.
-            return Ok(());
-        }
         let mut acquired: BTreeMap<&Arc<str>, i64> = BTreeMap::new();
         let mut held: BTreeMap<u64, Vec<(&Arc<str>, i64)>> = BTreeMap::new();
         let mut asked: BTreeMap<u64, Vec<Wanted<'_>>> = BTreeMap::new();
@@ -47,8 +46,9 @@ impl Invariant for Deadlocks {
                 }
             }
             // In whatever order they stand: then this finds too few, never too many.
-            let fits =
-                |(name, count, max): &Wanted<'_>| acquired.get(name).is_none_or(|of| of + count <= *max);
+            let fits = |(name, count, max): &Wanted<'_>| {
+                acquired.get(name).is_none_or(|of| of + count <= (*max).max(*count))
+            };
             let free: Vec<u64> = stuck
                 .iter()
                 .copied()
@@ -60,8 +60,15 @@ impl Invariant for Deadlocks {
             stuck.retain(|peer| !free.contains(peer));
             open = free;
         }
-        // Who was brought back was asked for no level.
-        let is_plain = |peer: &u64| ledger.peers.get(peer).is_some_and(Known::is_certain);
+        // Who was brought back was asked for no level; and after a change whoever asks again is examined again.
+        let changes = ledger.setup.changes_semaphores();
+        let is_examined = |known: &Known| {
+            let asked_at = known.asking.as_ref().map_or(0, |asking| asking.still_pending_at);
+            !changes
+                || (asked_at > ledger.changed_by && ledger.setup.settings.limits.deadlock_walk > WALK_MIN)
+        };
+        let is_plain =
+            |peer: &u64| ledger.peers.get(peer).is_some_and(|known| known.is_certain() && is_examined(known));
         if !stuck.is_empty() && stuck.iter().all(is_plain) {
             return Err(format!("these wait for each other: {stuck:?} in {:?}", shown.seen.semaphores));
         }

@@ -1,6 +1,6 @@
 //! Idempotency: the repeat of a request under its key finds the peer that the first one made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Invariant, Verdict};
 use crate::{
@@ -16,6 +16,8 @@ const KEYS_REMEMBERED: usize = 10_000;
 pub(super) struct Idempotency {
     /// The peer that each key made, the state of the server, and when that was told.
     peers: BTreeMap<String, (u64, u64, Moment)>,
+    /// The keys of requests that would have waited for ever, so that their peers ended.
+    refused: BTreeSet<String>,
 }
 
 impl Invariant for Idempotency {
@@ -31,6 +33,11 @@ impl Invariant for Idempotency {
         let length = call.lease().unwrap_or_default();
         let (first_sent, first_length) = ledger.keys.get(key).copied().unwrap_or((exchange.at, length));
         match exchange.answer {
+            Answer::Refused(Refused::Deadlock) => {
+                self.refused.insert(key.to_owned());
+                Ok(())
+            }
+            Answer::Peer(_) if self.refused.contains(key) => Ok(()),
             Answer::Peer(seen) if length != first_length => {
                 let made = self
                     .peers

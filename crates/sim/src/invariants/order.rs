@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Invariant, Shown, Verdict};
 use crate::{
     ledger::{Asking, Exchange, Ledger, Note},
-    message::{Answer, Call},
+    message::Answer,
     time::Moment,
 };
 
@@ -44,10 +44,8 @@ impl Invariant for Order {
         let Some(known) = ledger.peers.get(&seen.id) else { return Ok(()) };
         let Some(asking) = known.asking.as_ref().filter(|_| seen.pending.is_empty()) else { return Ok(()) };
         let Some((name, count)) = asking.single() else { return Ok(()) };
-        // In the dialect v0.1 it may have been gone, and stand in line anew.
-        let may_be_new = matches!(exchange.request.call, Call::KeepOrRestore { .. })
-            && known.guaranteed_until <= exchange.at;
-        if may_be_new {
+        if known.guaranteed_until <= exchange.at {
+            // In the dialect v0.1 it may have been gone, and stand in line anew.
             return Ok(());
         }
         if ledger.removed.contains_key(name) {

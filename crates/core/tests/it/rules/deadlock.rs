@@ -75,3 +75,154 @@ fn the_walk_has_a_bound() {
     let full = LimitReached { resource: Resource::Walk, limit: 1 };
     w.acquire(BOB, "c=1").is(Err(AcquireError::Limit(full)), []);
 }
+
+/// Who waits below the highest level of its request holds up nobody there before it leads above.
+#[test]
+fn whoever_does_not_lead_above_is_in_nobodys_way_below() {
+    let mut w = World::new("", [ANN, BOB, CAT]);
+    for (name, level) in [("upper", 2), ("lower", 1)] {
+        w = w.with_semaphore(name, Spec { level, ..max(1) });
+    }
+    let mut w = w.with_semaphore("c", detecting(1));
+    w.acquire(ANN, "upper=1").is(acquired(1), ["ann gets upper=1 #1"]);
+    w.acquire(CAT, "lower=1").is(acquired(2), ["cat gets lower=1 #2"]);
+    let waits = ["bob waits for upper=1", "bob waits for lower=1"];
+    w.acquire(BOB, "upper=1 lower=1").is(PENDING, waits);
+    w.acquire(ANN, "lower=1").is(PENDING, ["ann waits for lower=1"]);
+    let freed = ["cat gives up lower=1 #2 after 0ns, Released", "ann gets lower=1 #3 after 0ns"];
+    w.release(CAT, "lower").is(Ok(()), freed);
+}
+
+#[test]
+fn whoever_leads_above_is_in_the_way_below() {
+    let mut w = World::new("", [ANN, BOB, CAT, DAN]);
+    for (name, level) in [("upper", 2), ("lower", 1)] {
+        w = w.with_semaphore(name, Spec { level, ..max(1) });
+    }
+    let mut w = w.with_semaphore("c", detecting(1));
+    w = w.with_semaphore("d", Spec { level: 5, ..detecting(1) });
+    w.acquire(ANN, "d=1").is(acquired(1), ["ann gets d=1 #1"]);
+    w.acquire(CAT, "c=1").is(acquired(2), ["cat gets c=1 #2"]);
+    w.acquire(DAN, "lower=1").is(acquired(3), ["dan gets lower=1 #3"]);
+    let waits = ["bob waits for upper=1", "bob waits for lower=1", "bob waits for c=1"];
+    w.acquire(BOB, "upper=1 lower=1 c=1").is(PENDING, waits);
+    w.acquire(CAT, "d=1").is(PENDING, ["cat waits for d=1"]);
+    let circle = [link(ANN, "lower", BOB, false), link(BOB, "c", CAT, true), link(CAT, "d", ANN, true)];
+    w.release(DAN, "lower").is(Ok(()), ["dan gives up lower=1 #3 after 0ns, Released"]);
+    w.acquire(ANN, "lower=1").is(refused(circle), []);
+}
+
+/// Ann and Bob wait for each other, though neither did when it asked.
+fn after_a_change() -> World {
+    let mut w = world(2, [ANN, BOB, CAT, DAN]);
+    w.acquire(ANN, "c=1").is(acquired(1), ["ann gets c=1 #1"]);
+    w.acquire(CAT, "c=1").is(acquired(2), ["cat gets c=1 #2"]);
+    w.acquire(BOB, "d=2").is(acquired(3), ["bob gets d=2 #3"]);
+    w.acquire(ANN, "d=1").is(PENDING, ["ann waits for d=1"]);
+    w.acquire(BOB, "c=1").is(PENDING, ["bob waits for c=1"]);
+    w.set("c", detecting(1)).is((), ["c has max 1", "c is overcommitted, 2 of 1"]);
+    w.release(CAT, "c").is(Ok(()), ["cat gives up c=1 #2 after 0ns, Released"]);
+    w
+}
+
+#[test]
+fn a_change_may_close_a_circle_so_whoever_asks_again_is_refused() {
+    let mut w = after_a_change();
+    // It is not the one that waits for what was changed.
+    w.acquire(ANN, "d=1").is(PENDING, []);
+    let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, true)];
+    w.acquire(BOB, "c=1").is(refused(circle.clone()), ["bob is connected"]);
+    assert!(w.is_absent(BOB));
+    // It is told so until the circle is broken.
+    w.acquire(BOB, "c=1").is(refused(circle), []);
+    let freed = ["bob gives up d=2 #3 after 0ns, Released", "ann gets d=1 #4 after 0ns"];
+    w.release(BOB, "d").is(Ok(()), freed);
+    w.acquire(BOB, "c=1").is(PENDING, []);
+    assert!(!w.is_absent(BOB));
+}
+
+#[test]
+fn whoever_polls_or_connects_in_a_circle_is_refused() {
+    let circle =
+        || AcquireError::Deadlock { chain: [link(BOB, "c", ANN, true), link(ANN, "d", BOB, true)].into() };
+    let mut w = after_a_change();
+    w.run(|core, now| core.poll(now, BOB)).is(Err(circle()), ["bob is connected"]);
+    w.run(|core, now| core.poll(now, BOB)).is(Err(circle()), []);
+    let mut w = after_a_change();
+    w.connect(BOB).is(Err(circle()), ["bob is connected"]);
+    assert!(w.is_absent(BOB));
+}
+
+#[test]
+fn whoever_lost_its_connection_is_refused_in_a_circle() {
+    let mut w = world(2, [ANN, BOB, CAT]);
+    w.acquire(BOB, "d=2").is(acquired(1), ["bob gets d=2 #1"]);
+    w.acquire(ANN, "c=2").is(acquired(2), ["ann gets c=2 #2"]);
+    w.set("c", detecting(4)).is((), ["c has max 4"]);
+    w.acquire(CAT, "c=2").is(acquired(3), ["cat gets c=2 #3"]);
+    w.acquire(BOB, "c=2").is(PENDING, ["bob waits for c=2"]);
+    w.connect(BOB).is(Ok(()), ["bob is connected"]);
+    w.disconnect(BOB).is((), []);
+    w.acquire(ANN, "d=1").is(PENDING, ["ann waits for d=1"]);
+    w.set("c", detecting(3)).is((), ["c has max 3", "c is overcommitted, 4 of 3"]);
+    let chain = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, true)];
+    w.acquire(BOB, "c=2").is(refused(chain), []);
+    assert!(w.is_absent(BOB));
+    assert_eq!(w.core.next_deadline(), Some(START + DAY + secs(30)), "its absence has begun already");
+}
+
+/// Bob was passed over, and Ann waits behind it, who holds what Bob lacks.
+fn after_one_was_passed_over() -> World {
+    let mut w = World::new("", [ANN, BOB, CAT]).with_semaphore("c", detecting(1));
+    w = w.with_semaphore("d", detecting(2));
+    w.acquire(ANN, "c=1").is(acquired(1), ["ann gets c=1 #1"]);
+    w.acquire(CAT, "d=1").is(acquired(2), ["cat gets d=1 #2"]);
+    w.acquire(BOB, "c=1 d=2").is(PENDING, ["bob waits for c=1", "bob waits for d=2"]);
+    w.set("d", detecting(1)).is((), ["d has max 1"]);
+    w.acquire(ANN, "d=1").is(PENDING, ["ann waits for d=1"]);
+    w
+}
+
+#[test]
+fn whoever_shrinks_into_a_circle_is_refused() {
+    let mut w = after_one_was_passed_over();
+    let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, false)];
+    w.acquire(BOB, "d=1").is(refused(circle), ["bob is connected"]);
+    let pending = w.core.peer(BOB).expect("known").pending().expect("it waits");
+    assert_eq!(pending.locks().last().map(|(_, count)| count), Some(2), "it did not shrink");
+    // Ann is not held up by it.
+    let freed = ["cat gives up d=1 #2 after 0ns, Released", "ann gets d=1 #3 after 0ns"];
+    w.release(CAT, "d").is(Ok(()), freed);
+}
+
+#[test]
+fn whoever_comes_back_into_a_circle_is_refused() {
+    let mut w = after_one_was_passed_over();
+    w.set("d", detecting(2)).is((), ["d has max 2"]);
+    let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, false)];
+    w.acquire(BOB, "c=1 d=2").is(refused(circle), ["bob is connected", "ann gets d=1 #3 after 0ns"]);
+}
+
+#[test]
+fn a_waiter_that_cannot_be_examined_keeps_its_place() {
+    let limits = Limits { deadlock_walk: 5, ..Settings::default().limits };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
+        .with_semaphore("c", detecting(1))
+        .with_semaphore("d", detecting(3));
+    for (peer, short) in [(ANN, "ann"), (BOB, "bob"), (CAT, "cat")] {
+        w.new_peer(peer, DAY).is(Ok(peer), [&format!("{short} begins, 86400s")]);
+    }
+    w.acquire(ANN, "c=1").is(acquired(1), ["ann gets c=1 #1"]);
+    w.acquire(BOB, "d=1").is(acquired(2), ["bob gets d=1 #2"]);
+    w.acquire(ANN, "d=3").is(PENDING, ["ann waits for d=3"]);
+    w.acquire_with(CAT, "d=1", 1, None).is(acquired(3), ["cat gets d=1 #3"]);
+    w.set("d", Spec { level: 1, ..detecting(3) }).is((), ["d has max 3, level 1"]);
+    w.acquire(ANN, "d=3").is(PENDING, []);
+    w.connect(ANN).is(Ok(()), ["ann is connected"]);
+    assert!(!w.is_absent(ANN));
+    w.disconnect(ANN).is((), []);
+    w.at(HOUR).advance().is((), []);
+    let full = LimitReached { resource: Resource::Walk, limit: 5 };
+    w.acquire(ANN, "d=3").is(Err(AcquireError::Limit(full)), []);
+    assert!(w.is_absent(ANN));
+}

@@ -1,8 +1,12 @@
 //! Checks that every figure that is kept equals what a scan would find. For tests; it is slow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
+    pattern::Patterns,
     peer::{Part, Request},
     presence::Presence,
     queue::PASSED_OVER,
@@ -41,6 +45,7 @@ impl Core {
 
     fn audit_semaphores(&self) -> Result<(), String> {
         let mut acquired: BTreeMap<SemaphoreSlot, i128> = BTreeMap::new();
+        let mut joint_of: BTreeMap<SemaphoreSlot, usize> = BTreeMap::new();
         let mut pending: BTreeMap<SemaphoreSlot, (usize, i128)> = BTreeMap::new();
         for (slot, peer) in self.peers.iter() {
             for held in &peer.locks {
@@ -49,6 +54,8 @@ impl Core {
                 check(holder == Some(&slot), "index of holders")?;
             }
             for part in peer.pending.iter().flat_map(|request| &request.parts) {
+                *joint_of.entry(part.semaphore).or_default() +=
+                    usize::from(peer.pending.as_ref().is_some_and(|request| request.parts.len() > 1));
                 let (len, sum) = pending.entry(part.semaphore).or_default();
                 *len += 1;
                 *sum += i128::from(part.count);
@@ -60,11 +67,18 @@ impl Core {
             check((semaphore.queue.len(), semaphore.queue.sum()) == (len, sum), "pending count")?;
             let cooling: i128 = semaphore.cooling.values().sum();
             check(semaphore.cooling_sum == cooling, "cooling count")?;
+            let joint = semaphore.joint.len();
+            check(joint == joint_of.get(&slot).copied().unwrap_or(0), "index of requests over several")?;
             let due = semaphore.cooling.first_key_value().map(|(&at, _)| (at, slot));
             check(due.is_none_or(|due| self.returns.contains(&due)), "index of returns")?;
         }
         let cooling = self.semaphores.iter().filter(|(_, semaphore)| !semaphore.cooling.is_empty()).count();
-        check(self.returns.len() == cooling, "size of the index of returns")
+        check(self.returns.len() == cooling, "size of the index of returns")?;
+        let specs = self.semaphores.iter().map(|(_, semaphore)| semaphore.spec);
+        let specs = specs.chain(self.patterns().map(|(_, spec)| spec));
+        let detecting = specs.filter(|spec| spec.deadlock == Deadlock::Detect).count();
+        check(self.detecting == detecting, "number of those that detect deadlocks")?;
+        self.patterns.audit()
     }
 
     /// Checks that no waiter could be granted: there is no lost wake-up.
@@ -98,6 +112,16 @@ impl Core {
         let above = |other: &&Part| self.semaphores[other.semaphore].spec.level > level;
         deadlock == Deadlock::Detect
             || request.parts.iter().filter(above).all(|part| self.is_ready(request.rank, *part))
+    }
+}
+
+impl Patterns {
+    fn audit(&self) -> Result<(), String> {
+        let mut lengths: BTreeMap<Reverse<usize>, usize> = BTreeMap::new();
+        for (name, _) in self.iter() {
+            *lengths.entry(Reverse(name.find('*').unwrap_or(0))).or_default() += 1;
+        }
+        check(lengths == self.prefix_lengths, "lengths of prefixes")
     }
 }
 

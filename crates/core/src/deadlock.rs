@@ -178,6 +178,9 @@ impl<'a> Search<'a> {
 
     /// Lets all peers finish that can. Tells whether the candidate does.
     fn play(&mut self) -> Result<bool, LimitReached> {
+        if self.is_free(self.candidate.peer, HoldUp::Leading)? {
+            return Ok(true);
+        }
         let mut open = self.free(HoldUp::All)?;
         loop {
             while let Some(peer) = open.pop_front() {

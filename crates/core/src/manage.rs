@@ -117,8 +117,7 @@ impl Core {
             self.returns.remove(&(first, slot));
         }
         let (Some(before), Some(after)) = (before, after) else { return };
-        // In a replay, what was given back before this may still be here.
-        for (due, count) in cooling.into_iter().filter(|&(due, _)| due > now) {
+        for (due, count) in cooling {
             let given_at = Time::default() + due.since(Time::default()).saturating_sub(before);
             let due = given_at + after;
             if due > now {

@@ -27,7 +27,7 @@ pub(crate) struct Patterns {
     /// What stands before the star, to what stands after it.
     by_prefix: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
     /// The lengths of all prefixes, longest first, and how many patterns have each.
-    prefix_lengths: BTreeMap<Reverse<usize>, usize>,
+    pub(crate) prefix_lengths: BTreeMap<Reverse<usize>, usize>,
 }
 
 /// What stands before and after the star; `None` for a name that has none.
@@ -60,6 +60,11 @@ impl Patterns {
             self.prefix_lengths.remove(&Reverse(prefix.len()));
         }
         Some(spec)
+    }
+
+    /// All of them by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, Spec)> {
+        self.by_name.iter().map(|(name, spec)| (name, *spec))
     }
 
     /// The pattern that a name is a member of: of those that match, the one with the longest part before the
@@ -116,7 +121,7 @@ impl Core {
 
     /// The patterns by name, each with what its members are.
     pub fn patterns(&self) -> impl Iterator<Item = (&Name, Spec)> {
-        self.patterns.by_name.iter().map(|(name, spec)| (name, *spec))
+        self.patterns.iter()
     }
 
     /// The pattern whose member a name is or would be on its first use.

@@ -169,12 +169,14 @@ impl Core {
                 (leads_above, level) = (leads, own_level);
             }
             let on = &mut self.semaphores[part.semaphore];
+            // As it was found last: when that changes, this is called again.
+            let is_leading = on.leader.is_some_and(|(_, leader)| leader == rank);
             let is_free = !is_passed_over && (leads_above || on.spec.deadlock == Deadlock::Detect);
             let needs = if is_free { part.count.cast_unsigned() } else { PASSED_OVER };
             if on.queue.set_needs(rank, needs) {
                 self.touch(part.semaphore);
             }
-            leads &= self.is_ready(rank, part);
+            leads &= is_leading;
         }
     }
 }

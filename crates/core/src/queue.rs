@@ -5,6 +5,10 @@
 //! Each node keeps figures of its subtree; they answer in O(log n) who is first among those that fit
 //! a `max`, how many stand ahead, and since when the oldest waits.
 
+use std::{cmp::Ordering, hash::BuildHasher};
+
+use foldhash::quality::FixedState;
+
 use crate::{slot::PeerSlot, time::Time};
 
 /// A place in a queue: smaller is served first.
@@ -48,14 +52,14 @@ struct Node {
 
 pub(crate) struct Queue {
     /// Keeps clients from choosing an order of ranks that would turn the tree into a list.
-    seed: u64,
+    hash: FixedState,
     nodes: slab::Slab<Node>,
     root: usize,
 }
 
 impl Queue {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, nodes: slab::Slab::new(), root: NIL }
+        Self { hash: FixedState::with_seed(seed), nodes: slab::Slab::new(), root: NIL }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -73,7 +77,7 @@ impl Queue {
     }
 
     pub(crate) fn insert(&mut self, waiter: Waiter) {
-        let heap = scramble(waiter.rank.sequence ^ self.seed);
+        let heap = self.hash.hash_one(waiter.rank.sequence);
         let node = self.nodes.insert(Node {
             waiter,
             heap,
@@ -109,9 +113,9 @@ impl Queue {
         loop {
             let node = self.nodes.get(at)?;
             match rank.cmp(&node.waiter.rank) {
-                std::cmp::Ordering::Equal => return Some(&node.waiter),
-                std::cmp::Ordering::Less => at = node.left,
-                std::cmp::Ordering::Greater => at = node.right,
+                Ordering::Equal => return Some(&node.waiter),
+                Ordering::Less => at = node.left,
+                Ordering::Greater => at = node.right,
             }
         }
     }
@@ -237,29 +241,25 @@ impl Queue {
     fn remove_below(&mut self, at: usize, rank: Rank) -> (usize, Option<Waiter>) {
         let Some(node) = self.nodes.get(at) else { return (NIL, None) };
         let (left, right) = (node.left, node.right);
-        if node.waiter.rank == rank {
-            let joined = self.join(left, right);
-            return (joined, Some(self.nodes.remove(at).waiter));
-        }
-        let removed = if node.waiter.rank < rank {
-            let (child, removed) = self.remove_below(right, rank);
-            self.nodes[at].right = child;
-            removed
-        } else {
-            let (child, removed) = self.remove_below(left, rank);
-            self.nodes[at].left = child;
-            removed
+        let removed = match rank.cmp(&node.waiter.rank) {
+            Ordering::Equal => {
+                let joined = self.join(left, right);
+                return (joined, Some(self.nodes.remove(at).waiter));
+            }
+            Ordering::Less => {
+                let (child, removed) = self.remove_below(left, rank);
+                self.nodes[at].left = child;
+                removed
+            }
+            Ordering::Greater => {
+                let (child, removed) = self.remove_below(right, rank);
+                self.nodes[at].right = child;
+                removed
+            }
         };
         self.refresh(at);
         (at, removed)
     }
-}
-
-/// The finalizer of `SplitMix64`: spreads consecutive numbers evenly.
-fn scramble(n: u64) -> u64 {
-    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ (n >> 31)
 }
 
 #[cfg(test)]
@@ -277,14 +277,28 @@ mod tests {
         }
     }
 
+    /// However they arrive, the tree stays as shallow as a random one: about 3 log n at most.
+    #[test]
+    fn it_stays_shallow() {
+        fn depth(queue: &Queue, at: usize) -> usize {
+            let node = queue.nodes.get(at);
+            node.map_or(0, |node| 1 + depth(queue, node.left).max(depth(queue, node.right)))
+        }
+        for key in [|_| 0, |n: u64| n.cast_signed(), |n: u64| -n.cast_signed()] {
+            let mut queue = Queue::new(11);
+            (0..4_096).for_each(|n| queue.insert(waiter(key(n), n, 1)));
+            assert!(depth(&queue, queue.root) < 40, "{}", depth(&queue, queue.root));
+        }
+    }
+
     /// Compares every answer of the tree with that of a sorted list, over a pseudo-random run.
     #[test]
     fn answers_like_a_sorted_list() {
         let mut queue = Queue::new(11);
         let mut list: Vec<Waiter> = Vec::new();
-        let mut random = 1_u64;
-        for sequence in 0..3_000 {
-            random = scramble(random.wrapping_add(sequence));
+        let hash = FixedState::with_seed(1);
+        for sequence in 0..3_000_u64 {
+            let random = hash.hash_one(sequence);
             if random % 5 < 3 {
                 let mut new = waiter(
                     ((random >> 8) % 50).cast_signed(),

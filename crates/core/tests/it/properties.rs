@@ -306,14 +306,9 @@ impl Run {
         let is_refused = matches!(reply, Err(AcquireError::Deadlock { .. }));
         let now = Time::from_micros(self.now);
         copy.end_replay(now);
-        loop {
-            if copy.peer(peer).expect("keeps its lease").is_acquired() {
-                assert!(!is_refused, "refused though it would have its turn: {reply:?}");
-                return false;
-            }
-            let free = copy.peers(None).find(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
-            let Some(free) = free else { break };
-            copy.end_peer(now, free, EndCause::Released);
+        if !is_stuck(copy, now, peer, is_refused, &mut BTreeSet::new()) {
+            assert!(!is_refused, "refused though it would have its turn: {reply:?}");
+            return false;
         }
         assert!(is_refused || !self.is_steady, "waits though it never has its turn");
         if let Err(AcquireError::Deadlock { chain }) = reply {
@@ -437,6 +432,40 @@ impl Run {
         from_snapshot.end_replay(now);
         from_snapshot.audit().expect("consistent after a snapshot");
         assert_eq!(from_snapshot.snapshot(), self.core.snapshot(), "a snapshot builds the same state");
+    }
+}
+
+/// Whether a peer waits for ever though all who wait for nothing end, one after the other: in the order in which they
+/// were made or, if `in_any_order`, in one of all orders. `seen` has the states that are known.
+fn is_stuck(
+    mut core: Core,
+    now: Time,
+    peer: PeerId,
+    in_any_order: bool,
+    seen: &mut BTreeSet<String>,
+) -> bool {
+    loop {
+        if core.peer(peer).expect("keeps its lease").is_acquired() {
+            return false;
+        }
+        let free = core.peers(None).filter(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
+        let free: Vec<PeerId> = free.collect();
+        let Some((&first, others)) = free.split_first() else { return true };
+        if in_any_order {
+            let state = core.snapshot();
+            if !seen.insert(format!("{state:?}")) {
+                return false;
+            }
+            for &other in others {
+                let mut copy = copy_of(&state);
+                copy.end_replay(now);
+                copy.end_peer(now, other, EndCause::Released);
+                if is_stuck(copy, now, peer, true, seen) {
+                    return true;
+                }
+            }
+        }
+        core.end_peer(now, first, EndCause::Released);
     }
 }
 

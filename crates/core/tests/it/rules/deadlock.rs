@@ -205,7 +205,7 @@ fn whoever_comes_back_into_a_circle_is_refused() {
 
 #[test]
 fn a_waiter_that_cannot_be_examined_keeps_its_place() {
-    let limits = Limits { deadlock_walk: 5, ..Settings::default().limits };
+    let limits = Limits { deadlock_walk: 6, ..Settings::default().limits };
     let mut w = World::with_settings(Settings { limits, ..Settings::default() })
         .with_semaphore("c", detecting(1))
         .with_semaphore("d", detecting(3));
@@ -222,7 +222,7 @@ fn a_waiter_that_cannot_be_examined_keeps_its_place() {
     assert!(!w.is_absent(ANN));
     w.disconnect(ANN).is((), []);
     w.at(HOUR).advance().is((), []);
-    let full = LimitReached { resource: Resource::Walk, limit: 5 };
+    let full = LimitReached { resource: Resource::Walk, limit: 6 };
     w.acquire(ANN, "d=3").is(Err(AcquireError::Limit(full)), []);
     assert!(w.is_absent(ANN));
 }

@@ -51,3 +51,29 @@ fn the_slowest_semaphore_of_a_request_decides() {
     assert_eq!(w.acquire(BOB, "A=1 B=1").reply, PENDING);
     assert_eq!(estimate(&w, BOB), Some(secs(8)));
 }
+
+/// As for round trips in RFC 6298, each new length counts for an eighth.
+#[test]
+fn the_mean_moves_by_an_eighth() {
+    let mut w = World::new("A=1", [ANN, BOB, EVE]);
+    for (length, mean) in [(8, 8), (16, 9), (1, 8)] {
+        hold_for(&mut w, "A", secs(length));
+        assert!(w.acquire(ANN, "A=1").reply.is_ok());
+        assert_eq!(w.acquire(BOB, "A=1").reply, PENDING);
+        assert_eq!(estimate(&w, BOB), Some(secs(mean)));
+        // A lock of the mean's length leaves it as it is.
+        let now = w.now;
+        assert!(w.release(BOB, "A").reply.is_ok());
+        assert!(w.at(now + secs(mean)).release(ANN, "A").reply.is_ok());
+    }
+}
+
+#[test]
+fn nothing_is_guessed_for_what_is_larger_than_there_is() {
+    let mut w = World::new("A=2", [ANN, BOB, EVE]);
+    hold_for(&mut w, "A", secs(8));
+    assert_eq!(w.acquire(ANN, "A=2").reply, acquired(2));
+    assert_eq!(w.acquire(BOB, "A=2").reply, PENDING);
+    w.set("A", max(1)).is((), ["A has max 1", "A is overcommitted, 2 of 1"]);
+    assert_eq!(estimate(&w, BOB), None);
+}

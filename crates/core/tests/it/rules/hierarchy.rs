@@ -105,3 +105,40 @@ fn a_refused_request_shrinks_nothing() {
     w.acquire(ANN, "low=1 high=1").is(violates("high", 2, 0), []);
     w.acquire(ANN, "low=2 mid=2").is(acquired(1), []);
 }
+
+/// What becomes free on two upper levels at once is looked at on both before anything below is given.
+#[test]
+fn whoever_leads_on_any_upper_level_keeps_its_place_below() {
+    let mut w = World::new("", [ANN, BOB, CAT, DAN]).with_semaphore("upper", level(2));
+    w = w
+        .with_semaphore("above", Spec { level: 2, ..max(1) })
+        .with_semaphore("upper", Spec { level: 2, ..max(1) });
+    w = w.with_semaphore("below", Spec { level: 1, ..max(1) });
+    w.acquire(ANN, "above=1 upper=1").is(acquired(1), ["ann gets above=1 #1", "ann gets upper=1 #2"]);
+    w.acquire(BOB, "upper=1 below=1").is(PENDING, ["bob waits for upper=1", "bob waits for below=1"]);
+    w.acquire(CAT, "above=1 below=1").is(PENDING, ["cat waits for above=1", "cat waits for below=1"]);
+    // "above" comes first by name, and Bob by arrival.
+    let outcome = w.end(ANN, EndCause::Released);
+    outcome.is(
+        true,
+        [
+            "ann gives up above=1 #1 after 0ns, Released",
+            "ann gives up upper=1 #2 after 0ns, Released",
+            "ann ends, Released",
+            "bob gets upper=1 #3 after 0ns",
+            "bob gets below=1 #4 after 0ns",
+        ],
+    );
+}
+
+#[test]
+fn a_change_of_levels_leaves_nobody_in_the_way_who_does_not_lead() {
+    let detect = |level, max| Spec { level, deadlock: Deadlock::Detect, ..super::max(max) };
+    let mut w = World::new("a=2", [ANN, BOB, CAT]).with_semaphore("b", Spec { level: 0, ..max(3) });
+    w = w.with_semaphore("c", detect(2, 3)).with_semaphore("d", detect(3, 2));
+    w.acquire(ANN, "b=2").is(acquired(1), ["ann gets b=2 #1"]);
+    w.acquire(BOB, "b=2 c=1").is(PENDING, ["bob waits for b=2", "bob waits for c=1"]);
+    w.acquire(CAT, "a=1 b=1 d=1")
+        .is(PENDING, ["cat waits for a=1", "cat waits for b=1", "cat waits for d=1"]);
+    w.set("b", Spec { level: 1, ..max(3) }).is((), ["b has max 3, level 1"]);
+}

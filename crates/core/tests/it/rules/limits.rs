@@ -68,3 +68,13 @@ fn of_semaphores_in_one_request() {
     w.acquire(ANN, "A=1 B=1 C=1").is(Err(AcquireError::Limit(reached)), []);
     w.acquire(ANN, "A=1 B=1").is(acquired(1), ["ann gets A=1 #1", "ann gets B=1 #2"]);
 }
+
+#[test]
+fn a_refusal_says_what_is_wrong_and_what_would_be_right() {
+    let mut w = World::new("A=1", [ANN]);
+    let refusal = |w: &mut World, locks| w.acquire(ANN, locks).reply.expect_err("refused").to_string();
+    assert_eq!(refusal(&mut w, "A=0"), "the count on \"A\" must be at least 1, not 0");
+    assert_eq!(refusal(&mut w, "A=1 A=1"), "\"A\" is named twice in one request");
+    let restored = w.restore(BOB, HOUR, "A=0").reply.expect_err("refused").to_string();
+    assert_eq!(restored, "the count on \"A\" must be at least 1, not 0");
+}

@@ -87,3 +87,42 @@ fn what_cooled_is_forgotten_with_its_semaphore() {
     w.acquire(ANN, "A=1").is(acquired(2), ["ann gets A=1 #2"]);
     w.at(secs(1)).advance().is((), []);
 }
+
+#[test]
+fn what_is_about_to_go_is_told_of_once() {
+    let mut w = World::new("A=1", [ANN]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.run(|core, now| core.retire_semaphore(now, "A")).is(Ok(()), ["A takes no new requests"]);
+    w.run(|core, now| core.retire_semaphore(now, "A")).is(Ok(()), []);
+    // Taken back, it is as it was.
+    w.set("A", max(1)).is((), ["A has max 1"]);
+    w.release(ANN, "A").is(Ok(()), ["ann gives up A=1 #1 after 0ns, Released"]);
+}
+
+#[test]
+fn overcommitment_is_told_of_when_it_begins() {
+    let mut w = World::new("A=2", [ANN]);
+    w.acquire(ANN, "A=2").is(acquired(1), ["ann gets A=2 #1"]);
+    w.set("A", max(1)).is((), ["A has max 1", "A is overcommitted, 2 of 1"]);
+    w.set("A", level(0)).is((), ["A has max 5"]);
+    w.set("A", max(1)).is((), ["A has max 1", "A is overcommitted, 2 of 1"]);
+    w.set("A", Spec { level: 1, ..max(1) }).is((), ["A has max 1, level 1"]);
+    w.set("A", Spec { level: 1, ..max(0) }).is((), ["A has max 0, level 1"]);
+}
+
+#[test]
+fn deadlocks_are_detected_from_the_change_on_that_asks_for_it() {
+    let detect = Spec { deadlock: Deadlock::Detect, ..max(1) };
+    let mut w = World::new("A=1 B=1", [ANN, BOB]);
+    for name in ["A", "B"] {
+        w.set(name, detect).is((), [&format!("{name} has max 1")]);
+    }
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.acquire(BOB, "B=1").is(acquired(2), ["bob gets B=1 #2"]);
+    w.acquire(ANN, "B=1").is(PENDING, ["ann waits for B=1"]);
+    assert!(matches!(w.acquire(BOB, "A=1").reply, Err(AcquireError::Deadlock { .. })));
+    for name in ["A", "B"] {
+        w.set(name, max(1)).is((), [&format!("{name} has max 1")]);
+    }
+    w.acquire(BOB, "A=1").is(violates("A", 0, 0), []);
+}

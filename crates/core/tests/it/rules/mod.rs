@@ -14,6 +14,7 @@ mod rate;
 mod recovery;
 mod release;
 mod restore;
+mod view;
 
 use std::{fmt::Debug, time::Duration};
 

@@ -84,3 +84,67 @@ fn semaphores_have_a_limit() {
     let full = LimitReached { resource: Resource::Semaphores, limit: 1 };
     w.acquire(ANN, "b=1").is(Err(AcquireError::Limit(full)), []);
 }
+
+#[test]
+fn patterns_are_shown_as_they_are() {
+    let mut w = world([]);
+    w.run(|core, now| core.set_pattern(now, "job/*", max(-3))).is((), []);
+    let shown: Vec<_> =
+        w.core.patterns().map(|(name, spec)| (name.to_string(), spec.max, spec.origin)).collect();
+    let expected = [("job/*", 0), ("tenant/*", 1)].map(|(name, max)| (name.to_owned(), max, Origin::Pattern));
+    assert_eq!(shown, expected);
+    w.run(|core, now| core.remove_pattern(now, "job/*")).is(true, []);
+    w.run(|core, now| core.remove_pattern(now, "job/*")).is(false, []);
+    assert_eq!(w.core.patterns().count(), 1);
+}
+
+/// Two patterns have prefixes of one length; each comes and goes on its own.
+#[test]
+fn a_pattern_that_goes_leaves_others_of_its_length() {
+    let mut w = world([]);
+    w.run(|core, now| core.set_pattern(now, "tenant/*/db", max(2))).is((), []);
+    w.run(|core, now| core.set_pattern(now, "object/*", max(3))).is((), []);
+    w.run(|core, now| core.remove_pattern(now, "tenant/*")).is(true, []);
+    let of = |w: &World, name: &str| w.core.pattern_of(name).map(|(pattern, _)| pattern.to_string());
+    assert_eq!(of(&w, "tenant/a"), None);
+    assert_eq!(of(&w, "tenant/a/db").as_deref(), Some("tenant/*/db"));
+    assert_eq!(of(&w, "object/a").as_deref(), Some("object/*"));
+    w.run(|core, now| core.remove_pattern(now, "tenant/*/db")).is(true, []);
+    w.run(|core, now| core.remove_pattern(now, "object/*")).is(true, []);
+    assert_eq!(of(&w, "object/a"), None);
+}
+
+#[test]
+fn a_change_of_a_pattern_is_told_once_for_each_member() {
+    let mut w = world([ANN]);
+    w.acquire(ANN, "tenant/a=1").is(acquired(1), ["tenant/a has max 1", "ann gets tenant/a=1 #1"]);
+    w.run(|core, now| core.remove_pattern(now, "tenant/*")).is(true, ["tenant/a takes no new requests"]);
+    w.run(|core, now| core.set_pattern(now, "tenant/*", max(4))).is((), ["tenant/a has max 4"]);
+}
+
+#[test]
+fn members_detect_deadlocks_if_their_pattern_does() {
+    let detect = |max| Spec { deadlock: Deadlock::Detect, ..super::max(max) };
+    let mut w = World::new("", [ANN, BOB]);
+    w.run(|core, now| core.set_pattern(now, "t/*", detect(1))).is((), []);
+    w.acquire(ANN, "t/a=1").is(acquired(1), ["t/a has max 1", "ann gets t/a=1 #1"]);
+    w.acquire(BOB, "t/b=1").is(acquired(2), ["t/b has max 1", "bob gets t/b=1 #2"]);
+    w.acquire(ANN, "t/b=1").is(PENDING, ["ann waits for t/b=1"]);
+    assert!(matches!(w.acquire(BOB, "t/a=1").reply, Err(AcquireError::Deadlock { .. })));
+    w.run(|core, now| core.set_pattern(now, "t/*", detect(2)))
+        .is((), ["t/a has max 2", "t/b has max 2", "ann gets t/b=1 #3 after 0ns"]);
+    w.run(|core, now| core.set_pattern(now, "t/*", max(2))).is((), ["t/a has max 2", "t/b has max 2"]);
+    for peer in [ANN, BOB] {
+        assert!(w.end(peer, EndCause::Released).reply);
+    }
+    w.run(|core, now| core.remove_pattern(now, "t/*")).is(true, []);
+    assert_eq!(w.core.semaphore_count(), 0);
+}
+
+#[test]
+fn members_need_room_and_a_short_name() {
+    let mut w = World::new("", [ANN]);
+    w.run(|core, now| core.set_pattern(now, "*", max(1))).is((), []);
+    let (short, long) = ("x".repeat(512), "x".repeat(513));
+    assert!(w.core.pattern_of(&short).is_some() && w.core.pattern_of(&long).is_none());
+}

@@ -98,3 +98,26 @@ fn a_larger_max_counts_beside_what_cools() {
     let spec = Spec { per: Some(secs(1)), ..max(3) };
     w.at(ms(1)).set("A", spec).is((), ["A has max 3 per 1s", "bob gets A=1 #2 after 1ms"]);
 }
+
+#[test]
+fn another_rate_moves_what_cools() {
+    let per = |per: Duration| Spec { per: Some(per), ..max(2) };
+    let mut w = two_a_second([ANN, BOB]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.at(ms(100)).acquire(BOB, "A=1").is(acquired(2), ["bob gets A=1 #2"]);
+    w.at(ms(200)).release(ANN, "A").is(Ok(()), ["ann gives up A=1 #1 after 200ms, Released"]);
+    w.release(BOB, "A").is(Ok(()), ["bob gives up A=1 #2 after 100ms, Released"]);
+    let cooling = |w: &World| w.core.semaphore("A").expect("known").cooling();
+    assert_eq!((cooling(&w), w.next_deadline()), (2, Some(secs(1))));
+    w.set("A", per(secs(5))).is((), ["A has max 2 per 5s"]);
+    assert_eq!((cooling(&w), w.next_deadline()), (2, Some(secs(5))));
+    // With the shorter one, the first count is due already, and the second at this moment.
+    w.at(ms(600)).set("A", per(ms(500))).is((), ["A has max 2 per 500ms"]);
+    assert_eq!(cooling(&w), 0);
+    w.acquire(ANN, "A=2").is(acquired(3), ["ann gets A=2 #3"]);
+    w.at(ms(700)).release(ANN, "A").is(Ok(()), ["ann gives up A=2 #3 after 100ms, Released"]);
+    w.at(ms(800)).set("A", per(ms(300))).is((), ["A has max 2 per 300ms"]);
+    assert_eq!((cooling(&w), w.next_deadline()), (2, Some(ms(900))));
+    w.set("A", max(2)).is((), ["A has max 2"]);
+    assert_eq!(cooling(&w), 0);
+}

@@ -197,3 +197,16 @@ fn what_was_due_back_is_not_kept() {
     };
     assert_eq!((cooling(&played).len(), cooling(&played)), (1, cooling(&core)));
 }
+
+#[test]
+fn a_snapshot_comes_in_pieces_of_a_size() {
+    let w = World::new("A=1 B=1", [ANN, BOB, CAT]);
+    let whole = w.core.snapshot();
+    assert_eq!(whole.len(), 6);
+    for (size, sizes) in [(1, vec![3, 1, 1, 1]), (3, vec![3, 3]), (4, vec![4, 2]), (6, vec![6]), (9, vec![6])]
+    {
+        let pieces: Vec<_> = w.core.snapshot_in_pieces(size).collect();
+        assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), sizes, "{size}");
+        assert_eq!(pieces.concat(), whole);
+    }
+}

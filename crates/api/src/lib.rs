@@ -38,7 +38,7 @@ pub use open::Open;
 pub use page::Page;
 pub use peer::{Blocker, Lock, Peer, Pending};
 pub use permissions::{Action, Permissions};
-pub use problem::Problem;
+pub use problem::{Cause, Problem, Reason};
 pub use reload::{Change, Declaration, Difference, Usage};
 pub use request::{
     ChangeBody, DurationText, Entries, HeartbeatBody, LocksBody, NewPeerBody, NewRate, OnTimeout, RateText,

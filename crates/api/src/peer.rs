@@ -89,7 +89,7 @@ pub struct Blocker {
     pub count: i64,
     /// Since when it holds it.
     pub since: Stamp,
-    /// What its client tells of it.
+    /// What its client tells of it. Left out, so empty, in lists of peers.
     pub labels: Labels,
 }
 

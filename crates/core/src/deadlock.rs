@@ -213,7 +213,7 @@ impl<'a> Search<'a> {
     /// A peer releases all it holds and waits for nothing any more. Adds those to `open` who are free by that.
     fn finish(&mut self, peer: PeerSlot, open: &mut VecDeque<PeerSlot>) -> Result<(), LimitReached> {
         let locks = &self.core.peers[peer].locks;
-        self.step(1 + locks.len() / LOCKS_PER_STEP)?;
+        self.step(locks.len() / LOCKS_PER_STEP)?;
         let mut concerned = Vec::new();
         for held in locks {
             if let Some(area) = self.areas.get_mut(&held.semaphore) {

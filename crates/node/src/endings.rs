@@ -1,14 +1,15 @@
-//! How peers ended that ended not long ago: so that a client whose peer is gone can be told why.
+//! How peers and grants ended that ended not long ago: so that a client whose peer or token is gone can be told why.
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::Hash,
     sync::Arc,
 };
 
-use throttle_core::{EndCause, PeerId, planted};
+use throttle_core::{EndCause, planted};
 use throttle_journal::WallTime;
 
-/// How a peer ended.
+/// How a peer or a grant ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
     /// Why.
@@ -20,21 +21,21 @@ pub struct Ending {
 }
 
 /// A memory of the last endings; the oldest make room for new ones.
-pub(crate) struct Endings {
+pub(crate) struct Endings<K> {
     limit: usize,
     next: u64,
-    by_peer: HashMap<PeerId, (u64, Ending), foldhash::fast::RandomState>,
+    by_key: HashMap<K, (u64, Ending), foldhash::fast::RandomState>,
     /// In order of their ends. A peer that was restored and ended again is in here twice; its number tells
     /// which entry counts.
-    order: VecDeque<(u64, PeerId)>,
+    order: VecDeque<(u64, K)>,
 }
 
-impl Endings {
+impl<K: Copy + Eq + Hash> Endings<K> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, next: 0, by_peer: HashMap::default(), order: VecDeque::new() }
+        Self { limit, next: 0, by_key: HashMap::default(), order: VecDeque::new() }
     }
 
-    pub(crate) fn remember(&mut self, peer: PeerId, mut ending: Ending) {
+    pub(crate) fn remember(&mut self, key: K, mut ending: Ending) {
         if planted!(EndingConfused) && ending.cause == EndCause::Expired {
             ending.cause = EndCause::Released;
         }
@@ -43,22 +44,24 @@ impl Endings {
         }
         if self.order.len() >= self.limit
             && let Some((number, oldest)) = self.order.pop_front()
-            && self.by_peer.get(&oldest).is_some_and(|(last, _)| *last == number)
+            && self.by_key.get(&oldest).is_some_and(|(last, _)| *last == number)
         {
-            self.by_peer.remove(&oldest);
+            self.by_key.remove(&oldest);
         }
-        self.by_peer.insert(peer, (self.next, ending));
-        self.order.push_back((self.next, peer));
+        self.by_key.insert(key, (self.next, ending));
+        self.order.push_back((self.next, key));
         self.next += 1;
     }
 
-    pub(crate) fn of(&self, peer: PeerId) -> Option<&Ending> {
-        self.by_peer.get(&peer).map(|(_, ending)| ending)
+    pub(crate) fn of(&self, key: K) -> Option<&Ending> {
+        self.by_key.get(&key).map(|(_, ending)| ending)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use throttle_core::PeerId;
+
     use super::*;
 
     fn ending(micros: u64) -> Ending {
@@ -76,7 +79,7 @@ mod tests {
         assert_eq!(ended.of(PeerId(2)), Some(&ending(3)));
         ended.remember(PeerId(3), ending(4));
         assert_eq!(ended.of(PeerId(1)), None);
-        assert_eq!(ended.by_peer.len(), 2);
+        assert_eq!(ended.by_key.len(), 2);
         assert_eq!(ended.order.len(), 2);
     }
 }

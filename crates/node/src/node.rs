@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{Core, EndCause, Event, PeerId, Time, planted};
-use throttle_journal::{Epoch, Record, Wall};
+use throttle_core::{Core, EndCause, Event, PeerId, Time, Token, planted};
+use throttle_journal::{Epoch, Record, Wall, WallTime};
 
 use crate::{
     endings::{Ending, Endings},
@@ -21,7 +21,7 @@ use crate::{
 pub struct Bounds {
     /// Requests that wait at the same time.
     pub waits: usize,
-    /// Peers whose end is remembered.
+    /// Peers whose end is remembered, and as many grants.
     pub endings: usize,
     /// Keys of requests that may be repeated.
     pub idempotency_keys: usize,
@@ -35,7 +35,8 @@ pub struct Node {
     epoch: Option<Epoch>,
     pub(crate) waits: Waits,
     pub(crate) keys: IdempotencyKeys,
-    endings: Endings,
+    endings: Endings<PeerId>,
+    token_endings: Endings<Token>,
     events: EventLog,
     /// Why an operator releases the peer that this turn ends.
     pub(crate) reason: Option<Arc<str>>,
@@ -81,6 +82,7 @@ impl Node {
             waits: Waits::new(bounds.waits),
             keys: IdempotencyKeys::new(bounds.idempotency_keys),
             endings: Endings::new(bounds.endings),
+            token_endings: Endings::new(bounds.endings),
             events: EventLog::new(bounds.events, first_number(now, epoch)),
             reason: None,
             is_draining: false,
@@ -118,6 +120,11 @@ impl Node {
     /// How a peer ended, if that is remembered.
     pub fn ending(&self, peer: PeerId) -> Option<&Ending> {
         self.endings.of(peer)
+    }
+
+    /// How the grant of a fencing token ended, if that is remembered.
+    pub fn token_ending(&self, token: Token) -> Option<&Ending> {
+        self.token_endings.of(token)
     }
 
     /// How many requests wait for a grant with their connection open.
@@ -193,10 +200,11 @@ impl Node {
                     last_woken = Some((*peer, woken));
                 }
                 Event::PeerEnded { peer, cause } => {
-                    let is_told = *cause == EndCause::Operator && !planted!(ReasonForgotten);
-                    let reason = reason.clone().filter(|_| is_told);
-                    self.endings.remember(*peer, Ending { cause: *cause, reason, at });
+                    self.endings.remember(*peer, ending(*cause, reason.as_ref(), at));
                     self.waits.take_all(*peer, &mut wake);
+                }
+                Event::Released { token: Some(token), cause, .. } => {
+                    self.token_endings.remember(*token, ending(*cause, reason.as_ref(), at));
                 }
                 Event::Granted { waited: None, .. }
                 | Event::SemaphoreSet { .. }
@@ -207,7 +215,7 @@ impl Node {
                 | Event::Queued { .. }
                 | Event::Connected { .. }
                 | Event::Shrunk { .. }
-                | Event::Released { .. }
+                | Event::Released { token: None, .. }
                 | Event::Restored { .. }
                 | Event::Overcommitted { .. }
                 | Event::Counters { .. }
@@ -293,6 +301,12 @@ impl Node {
             self.records.push(record);
         }
     }
+}
+
+/// How something ended. A reason is told of what an operator ended.
+fn ending(cause: EndCause, reason: Option<&Arc<str>>, at: WallTime) -> Ending {
+    let is_told = cause == EndCause::Operator && !planted!(ReasonForgotten);
+    Ending { cause, reason: reason.filter(|_| is_told).cloned(), at }
 }
 
 #[cfg(test)]

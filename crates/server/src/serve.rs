@@ -98,6 +98,7 @@ async fn serve(
     let mut network = net::Settings::from(limits);
     metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
+    network.is_probe = http::is_probe;
     network.headers.insert(INSTANCE, instance.clone());
     let stage = Stage::default();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -147,7 +147,7 @@ fn every_answer_says_which_server_gave_it() {
     server.until_metric("throttle_blocked_requests", 0.0);
     let mut open: Vec<Client> = Vec::new();
     let refused = loop {
-        let mut client = server.send("GET", "/health", "");
+        let mut client = server.send("GET", "/peers", "");
         let answer = client.answer();
         if answer.status != 200 {
             break answer;

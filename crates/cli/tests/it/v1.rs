@@ -1,5 +1,6 @@
 //! The `/v1` dialect, a module for each kind of route.
 
+mod bounds;
 mod deadlocks;
 mod events;
 mod fencing;

@@ -120,6 +120,8 @@ pub struct Gelf {
 /// `[limits]`: what a single client, or all of them together, may use of this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// The largest head of a request, in bytes.
+    pub head_bytes: usize,
     /// The largest request body, in bytes. `POST /v1/heartbeats` has its own limit of 1 MiB.
     pub body_bytes: usize,
     /// Open connections. The number of files that the system lets this process open may lower it.
@@ -172,6 +174,7 @@ pub(super) const TEN_YEARS: Duration = Duration::from_hours(10 * 8766);
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            head_bytes: 16 * 1024,
             body_bytes: 16 * 1024,
             connections: 50_000,
             blocked_requests: 100_000,

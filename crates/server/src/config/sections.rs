@@ -164,6 +164,7 @@ fn gelf(table: &Table<'_>, offset: usize) -> Result<Gelf, ConfigError> {
 
 fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
     table.only(&[
+        "head_bytes",
         "body_bytes",
         "connections",
         "blocked_requests",
@@ -195,6 +196,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         table.duration(key, range).map(|found| found.unwrap_or(default))
     };
     Ok(Limits {
+        head_bytes: count("head_bytes", 8192..=1 << 20, default.head_bytes)?,
         body_bytes: count("body_bytes", 1024..=64 << 20, default.body_bytes)?,
         connections: count("connections", 16..=10_000_000, default.connections)?,
         blocked_requests: count("blocked_requests", 1..=100_000_000, default.blocked_requests)?,

@@ -11,6 +11,7 @@ mod app;
 mod dashboard;
 mod extract;
 mod gate;
+mod lawful;
 mod origin;
 mod refusal;
 mod routes;
@@ -22,4 +23,5 @@ mod v0_2;
 mod v1;
 
 pub use app::App;
+pub use routes::is_probe;
 pub use service::{INSTANCE, Stage, service};

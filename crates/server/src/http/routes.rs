@@ -176,6 +176,13 @@ pub(super) fn find(method: &Method, path: &str) -> Found {
     INDEX.find(method, path)
 }
 
+/// Whether a request is answered though all connections are in use: it needs no right and waits for nothing, as those
+/// that ask whether the server lives.
+pub fn is_probe(method: &Method, path: &str) -> bool {
+    let route = find(method, path).route;
+    route.is_some_and(|route| route.right == Right::None && route.waits == Waits::Now)
+}
+
 struct Index {
     paths: matchit::Router<Rows>,
 }

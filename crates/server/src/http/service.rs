@@ -19,7 +19,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 use super::{
     app::App,
-    gate,
+    gate, lawful,
     origin::Guard,
     routes::{find, router},
     spans::Spans,
@@ -61,9 +61,10 @@ where
     service_fn(move |request: Request<B>| {
         let (stage, instance) = (stage.clone(), instance.clone());
         async move {
-            let mut response = match stage.0.get() {
-                Some(open) => open.answer(request.map(Body::new)).await?,
-                None => gate::not_ready(find(request.method(), request.uri().path())),
+            let mut response = match (lawful::refusal(&request), stage.0.get()) {
+                (Some(refusal), _) => refusal,
+                (None, Some(open)) => open.answer(request.map(Body::new)).await?,
+                (None, None) => gate::not_ready(find(request.method(), request.uri().path())),
             };
             response.headers_mut().insert(INSTANCE, instance);
             Ok(response)

@@ -97,7 +97,7 @@ where
     let mut draining = pin!(Arc::clone(&drain.notify).notified_owned());
     let mut drained = false;
     let link = Arc::new(Link::new());
-    let wire = Wire { read, link: Arc::clone(&link) };
+    let wire = Wire::new(read, Arc::clone(&link));
     let watched = Watched { service, link: Arc::clone(&link) };
     let mut connection = http.serve_connection(TokioIo::new(wire), watched);
     let mut watch = Watch::new(patience);
@@ -139,7 +139,7 @@ where
     }
     let linger = if drained { LINGER_DRAINING } else { LINGER };
     if end != End::Lost && end != End::IdleTimeout {
-        let read = connection.into_parts().io.into_inner().read;
+        let read = connection.into_parts().io.into_inner().into_read();
         let _ = timeout(linger, close(read, &mut write, &link)).await;
     }
     end

@@ -7,15 +7,22 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 /// Bytes of answers that hyper may write ahead of the network.
 const AHEAD: usize = 64 * 1024;
 /// What a connection keeps of its buffer between answers, in bytes.
 const KEPT: usize = 4 * 1024;
+/// How long an answer may still take once the client has closed its side. A client that only does not send any more
+/// looks like one that is gone; so it gets what is answered at once, and a request that waits for a grant ends.
+const LAST_ANSWER: Duration = Duration::from_millis(100);
 
 /// Where a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +47,8 @@ pub(super) struct Link {
     turn: AtomicU32,
     /// Whether the client has closed its side.
     ended: AtomicBool,
+    /// Whether the request that is being answered waits.
+    waiting: AtomicBool,
     out: Mutex<Out>,
 }
 
@@ -77,6 +86,7 @@ impl Link {
             phase: AtomicU8::new(Phase::New as u8),
             turn: AtomicU32::new(0),
             ended: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             out: Mutex::default(),
         }
     }
@@ -88,6 +98,15 @@ impl Link {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
         self.turned();
+    }
+
+    pub(super) fn set_waiting(&self, is_waiting: bool) {
+        self.waiting.store(is_waiting, Relaxed);
+    }
+
+    /// Whether an answer is on its way that will not take long.
+    fn is_answering(&self) -> bool {
+        self.phase() == Phase::Busy && !self.waiting.load(Relaxed)
     }
 
     fn turned(&self) {
@@ -168,8 +187,20 @@ impl Link {
 
 /// The socket as hyper sees it: it reads from the network, but writes to memory.
 pub(super) struct Wire<R> {
-    pub(super) read: R,
-    pub(super) link: Arc<Link>,
+    read: R,
+    link: Arc<Link>,
+    /// When hyper is told that the client has closed its side, if it has in the middle of an answer.
+    end_at: Option<Pin<Box<Sleep>>>,
+}
+
+impl<R> Wire<R> {
+    pub(super) fn new(read: R, link: Arc<Link>) -> Self {
+        Self { read, link, end_at: None }
+    }
+
+    pub(super) fn into_read(self) -> R {
+        self.read
+    }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
@@ -179,11 +210,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let result = Pin::new(&mut self.read).poll_read(cx, buffer);
-        if let Poll::Ready(Ok(())) = result {
-            self.link.arrived(buffer.filled().len() - before);
+        ready!(Pin::new(&mut self.read).poll_read(cx, buffer))?;
+        let bytes = buffer.filled().len() - before;
+        self.link.arrived(bytes);
+        if bytes == 0 && self.link.is_answering() {
+            let end_at = self.end_at.get_or_insert_with(|| Box::pin(sleep(LAST_ANSWER)));
+            ready!(end_at.as_mut().poll(cx));
         }
-        result
+        Poll::Ready(Ok(()))
     }
 }
 

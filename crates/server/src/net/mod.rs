@@ -19,3 +19,4 @@ mod tests;
 pub use body::{BodyError, read_body};
 pub use listen::{BindError, bind};
 pub use serve::{NetStats, Settings, capacity, serve};
+pub use watched::request_waits;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use hyper::{
-    HeaderMap, Request, Response,
+    HeaderMap, Method, Request, Response,
     body::{Body, Incoming},
     server::conn::http1::Builder,
     service::Service,
@@ -26,7 +26,7 @@ use tracing::warn;
 use super::{
     drive::{BoxError, Drain, End, Patience, drive},
     own_answers::OwnAnswers,
-    refuse::refuse,
+    refuse::{PATIENCE, is_answered, refuse},
 };
 use crate::config::Limits;
 
@@ -34,8 +34,8 @@ use crate::config::Limits;
 const REFUSALS: usize = 128;
 /// Files that this process needs besides its connections.
 const OTHER_FILES: u64 = 64 + REFUSALS as u64;
-/// The largest request head, in bytes.
-const HEAD_BYTES: usize = 64 * 1024;
+/// The least buffer that a connection may fill, in bytes.
+const MIN_BUFFER: usize = 32 * 1024;
 /// The pause after the system could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two records about the same trouble.
@@ -46,12 +46,16 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 pub struct Settings {
     /// Connections that are served at the same time; one more is answered 503. See [`capacity`].
     pub connections: usize,
+    /// The largest head, in bytes.
+    pub head_bytes: usize,
     /// The time in which a head must arrive, and a new connection must send one.
     pub head_timeout: Duration,
     /// The time a connection may be open between requests, and an answer may go unread.
     pub idle_timeout: Duration,
     /// The time that requests get to end at shutdown.
     pub grace: Duration,
+    /// Which requests are answered though all connections are in use: those that ask whether the server lives.
+    pub is_probe: fn(&Method, &str) -> bool,
     /// Headers of the answers that are given here, before a request has reached the service.
     pub headers: HeaderMap,
     /// What happens is counted here.
@@ -62,9 +66,11 @@ impl From<&Limits> for Settings {
     fn from(limits: &Limits) -> Self {
         Self {
             connections: limits.connections,
+            head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             grace: Duration::from_millis(800),
+            is_probe: |_, _| false,
             headers: HeaderMap::new(),
             stats: Arc::default(),
         }
@@ -149,12 +155,19 @@ pub async fn serve<S, B>(
 {
     let mut http = Builder::new();
     // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
-    http.header_read_timeout(None).max_header_size(HEAD_BYTES);
+    http.header_read_timeout(None).max_header_size(settings.head_bytes);
+    // Without this, a connection keeps four times what came of an unfinished request.
+    http.max_buf_size(settings.head_bytes.max(MIN_BUFFER));
     http.auto_date_header(false);
     let total = capacity(settings.connections, None);
+    let mut brief = http.clone();
+    brief.keep_alive(false);
     let shared = Arc::new(Connections {
-        http,
-        patience: Patience { head: settings.head_timeout, idle: settings.idle_timeout },
+        usual: Terms {
+            http,
+            patience: Patience { head: settings.head_timeout, idle: settings.idle_timeout },
+        },
+        brief: Terms { http: brief, patience: Patience { head: PATIENCE, idle: PATIENCE } },
         drain: Drain::default(),
         own: OwnAnswers::new(&settings.headers),
         stats: Arc::clone(&settings.stats),
@@ -176,13 +189,22 @@ pub async fn serve<S, B>(
         match arrived {
             Some(Arrival::Served(stream, slot)) => {
                 shared.stats.accepted.fetch_add(1, Relaxed);
-                tokio::spawn(connection(stream, slot, service.clone(), Arc::clone(&shared)));
+                let (service, shared) = (service.clone(), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    connection(stream, service, &shared.usual, &shared).await;
+                    drop(slot);
+                });
             }
             Some(Arrival::Refused(stream, place)) => {
-                shared.stats.refused.fetch_add(1, Relaxed);
-                let shared = Arc::clone(&shared);
+                let (service, shared, is_probe) = (service.clone(), Arc::clone(&shared), settings.is_probe);
                 tokio::spawn(async move {
-                    refuse(stream, &shared.own).await;
+                    if is_answered(&stream, is_probe).await {
+                        shared.stats.accepted.fetch_add(1, Relaxed);
+                        connection(stream, service, &shared.brief, &shared).await;
+                    } else {
+                        shared.stats.refused.fetch_add(1, Relaxed);
+                        refuse(stream, &shared.own).await;
+                    }
                     drop(place);
                 });
             }
@@ -195,15 +217,22 @@ pub async fn serve<S, B>(
     let _ = timeout(settings.grace, acceptor.slots.acquire_many(all)).await;
 }
 
-struct Connections {
+/// How a connection is served.
+struct Terms {
     http: Builder,
     patience: Patience,
+}
+
+struct Connections {
+    usual: Terms,
+    /// For one request, while all connections are in use.
+    brief: Terms,
     drain: Drain,
     own: OwnAnswers,
     stats: Arc<NetStats>,
 }
 
-async fn connection<S, B>(stream: TcpStream, slot: OwnedSemaphorePermit, service: S, shared: Arc<Connections>)
+async fn connection<S, B>(stream: TcpStream, service: S, terms: &Terms, shared: &Connections)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
@@ -211,11 +240,10 @@ where
     B::Error: Into<BoxError>,
 {
     let (read, write) = stream.into_split();
-    let Connections { http, patience, drain, own, .. } = &*shared;
-    let end = drive(read, write, service, http, *patience, drain, own).await;
+    let Connections { drain, own, .. } = shared;
+    let end = drive(read, write, service, &terms.http, terms.patience, drain, own).await;
     shared.stats.count(&end);
     shared.stats.closed.fetch_add(1, Relaxed);
-    drop(slot);
 }
 
 enum Arrival {

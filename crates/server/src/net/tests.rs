@@ -50,6 +50,7 @@ async fn answer(
     *response.body_mut() = match request.uri().path() {
         "/block" => {
             let guard = Abandoned(abandoned);
+            request_waits();
             sleep(Duration::from_millis(400)).await;
             std::mem::forget(guard);
             "unblocked".into()
@@ -322,6 +323,7 @@ async fn malformed_requests_get_a_sentence() {
 async fn one_connection_too_many_is_refused_readably() {
     let server = start(|settings| {
         settings.connections = 2;
+        settings.is_probe = |method, path| method == "GET" && path == "/live";
         settings.headers.insert("x-own", HeaderValue::from_static("yes"));
     })
     .await;
@@ -342,12 +344,18 @@ async fn one_connection_too_many_is_refused_readably() {
     {
         assert!(answer.contains(part), "{answer}");
     }
+    // A probe is answered nevertheless, once.
+    let mut probe = server.connect().await;
+    probe.send(&format!("{}{}", get("/live?verbose"), get("/live"))).await;
+    let answer = probe.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("/live"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     drop(second);
     sleep(Duration::from_millis(100)).await;
     let mut fourth = server.connect().await;
     fourth.send(&get("/four")).await;
     assert!(fourth.answer().await.ends_with("/four"));
-    assert_eq!((server.stats.accepted(), server.stats.refused()), (3, 1));
+    assert_eq!((server.stats.accepted(), server.stats.refused()), (4, 1));
 }
 
 #[tokio::test]
@@ -394,6 +402,17 @@ async fn a_client_that_leaves_ends_its_blocked_request() {
     sleep(Duration::from_millis(100)).await;
     assert!(server.abandoned.load(SeqCst));
     assert_eq!(server.stats.open(), 0);
+}
+
+/// Such as `nc -N`: it sends, closes its side, and reads.
+#[tokio::test]
+async fn a_client_that_sends_no_more_reads_its_answers() {
+    let server = start(|_| {}).await;
+    let mut client = server.connect().await;
+    client.send(&format!("{}{}", get("/one"), get("/two"))).await;
+    client.0.shutdown().await.expect("half closed");
+    let answers = client.rest().await;
+    assert!(answers.contains("/one") && answers.ends_with("/two"), "{answers}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A service that tells the driver of a connection when requests begin and end.
 
 use std::{
+    cell::Cell,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,6 +20,16 @@ use super::{
     link::{Link, Phase},
 };
 
+thread_local! {
+    static WAITS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The request whose future is polled on this thread begins to wait, for as long as it may take: if its client closes
+/// its side from now on, it is taken for gone at once.
+pub fn request_waits() {
+    WAITS.set(true);
+}
+
 /// A service that tells the driver when a request begins and when its answer is written, and dates the answer.
 pub(super) struct Watched<S> {
     pub(super) service: S,
@@ -35,6 +46,7 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.link.enter(Phase::Busy);
+        self.link.set_waiting(false);
         Answering { future: self.service.call(request), written: Some(Written(Arc::clone(&self.link))) }
     }
 }
@@ -64,7 +76,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.future.poll(cx));
+        let result = this.future.poll(cx);
+        if (WAITS.take() || result.is_ready())
+            && let Some(Written(link)) = this.written
+        {
+            link.set_waiting(result.is_pending());
+        }
+        let result = ready!(result);
         let written = this.written.take();
         Poll::Ready(result.map(|mut response| {
             if let Some(date) = date() {

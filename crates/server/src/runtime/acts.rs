@@ -91,6 +91,11 @@ impl Engine {
         self.lock().node.ending(peer).cloned()
     }
 
+    /// How the grant of a fencing token ended, if that is remembered.
+    pub fn token_ending(&self, token: Token) -> Option<Ending> {
+        self.lock().node.token_ending(token).cloned()
+    }
+
     /// Releases what a peer has on some semaphores, in one step. If one of them is unknown, nothing is released.
     pub fn release(&self, peer: PeerId, semaphores: &[impl AsRef<str>]) -> Result<(), ReleaseError> {
         about(Subject::Peer(peer));

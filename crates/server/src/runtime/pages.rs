@@ -13,8 +13,8 @@ const WALK: usize = 256 * STEP;
 /// Some of the peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerPage<R> {
-    /// What was seen of them.
-    pub items: Vec<R>,
+    /// What was seen of them, each with its place.
+    pub items: Vec<(usize, R)>,
     /// Where the next page begins, if there may be more.
     pub next: Option<usize>,
 }
@@ -48,7 +48,7 @@ impl Engine {
                         page.next = Some(place);
                         return (true, 0);
                     }
-                    page.items.push(seen);
+                    page.items.push((place, seen));
                 }
                 (false, core.peer_places())
             });

@@ -8,7 +8,10 @@ use throttle_node::{self as node, Ask, IdempotencyKey, NewPeer, Refusal, Session
 use tokio::sync::oneshot;
 
 use super::engine::{Engine, Turn, Waker};
-use crate::telemetry::trace::{self, Queued, Subject, TraceIds, Wait, WaitEnd, about};
+use crate::{
+    net::request_waits,
+    telemetry::trace::{self, Queued, Subject, TraceIds, Wait, WaitEnd, about},
+};
 
 /// What became of a request for locks, with a look at its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +182,7 @@ impl Turn<'_> {
             Step::Done(node::Outcome::Pending) => Progress::Done(Outcome::Pending(look())),
             Step::Done(node::Outcome::NotAcquired) => Progress::Done(Outcome::NotAcquired),
             Step::Blocked { ticket, until } => {
+                request_waits();
                 span.begin(peer);
                 let (sender, woken) = oneshot::channel();
                 self.wakers.insert(ticket, Waker { trace: trace::current(), sender });

@@ -121,3 +121,35 @@ fn what_is_not_http() {
     }
     goes_on(&server);
 }
+
+#[test]
+fn what_http_forbids() {
+    let server = Server::start(FILE);
+    let rows = [
+        ("GET /v1/peers HTTP/1.1\r\n\r\n", 400, "no Host"),
+        ("GET /v1/peers HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", 400, "more than one Host"),
+        ("GET /v1/peers HTTP/1.1\r\nhost: a\r\nexpect: magic\r\n\r\n", 417, "Expect: 100-continue"),
+    ];
+    for (bytes, status, words) in rows {
+        let mut client = server.connect();
+        let answer = client.send(bytes).answer();
+        answer.says(status, words);
+        assert_eq!(answer.header("connection"), Some("close"), "{bytes}");
+        assert_eq!(client.rest(), "");
+    }
+    // HTTP/1.0 knows requests without a host.
+    let old = server.connect().send("GET /health HTTP/1.0\r\n\r\n").rest();
+    assert!(old.starts_with("HTTP/1.0 200 OK") && old.ends_with("Ok"), "{old}");
+    ask(&server, b"GET /health HTTP/1.1\r\nhost:\r\n\r\n").is(200, "Ok");
+    goes_on(&server);
+}
+
+/// Such as `nc -N`.
+#[test]
+fn a_client_that_closes_its_side_reads_its_answer() {
+    let server = Server::start(FILE);
+    let peer = server.v1_peer("5m");
+    let mut client = server.connect();
+    let answer = client.send(request("POST", &format!("/v1/peers/{peer}/heartbeat"), "")).finish().answer();
+    answer.shape(200);
+}

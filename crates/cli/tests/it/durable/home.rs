@@ -106,11 +106,15 @@ impl Server {
 
     /// All peers as `/v1` shows them, but for what a restart moves.
     pub(super) fn peers(&self) -> BTreeMap<String, Value> {
-        let page = self.get("/v1/peers?limit=1000").shape(200);
-        assert_eq!(page["next"], Value::Null);
-        let items = page["items"].as_array().expect("a list");
-        let known = items.iter().map(|peer| {
-            let mut peer = peer.clone();
+        let (mut ids, mut query) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/v1/peers?limit=1000{query}")).shape(200);
+            ids.extend(page["items"].as_array().expect("a list").iter().map(|peer| peer["id"].clone()));
+            let Some(next) = page["next"].as_str() else { break };
+            query = format!("&cursor={next}");
+        }
+        let known = ids.iter().map(|id| {
+            let mut peer = self.get(&format!("/v1/peers/{}", id.as_str().expect("an id"))).shape(200);
             peer.as_object_mut().expect("a peer").remove("expires_at");
             if let Some(pending) = peer["pending"].as_object_mut() {
                 pending.remove("estimated_wait");

@@ -14,6 +14,9 @@ impl Answer {
         assert_eq!((&body["status"], &body["code"]), (&json!(status), &json!(code)), "{body}");
         assert_eq!(body["type"], "about:blank");
         assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
+        let is_gone = matches!(code, "peer_gone" | "token_gone");
+        let members = ["cause", "reason"].map(|member| body.get(member).is_some());
+        assert_eq!(members, [is_gone; 2], "{body}");
         let has_retry = self.header("retry-after") == Some("1");
         assert_eq!(has_retry, matches!(status, 429 | 503));
         body["detail"].as_str().expect("a detail").to_owned()

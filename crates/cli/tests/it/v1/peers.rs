@@ -72,13 +72,20 @@ fn a_loss_is_never_hidden() {
     let server = Server::start(FILE);
     let heartbeat =
         |peer: &str| server.post(&format!("/v1/peers/{peer}/heartbeat"), "").problem(410, "peer_gone");
+    let ending = |peer: &str| {
+        let body = server.get(&format!("/v1/peers/{peer}")).json();
+        json!([body["cause"], body["reason"]])
+    };
     assert!(heartbeat("7").contains("Peer 7 is unknown"));
+    assert_eq!(ending("7"), json!(["unknown", null]));
     let expired = server.v1_peer("50ms");
     until("it expires", || server.get(&format!("/v1/peers/{expired}")).status == 410);
     assert!(heartbeat(&expired).contains("expired at 20"));
+    assert_eq!(ending(&expired), json!(["expired", null]));
     let released = server.v1_peer("5m");
     server.delete(&format!("/v1/peers/{released}")).is_empty();
     assert!(heartbeat(&released).contains("was released at 20"));
+    assert_eq!(ending(&released), json!(["released", null]));
     let stuck = server.v1_holder(&json!({"A": 1}));
     server.delete(&format!("/v1/peers/{stuck}?reason=stuck+since%20noon")).is_empty();
     let detail = heartbeat(&stuck);
@@ -86,6 +93,7 @@ fn a_loss_is_never_hidden() {
         detail.contains("released by an operator at 20") && detail.contains(": stuck since noon"),
         "{detail}"
     );
+    assert_eq!(ending(&stuck), json!(["operator", "stuck since noon"]));
     assert_eq!(server.remainder("A"), 1);
     // Every other route says the same.
     for (method, path, body) in

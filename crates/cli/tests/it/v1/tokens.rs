@@ -46,6 +46,42 @@ fn live_until_its_lock_ends() {
 }
 
 #[test]
+fn a_token_that_is_gone_says_why() {
+    let server = Server::start(FILE);
+    let hold = |name: &str, expires_in: &str| {
+        let body = json!({"locks": {name: 1}, "expires_in": expires_in});
+        server.post("/v1/locks", &body.to_string()).shape(201)
+    };
+    let ending = |name: &str, peer: &Value| {
+        let gone = server.get(&format!("/v1/semaphores/{name}/tokens/{}", token(peer)));
+        let words = gone.problem(410, "token_gone");
+        (words, json!([gone.json()["cause"], gone.json()["reason"]]))
+    };
+    let released = hold("A", "10m");
+    server.delete(&format!("/v1/peers/{}/locks/A", id(&released))).is_empty();
+    let (words, how) = ending("A", &released);
+    assert!(words.contains("was released at 20"), "{words}");
+    assert_eq!(how, json!(["released", null]));
+    let expired = hold("A", "50ms");
+    let path = format!("/v1/semaphores/A/tokens/{}", token(&expired));
+    until("it expires", || server.get(&path).status == 410);
+    assert_eq!(ending("A", &expired).1, json!(["expired", null]));
+    let stuck = hold("A", "10m");
+    server.delete(&format!("/v1/peers/{}?reason=stuck", id(&stuck))).is_empty();
+    let (words, how) = ending("A", &stuck);
+    assert!(words.contains("by an operator at 20") && words.contains(": stuck"), "{words}");
+    assert_eq!(how, json!(["operator", "stuck"]));
+    let removed = hold("B", "10m");
+    server.delete("/v1/semaphores/B?force=true").is_empty();
+    server.put("/v1/semaphores/B", r#"{"max": 1}"#).shape(201);
+    let (words, how) = ending("B", &removed);
+    assert!(words.contains("when an operator removed its semaphore"), "{words}");
+    assert_eq!(how, json!(["operator", null]));
+    let body = server.get("/v1/semaphores/A/tokens/0").json();
+    assert_eq!((&body["cause"], &body["reason"]), (&json!("unknown"), &Value::Null));
+}
+
+#[test]
 fn a_restored_lock_without_a_token_has_none_that_is_live() {
     let server = Server::start(FILE);
     server.post("/restore", r#"{"expires_in":"5m","peer_id":7,"acquired":{"A":1}}"#).is(200, "Ok");

@@ -186,6 +186,8 @@ fn after_one_was_passed_over() -> World {
 #[test]
 fn whoever_shrinks_into_a_circle_is_refused() {
     let mut w = after_one_was_passed_over();
+    // As large as it is, it is in nobody's way.
+    w.run(|core, now| core.poll(now, BOB)).is(Ok(false), []);
     let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, false)];
     w.acquire(BOB, "d=1").is(refused(circle), ["bob is connected"]);
     let pending = w.core.peer(BOB).expect("known").pending().expect("it waits");
@@ -225,4 +227,105 @@ fn a_waiter_that_cannot_be_examined_keeps_its_place() {
     let full = LimitReached { resource: Resource::Walk, limit: 6 };
     w.acquire(ANN, "d=3").is(Err(AcquireError::Limit(full)), []);
     assert!(w.is_absent(ANN));
+}
+
+/// Semaphores `c` and `d` that detect deadlocks, and peers, where a search has this many steps at most.
+fn bounded<const N: usize>(deadlock_walk: usize, max: i64, peers: [PeerId; N]) -> World {
+    let limits = Limits { deadlock_walk, ..Settings::default().limits };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
+        .with_semaphore("c", detecting(max))
+        .with_semaphore("d", detecting(max));
+    for peer in peers {
+        assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));
+    }
+    w
+}
+
+#[test]
+fn levels_need_no_search() {
+    let limits = Limits { deadlock_walk: 0, ..Settings::default().limits };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
+        .with_semaphore("A", level(1))
+        .with_semaphore("B", level(0));
+    for peer in [ANN, BOB] {
+        assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));
+    }
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.acquire(BOB, "B=5").is(acquired(2), ["bob gets B=5 #2"]);
+    w.acquire(ANN, "B=1").is(PENDING, ["ann waits for B=1"]);
+    w.connect(ANN).is(Ok(()), ["ann is connected"]);
+    w.disconnect(ANN).is((), []);
+    w.at(HOUR).advance().is((), []);
+    assert!(w.is_absent(ANN));
+    w.acquire(ANN, "B=1").is(PENDING, []);
+}
+
+/// Bob will lead above once Eve is done, whatever Dan does before that.
+#[test]
+fn whoever_may_lead_above_in_time_is_in_the_way_below() {
+    let mut w = World::new("", [ANN, BOB, CAT, DAN, EVE]).with_semaphore("c", detecting(1));
+    for (name, level) in [("upper", 2), ("lower", 1), ("other", 1)] {
+        w = w.with_semaphore(name, Spec { level, ..max(1) });
+    }
+    let mut w = w.with_semaphore("d", Spec { level: 5, ..detecting(1) });
+    for (peer, lock, token) in [(ANN, "d=1", 1), (CAT, "c=1", 2), (DAN, "other=1", 3), (EVE, "upper=1", 4)] {
+        assert_eq!(w.acquire(peer, lock).reply, acquired(token));
+    }
+    assert_eq!(w.acquire(BOB, "upper=1 lower=1 c=1").reply, PENDING);
+    assert_eq!(w.acquire(CAT, "d=1").reply, PENDING);
+    let circle = [link(ANN, "lower", BOB, false), link(BOB, "c", CAT, true), link(CAT, "d", ANN, true)];
+    w.acquire(ANN, "other=1 lower=1").is(refused(circle), []);
+}
+
+#[test]
+fn whoever_leads_above_is_in_the_way_where_it_does_not_fit() {
+    let mut w = World::new("", [ANN, BOB, CAT, DAN]).with_semaphore("upper", Spec { level: 2, ..max(1) });
+    w = w.with_semaphore("lower", Spec { level: 1, ..max(2) }).with_semaphore("c", detecting(1));
+    let mut w = w.with_semaphore("d", Spec { level: 5, ..detecting(1) });
+    for (peer, lock, token) in [(ANN, "d=1", 1), (CAT, "lower=1", 2), (DAN, "c=1", 3)] {
+        assert_eq!(w.acquire(peer, lock).reply, acquired(token));
+    }
+    for (peer, locks) in [(BOB, "upper=1 lower=2"), (CAT, "c=1"), (DAN, "d=1")] {
+        assert_eq!(w.acquire(peer, locks).reply, PENDING);
+    }
+    let circle = [
+        link(ANN, "lower", BOB, false),
+        link(BOB, "lower", CAT, true),
+        link(CAT, "c", DAN, true),
+        link(DAN, "d", ANN, true),
+    ];
+    w.acquire(ANN, "lower=1").is(refused(circle), []);
+}
+
+#[test]
+fn what_a_request_shrinks_is_free_for_others() {
+    let mut w = world(6, [ANN, BOB]);
+    w.acquire(ANN, "c=6").is(acquired(1), ["ann gets c=6 #1"]);
+    w.acquire(BOB, "d=6").is(acquired(2), ["bob gets d=6 #2"]);
+    w.acquire(BOB, "c=4").is(PENDING, ["bob waits for c=4"]);
+    // Three are too few for Bob, who has what Ann asks for.
+    let circle = [link(ANN, "d", BOB, true), link(BOB, "c", ANN, true)];
+    w.acquire(ANN, "c=3 d=1").is(refused(circle), []);
+    let shrinks = ["ann shrinks to c=2", "ann waits for d=1", "bob gets c=4 #3 after 0ns"];
+    w.acquire(ANN, "c=2 d=1").is(PENDING, shrinks);
+}
+
+/// Of twenty who wait in line, each is looked at once, and so is what it waits for.
+#[test]
+fn a_long_queue_is_looked_at_once() {
+    let waiters: [PeerId; 20] = std::array::from_fn(|n| PeerId(100 + n as u64));
+    for (limit, is_enough) in [(130, true), (60, false)] {
+        let mut w = bounded(limit, 1, waiters);
+        for peer in [ANN, BOB] {
+            assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));
+        }
+        assert_eq!(w.acquire(ANN, "c=1").reply, acquired(1));
+        assert_eq!(w.acquire(BOB, "d=1").reply, acquired(2));
+        for peer in waiters {
+            assert_eq!(w.acquire(peer, "c=1").reply, PENDING);
+        }
+        let full = LimitReached { resource: Resource::Walk, limit };
+        let expected = if is_enough { PENDING } else { Err(AcquireError::Limit(full)) };
+        assert_eq!(w.acquire(BOB, "c=1").reply, expected, "{limit}");
+    }
 }

@@ -51,11 +51,13 @@ fn a_peer_shows_its_lease_and_its_locks() {
     assert_eq!((&**lock.semaphore(), lock.count(), lock.token()), ("A", 1, Some(Token(1))));
     assert_eq!(lock.since(), START + secs(8));
     assert!(ann.lock("B").is_none() && ann.is_acquired() && ann.pending().is_none());
+    assert_eq!(ann.locks().map(|lock| lock.token()).collect::<Vec<_>>(), [Some(Token(1))]);
 }
 
 #[test]
 fn a_request_shows_its_place_and_who_holds_what_it_asks_for() {
     let w = world();
+    assert!(!w.core.peer(CAT).expect("known").is_acquired());
     let cat = w.core.peer(CAT).expect("known").pending().expect("it waits");
     let locks: Vec<_> = cat.locks().map(|(name, count)| (name.to_string(), count)).collect();
     assert_eq!(locks, [("A".to_owned(), 2), ("B".to_owned(), 1)]);

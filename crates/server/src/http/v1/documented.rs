@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throttle_api::{Code, Problem};
+use throttle_api::{Cause, Code, Problem};
 use utoipa::{
     IntoParams, IntoResponses, PartialSchema as _,
     openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuilder, example::ExampleBuilder},
@@ -116,7 +116,12 @@ fn documented(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
 fn response(codes: &[Code]) -> Response {
     let meanings: Vec<_> = codes.iter().map(|code| format!("`{code}`: {}", code.meaning())).collect();
     let examples = codes.iter().map(|&code| {
-        let body = serde_json::to_value(Problem::new(code, code.example())).unwrap_or_default();
+        let example = Problem::new(code, code.example());
+        let example = match code {
+            Code::PeerGone | Code::TokenGone => example.with_ending(Cause::Expired, None),
+            _ => example,
+        };
+        let body = serde_json::to_value(example).unwrap_or_default();
         (code.to_string(), RefOr::from(ExampleBuilder::new().value(Some(body)).build()))
     });
     let content = ContentBuilder::new()

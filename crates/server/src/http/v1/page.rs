@@ -1,4 +1,10 @@
-//! How long a page of a list is, and where it begins.
+//! How long a page of a list is, where it begins, and how it is written.
+
+use axum::{
+    http::{HeaderValue, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+};
+use serde::Serialize;
 
 use crate::http::refusal::Refusal;
 
@@ -6,6 +12,8 @@ use crate::http::refusal::Refusal;
 pub(super) const PAGE: usize = 100;
 /// How many it may have.
 const LONGEST_PAGE: usize = 1000;
+/// After so many bytes a page ends, however many items were asked for.
+const PAGE_BYTES: usize = 256 * 1024;
 
 /// The length of a page that a request asks for.
 pub(super) fn page_length(limit: Option<usize>) -> Result<usize, Refusal> {
@@ -15,6 +23,56 @@ pub(super) fn page_length(limit: Option<usize>) -> Result<usize, Refusal> {
             Err(Refusal::Invalid(format!("limit is {limit}. Expected a number from 1 to {LONGEST_PAGE}.")))
         }
     }
+}
+
+/// The first of these items as a page, as many as there is room for: at least one. `next` gives the cursor of the next
+/// page, from how many of them this one has.
+pub(super) fn written<T: Serialize>(
+    items: impl ExactSizeIterator<Item = T>,
+    next: impl FnOnce(usize) -> Option<String>,
+) -> Response {
+    let mut body = br#"{"items":["#.to_vec();
+    let mut count = 0;
+    for item in items {
+        let end = body.len();
+        if count > 0 {
+            body.push(b',');
+        }
+        // Items of strings and numbers can always be written.
+        if serde_json::to_writer(&mut body, &item).is_err() {
+            body.truncate(end);
+            continue;
+        }
+        if count > 0 && body.len() > PAGE_BYTES {
+            body.truncate(end);
+            break;
+        }
+        count += 1;
+    }
+    body.extend_from_slice(br#"],"next":"#);
+    body.extend_from_slice(serde_json::to_string(&next(count)).unwrap_or_default().as_bytes());
+    body.push(b'}');
+    json(body)
+}
+
+/// Cuts a list that has no next page down to what there is room for.
+pub(super) fn cut<T: Serialize>(items: &mut Vec<T>) {
+    let mut bytes = 0;
+    let mut fits = |item: &T| {
+        bytes += serde_json::to_vec(item).map_or(0, |text| text.len());
+        bytes <= PAGE_BYTES
+    };
+    let count = items.iter().take_while(|item| fits(item)).count();
+    items.truncate(count.max(1));
+}
+
+/// The answer to a `HEAD` of a list, which is not built for that.
+pub(super) fn head() -> Response {
+    json(Vec::new())
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
 /// A cursor that stands for a name.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header::LOCATION},
+    http::{HeaderValue, Method, StatusCode, header::LOCATION},
     response::{IntoResponse as _, Response},
 };
 use throttle_api::{HeartbeatBody, NewPeerBody, Page, Peer, query};
@@ -14,7 +14,7 @@ use throttle_node::{self as node, NewPeer};
 
 use super::{
     convert, documented,
-    page::{no_cursor, page_length},
+    page::{self, no_cursor, page_length},
     problem::{Answer, Problem},
     read::{self, contains},
 };
@@ -97,6 +97,9 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
         let known = app.engine.semaphore(semaphore, |_, _| (), |_| ());
         known.map_err(|error| Problem::explained(&app.engine, None, error))?;
     }
+    if parts.method == Method::HEAD {
+        return Ok(page::head());
+    }
     let page = app.engine.peer_page(from, limit, |peer, wall| {
         let has_label = label.is_none_or(|(key, value)| {
             peer.labels().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
@@ -107,10 +110,13 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
         };
         let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched));
         (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses))
-            .then(|| convert::peer(peer, wall))
+            .then(|| convert::listed_peer(peer, wall))
     });
-    let next = page.next.map(|place| format!("{place:x}"));
-    Ok(Json(Page { items: page.items, next }).into_response())
+    let next = |written: usize| {
+        let place = page.items.get(written).map(|(place, _)| *place).or(page.next);
+        place.map(|place| format!("{place:x}"))
+    };
+    Ok(page::written(page.items.iter().map(|(_, peer)| peer), next))
 }
 
 /// Whether a search finds the peer.

@@ -1,5 +1,7 @@
 //! Refusals as RFC 9457 describes them.
 
+use std::sync::Arc;
+
 use axum::{
     http::{
         HeaderValue, Method, StatusCode,
@@ -7,7 +9,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use throttle_api::{self as api, Code};
+use throttle_api::{self as api, Cause, Code};
 use throttle_core::{EndCause, PeerId};
 use throttle_node::Ending;
 
@@ -25,11 +27,24 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 pub(in crate::http) struct Problem {
     code: Code,
     detail: String,
+    /// How what is gone ended.
+    ending: Option<(Cause, Option<Arc<str>>)>,
 }
 
 impl Problem {
     pub(in crate::http) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        let ending = matches!(code, Code::PeerGone | Code::TokenGone).then_some((Cause::Unknown, None));
+        Self { code, detail: detail.into(), ending }
+    }
+
+    /// The refusal of what is gone.
+    fn gone(code: Code, ending: &Ending, detail: String) -> Self {
+        let cause = match ending.cause {
+            EndCause::Expired => Cause::Expired,
+            EndCause::Released | EndCause::ExceedsMax => Cause::Released,
+            EndCause::Operator | EndCause::Removed => Cause::Operator,
+        };
+        Self { code, detail, ending: Some((cause, ending.reason.clone())) }
     }
 
     /// What was wrong, and what would be right.
@@ -38,7 +53,11 @@ impl Problem {
     }
 
     pub(super) fn body(&self) -> api::Problem<'_> {
-        api::Problem::new(self.code, &*self.detail)
+        let problem = api::Problem::new(self.code, &*self.detail);
+        match &self.ending {
+            Some((cause, reason)) => problem.with_ending(*cause, reason.as_deref()),
+            None => problem,
+        }
     }
 
     /// The status that the answer has.
@@ -72,22 +91,25 @@ impl Problem {
     }
 
     fn peer_gone(peer: PeerId, ending: Option<&Ending>) -> Self {
-        let how = match ending {
-            None => return Self::peer_unknown(&peer.to_string()),
-            Some(Ending { cause: EndCause::Expired, at, .. }) => {
-                format!("expired at {}: no heartbeat came in time", convert::stamp(*at))
-            }
-            Some(Ending { cause: EndCause::Released, at, .. }) => {
-                format!("was released at {}", convert::stamp(*at))
-            }
-            Some(Ending { reason, at, .. }) => {
-                let reason = reason.as_deref().unwrap_or("no reason was given");
-                format!("was released by an operator at {}: {reason}", convert::stamp(*at))
-            }
-        };
+        let Some(ending) = ending else { return Self::peer_unknown(&peer.to_string()) };
+        let how = how_it_ended(ending);
         let detail =
             format!("Peer {peer} {how}. It holds nothing any more. Make a new one with POST /v1/peers.");
-        Self::new(Code::PeerGone, detail)
+        Self::gone(Code::PeerGone, ending, detail)
+    }
+
+    /// About a token of a semaphore that is not live.
+    pub(super) fn token_gone(semaphore: &str, token: &str, ending: Option<&Ending>) -> Self {
+        let Some(ending) = ending else {
+            let detail = format!(
+                "No live lock on semaphore {semaphore:?} has the token {token}: it ended some time ago, or it was \
+                 never given. Refuse what comes with it."
+            );
+            return Self::new(Code::TokenGone, detail);
+        };
+        let how = how_it_ended(ending);
+        let detail = format!("The lock with the token {token} {how}. Refuse what comes with it.");
+        Self::gone(Code::TokenGone, ending, detail)
     }
 
     /// About a peer of which nothing is known.
@@ -97,6 +119,20 @@ impl Problem {
              Make a new one with POST /v1/peers."
         );
         Self::new(Code::PeerGone, detail)
+    }
+}
+
+/// In words.
+fn how_it_ended(Ending { cause, reason, at }: &Ending) -> String {
+    let at = convert::stamp(*at);
+    match cause {
+        EndCause::Expired => format!("expired at {at}: no heartbeat came in time"),
+        EndCause::Released | EndCause::ExceedsMax => format!("was released at {at}"),
+        EndCause::Removed => format!("ended at {at}, when an operator removed its semaphore"),
+        EndCause::Operator => {
+            let reason = reason.as_deref().unwrap_or("no reason was given");
+            format!("was released by an operator at {at}: {reason}")
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, request::Parts},
+    http::{Method, StatusCode, request::Parts},
     response::IntoResponse as _,
 };
 use throttle_api::{
@@ -17,7 +17,7 @@ use throttle_core::{Origin, RemoveError, Spec, Token, UnknownSemaphore};
 
 use super::{
     convert, documented,
-    page::{PAGE, cursor_after, name_before, page_length},
+    page::{self, PAGE, cursor_after, name_before, page_length},
     problem::{Answer, Problem},
     read::{self, contains},
 };
@@ -56,12 +56,19 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
         extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
     let limit = page_length(query.limit)?;
     let after = query.cursor.as_deref().map(name_before).transpose()?;
+    if parts.method == Method::HEAD {
+        return Ok(page::head());
+    }
     let search = query.search.unwrap_or_default();
     let page = app.engine.semaphore_page(after.map(Into::into), limit, |semaphore| {
         contains(semaphore.name(), &search).then(|| convert::semaphore(semaphore))
     });
-    let next = page.next.map(|last| cursor_after(&last));
-    Ok(Json(Page { items: page.items, next }).into_response())
+    let next = |written: usize| {
+        let is_cut = written < page.items.len();
+        let last = page.items.get(..written).and_then(<[_]>::last).filter(|_| is_cut);
+        last.map(|last| &*last.name).or(page.next.as_deref()).map(cursor_after)
+    };
+    Ok(page::written(page.items.iter(), next))
 }
 
 /// Shows a semaphore, who holds it, and who waits for it in their order.
@@ -94,7 +101,10 @@ pub(super) fn show(app: &App, name: &str, limit: Option<usize>) -> Answer {
         |semaphore, wall| convert::detail(semaphore, wall, limit),
         |spec| convert::unused_detail(name, spec),
     );
-    Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, None, error))?).into_response())
+    let mut seen = seen.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    page::cut(&mut seen.holders);
+    page::cut(&mut seen.queue);
+    Ok(Json(seen).into_response())
 }
 
 /// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
@@ -293,14 +303,9 @@ pub(super) fn verify(app: &App, name: &str, token: &str) -> Answer {
     // A number beyond 64 bits was never given, as is true of others.
     let number = read::digits(token, "a fencing token")?;
     let live = app.engine.holder(name, Token(number.unwrap_or(u64::MAX)), convert::holder);
-    match live.map_err(|error| Problem::explained(&app.engine, None, error))? {
-        Some(holder) => Ok(Json(holder).into_response()),
-        None => Err(Problem::new(
-            Code::TokenGone,
-            format!(
-                "No live lock on semaphore {name:?} has the token {token}: it was released, it expired, or it was \
-                 never given. Refuse what comes with it."
-            ),
-        )),
+    if let Some(holder) = live.map_err(|error| Problem::explained(&app.engine, None, error))? {
+        return Ok(Json(holder).into_response());
     }
+    let ending = number.and_then(|number| app.engine.token_ending(Token(number)));
+    Err(Problem::token_gone(name, token, ending.as_ref()))
 }

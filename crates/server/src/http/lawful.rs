@@ -1,0 +1,36 @@
+//! What HTTP forbids and the parser lets through.
+
+use axum::{
+    http::{
+        HeaderValue, Request, StatusCode, Version,
+        header::{CONNECTION, EXPECT, HOST},
+    },
+    response::Response,
+};
+
+use super::v0_2::text;
+
+/// Why a request is refused before anybody looks at what it asks for. Who sent it may mean another one than whoever
+/// passed it on, so the connection ends.
+pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
+    let headers = request.headers();
+    let hosts = headers.get_all(HOST).iter().count();
+    let is_lacking = hosts == 0 && request.version() >= Version::HTTP_11;
+    let expects_more =
+        headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let (status, sentence) = if is_lacking {
+        (StatusCode::BAD_REQUEST, "The request has no Host. HTTP/1.1 wants one, such as Host: localhost.")
+    } else if hosts > 1 {
+        (StatusCode::BAD_REQUEST, "The request has more than one Host. HTTP allows one.")
+    } else if expects_more {
+        (
+            StatusCode::EXPECTATION_FAILED,
+            "The request expects what this server does not do. It knows Expect: 100-continue.",
+        )
+    } else {
+        return None;
+    };
+    let mut response = text(status, sentence);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
+}

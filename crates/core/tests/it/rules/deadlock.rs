@@ -329,3 +329,20 @@ fn a_long_queue_is_looked_at_once() {
         assert_eq!(w.acquire(BOB, "c=1").reply, expected, "{limit}");
     }
 }
+
+#[test]
+fn each_change_has_waiters_examined_anew() {
+    let mut w = world(2, [ANN, BOB, CAT]);
+    for (peer, lock, token) in [(ANN, "c=1", 1), (CAT, "c=1", 2), (BOB, "d=2", 3)] {
+        assert_eq!(w.acquire(peer, lock).reply, acquired(token));
+    }
+    for (peer, lock) in [(ANN, "d=1"), (BOB, "c=1")] {
+        assert_eq!(w.acquire(peer, lock).reply, PENDING);
+    }
+    w.set("c", Spec { level: 1, ..detecting(2) }).is((), ["c has max 2, level 1"]);
+    w.run(|core, now| core.poll(now, BOB)).is(Ok(false), []);
+    w.set("c", detecting(1)).is((), ["c has max 1", "c is overcommitted, 2 of 1"]);
+    w.release(CAT, "c").is(Ok(()), ["cat gives up c=1 #2 after 0ns, Released"]);
+    let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, true)];
+    w.acquire(BOB, "c=1").is(refused(circle), ["bob is connected"]);
+}

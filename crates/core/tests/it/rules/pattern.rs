@@ -148,3 +148,16 @@ fn members_need_room_and_a_short_name() {
     let (short, long) = ("x".repeat(512), "x".repeat(513));
     assert!(w.core.pattern_of(&short).is_some() && w.core.pattern_of(&long).is_none());
 }
+
+/// What goes while it detects deadlocks leaves nobody who thinks that some are detected.
+#[test]
+fn members_and_patterns_that_detect_deadlocks_go() {
+    let detect = |max| Spec { deadlock: Deadlock::Detect, ..super::max(max) };
+    let mut w = World::new("", [ANN]).with_semaphore("own", detect(1));
+    w.run(|core, now| core.set_pattern(now, "t/*", detect(1))).is((), []);
+    w.acquire(ANN, "t/a=1").is(acquired(1), ["t/a has max 1", "ann gets t/a=1 #1"]);
+    let gone = ["ann gives up t/a=1 #1 after 0ns, Released", "t/a is removed"];
+    w.release(ANN, "t/a").is(Ok(()), gone);
+    w.run(|core, now| core.remove_pattern(now, "t/*")).is(true, []);
+    w.remove("own", false).is(Ok(()), ["own is removed"]);
+}

@@ -314,7 +314,7 @@ fn what_a_request_shrinks_is_free_for_others() {
 #[test]
 fn a_long_queue_is_looked_at_once() {
     let waiters: [PeerId; 20] = std::array::from_fn(|n| PeerId(100 + n as u64));
-    for (limit, is_enough) in [(130, true), (60, false)] {
+    for (limit, is_enough) in [(85, true), (60, false)] {
         let mut w = bounded(limit, 1, waiters);
         for peer in [ANN, BOB] {
             assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));

@@ -2,11 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::Hash,
     sync::Arc,
 };
 
-use throttle_core::{EndCause, planted};
+use throttle_core::{EndCause, PeerId, Token, planted};
 use throttle_journal::WallTime;
 
 /// How a peer or a grant ended.
@@ -20,22 +19,22 @@ pub struct Ending {
     pub at: WallTime,
 }
 
-/// A memory of the last endings; the oldest make room for new ones.
-pub(crate) struct Endings<K> {
+/// A memory of the last endings of peers; the oldest make room for new ones.
+pub(crate) struct Endings {
     limit: usize,
     next: u64,
-    by_key: HashMap<K, (u64, Ending), foldhash::fast::RandomState>,
+    by_peer: HashMap<PeerId, (u64, Ending), foldhash::fast::RandomState>,
     /// In order of their ends. A peer that was restored and ended again is in here twice; its number tells
     /// which entry counts.
-    order: VecDeque<(u64, K)>,
+    order: VecDeque<(u64, PeerId)>,
 }
 
-impl<K: Copy + Eq + Hash> Endings<K> {
+impl Endings {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, next: 0, by_key: HashMap::default(), order: VecDeque::new() }
+        Self { limit, next: 0, by_peer: HashMap::default(), order: VecDeque::new() }
     }
 
-    pub(crate) fn remember(&mut self, key: K, mut ending: Ending) {
+    pub(crate) fn remember(&mut self, peer: PeerId, mut ending: Ending) {
         if planted!(EndingConfused) && ending.cause == EndCause::Expired {
             ending.cause = EndCause::Released;
         }
@@ -44,24 +43,62 @@ impl<K: Copy + Eq + Hash> Endings<K> {
         }
         if self.order.len() >= self.limit
             && let Some((number, oldest)) = self.order.pop_front()
-            && self.by_key.get(&oldest).is_some_and(|(last, _)| *last == number)
+            && self.by_peer.get(&oldest).is_some_and(|(last, _)| *last == number)
         {
-            self.by_key.remove(&oldest);
+            self.by_peer.remove(&oldest);
         }
-        self.by_key.insert(key, (self.next, ending));
-        self.order.push_back((self.next, key));
+        self.by_peer.insert(peer, (self.next, ending));
+        self.order.push_back((self.next, peer));
         self.next += 1;
     }
 
-    pub(crate) fn of(&self, key: K) -> Option<&Ending> {
-        self.by_key.get(&key).map(|(_, ending)| ending)
+    pub(crate) fn of(&self, peer: PeerId) -> Option<&Ending> {
+        self.by_peer.get(&peer).map(|(_, ending)| ending)
+    }
+}
+
+/// A memory of the last endings of grants. Tokens are numbers in a row, so each has a place of its own among the last of
+/// them, and nothing has to be searched for.
+pub(crate) struct TokenEndings {
+    limit: usize,
+    /// The token whose place is the first one.
+    first: Option<u64>,
+    by_place: Vec<Option<(Token, Ending)>>,
+}
+
+impl TokenEndings {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, first: None, by_place: Vec::new() }
+    }
+
+    pub(crate) fn remember(&mut self, token: Token, ending: Ending) {
+        if self.limit == 0 {
+            return;
+        }
+        self.first.get_or_insert(token.0);
+        let Some(place) = self.place(token) else { return };
+        if self.by_place.len() <= place {
+            self.by_place.resize(place + 1, None);
+        }
+        if let Some(entry) = self.by_place.get_mut(place) {
+            *entry = Some((token, ending));
+        }
+    }
+
+    pub(crate) fn of(&self, token: Token) -> Option<&Ending> {
+        let entry = self.by_place.get(self.place(token)?)?.as_ref();
+        entry.filter(|(of, _)| *of == token).map(|(_, ending)| ending)
+    }
+
+    /// Where a token has its place: before the first one there is none.
+    fn place(&self, token: Token) -> Option<usize> {
+        let distance = usize::try_from(token.0.checked_sub(self.first?)?).ok()?;
+        distance.checked_rem(self.limit)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use throttle_core::PeerId;
-
     use super::*;
 
     fn ending(micros: u64) -> Ending {
@@ -79,7 +116,22 @@ mod tests {
         assert_eq!(ended.of(PeerId(2)), Some(&ending(3)));
         ended.remember(PeerId(3), ending(4));
         assert_eq!(ended.of(PeerId(1)), None);
-        assert_eq!(ended.by_key.len(), 2);
+        assert_eq!(ended.by_peer.len(), 2);
         assert_eq!(ended.order.len(), 2);
+    }
+
+    #[test]
+    fn of_grants_the_last_are_remembered() {
+        let mut ended = TokenEndings::new(3);
+        for token in [101, 100, 102, 103, 104] {
+            ended.remember(Token(token), ending(token));
+        }
+        // The first one that ends begins the row; one from before it, or too long ago, is unknown.
+        let known: Vec<u64> = (90..110).filter(|token| ended.of(Token(*token)).is_some()).collect();
+        assert_eq!(known, [102, 103, 104]);
+        assert_eq!(ended.of(Token(103)), Some(&ending(103)));
+        let mut none = TokenEndings::new(0);
+        none.remember(Token(1), ending(1));
+        assert_eq!(none.of(Token(1)), None);
     }
 }

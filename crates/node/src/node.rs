@@ -9,7 +9,7 @@ use throttle_core::{Core, EndCause, Event, PeerId, Time, Token, planted};
 use throttle_journal::{Epoch, Record, Wall, WallTime};
 
 use crate::{
-    endings::{Ending, Endings},
+    endings::{Ending, Endings, TokenEndings},
     event_log::EventLog,
     idempotency::IdempotencyKeys,
     output::{Condition, Observed, Offset, Output},
@@ -35,8 +35,8 @@ pub struct Node {
     epoch: Option<Epoch>,
     pub(crate) waits: Waits,
     pub(crate) keys: IdempotencyKeys,
-    endings: Endings<PeerId>,
-    token_endings: Endings<Token>,
+    endings: Endings,
+    token_endings: TokenEndings,
     events: EventLog,
     /// Why an operator releases the peer that this turn ends.
     pub(crate) reason: Option<Arc<str>>,
@@ -82,7 +82,7 @@ impl Node {
             waits: Waits::new(bounds.waits),
             keys: IdempotencyKeys::new(bounds.idempotency_keys),
             endings: Endings::new(bounds.endings),
-            token_endings: Endings::new(bounds.endings),
+            token_endings: TokenEndings::new(bounds.endings),
             events: EventLog::new(bounds.events, first_number(now, epoch)),
             reason: None,
             is_draining: false,

@@ -57,8 +57,8 @@ impl Endings {
     }
 }
 
-/// A memory of the last endings of grants. Tokens are numbers in a row, so each has a place of its own among the last of
-/// them, and nothing has to be searched for.
+/// A memory of the last endings of grants. Tokens are numbers in a row, so each has a place of its own among the
+/// last of them, and nothing has to be searched for.
 pub(crate) struct TokenEndings {
     limit: usize,
     /// The token whose place is the first one.

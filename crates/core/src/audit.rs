@@ -45,30 +45,28 @@ impl Core {
 
     fn audit_semaphores(&self) -> Result<(), String> {
         let mut acquired: BTreeMap<SemaphoreSlot, i128> = BTreeMap::new();
-        let mut joint_of: BTreeMap<SemaphoreSlot, usize> = BTreeMap::new();
-        let mut pending: BTreeMap<SemaphoreSlot, (usize, i128)> = BTreeMap::new();
+        let mut pending: BTreeMap<SemaphoreSlot, (usize, i128, usize)> = BTreeMap::new();
         for (slot, peer) in self.peers.iter() {
             for held in &peer.locks {
                 *acquired.entry(held.semaphore).or_default() += i128::from(held.count);
                 let holder = self.semaphores[held.semaphore].holders.get(&held.serial);
                 check(holder == Some(&slot), "index of holders")?;
             }
-            for part in peer.pending.iter().flat_map(|request| &request.parts) {
-                *joint_of.entry(part.semaphore).or_default() +=
-                    usize::from(peer.pending.as_ref().is_some_and(|request| request.parts.len() > 1));
-                let (len, sum) = pending.entry(part.semaphore).or_default();
+            let parts = peer.pending.as_ref().map_or(&[][..], |request| &request.parts);
+            for part in parts {
+                let (len, sum, joint) = pending.entry(part.semaphore).or_default();
                 *len += 1;
                 *sum += i128::from(part.count);
+                *joint += usize::from(parts.len() > 1);
             }
         }
         for (slot, semaphore) in self.semaphores.iter() {
             check(semaphore.acquired == acquired.get(&slot).copied().unwrap_or(0), "acquired count")?;
-            let (len, sum) = pending.get(&slot).copied().unwrap_or_default();
+            let (len, sum, joint) = pending.get(&slot).copied().unwrap_or_default();
             check((semaphore.queue.len(), semaphore.queue.sum()) == (len, sum), "pending count")?;
             let cooling: i128 = semaphore.cooling.values().sum();
             check(semaphore.cooling_sum == cooling, "cooling count")?;
-            let joint = semaphore.joint.len();
-            check(joint == joint_of.get(&slot).copied().unwrap_or(0), "index of requests over several")?;
+            check(semaphore.joint.len() == joint, "index of requests over several")?;
             let due = semaphore.cooling.first_key_value().map(|(&at, _)| (at, slot));
             check(due.is_none_or(|due| self.returns.contains(&due)), "index of returns")?;
         }

@@ -19,7 +19,7 @@ use std::{
 
 use crate::{
     error::{AcquireError, LimitReached, Link, Resource},
-    peer::{Part, Request},
+    peer::{Part, Request, count_named},
     planted,
     presence::Presence,
     queue::Rank,
@@ -129,8 +129,7 @@ impl<'a> Search<'a> {
     /// By how much the candidate's request shrinks what it holds on a semaphore.
     fn shrinks_by(&self, semaphore: SemaphoreSlot) -> i64 {
         let held = self.core.peers[self.candidate.peer].held(semaphore);
-        let named = self.candidate.named.iter().find(|part| part.semaphore == semaphore);
-        held.zip(named).map_or(0, |(held, named)| (held.count - named.count).max(0))
+        held.map_or(0, |held| held.count - count_named(self.candidate.named, semaphore, held.count))
     }
 
     /// Finds every peer and semaphore on which the candidate depends.
@@ -159,13 +158,14 @@ impl<'a> Search<'a> {
     ) -> Result<Vec<PeerSlot>, LimitReached> {
         let on = &self.core.semaphores[semaphore];
         let mut found = Vec::new();
-        if !self.areas.contains_key(&semaphore) {
+        let mut area = if let Some(area) = self.areas.remove(&semaphore) {
+            area
+        } else {
             self.step(on.holders.len())?;
             found.extend(on.holders.values());
-        }
-        let acquired = on.acquired - i128::from(self.shrinks_by(semaphore));
-        let new = || Area { acquired, waiting: BTreeMap::new(), seen: 0 };
-        let mut area = self.areas.remove(&semaphore).unwrap_or_else(new);
+            let acquired = on.acquired - i128::from(self.shrinks_by(semaphore));
+            Area { acquired, waiting: BTreeMap::new(), seen: 0 }
+        };
         for ahead in on.queue.iter_from(area.seen).take_while(|waiter| waiter.rank < rank) {
             self.step(1)?;
             area.seen += 1;

@@ -65,3 +65,9 @@ impl Peer {
         self.pending.as_ref()?.parts.iter().find(|part| part.semaphore == semaphore)
     }
 }
+
+/// What becomes of a count on a semaphore that a request names: a smaller one shrinks it.
+pub(crate) fn count_named(named: &[Part], semaphore: SemaphoreSlot, count: i64) -> i64 {
+    let named = named.iter().find(|part| part.semaphore == semaphore);
+    named.map_or(count, |part| part.count.min(count))
+}

@@ -11,7 +11,7 @@ use crate::{
     error::AcquireError,
     event::Event,
     names::PeerId,
-    peer::{Part, Request},
+    peer::{Part, Request, count_named},
     planted,
     slot::PeerSlot,
     state::Core,
@@ -103,7 +103,8 @@ impl Core {
         let Some(request) = &self.peers[slot].pending else { return Ok(false) };
         let presence = request.presence;
         // Others may have begun to wait behind what a request left to them that was absent, or too large.
-        let shrinks = request.parts.iter().any(|part| count_named(part, named) < part.count);
+        let asked = |part: &Part| count_named(named, part.semaphore, part.count);
+        let shrinks = request.parts.iter().any(|part| asked(part) < part.count);
         let may_be_stuck = presence == Presence::Absent || shrinks || self.must_be_examined(slot, request);
         if may_be_stuck && self.detecting > 0 {
             self.examine(slot, named)?;
@@ -121,7 +122,7 @@ impl Core {
     fn examine(&mut self, slot: PeerSlot, named: &[Part]) -> Result<(), AcquireError> {
         let Some(request) = &self.peers[slot].pending else { return Ok(()) };
         let Request { rank, presence, ref parts, .. } = **request;
-        let asked = |part: &Part| Part { count: count_named(part, named), ..*part };
+        let asked = |part: &Part| Part { count: count_named(named, part.semaphore, part.count), ..*part };
         let new: Vec<Part> = parts.iter().map(asked).collect();
         let outcome = self.check_deadlock(&Candidate { peer: slot, rank, new: &new, named });
         match (&outcome, presence) {
@@ -184,10 +185,4 @@ impl Core {
         (request.presence == Presence::Absent && !planted!(AbsentHoldsUpOthers))
             || (request.parts.len() > 1 && request.parts.iter().any(is_beyond))
     }
-}
-
-/// The count of a part of a request, if what its client names now shrinks it.
-fn count_named(part: &Part, named: &[Part]) -> i64 {
-    let named = named.iter().find(|named| named.semaphore == part.semaphore);
-    named.map_or(part.count, |named| named.count.min(part.count))
 }

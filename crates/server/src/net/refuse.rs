@@ -3,7 +3,11 @@
 use std::{io, time::Duration};
 
 use hyper::Method;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 
 use super::{drive::discard, own_answers::OwnAnswers};
 
@@ -13,19 +17,29 @@ const LINGER_BYTES: u64 = 64 * 1024;
 /// As much of a first line as is looked at.
 const LINE_BYTES: usize = 128;
 
-/// Whether what a client sends first is a request that is answered though all connections are in use.
-pub(super) async fn is_answered(stream: &TcpStream, is_probe: fn(&Method, &str) -> bool) -> bool {
+/// Whether what a client sends first, until then, is a request that is answered though all connections are in use.
+pub(super) async fn is_answered(
+    stream: &TcpStream,
+    is_probe: fn(&Method, &str) -> bool,
+    until: Instant,
+) -> bool {
     let mut head = [0; LINE_BYTES];
-    let Ok(Ok(length)) = timeout(PATIENCE, stream.peek(&mut head)).await else { return false };
-    let line = head.get(..length).and_then(|bytes| bytes.split(|&byte| byte == b'\r').next());
-    let mut words = line.and_then(|line| str::from_utf8(line).ok()).unwrap_or_default().split(' ');
-    let (Some(Ok(method)), Some(target)) = (words.next().map(str::parse), words.next()) else { return false };
-    is_probe(&method, target.split('?').next().unwrap_or_default())
+    let Ok(Ok(length)) = timeout_at(until, stream.peek(&mut head)).await else { return false };
+    let request = head.get(..length).and_then(first_line);
+    request.is_some_and(|(method, path)| is_probe(&method, path))
 }
 
-/// Tells a client that there are too many connections, in a way that it can read.
-pub(super) async fn refuse(stream: TcpStream, own: &OwnAnswers) {
-    let _ = timeout(PATIENCE, answer(stream, own)).await;
+/// The method and the path that a request begins with.
+fn first_line(bytes: &[u8]) -> Option<(Method, &str)> {
+    let line = bytes.split(|&byte| byte == b'\r').next()?;
+    let mut words = str::from_utf8(line).ok()?.split(' ');
+    let method = words.next()?.parse().ok()?;
+    Some((method, words.next()?.split('?').next()?))
+}
+
+/// Tells a client that there are too many connections, in a way that it can read until then.
+pub(super) async fn refuse(stream: TcpStream, own: &OwnAnswers, until: Instant) {
+    let _ = timeout_at(until, answer(stream, own)).await;
 }
 
 async fn answer(mut stream: TcpStream, own: &OwnAnswers) -> io::Result<()> {

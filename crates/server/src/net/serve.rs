@@ -30,7 +30,8 @@ use super::{
 };
 use crate::config::Limits;
 
-/// Clients that are being refused at the same time, each for half a second at most.
+/// Clients that come at the same time while all connections are in use: each is refused within half a second, and a
+/// probe has as long again for its request and for its answer.
 const REFUSALS: usize = 128;
 /// Files that this process needs besides its connections.
 const OTHER_FILES: u64 = 64 + REFUSALS as u64;
@@ -156,7 +157,7 @@ pub async fn serve<S, B>(
     let mut http = Builder::new();
     // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
     http.header_read_timeout(None).max_header_size(settings.head_bytes);
-    // Without this, a connection keeps four times what came of an unfinished request.
+    // By itself hyper would buffer some 400 KB of what it cannot pass on yet.
     http.max_buf_size(settings.head_bytes.max(MIN_BUFFER));
     http.auto_date_header(false);
     let total = capacity(settings.connections, None);
@@ -198,12 +199,13 @@ pub async fn serve<S, B>(
             Some(Arrival::Refused(stream, place)) => {
                 let (service, shared, is_probe) = (service.clone(), Arc::clone(&shared), settings.is_probe);
                 tokio::spawn(async move {
-                    if is_answered(&stream, is_probe).await {
+                    let until = Instant::now() + PATIENCE;
+                    if is_answered(&stream, is_probe, until).await {
                         shared.stats.accepted.fetch_add(1, Relaxed);
                         connection(stream, service, &shared.brief, &shared).await;
                     } else {
                         shared.stats.refused.fetch_add(1, Relaxed);
-                        refuse(stream, &shared.own).await;
+                        refuse(stream, &shared.own, until).await;
                     }
                     drop(place);
                 });

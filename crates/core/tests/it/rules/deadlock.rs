@@ -16,6 +16,31 @@ fn world<const N: usize>(max: i64, peers: [PeerId; N]) -> World {
     World::new("", peers).with_semaphore("c", detecting(max)).with_semaphore("d", detecting(max))
 }
 
+/// Semaphores of these levels, and `c` and `d`, one below and one above them, that detect deadlocks.
+fn ordered<const N: usize, const M: usize>(levels: [(&str, i32); N], peers: [PeerId; M]) -> World {
+    let mut w = World::new("", peers).with_semaphore("c", detecting(1));
+    for (name, level) in levels {
+        w = w.with_semaphore(name, Spec { level, ..max(1) });
+    }
+    w.with_semaphore("d", Spec { level: 5, ..detecting(1) })
+}
+
+/// A search has this many steps at most.
+fn with_walk(deadlock_walk: usize) -> World {
+    let limits = Limits { deadlock_walk, ..Settings::default().limits };
+    World::with_settings(Settings { limits, ..Settings::default() })
+}
+
+/// Semaphores `c` and `d` that detect deadlocks, and peers, where a search has this many steps at most.
+fn bounded<const N: usize>(deadlock_walk: usize, max: i64, peers: [PeerId; N]) -> World {
+    let mut w =
+        with_walk(deadlock_walk).with_semaphore("c", detecting(max)).with_semaphore("d", detecting(max));
+    for peer in peers {
+        assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));
+    }
+    w
+}
+
 #[test]
 fn whoever_closes_a_circle_is_refused() {
     let mut w = world(1, [ANN, BOB]);
@@ -63,13 +88,7 @@ fn levels_hold_between_the_two_kinds() {
 
 #[test]
 fn the_walk_has_a_bound() {
-    let limits = Limits { deadlock_walk: 1, ..Settings::default().limits };
-    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
-        .with_semaphore("c", detecting(1))
-        .with_semaphore("d", detecting(1));
-    for (peer, short) in [(ANN, "ann"), (BOB, "bob")] {
-        w.new_peer(peer, DAY).is(Ok(peer), [&format!("{short} begins, 86400s")]);
-    }
+    let mut w = bounded(1, 1, [ANN, BOB]);
     w.acquire(ANN, "c=1").is(acquired(1), ["ann gets c=1 #1"]);
     w.acquire(BOB, "d=1").is(acquired(2), ["bob gets d=1 #2"]);
     let full = LimitReached { resource: Resource::Walk, limit: 1 };
@@ -79,11 +98,7 @@ fn the_walk_has_a_bound() {
 /// Who waits below the highest level of its request holds up nobody there before it leads above.
 #[test]
 fn whoever_does_not_lead_above_is_in_nobodys_way_below() {
-    let mut w = World::new("", [ANN, BOB, CAT]);
-    for (name, level) in [("upper", 2), ("lower", 1)] {
-        w = w.with_semaphore(name, Spec { level, ..max(1) });
-    }
-    let mut w = w.with_semaphore("c", detecting(1));
+    let mut w = ordered([("upper", 2), ("lower", 1)], [ANN, BOB, CAT]);
     w.acquire(ANN, "upper=1").is(acquired(1), ["ann gets upper=1 #1"]);
     w.acquire(CAT, "lower=1").is(acquired(2), ["cat gets lower=1 #2"]);
     let waits = ["bob waits for upper=1", "bob waits for lower=1"];
@@ -95,12 +110,7 @@ fn whoever_does_not_lead_above_is_in_nobodys_way_below() {
 
 #[test]
 fn whoever_leads_above_is_in_the_way_below() {
-    let mut w = World::new("", [ANN, BOB, CAT, DAN]);
-    for (name, level) in [("upper", 2), ("lower", 1)] {
-        w = w.with_semaphore(name, Spec { level, ..max(1) });
-    }
-    let mut w = w.with_semaphore("c", detecting(1));
-    w = w.with_semaphore("d", Spec { level: 5, ..detecting(1) });
+    let mut w = ordered([("upper", 2), ("lower", 1)], [ANN, BOB, CAT, DAN]);
     w.acquire(ANN, "d=1").is(acquired(1), ["ann gets d=1 #1"]);
     w.acquire(CAT, "c=1").is(acquired(2), ["cat gets c=1 #2"]);
     w.acquire(DAN, "lower=1").is(acquired(3), ["dan gets lower=1 #3"]);
@@ -207,13 +217,7 @@ fn whoever_comes_back_into_a_circle_is_refused() {
 
 #[test]
 fn a_waiter_that_cannot_be_examined_keeps_its_place() {
-    let limits = Limits { deadlock_walk: 6, ..Settings::default().limits };
-    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
-        .with_semaphore("c", detecting(1))
-        .with_semaphore("d", detecting(3));
-    for (peer, short) in [(ANN, "ann"), (BOB, "bob"), (CAT, "cat")] {
-        w.new_peer(peer, DAY).is(Ok(peer), [&format!("{short} begins, 86400s")]);
-    }
+    let mut w = bounded(6, 3, [ANN, BOB, CAT]);
     w.acquire(ANN, "c=1").is(acquired(1), ["ann gets c=1 #1"]);
     w.acquire(BOB, "d=1").is(acquired(2), ["bob gets d=1 #2"]);
     w.acquire(ANN, "d=3").is(PENDING, ["ann waits for d=3"]);
@@ -229,24 +233,9 @@ fn a_waiter_that_cannot_be_examined_keeps_its_place() {
     assert!(w.is_absent(ANN));
 }
 
-/// Semaphores `c` and `d` that detect deadlocks, and peers, where a search has this many steps at most.
-fn bounded<const N: usize>(deadlock_walk: usize, max: i64, peers: [PeerId; N]) -> World {
-    let limits = Limits { deadlock_walk, ..Settings::default().limits };
-    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
-        .with_semaphore("c", detecting(max))
-        .with_semaphore("d", detecting(max));
-    for peer in peers {
-        assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));
-    }
-    w
-}
-
 #[test]
 fn levels_need_no_search() {
-    let limits = Limits { deadlock_walk: 0, ..Settings::default().limits };
-    let mut w = World::with_settings(Settings { limits, ..Settings::default() })
-        .with_semaphore("A", level(1))
-        .with_semaphore("B", level(0));
+    let mut w = with_walk(0).with_semaphore("A", level(1)).with_semaphore("B", level(0));
     for peer in [ANN, BOB] {
         assert_eq!(w.new_peer(peer, DAY).reply, Ok(peer));
     }
@@ -263,11 +252,7 @@ fn levels_need_no_search() {
 /// Bob will lead above once Eve is done, whatever Dan does before that.
 #[test]
 fn whoever_may_lead_above_in_time_is_in_the_way_below() {
-    let mut w = World::new("", [ANN, BOB, CAT, DAN, EVE]).with_semaphore("c", detecting(1));
-    for (name, level) in [("upper", 2), ("lower", 1), ("other", 1)] {
-        w = w.with_semaphore(name, Spec { level, ..max(1) });
-    }
-    let mut w = w.with_semaphore("d", Spec { level: 5, ..detecting(1) });
+    let mut w = ordered([("upper", 2), ("lower", 1), ("other", 1)], [ANN, BOB, CAT, DAN, EVE]);
     for (peer, lock, token) in [(ANN, "d=1", 1), (CAT, "c=1", 2), (DAN, "other=1", 3), (EVE, "upper=1", 4)] {
         assert_eq!(w.acquire(peer, lock).reply, acquired(token));
     }
@@ -279,9 +264,8 @@ fn whoever_may_lead_above_in_time_is_in_the_way_below() {
 
 #[test]
 fn whoever_leads_above_is_in_the_way_where_it_does_not_fit() {
-    let mut w = World::new("", [ANN, BOB, CAT, DAN]).with_semaphore("upper", Spec { level: 2, ..max(1) });
-    w = w.with_semaphore("lower", Spec { level: 1, ..max(2) }).with_semaphore("c", detecting(1));
-    let mut w = w.with_semaphore("d", Spec { level: 5, ..detecting(1) });
+    let mut w =
+        ordered([("upper", 2)], [ANN, BOB, CAT, DAN]).with_semaphore("lower", Spec { level: 1, ..max(2) });
     for (peer, lock, token) in [(ANN, "d=1", 1), (CAT, "lower=1", 2), (DAN, "c=1", 3)] {
         assert_eq!(w.acquire(peer, lock).reply, acquired(token));
     }

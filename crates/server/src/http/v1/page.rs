@@ -28,7 +28,7 @@ pub(super) fn page_length(limit: Option<usize>) -> Result<usize, Refusal> {
 /// The first of these items as a page, as many as there is room for: at least one. `next` gives the cursor of the next
 /// page, from how many of them this one has.
 pub(super) fn written<T: Serialize>(
-    items: impl ExactSizeIterator<Item = T>,
+    items: impl Iterator<Item = T>,
     next: impl FnOnce(usize) -> Option<String>,
 ) -> Response {
     let mut body = br#"{"items":["#.to_vec();
@@ -39,11 +39,8 @@ pub(super) fn written<T: Serialize>(
             body.push(b',');
         }
         // Items of strings and numbers can always be written.
-        if serde_json::to_writer(&mut body, &item).is_err() {
-            body.truncate(end);
-            continue;
-        }
-        if count > 0 && body.len() > PAGE_BYTES {
+        let is_written = serde_json::to_writer(&mut body, &item).is_ok();
+        if !is_written || (count > 0 && body.len() > PAGE_BYTES) {
             body.truncate(end);
             break;
         }

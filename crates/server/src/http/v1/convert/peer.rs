@@ -11,25 +11,23 @@ const BLOCKERS: usize = 10;
 
 /// A peer as it is at this moment.
 pub(in crate::http::v1) fn peer(peer: PeerView<'_>, wall: Wall) -> Peer {
-    let labels = |of: PeerView<'_>| Labels::new(of.labels().cloned());
-    with(peer, wall, labels)
-}
-
-/// A peer as a list shows it: the labels of one that is in the way of many would come again and again.
-pub(in crate::http::v1) fn listed_peer(peer: PeerView<'_>, wall: Wall) -> Peer {
-    with(peer, wall, |_| Labels::default())
-}
-
-/// A peer, and those in its way with these labels.
-fn with(peer: PeerView<'_>, wall: Wall, of_blocker: impl Fn(PeerView<'_>) -> Labels + Copy) -> Peer {
     Peer {
         id: Digits(peer.id().0),
         labels: Labels::new(peer.labels().cloned()),
         created_at: stamp(wall.at(peer.created_at())),
         expires_at: stamp(wall.at(peer.expires_at())),
         locks: peer.locks().map(|held| lock(held, wall)).collect(),
-        pending: peer.pending().map(|view| Box::new(pending(view, wall, of_blocker))),
+        pending: peer.pending().map(|view| Box::new(pending(view, wall))),
     }
+}
+
+/// A peer as a list shows it: the labels of one that is in the way of many would come again and again.
+pub(in crate::http::v1) fn listed_peer(view: PeerView<'_>, wall: Wall) -> Peer {
+    let mut listed = peer(view, wall);
+    for blocker in listed.pending.iter_mut().flat_map(|pending| &mut pending.blocked_by) {
+        blocker.labels = Labels::default();
+    }
+    listed
 }
 
 fn lock(lock: HeldView<'_>, wall: Wall) -> Lock {
@@ -41,23 +39,23 @@ fn lock(lock: HeldView<'_>, wall: Wall) -> Lock {
     }
 }
 
-fn pending(pending: PendingView<'_>, wall: Wall, labels: impl Fn(PeerView<'_>) -> Labels + Copy) -> Pending {
+fn pending(pending: PendingView<'_>, wall: Wall) -> Pending {
     Pending {
         locks: pending.locks().map(|(name, count)| (name.shared(), count)).collect(),
         priority: pending.priority(),
         since: stamp(wall.at(pending.since())),
         position: pending.position(),
         estimated_wait: pending.estimated_wait().map(Span),
-        blocked_by: pending.holders().take(BLOCKERS).map(|holder| blocker(holder, wall, labels)).collect(),
+        blocked_by: pending.holders().take(BLOCKERS).map(|holder| blocker(holder, wall)).collect(),
     }
 }
 
-fn blocker(holder: HolderView<'_>, wall: Wall, labels: impl Fn(PeerView<'_>) -> Labels) -> Blocker {
+fn blocker(holder: HolderView<'_>, wall: Wall) -> Blocker {
     Blocker {
         semaphore: holder.lock.semaphore().shared(),
         peer: Digits(holder.peer.id().0),
         count: holder.lock.count(),
         since: stamp(wall.at(holder.lock.since())),
-        labels: labels(holder.peer),
+        labels: Labels::new(holder.peer.labels().cloned()),
     }
 }

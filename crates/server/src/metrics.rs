@@ -1,6 +1,7 @@
 //! What Prometheus is told: figures of both older generations under their names, and newer ones.
 
 mod read;
+mod recorder;
 mod requests;
 mod shell;
 
@@ -11,18 +12,23 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
-use throttle_core::{Core, EndCause, Event, Name, SemaphoreView};
+use throttle_core::{Core, Name, SemaphoreView};
+use tokio::time::Instant;
 
+use recorder::{Families, Shown};
+
+pub use recorder::Recorder;
 pub use requests::RequestCounters;
 
 use crate::{
     journal::Figures,
     net::NetStats,
-    runtime::{Engine, Observer},
+    runtime::Engine,
     telemetry::{GelfStats, OtlpStats},
 };
 
@@ -35,144 +41,11 @@ const BUCKETS_SECONDS: &[f64] =
 /// How many semaphores are read in one go while a page of metrics is made, so that it holds up no grant.
 const PAGE: usize = 256;
 
-/// Counts what the core reports.
-pub struct Recorder {
-    families: Families,
-    by_semaphore: HashMap<Name, Series>,
-}
-
-#[derive(Clone)]
-struct Families {
-    grants: IntCounterVec,
-    releases: IntCounterVec,
-    expiries: IntCounterVec,
-    restores: IntCounterVec,
-    overcommits: IntCounterVec,
-    withdrawals: IntCounterVec,
-    wait_seconds: HistogramVec,
-    hold_seconds: HistogramVec,
-    expired_peers: IntCounter,
-}
-
-/// The counters of one semaphore, looked up once.
-struct Series {
-    /// The semaphore, or the pattern that it is a member of.
-    name: Name,
-    grants: IntCounter,
-    releases: IntCounter,
-    expiries: IntCounter,
-    restores: IntCounter,
-    overcommits: IntCounter,
-    withdrawals: IntCounter,
-    wait_seconds: Histogram,
-    hold_seconds: Histogram,
-}
-
-impl Observer for Recorder {
-    fn adopt(&mut self, core: &Core) {
-        for semaphore in core.semaphores(None) {
-            self.share_series(semaphore.name(), semaphore.pattern());
-        }
-    }
-
-    fn observe(&mut self, event: &Event) {
-        match event {
-            Event::SemaphoreSet { semaphore, pattern, .. } => self.share_series(semaphore, pattern.as_ref()),
-            Event::SemaphoreRemoved { semaphore } => self.forget(semaphore),
-            Event::Granted { semaphore, waited, .. } => {
-                let series = self.series(semaphore);
-                series.grants.inc();
-                series.wait_seconds.observe(waited.map_or(0.0, |waited| waited.as_secs_f64()));
-            }
-            Event::Released { semaphore, held, cause, .. } => {
-                let series = self.series(semaphore);
-                let ended = if *cause == EndCause::Expired { &series.expiries } else { &series.releases };
-                ended.inc();
-                series.hold_seconds.observe(held.as_secs_f64());
-            }
-            Event::Restored { semaphore, .. } => self.series(semaphore).restores.inc(),
-            Event::Overcommitted { semaphore, .. } => self.series(semaphore).overcommits.inc(),
-            Event::Withdrawn { semaphore, .. } => self.series(semaphore).withdrawals.inc(),
-            Event::PeerEnded { cause: EndCause::Expired, .. } => self.families.expired_peers.inc(),
-            Event::SemaphoreRetired { .. }
-            | Event::PeerCreated { .. }
-            | Event::PeerEnded {
-                cause: EndCause::Released | EndCause::Operator | EndCause::Removed | EndCause::ExceedsMax,
-                ..
-            }
-            | Event::LeaseChanged { .. }
-            | Event::Queued { .. }
-            | Event::Connected { .. }
-            | Event::Shrunk { .. }
-            | Event::Counters { .. }
-            | Event::Cooling { .. } => {}
-        }
-    }
-}
-
-impl Recorder {
-    /// The members of a pattern share its series.
-    fn share_series(&mut self, semaphore: &Name, pattern: Option<&Name>) {
-        let shown = pattern.unwrap_or(semaphore);
-        if self.by_semaphore.get(semaphore).is_none_or(|series| series.name != *shown) {
-            self.forget(semaphore);
-            let series = self.families.series(shown);
-            self.by_semaphore.insert(semaphore.clone(), series);
-        }
-    }
-
-    fn series(&mut self, semaphore: &Name) -> &Series {
-        self.by_semaphore.entry(semaphore.clone()).or_insert_with(|| self.families.series(semaphore))
-    }
-
-    fn forget(&mut self, semaphore: &Name) {
-        // What members counted stays with their pattern.
-        if self.by_semaphore.remove(semaphore).is_some_and(|series| series.name != *semaphore) {
-            return;
-        }
-        let Families {
-            grants,
-            releases,
-            expiries,
-            restores,
-            overcommits,
-            withdrawals,
-            wait_seconds,
-            hold_seconds,
-            expired_peers: _,
-        } = &self.families;
-        let label = &[&**semaphore];
-        for counter in [grants, releases, expiries, restores, overcommits, withdrawals] {
-            // It has no series if it was never made; then there is nothing to forget.
-            let _ = counter.remove_label_values(label);
-        }
-        for histogram in [wait_seconds, hold_seconds] {
-            let _ = histogram.remove_label_values(label);
-        }
-    }
-}
-
-impl Families {
-    fn series(&self, semaphore: &Name) -> Series {
-        let label = &[&**semaphore];
-        Series {
-            name: semaphore.clone(),
-            grants: self.grants.with_label_values(label),
-            releases: self.releases.with_label_values(label),
-            expiries: self.expiries.with_label_values(label),
-            restores: self.restores.with_label_values(label),
-            overcommits: self.overcommits.with_label_values(label),
-            withdrawals: self.withdrawals.with_label_values(label),
-            wait_seconds: self.wait_seconds.with_label_values(label),
-            hold_seconds: self.hold_seconds.with_label_values(label),
-        }
-    }
-}
-
 /// Everything that `/metrics` shows.
 pub struct Metrics {
     registry: Registry,
     families: Families,
+    shown: Arc<Shown>,
     /// GETs of what is not there.
     pub num_404: IntCounter,
     /// Requests that were answered.
@@ -185,12 +58,16 @@ pub struct Metrics {
     /// Event streams whose reader was too slow.
     pub event_streams_dropped: IntCounter,
     /// Made anew for every page, hence by one page at a time.
-    gauges: Mutex<Vec<(GaugeVec, ReadFigure)>>,
+    gauges: Mutex<Vec<GaugeVec>>,
+    last_page: Arc<tokio::sync::Mutex<LastPage>>,
 }
 
+/// The last page and when it was made, if it may be shared.
+pub type LastPage = Option<(Bytes, Instant)>;
+
 impl Metrics {
-    /// Registers every metric.
-    pub fn new() -> prometheus::Result<Self> {
+    /// Registers every metric. Of the semaphores that requests make, `series` have series of their own.
+    pub fn new(series: usize) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| -> prometheus::Result<IntCounterVec> {
             let family = IntCounterVec::new(Opts::new(name, help), SEMAPHORE)?;
@@ -252,15 +129,16 @@ impl Metrics {
             "Event streams that ended because their reader was too slow.",
         )?;
         let mut gauges = Vec::new();
-        for (name, help, value) in SEMAPHORE_GAUGES {
+        for (name, help, _) in SEMAPHORE_GAUGES {
             let gauge = GaugeVec::new(Opts::new(*name, *help), SEMAPHORE)?;
             registry.register(Box::new(gauge.clone()))?;
-            gauges.push((gauge, *value));
+            gauges.push(gauge);
         }
         shell::process(&registry)?;
         Ok(Self {
             registry,
             families,
+            shown: Arc::new(Shown::new(series)),
             num_404,
             requests,
             peers,
@@ -270,6 +148,7 @@ impl Metrics {
             holding_grants,
             event_streams_dropped,
             gauges: Mutex::new(gauges),
+            last_page: Arc::default(),
         })
     }
 
@@ -285,9 +164,14 @@ impl Metrics {
         otlp.map_or(Ok(()), |stats| shell::otlp(&self.registry, stats))
     }
 
+    /// The last page. Whoever makes one holds it meanwhile.
+    pub fn last_page(&self) -> Arc<tokio::sync::Mutex<LastPage>> {
+        Arc::clone(&self.last_page)
+    }
+
     /// What counts the events of the core.
     pub fn recorder(&self) -> Recorder {
-        Recorder { families: self.families.clone(), by_semaphore: HashMap::new() }
+        Recorder::new(self.families.clone(), Arc::clone(&self.shown))
     }
 
     /// Registers the figures of the journal.
@@ -303,13 +187,10 @@ impl Metrics {
         self.registry.register(Box::new(gauge))
     }
 
-    /// The page in the text format of Prometheus.
-    pub fn render(&self, engine: &Engine) -> prometheus::Result<String> {
+    /// The page in the text format of Prometheus. It takes a while where there are many semaphores.
+    pub fn render(&self, engine: &Engine) -> prometheus::Result<Vec<u8>> {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
-        // Names of removed semaphores must go, so every page starts without any.
-        for (gauge, _) in &*gauges {
-            gauge.reset();
-        }
+        let mut figures = HashMap::<Name, [f64; SEMAPHORE_GAUGES.len()]>::new();
         let mut after: Option<Name> = None;
         let mut semaphores = 0;
         loop {
@@ -317,10 +198,14 @@ impl Metrics {
                 let page = core.semaphores(after.as_deref()).take(PAGE);
                 page.map(|semaphore| {
                     semaphores += 1;
-                    let shown = &**semaphore.pattern().unwrap_or(semaphore.name());
-                    for (gauge, (value, together)) in &*gauges {
-                        let gauge = gauge.with_label_values(&[shown]);
-                        gauge.set(together(gauge.get(), value(&semaphore)));
+                    let name = self.shown.name_of(semaphore.pattern().unwrap_or(semaphore.name()));
+                    if !figures.contains_key(name) {
+                        figures.insert(name.into(), [0.0; SEMAPHORE_GAUGES.len()]);
+                    }
+                    if let Some(figures) = figures.get_mut(name) {
+                        for (figure, (_, _, (value, together))) in figures.iter_mut().zip(SEMAPHORE_GAUGES) {
+                            *figure = together(*figure, value(&semaphore));
+                        }
                     }
                     semaphore.name().clone()
                 })
@@ -329,6 +214,13 @@ impl Metrics {
             let Some(last) = seen else { break };
             after = Some(last);
         }
+        for (index, gauge) in gauges.iter().enumerate() {
+            // Names of removed semaphores must go, so every page starts without any.
+            gauge.reset();
+            for (name, figures) in &figures {
+                gauge.with_label_values(&[&**name]).set(figures.get(index).copied().unwrap_or_default());
+            }
+        }
         self.semaphores.set(semaphores);
         self.peers.set(as_gauge(engine.view(Core::peer_count)));
         self.blocked_requests.set(as_gauge(engine.blocked_requests()));
@@ -336,7 +228,7 @@ impl Metrics {
         self.holding_grants.set(engine.holding().is_some().into());
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
-        Ok(String::from_utf8_lossy(&page).into_owned())
+        Ok(page)
     }
 }
 

@@ -69,8 +69,8 @@ async fn serve(
     asked_at: &mut Option<Instant>,
 ) -> Result<(), Box<dyn Error>> {
     let config = &loaded.config;
-    let metrics = Metrics::new()?;
     let limits = &config.limits;
+    let metrics = Metrics::new(limits.metric_series)?;
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;

@@ -1,8 +1,12 @@
 //! The figures for Prometheus: names of both older generations, and newer ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
-use crate::support::{Launch, Server};
+use crate::support::{Launch, Server, until};
 
 #[test]
 fn figures_after_a_scenario() {
@@ -102,6 +106,47 @@ fn figures_around_the_engine() {
     assert!(server.metric("throttle_connections_accepted_total") > accepted);
     let uptime = server.metric("throttle_uptime_seconds");
     assert!(uptime > 0.0 && server.metric("throttle_uptime_seconds") > uptime);
+}
+
+#[test]
+fn semaphores_made_by_requests_share_series_beyond_a_limit() {
+    let server = Server::start("[semaphores]\nA = 1\nB = 1\n\"P*\" = 1\n[limits]\nmetric_series = 1");
+    for name in ["C", "D", "E"] {
+        server.put(&format!("/v1/semaphores/{name}"), r#"{"max": 2}"#).shape(201);
+        server.holder(name, 1, "10m");
+    }
+    server.holder("A", 1, "10m");
+    server.holder("P1", 1, "10m");
+    let page = server.get("/metrics").text().to_owned();
+    for (name, acquired) in [("A", 1), ("B", 0), ("C", 1), ("other", 2), ("P*", 1)] {
+        for family in ["throttle_acquired", "throttle_grants_total"] {
+            let line = format!("{family}{{semaphore=\"{name}\"}} {acquired}\n");
+            assert!(page.contains(&line), "{line} in {page}");
+        }
+    }
+    assert!(!page.contains("\"D\"") && !page.contains("\"E\""), "{page}");
+    // There is room again when one goes.
+    server.delete("/v1/semaphores/C?force=true").is_empty();
+    server.put("/v1/semaphores/D", r#"{"max": 3}"#).shape(200);
+    assert_eq!(server.figure("throttle_acquired{semaphore=\"C\"}"), None);
+    assert_eq!(server.figure("throttle_acquired{semaphore=\"D\"}"), Some(1.0));
+    assert_eq!(server.figure("throttle_acquired{semaphore=\"other\"}"), Some(1.0));
+}
+
+#[test]
+fn a_large_page_is_shared_for_a_second() {
+    let mut file = String::from("[semaphores]\n");
+    for number in 0..200 {
+        // Writing to a string cannot fail.
+        let _ = writeln!(file, "semaphore-{number:03} = 1");
+    }
+    let server = Server::start(&file);
+    let uptime = || server.metric("throttle_uptime_seconds").to_bits();
+    let start = Instant::now();
+    let first = uptime();
+    let is_shared = uptime() == first;
+    assert!(is_shared || start.elapsed() > Duration::from_secs(1));
+    until("another page is made", || uptime() != first);
 }
 
 #[test]

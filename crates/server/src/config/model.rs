@@ -122,6 +122,8 @@ pub struct Gelf {
 pub struct Limits {
     /// The largest head of a request, in bytes.
     pub head_bytes: usize,
+    /// What all requests that are not answered, and all answers that are not taken, have beyond 2 KiB each, in bytes.
+    pub buffer_bytes: usize,
     /// The largest request body, in bytes. `POST /v1/heartbeats` has its own limit of 1 MiB.
     pub body_bytes: usize,
     /// Open connections. The number of files that the system lets this process open may lower it.
@@ -144,6 +146,8 @@ pub struct Limits {
     pub labels_per_peer: usize,
     /// The longest value of a label, in characters.
     pub label_length: usize,
+    /// The labels of one peer, names and values together, in bytes.
+    pub label_bytes: usize,
     /// Peers that ended, and of which the server still knows how.
     pub remembered_peers: usize,
     /// `Idempotency-Key`s that the server knows again.
@@ -154,6 +158,8 @@ pub struct Limits {
     pub event_streams: usize,
     /// How long an event stream is silent at most: proxies and clients give up on silent connections.
     pub event_keep_alive: Duration,
+    /// Semaphores made by requests that have series of their own in `/metrics`; the others share one.
+    pub metric_series: usize,
     /// Semaphores of which a history is kept.
     pub histories: usize,
     /// The time between two samples of a history, which has sixty.
@@ -164,7 +170,9 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// The time in which a request's body must arrive once its head is there.
     pub body_timeout: Duration,
-    /// The time that a connection may stay open between two requests, and that an answer may go unread.
+    /// The time in which a client must have taken an answer, or each 64 KiB of one that goes on, such as a stream.
+    pub answer_timeout: Duration,
+    /// The time that a connection may stay open between two requests.
     pub idle_timeout: Duration,
 }
 
@@ -175,8 +183,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head_bytes: 16 * 1024,
+            buffer_bytes: 64 << 20,
             body_bytes: 16 * 1024,
-            connections: 50_000,
+            connections: 20_000,
             blocked_requests: 100_000,
             peers: 10_000_000,
             locks_per_peer: 1024,
@@ -186,16 +195,19 @@ impl Default for Limits {
             deadlock_walk: 10_000,
             labels_per_peer: 16,
             label_length: 255,
+            label_bytes: 2048,
             remembered_peers: 100_000,
             idempotency_keys: 100_000,
             events: 10_000,
             event_streams: 1000,
             event_keep_alive: Duration::from_secs(15),
+            metric_series: 2000,
             histories: 20_000,
             history_step: Duration::from_mins(1),
             expires_in_max: TEN_YEARS,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            answer_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_mins(10),
         }
     }

@@ -25,6 +25,8 @@ pub struct App {
     pub labels_max: usize,
     /// The longest value of a label, in characters.
     pub label_length_max: usize,
+    /// The labels of a peer, names and values together, in bytes.
+    pub label_bytes_max: usize,
     /// Identifies the state of this server; part of every answer.
     pub instance: HeaderValue,
     /// Reads the configuration file again.
@@ -57,6 +59,7 @@ impl App {
             event_keep_alive: limits.event_keep_alive,
             labels_max: limits.labels_per_peer,
             label_length_max: limits.label_length,
+            label_bytes_max: limits.label_bytes,
             instance,
             reloader,
             history,

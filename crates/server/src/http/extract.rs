@@ -1,12 +1,13 @@
 //! Reading requests: every mistake in one becomes a sentence that says what would be right.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, str::FromStr, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequestParts, Path, Query, Request, rejection::PathRejection},
+    extract::{FromRequestParts, Query, Request},
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use throttle_core::PeerId;
 
@@ -66,16 +67,58 @@ fn is_json(content_type: &str) -> bool {
             && essence.split_at(essence.len() - 5).1.eq_ignore_ascii_case("+json"))
 }
 
-/// The path parameters of `/peers/{peer}` and what is below it.
-pub(super) type PathOf<T> = Result<Path<T>, PathRejection>;
+/// How many parameters a path has at most.
+const PARAMS: usize = 2;
+
+/// Where the parameters of a route are in the path of a request.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Params([Option<(usize, usize)>; PARAMS]);
+
+impl Params {
+    pub(super) fn of(path: &str, found: &matchit::Params<'_, '_>) -> Self {
+        let mut places = found.iter().map(|(_, value)| {
+            // It is a part of the path.
+            let start = value.as_ptr().addr() - path.as_ptr().addr();
+            (start, start + value.len())
+        });
+        Self([places.next(), places.next()])
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0 == [None; PARAMS]
+    }
+}
+
+/// The parameters of a path, such as that of `/peers/{peer}`: one, or two.
+pub(super) struct PathOf<T>(Result<T, Refusal>);
 
 pub(super) fn path<T>(path: PathOf<T>) -> Result<T, Refusal> {
-    match path {
-        Ok(Path(parts)) => Ok(parts),
-        Err(rejection) => Err(Refusal::Invalid(format!(
-            "The path cannot be read: {}. Names in it are percent-encoded UTF-8.",
-            rejection.body_text()
-        ))),
+    path.0
+}
+
+/// A parameter, decoded.
+fn param(parts: &Parts, index: usize) -> Result<String, Refusal> {
+    let place = parts.extensions.get::<Params>().and_then(|params| *params.0.get(index)?);
+    let text = place.and_then(|(start, end)| parts.uri.path().get(start..end)).unwrap_or_default();
+    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| {
+        let sentence = "The path cannot be read: it is not UTF-8. Names in it are percent-encoded UTF-8.";
+        Refusal::Invalid(sentence.to_owned())
+    })
+}
+
+impl<S: Sync> FromRequestParts<S> for PathOf<String> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(param(parts, 0)))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for PathOf<(String, String)> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(param(parts, 0).and_then(|first| Ok((first, param(parts, 1)?)))))
     }
 }
 

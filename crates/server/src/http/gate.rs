@@ -1,20 +1,18 @@
 //! The one place that every answer goes through: it leaves when all that it tells is safe.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::Request,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::Router,
 };
 use throttle_api::Code;
 use throttle_node::Condition;
-use tower::Service as _;
 
 use super::{
     app::App,
-    origin::Guard,
+    origin,
     routes::{Found, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
@@ -35,35 +33,33 @@ pub(super) fn after(app: &App, condition: Condition, mut response: Response) -> 
 }
 
 /// Runs the handler of a request, and holds the answer back until all that it read and changed is safe.
-pub(super) async fn answer(
-    app: &Arc<App>,
-    mut routes: Guard<Router>,
-    found: Found,
-    request: Request,
-) -> Result<Response, Infallible> {
+pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Response {
+    if let Some(refusal) = origin::refusal(&request, &app.hosts) {
+        return refusal;
+    }
     if !app.engine.is_durable() {
-        return routes.call(request).await;
+        return found.answer(app.clone(), request).await;
     }
     let (waits, weight) =
         found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
     if weight == Weight::Heavy && app.engine.is_behind() {
-        return Ok(refusal(found.dialect, "The journal is behind; nothing was changed. Try again later."));
+        return refusal(found.dialect, "The journal is behind; nothing was changed. Try again later.");
     }
-    let response = routes.call(request).await?;
+    let response = found.answer(app.clone(), request).await;
     let flushed = match (waits, response.extensions().get()) {
         (Waits::Now, _) => Ok(()),
         (Waits::Confirmed, Some(&Until(condition))) => app.engine.condition(condition).await,
         // A refusal tells of something, too: that a peer is gone must not be taken back.
         (Waits::Confirmed, None) | (Waits::Committed, _) => app.engine.settled().await,
     };
-    Ok(match flushed {
+    match flushed {
         Ok(()) => response,
         Err(_) => refusal(
             found.dialect,
             "The journal cannot be written, so the server stops. Whether the request had an effect shows once it is \
              started again.",
         ),
-    })
+    }
 }
 
 /// The answer while the server recovers what it knew.

@@ -14,13 +14,14 @@ use super::v0_2::text;
 /// passed it on, so the connection ends.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
     let headers = request.headers();
-    let hosts = headers.get_all(HOST).iter().count();
-    let is_lacking = hosts == 0 && request.version() >= Version::HTTP_11;
-    let expects_more =
-        headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let mut hosts = headers.get_all(HOST).iter();
+    let is_lacking = hosts.next().is_none() && request.version() >= Version::HTTP_11;
+    let is_ambiguous = hosts.next().is_some();
+    let mut expected = headers.contains_key(EXPECT).then(|| headers.get_all(EXPECT)).into_iter().flatten();
+    let expects_more = expected.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let (status, sentence) = if is_lacking {
         (StatusCode::BAD_REQUEST, "The request has no Host. HTTP/1.1 wants one, such as Host: localhost.")
-    } else if hosts > 1 {
+    } else if is_ambiguous {
         (StatusCode::BAD_REQUEST, "The request has more than one Host. HTTP allows one.")
     } else if expects_more {
         (

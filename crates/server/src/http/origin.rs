@@ -4,13 +4,7 @@
 //! browser's doing and is let through after two look-ups. One that does must come from a page of this very
 //! server, and reach it under a name that is surely its own: with DNS rebinding, a foreign page's name leads here.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    net::IpAddr,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     http::{
@@ -20,9 +14,7 @@ use axum::{
     },
     response::{IntoResponse as _, Response},
 };
-use futures_util::future::Either;
 use throttle_api::Code;
-use tower::Service;
 
 use super::{dashboard, v1::Problem};
 
@@ -62,46 +54,16 @@ impl Hosts {
     }
 }
 
-/// Refuses requests of foreign pages.
-#[derive(Clone, Debug)]
-pub(super) struct Guard<S> {
-    inner: S,
-    hosts: Hosts,
-}
-
-impl<S> Guard<S> {
-    pub(super) fn new(inner: S, hosts: Hosts) -> Self {
-        Self { inner, hosts }
+/// What a request of a foreign page is told.
+pub(super) fn refusal<B>(request: &Request<B>, hosts: &Hosts) -> Option<Response> {
+    let headers = request.headers();
+    let (origin, site) = (headers.get(ORIGIN), headers.get(SEC_FETCH_SITE));
+    if origin.is_none() && site.is_none() {
+        return None;
     }
-}
-
-impl<S, B> Service<Request<B>> for Guard<S>
-where
-    S: Service<Request<B>, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let headers = request.headers();
-        let (origin, site) = (headers.get(ORIGIN), headers.get(SEC_FETCH_SITE));
-        if (origin.is_some() || site.is_some())
-            && let Err(problem) = check(&request, origin, site, &self.hosts)
-        {
-            let response = if dashboard::is_wanted(headers.get(ACCEPT)) {
-                dashboard::refusal(&problem)
-            } else {
-                problem.into_response()
-            };
-            return Either::Right(ready(Ok(response)));
-        }
-        Either::Left(self.inner.call(request))
-    }
+    let problem = check(request, origin, site, hosts).err()?;
+    let is_page = dashboard::is_wanted(headers.get(ACCEPT));
+    Some(if is_page { dashboard::refusal(&problem) } else { problem.into_response() })
 }
 
 fn check<B>(

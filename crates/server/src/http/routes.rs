@@ -6,12 +6,17 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::{Request, State},
-    http::{Method, StatusCode},
-    response::{IntoResponse, Response},
-    routing::{self, MethodRouter},
+    body::{Body, HttpBody as _},
+    extract::Request,
+    handler,
+    http::{
+        HeaderValue, Method, StatusCode,
+        header::{ALLOW, CONTENT_LENGTH},
+    },
+    response::{IntoResponse as _, Response},
 };
+use futures_util::future::BoxFuture;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
     routes,
@@ -19,7 +24,9 @@ use utoipa_axum::{
 
 use super::{
     app::App,
-    dashboard, site, v0_1, v0_2,
+    dashboard,
+    extract::Params,
+    site, v0_1, v0_2,
     v1::{self, events, heartbeats, history, locks, named, openapi, peers, permissions, probes},
 };
 use crate::{
@@ -72,21 +79,25 @@ pub(super) struct Route {
     pub(super) waits: Waits,
     pub(super) weight: Weight,
     pub(super) right: Right,
-    handler: Handler,
+    handler: fn(Request, Arc<App>) -> BoxFuture<'static, Response>,
+    /// What it says of itself.
+    description: Option<fn() -> UtoipaMethodRouter<Arc<App>>>,
 }
 
-enum Handler {
-    Plain(fn() -> MethodRouter<Arc<App>>),
-    /// One that describes itself.
-    Described(fn() -> UtoipaMethodRouter<Arc<App>>),
+/// Runs a handler, whatever it takes.
+fn run<T, H>(handler: H, request: Request, app: Arc<App>) -> BoxFuture<'static, Response>
+where
+    H: handler::Handler<T, Arc<App>>,
+{
+    Box::pin(handler.call(request, app))
 }
 
 macro_rules! table {
-    (@handler described $handler:path) => { Handler::Described(|| routes!($handler)) };
-    (@handler $method:ident $handler:path) => { Handler::Plain(|| routing::$method($handler)) };
+    (@description described $handler:path) => { Some(|| routes!($handler)) };
+    (@description plain $handler:path) => { None };
     ($($method:ident $path:expr, $dialect:ident, $operation:literal, $waits:ident, $weight:ident, $right:ident,
         $kind:ident $handler:path;)+) => {
-        /// All routes, but for that of the description itself.
+        /// All routes.
         pub(super) static TABLE: &[Route] = &[$(Route {
             method: Method::$method,
             path: $path,
@@ -95,7 +106,8 @@ macro_rules! table {
             waits: Waits::$waits,
             weight: Weight::$weight,
             right: Right::$right,
-            handler: table!(@handler $kind $handler),
+            handler: |request, app| run($handler, request, app),
+            description: table!(@description $kind $handler),
         },)+];
     };
 }
@@ -134,27 +146,28 @@ table! {
     GET    "/livez",                      Site, "livez",        Now, Light, None,          described probes::livez;
     GET    "/readyz",                     Site, "readyz",       Now, Light, None,          described probes::readyz;
 
-    POST   "/new_peer",                   V0_2, "v0_2_new_peer",     Committed, Heavy, Acquire, post v0_2::new_peer;
-    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Light, Read,    get v0_2::list_peers;
-    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Light, Read,    get v0_2::list_peers;
-    PUT    "/peers/{peer}",               V0_2, "v0_2_heartbeat",    Confirmed, Light, Acquire, put v0_2::heartbeat;
-    DELETE "/peers/{peer}",               V0_2, "v0_2_release_peer", Committed, Heavy, Acquire, delete v0_2::release_peer;
+    POST   "/new_peer",                   V0_2, "v0_2_new_peer",     Committed, Heavy, Acquire, plain v0_2::new_peer;
+    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Light, Read,    plain v0_2::list_peers;
+    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Light, Read,    plain v0_2::list_peers;
+    PUT    "/peers/{peer}",               V0_2, "v0_2_heartbeat",    Confirmed, Light, Acquire, plain v0_2::heartbeat;
+    DELETE "/peers/{peer}",               V0_2, "v0_2_release_peer", Committed, Heavy, Acquire, plain v0_2::release_peer;
     // A semaphore may be called like a route that other methods have here.
-    GET    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_is_acquired",  Committed, Light, Read,    get v0_2::is_acquired;
-    PUT    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_acquire",      Committed, Heavy, Acquire, put v0_2::acquire;
-    DELETE "/peers/{peer}/{semaphore}",   V0_2, "v0_2_release_lock", Committed, Heavy, Acquire, delete v0_2::release_lock;
-    POST   "/peers/{peer}/{semaphore}",   V0_1, "v0_1_block_until_acquired", Committed, Heavy, Acquire, post v0_1::block_until_acquired;
-    POST   "/restore",                    V0_2, "v0_2_restore",      Committed, Heavy, Acquire, post v0_2::restore;
-    GET    "/remainder",                  V0_2, "v0_2_remainder",    Committed, Light, Read,    get v0_2::remainder;
-    POST   "/remove_expired",             V0_2, "v0_2_remove_expired", Committed, Heavy, Read,  post v0_2::remove_expired;
-    POST   "/acquire",                    V0_1, "v0_1_acquire",      Committed, Heavy, Acquire, post v0_1::acquire;
+    GET    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_is_acquired",  Committed, Light, Read,    plain v0_2::is_acquired;
+    PUT    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_acquire",      Committed, Heavy, Acquire, plain v0_2::acquire;
+    DELETE "/peers/{peer}/{semaphore}",   V0_2, "v0_2_release_lock", Committed, Heavy, Acquire, plain v0_2::release_lock;
+    POST   "/peers/{peer}/{semaphore}",   V0_1, "v0_1_block_until_acquired", Committed, Heavy, Acquire, plain v0_1::block_until_acquired;
+    POST   "/restore",                    V0_2, "v0_2_restore",      Committed, Heavy, Acquire, plain v0_2::restore;
+    GET    "/remainder",                  V0_2, "v0_2_remainder",    Committed, Light, Read,    plain v0_2::remainder;
+    POST   "/remove_expired",             V0_2, "v0_2_remove_expired", Committed, Heavy, Read,  plain v0_2::remove_expired;
+    POST   "/acquire",                    V0_1, "v0_1_acquire",      Committed, Heavy, Acquire, plain v0_1::acquire;
 
-    GET    "/",                           Site, "dashboard",         Now, Light, None, get dashboard::front;
-    GET    dashboard::FILES,              Site, "dashboard_file",    Now, Light, None, get dashboard::file;
-    GET    "/health",                     Site, "health",            Now, Light, None, get site::health;
-    GET    "/version",                    Site, "version",           Now, Light, None, get site::version;
-    GET    "/favicon.ico",                Site, "favicon",           Now, Light, None, get site::favicon;
-    GET    "/metrics",                    Site, "metrics",           Now, Light, Read, get site::metrics;
+    GET    "/",                           Site, "dashboard",         Now, Light, None, plain dashboard::front;
+    GET    dashboard::FILES,              Site, "dashboard_file",    Now, Light, None, plain dashboard::file;
+    GET    "/health",                     Site, "health",            Now, Light, None, plain site::health;
+    GET    "/version",                    Site, "version",           Now, Light, None, plain site::version;
+    GET    "/favicon.ico",                Site, "favicon",           Now, Light, None, plain site::favicon;
+    GET    openapi::PATH,                 Site, "openapi",           Now, Light, None, plain openapi::document;
+    GET    "/metrics",                    Site, "metrics",           Now, Light, Read, plain site::metrics;
 }
 
 /// What a request is for.
@@ -162,18 +175,58 @@ table! {
 pub(super) struct Found {
     /// The route, if there is one.
     pub(super) route: Option<&'static Route>,
-    /// The template of its path, if anything is there.
-    pub(super) template: Option<&'static str>,
+    /// All routes of its path.
+    rows: Option<&'static Rows>,
     /// Whose words the answer has.
     pub(super) dialect: Dialect,
+    params: Params,
+}
+
+impl Found {
+    /// The template of the path, if anything is there.
+    pub(super) fn template(&self) -> Option<&'static str> {
+        self.rows?.template
+    }
+
+    /// Runs the handler of the route; or says what is wrong with the method or the path.
+    pub(super) async fn answer(self, app: Arc<App>, mut request: Request) -> Response {
+        let Some(route) = self.route else {
+            let (method, path) = (request.method(), request.uri().path());
+            return match self.rows.filter(|rows| rows.template.is_some()) {
+                Some(rows) => rows.method_not_allowed(method, path, self.dialect),
+                None if self.dialect == V1 => v1::not_found(path),
+                None => site::not_found(&app, method, path),
+            };
+        };
+        if !self.params.is_empty() {
+            request.extensions_mut().insert(self.params);
+        }
+        let is_head = request.method() == Method::HEAD;
+        let mut response = (route.handler)(request, app).await;
+        if is_head {
+            let length = response.body().size_hint().exact().map(HeaderValue::from);
+            *response.body_mut() = Body::empty();
+            if let Some(length) = length {
+                response.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
+            }
+        }
+        response
+    }
 }
 
 /// Finds the rows.
-static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
+static INDEX: LazyLock<matchit::Router<Rows>> = LazyLock::new(index);
 
 /// What a request to `path` is for. HEAD is answered as GET is.
 pub(super) fn find(method: &Method, path: &str) -> Found {
-    INDEX.find(method, path)
+    let Ok(found) = INDEX.at(path) else {
+        return Found { route: None, rows: None, dialect: Site, params: Params::default() };
+    };
+    let rows = found.value;
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let route = rows.routes.iter().find(|route| route.method == *method).copied();
+    let dialect = route.map_or(rows.dialect, |route| route.dialect);
+    Found { route, rows: Some(rows), dialect, params: Params::of(path, &found.params) }
 }
 
 /// Whether a request is answered though all connections are in use: it needs no right and waits for nothing, as those
@@ -183,10 +236,6 @@ pub fn is_probe(method: &Method, path: &str) -> bool {
     route.is_some_and(|route| route.right == Right::None && route.waits == Waits::Now)
 }
 
-struct Index {
-    paths: matchit::Router<Rows>,
-}
-
 /// The rows of one path.
 struct Rows {
     template: Option<&'static str>,
@@ -194,81 +243,61 @@ struct Rows {
     routes: Vec<&'static Route>,
 }
 
-impl Index {
-    fn new() -> Self {
-        let mut paths = matchit::Router::new();
-        // Nothing is there, and yet these words say so.
-        for path in ["/v1", "/v1/", "/v1/{*rest}"] {
-            let _ = paths.insert(path, Rows { template: None, dialect: V1, routes: Vec::new() });
-        }
-        let rows = Rows { template: Some(openapi::PATH), dialect: Site, routes: Vec::new() };
-        let _ = paths.insert(openapi::PATH, rows);
-        for route in TABLE {
-            if let Ok(rows) = paths.at_mut(route.path).map(|found| found.value)
-                && rows.template == Some(route.path)
-            {
-                rows.routes.push(route);
-                continue;
-            }
-            let (template, dialect) = (Some(route.path), route.dialect);
-            // The router itself accepts it, as a test makes sure.
-            let _ = paths.insert(route.path, Rows { template, dialect, routes: vec![route] });
-        }
-        Self { paths }
-    }
-
-    fn find(&self, method: &Method, path: &str) -> Found {
-        let Ok(found) = self.paths.at(path) else {
-            return Found { route: None, template: None, dialect: Site };
+impl Rows {
+    fn method_not_allowed(&self, method: &Method, path: &str, dialect: Dialect) -> Response {
+        let mut response = if dialect == V1 {
+            v1::method_not_allowed(method, path)
+        } else {
+            let hint = if method == Method::OPTIONS { " The header Allow lists those that are." } else { "" };
+            let text = format!("The method {method} is not allowed on {path}.{hint}\n");
+            (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
         };
-        let rows = found.value;
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        let route = rows.routes.iter().find(|route| route.method == *method).copied();
-        let dialect = route.map_or(rows.dialect, |route| route.dialect);
-        Found { route, template: rows.template, dialect }
+        let mut allowed = Vec::new();
+        for route in &self.routes {
+            allowed.push(route.method.as_str());
+            if route.method == Method::GET {
+                allowed.push("HEAD");
+            }
+        }
+        if let Ok(allowed) = HeaderValue::try_from(allowed.join(",")) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        response
     }
+}
+
+/// All rows by their paths.
+fn index() -> matchit::Router<Rows> {
+    let mut paths = matchit::Router::new();
+    // Nothing is there, and yet these words say so.
+    for path in ["/v1", "/v1/", "/v1/{*rest}"] {
+        let _ = paths.insert(path, Rows { template: None, dialect: V1, routes: Vec::new() });
+    }
+    for route in TABLE {
+        if let Ok(rows) = paths.at_mut(route.path).map(|found| found.value)
+            && rows.template == Some(route.path)
+        {
+            rows.routes.push(route);
+            continue;
+        }
+        let (template, dialect) = (Some(route.path), route.dialect);
+        // It accepts it, as a test makes sure.
+        let _ = paths.insert(route.path, Rows { template, dialect, routes: vec![route] });
+    }
+    paths
+}
+
+/// What all routes say of themselves.
+pub(super) fn description() -> OpenApi {
+    let described = TABLE.iter().filter_map(|route| route.description);
+    let router = OpenApiRouter::with_openapi(openapi::frame());
+    described.fold(router, |router, description| router.routes(description())).into_openapi()
 }
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({}; {:?})", self.method, self.path, self.operation, self.right)
     }
-}
-
-/// The router of the whole table.
-pub(super) fn router(app: Arc<App>) -> Router {
-    let (mut router, mut described) = (Router::new(), OpenApiRouter::with_openapi(openapi::frame()));
-    for route in TABLE {
-        match route.handler {
-            Handler::Plain(handler) => router = router.route(route.path, handler()),
-            Handler::Described(handler) => described = described.routes(handler()),
-        }
-    }
-    let (routes, description) = described.split_for_parts();
-    router
-        .merge(routes)
-        .merge(openapi::route(description))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
-}
-
-async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
-    let path = request.uri().path();
-    match find(request.method(), path).dialect {
-        V1 => v1::not_found(path),
-        V0_1 | V0_2 | Site => site::not_found(&app, request.method(), path),
-    }
-}
-
-async fn method_not_allowed(request: Request) -> Response {
-    let (method, path) = (request.method(), request.uri().path());
-    if find(method, path).dialect == V1 {
-        return v1::method_not_allowed(method, path);
-    }
-    let hint = if method == Method::OPTIONS { " The header Allow lists those that are." } else { "" };
-    let text = format!("The method {method} is not allowed on {path}.{hint}\n");
-    (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
 }
 
 #[cfg(test)]
@@ -292,10 +321,7 @@ mod tests {
 
     #[test]
     fn the_description_has_the_same_methods_paths_and_names() {
-        let described = TABLE.iter().filter_map(|route| match route.handler {
-            Handler::Plain(_) => None,
-            Handler::Described(handler) => Some((route, handler().1)),
-        });
+        let described = TABLE.iter().filter_map(|route| Some((route, route.description?().1)));
         for (route, paths) in described {
             let (path, item) = paths.paths.first_key_value().expect("a path");
             let operations = [

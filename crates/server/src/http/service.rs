@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    BoxError, Router,
+    BoxError,
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderName, HeaderValue},
@@ -17,13 +17,7 @@ use axum::{
 use hyper::service::{Service, service_fn};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{
-    app::App,
-    gate, lawful,
-    origin::Guard,
-    routes::{find, router},
-    spans::Spans,
-};
+use super::{app::App, gate, lawful, routes::find, spans::Spans};
 use crate::telemetry::trace;
 
 /// The header of every answer by which clients see that the server started with empty state.
@@ -35,17 +29,15 @@ pub struct Stage(Arc<OnceLock<Open>>);
 
 struct Open {
     app: Arc<App>,
-    guard: Guard<Router>,
     spans: Option<Spans>,
 }
 
 impl Stage {
     /// From now on everything is served. `tracer` makes the spans of requests, if there are any.
     pub fn open(&self, app: Arc<App>, tracer: Option<SdkTracer>) {
-        let guard = Guard::new(router(app.clone()), app.hosts.clone());
         let spans = trace::is_on().then(|| Spans::new(tracer));
         // It opens once.
-        let _ = self.0.set(Open { app, guard, spans });
+        let _ = self.0.set(Open { app, spans });
     }
 }
 
@@ -63,7 +55,7 @@ where
         async move {
             let mut response = match (lawful::refusal(&request), stage.0.get()) {
                 (Some(refusal), _) => refusal,
-                (None, Some(open)) => open.answer(request.map(Body::new)).await?,
+                (None, Some(open)) => open.answer(request.map(Body::new)).await,
                 (None, None) => gate::not_ready(find(request.method(), request.uri().path())),
             };
             response.headers_mut().insert(INSTANCE, instance);
@@ -73,23 +65,23 @@ where
 }
 
 impl Open {
-    async fn answer(&self, request: Request) -> Result<Response, Infallible> {
+    async fn answer(&self, request: Request) -> Response {
         let found = find(request.method(), request.uri().path());
         let traced = match &self.spans {
             None => None,
             Some(spans) => spans.begin(&request, found).map(Arc::new),
         };
-        let answer = gate::answer(&self.app, self.guard.clone(), found, request);
+        let answer = gate::answer(&self.app, found, request);
         let response = match &traced {
-            None => answer.await?,
+            None => answer.await,
             // In a box, so that requests that are not traced need no room for it.
-            Some(traced) => Box::pin(trace::scope(traced.clone(), answer)).await?,
+            Some(traced) => Box::pin(trace::scope(traced.clone(), answer)).await,
         };
         let status = response.status().as_u16();
         self.app.metrics.requests.count(found.dialect, status);
         if let Some(traced) = traced {
             traced.end(status);
         }
-        Ok(response)
+        response
     }
 }

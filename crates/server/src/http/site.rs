@@ -1,9 +1,11 @@
 //! What people, scripts and monitoring ask for: health, version, icon, metrics, and the page for
 //! what is not there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
+    BoxError,
+    body::Bytes,
     extract::State,
     http::{
         HeaderValue, Method, StatusCode,
@@ -12,9 +14,15 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
+use tokio::time::Instant;
+
 use super::{app::App, v0_2::text};
 
 const ICON: &[u8] = include_bytes!("favicon.ico");
+
+/// From which size on, in bytes, and for how long a page of metrics is shared.
+const PAGE_IS_SHARED_FROM: usize = 256 * 1024;
+const PAGE_IS_SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// How deep a path may be for the page that says 404 to have links: those grow with the depth.
 const DEEPEST: usize = 16;
@@ -33,7 +41,7 @@ pub(super) async fn favicon() -> impl IntoResponse {
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    match app.metrics.render(&app.engine) {
+    match shared_page(app).await {
         Ok(page) => {
             let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
             ([(CONTENT_TYPE, format)], page).into_response()
@@ -43,6 +51,25 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
             text(StatusCode::INTERNAL_SERVER_ERROR, "The metrics could not be written; the log says why.")
         }
     }
+}
+
+/// The page of metrics: made by one request at a time, beside the requests of others, and if it is large shared for a
+/// second.
+async fn shared_page(app: Arc<App>) -> Result<Bytes, BoxError> {
+    let mut last = app.metrics.last_page().lock_owned().await;
+    if let Some((page, made)) = &*last
+        && made.elapsed() < PAGE_IS_SHARED_FOR
+    {
+        return Ok(page.clone());
+    }
+    // The task goes on if the client hangs up, so the next page waits for this one all the same.
+    tokio::task::spawn_blocking(move || {
+        *last = None;
+        let page = Bytes::from(app.metrics.render(&app.engine)?);
+        *last = (page.len() > PAGE_IS_SHARED_FROM).then(|| (page.clone(), Instant::now()));
+        Ok(page)
+    })
+    .await?
 }
 
 /// The answer where nothing is. `path` is the request's, or its route's template.

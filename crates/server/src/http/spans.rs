@@ -39,7 +39,7 @@ impl Spans {
             span.set_attribute(KeyValue::new("http.request.method", method));
             span.set_attribute(KeyValue::new("url.path", path.to_owned()));
             span.set_attribute(KeyValue::new("throttle.dialect", found.dialect.name()));
-            if let Some(template) = found.template {
+            if let Some(template) = found.template() {
                 span.update_name(format!("{method} {template}"));
                 span.set_attribute(KeyValue::new("http.route", template));
             }

@@ -53,12 +53,15 @@ pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus:
     )?))?;
     registry.register(Box::new(ReadMetric::counters(
         "throttle_connection_errors_total",
-        "Connections that failed: malformed (what came is not HTTP), head_timeout (a head came too late), accept (the \
-         system could not give one).",
+        "Connections that failed: malformed (what came is not HTTP), head_timeout (a head came too late), \
+         answer_timeout (an answer was not read in time), too_much (there was no room for a request or its answer), \
+         accept (the system could not give one).",
         "error",
         [
             ("malformed", read(stats, NetStats::malformed)),
             ("head_timeout", read(stats, NetStats::head_timeouts)),
+            ("answer_timeout", read(stats, NetStats::answer_timeouts)),
+            ("too_much", read(stats, NetStats::too_much)),
             ("accept", read(stats, NetStats::accept_errors)),
         ],
     )?))

@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{
+    budget::Budget,
     link::{Link, Phase, Wire},
     own_answers::OwnAnswers,
     watched::Watched,
@@ -57,7 +58,15 @@ impl Drain {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) head: Duration,
+    pub(super) answer: Duration,
     pub(super) idle: Duration,
+}
+
+/// What all connections have in common.
+pub(super) struct Shared {
+    pub(super) drain: Drain,
+    pub(super) budget: Arc<Budget>,
+    pub(super) own: OwnAnswers,
 }
 
 /// How a connection came to its end.
@@ -71,8 +80,12 @@ pub(super) enum End {
     Lost,
     /// A head did not arrive in time.
     HeadTimeout,
-    /// No request came for the idle time, or an answer was not read for so long.
+    /// No request came for the idle time.
     IdleTimeout,
+    /// An answer was not taken in time.
+    AnswerTimeout,
+    /// There was no room for the request or its answer, as all of them together had too much.
+    TooMuch,
 }
 
 /// Serves one connection to its end.
@@ -82,8 +95,7 @@ pub(super) async fn drive<R, W, S, B>(
     service: S,
     http: &Builder,
     patience: Patience,
-    drain: &Drain,
-    own: &OwnAnswers,
+    shared: &Shared,
 ) -> End
 where
     R: AsyncRead + Unpin,
@@ -94,9 +106,10 @@ where
     B::Error: Into<BoxError>,
 {
     // Made before the first look at the flag, so that a drain in between is not missed.
+    let Shared { drain, budget, own } = shared;
     let mut draining = pin!(Arc::clone(&drain.notify).notified_owned());
     let mut drained = false;
-    let link = Arc::new(Link::new());
+    let link = Arc::new(Link::new(budget));
     let wire = Wire::new(read, Arc::clone(&link));
     let watched = Watched { service, link: Arc::clone(&link) };
     let mut connection = http.serve_connection(TokioIo::new(wire), watched);
@@ -134,11 +147,14 @@ where
     })
     .await;
 
-    if end == End::HeadTimeout && link.view().phase != Phase::New {
-        link.push(own.late_head().as_bytes());
+    match end {
+        End::HeadTimeout if link.view().phase != Phase::New => link.push(own.late_head().as_bytes()),
+        End::TooMuch if !link.is_amid_answer() => link.push(own.too_much().as_bytes()),
+        _ => {}
     }
+    link.forget();
     let linger = if drained { LINGER_DRAINING } else { LINGER };
-    if end != End::Lost && end != End::IdleTimeout {
+    if !matches!(end, End::Lost | End::IdleTimeout | End::AnswerTimeout) {
         let read = connection.into_parts().io.into_inner().into_read();
         let _ = timeout(linger, close(read, &mut write, &link)).await;
     }
@@ -147,6 +163,7 @@ where
 
 fn end_of(result: hyper::Result<()>, link: &Link) -> End {
     match result {
+        _ if link.is_too_much() => End::TooMuch,
         Ok(()) => End::Done,
         Err(error) if is_malformed(&error, link) => End::Malformed,
         Err(_) => End::Lost,
@@ -213,8 +230,11 @@ impl Watch {
             Phase::New | Phase::First | Phase::Head => {
                 (Some(self.since + self.patience.head), End::HeadTimeout)
             }
-            Phase::Busy if !link.unsent() => (None, End::IdleTimeout),
-            Phase::Idle | Phase::Busy => (Some(self.since + self.patience.idle), End::IdleTimeout),
+            Phase::Idle | Phase::Busy if link.unsent() => {
+                (Some(self.since + self.patience.answer), End::AnswerTimeout)
+            }
+            Phase::Busy => (None, End::IdleTimeout),
+            Phase::Idle => (Some(self.since + self.patience.idle), End::IdleTimeout),
         };
         if let Some(due) = due
             && due < sleep.deadline()
@@ -227,7 +247,7 @@ impl Watch {
             match due {
                 Some(due) if due <= now => return Poll::Ready(end),
                 Some(due) => sleep.as_mut().reset(due),
-                None => sleep.as_mut().reset(now + self.patience.idle),
+                None => sleep.as_mut().reset(now + self.patience.answer.min(self.patience.idle)),
             }
         }
     }

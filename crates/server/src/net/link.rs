@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,6 +15,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
+
+use super::budget::{Budget, Share};
 
 /// Bytes of answers that hyper may write ahead of the network.
 const AHEAD: usize = 64 * 1024;
@@ -43,8 +45,18 @@ pub(super) enum Phase {
 /// task: its atomics order nothing, and its lock is never contended.
 pub(super) struct Link {
     phase: AtomicU8,
-    /// Changes whenever the phase does, or the network takes a part of what waits.
+    /// Changes whenever the phase does, or the client has taken all that waited of an answer that goes on.
     turn: AtomicU32,
+    /// Whether the answer is one that goes on, so that nobody can say when all of it must have been taken.
+    goes_on: AtomicBool,
+    /// What the request that is not answered yet has of the bytes that all may have.
+    request: Share,
+    /// The same of the answers that the client has not taken.
+    answers: Share,
+    /// What hyper may still have of the present answer, in bytes.
+    body: AtomicUsize,
+    /// Whether there was no room for one of them.
+    is_too_much: AtomicBool,
     /// Whether the client has closed its side.
     ended: AtomicBool,
     /// Whether the request that is being answered waits.
@@ -81,10 +93,15 @@ impl Out {
 }
 
 impl Link {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
         Self {
             phase: AtomicU8::new(Phase::New as u8),
             turn: AtomicU32::new(0),
+            goes_on: AtomicBool::new(false),
+            request: Share::of(budget),
+            answers: Share::of(budget),
+            body: AtomicUsize::new(0),
+            is_too_much: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             out: Mutex::default(),
@@ -96,8 +113,27 @@ impl Link {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
+        if phase == Phase::Idle {
+            self.body.store(0, Relaxed);
+        }
         self.phase.store(phase as u8, Relaxed);
         self.turned();
+    }
+
+    /// An answer begins that has so many bytes; without a number it goes on. Tells whether there is room for it.
+    pub(super) fn answer(&self, bytes: Option<u64>) -> bool {
+        self.goes_on.store(bytes.is_none(), Relaxed);
+        self.turned();
+        self.request.set(0);
+        let bytes = usize::try_from(bytes.unwrap_or_default()).unwrap_or(usize::MAX);
+        let has_room = self.answers.set(bytes.saturating_add(self.out().bytes.len()));
+        if has_room {
+            self.body.store(bytes, Relaxed);
+        }
+        if !has_room {
+            self.is_too_much.store(true, Relaxed);
+        }
+        has_room
     }
 
     pub(super) fn set_waiting(&self, is_waiting: bool) {
@@ -132,13 +168,34 @@ impl Link {
         !self.out().bytes.is_empty()
     }
 
-    fn arrived(&self, bytes: usize) {
+    /// Whether there was no room for the request or its answer.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.is_too_much.load(Relaxed)
+    }
+
+    fn arrived(&self, bytes: usize) -> io::Result<()> {
+        if !self.request.add(bytes) {
+            self.is_too_much.store(true, Relaxed);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         match self.phase() {
             _ if bytes == 0 => self.ended.store(true, Relaxed),
             Phase::New => self.enter(Phase::First),
             Phase::Idle => self.enter(Phase::Head),
             Phase::First | Phase::Head | Phase::Busy => {}
         }
+        Ok(())
+    }
+
+    /// Nothing more is on its way but the last words.
+    pub(super) fn forget(&self) {
+        self.request.set(0);
+        self.answers.set(0);
+    }
+
+    /// Whether hyper may be in the middle of an answer.
+    pub(super) fn is_amid_answer(&self) -> bool {
+        self.body.load(Relaxed) > 0
     }
 
     /// Adds an answer of the driver's own.
@@ -172,15 +229,18 @@ impl Link {
         if sent == 0 {
             return Ok(false);
         }
-        // Also when nothing is left: an answer may go on for days, and what comes next has its own time.
-        self.turned();
         if sent == out.bytes.len() {
+            // An answer may go on for days, and what comes next has its own time.
+            if self.goes_on.load(Relaxed) {
+                self.turned();
+            }
             out.bytes.clear();
             out.bytes.shrink_to(KEPT);
         } else {
             out.bytes.drain(..sent);
         }
         out.last_write = out.last_write.saturating_sub(sent);
+        self.answers.set(self.body.load(Relaxed).saturating_add(out.bytes.len()));
         Ok(std::mem::take(&mut out.blocked))
     }
 }
@@ -212,7 +272,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.read).poll_read(cx, buffer))?;
         let bytes = buffer.filled().len() - before;
-        self.link.arrived(bytes);
+        self.link.arrived(bytes)?;
         if bytes == 0 && self.link.is_answering() {
             let end_at = self.end_at.get_or_insert_with(|| Box::pin(sleep(LAST_ANSWER)));
             ready!(end_at.as_mut().poll(cx));
@@ -232,6 +292,10 @@ impl<R: Unpin> AsyncWrite for Wire<R> {
         _: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.link.is_too_much() {
+            // Whatever is said of the request now, it was not read.
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
         let mut out = self.link.out();
         if out.room() == 0 {
             out.blocked = true;

@@ -4,6 +4,7 @@
 //! answers share a system call and an answer never waits for a request that has only begun.
 
 mod body;
+mod budget;
 mod date;
 mod drive;
 mod link;

@@ -33,6 +33,12 @@ impl OwnAnswers {
         self.answer(StatusCode::SERVICE_UNAVAILABLE, sentence)
     }
 
+    pub(super) fn too_much(&self) -> String {
+        let sentence = "There is no room for this request or its answer: others on their way take all of it. Try again \
+                        in a second.";
+        self.answer(StatusCode::SERVICE_UNAVAILABLE, sentence)
+    }
+
     /// To a head that hyper cannot read. `written` is what hyper wrote last: it may end with a bare head that tells
     /// so, which is to be replaced. Returns where that begins, and what comes there.
     pub(super) fn malformed(&self, written: &[u8]) -> (usize, String) {

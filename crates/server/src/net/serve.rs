@@ -16,6 +16,7 @@ use hyper::{
     server::conn::http1::Builder,
     service::Service,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -24,7 +25,8 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    drive::{BoxError, Drain, End, Patience, drive},
+    budget::Budget,
+    drive::{BoxError, Drain, End, Patience, Shared, drive},
     own_answers::OwnAnswers,
     refuse::{PATIENCE, is_answered, refuse},
 };
@@ -37,6 +39,12 @@ const REFUSALS: usize = 128;
 const OTHER_FILES: u64 = 64 + REFUSALS as u64;
 /// The least buffer that a connection may fill, in bytes.
 const MIN_BUFFER: usize = 32 * 1024;
+/// A client that is silent, as one that waits, is asked after half a minute whether it is still there. It is gone if it
+/// gives no sign of life for another.
+const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 /// The pause after the system could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two records about the same trouble.
@@ -51,7 +59,11 @@ pub struct Settings {
     pub head_bytes: usize,
     /// The time in which a head must arrive, and a new connection must send one.
     pub head_timeout: Duration,
-    /// The time a connection may be open between requests, and an answer may go unread.
+    /// What all requests and answers on their way may have beyond 2 KiB each, in bytes.
+    pub buffer_bytes: usize,
+    /// The time in which an answer must be taken, or each part of one that goes on.
+    pub answer_timeout: Duration,
+    /// The time a connection may be open between requests.
     pub idle_timeout: Duration,
     /// The time that requests get to end at shutdown.
     pub grace: Duration,
@@ -69,6 +81,8 @@ impl From<&Limits> for Settings {
             connections: limits.connections,
             head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
+            buffer_bytes: limits.buffer_bytes,
+            answer_timeout: limits.answer_timeout,
             idle_timeout: limits.idle_timeout,
             grace: Duration::from_millis(800),
             is_probe: |_, _| false,
@@ -86,6 +100,8 @@ pub struct NetStats {
     refused: AtomicU64,
     malformed: AtomicU64,
     head_timeouts: AtomicU64,
+    answer_timeouts: AtomicU64,
+    too_much: AtomicU64,
     accept_errors: AtomicU64,
 }
 
@@ -116,6 +132,16 @@ impl NetStats {
         self.head_timeouts.load(Relaxed)
     }
 
+    /// Connections that ended because an answer was not taken in time.
+    pub fn answer_timeouts(&self) -> u64 {
+        self.answer_timeouts.load(Relaxed)
+    }
+
+    /// Connections that ended because there was no room for a request or its answer.
+    pub fn too_much(&self) -> u64 {
+        self.too_much.load(Relaxed)
+    }
+
     /// Times that the system could not give a connection.
     pub fn accept_errors(&self) -> u64 {
         self.accept_errors.load(Relaxed)
@@ -125,6 +151,8 @@ impl NetStats {
         match end {
             End::Malformed => self.malformed.fetch_add(1, Relaxed),
             End::HeadTimeout => self.head_timeouts.fetch_add(1, Relaxed),
+            End::AnswerTimeout => self.answer_timeouts.fetch_add(1, Relaxed),
+            End::TooMuch => self.too_much.fetch_add(1, Relaxed),
             End::Done | End::Lost | End::IdleTimeout => 0,
         };
     }
@@ -163,14 +191,21 @@ pub async fn serve<S, B>(
     let total = capacity(settings.connections, None);
     let mut brief = http.clone();
     brief.keep_alive(false);
-    let shared = Arc::new(Connections {
+    let all = Arc::new(Connections {
         usual: Terms {
             http,
-            patience: Patience { head: settings.head_timeout, idle: settings.idle_timeout },
+            patience: Patience {
+                head: settings.head_timeout,
+                answer: settings.answer_timeout,
+                idle: settings.idle_timeout,
+            },
         },
-        brief: Terms { http: brief, patience: Patience { head: PATIENCE, idle: PATIENCE } },
-        drain: Drain::default(),
-        own: OwnAnswers::new(&settings.headers),
+        brief: Terms { http: brief, patience: Patience { head: PATIENCE, answer: PATIENCE, idle: PATIENCE } },
+        shared: Shared {
+            drain: Drain::default(),
+            budget: Budget::new(settings.buffer_bytes),
+            own: OwnAnswers::new(&settings.headers),
+        },
         stats: Arc::clone(&settings.stats),
     });
     let mut acceptor = Acceptor {
@@ -185,27 +220,27 @@ pub async fn serve<S, B>(
         let arrived = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            arrived = acceptor.next(&listener, &shared.stats) => arrived,
+            arrived = acceptor.next(&listener, &all.stats) => arrived,
         };
         match arrived {
             Some(Arrival::Served(stream, slot)) => {
-                shared.stats.accepted.fetch_add(1, Relaxed);
-                let (service, shared) = (service.clone(), Arc::clone(&shared));
+                all.stats.accepted.fetch_add(1, Relaxed);
+                let (service, all) = (service.clone(), Arc::clone(&all));
                 tokio::spawn(async move {
-                    connection(stream, service, &shared.usual, &shared).await;
+                    connection(stream, service, &all.usual, &all).await;
                     drop(slot);
                 });
             }
             Some(Arrival::Refused(stream, place)) => {
-                let (service, shared, is_probe) = (service.clone(), Arc::clone(&shared), settings.is_probe);
+                let (service, all, is_probe) = (service.clone(), Arc::clone(&all), settings.is_probe);
                 tokio::spawn(async move {
                     let until = Instant::now() + PATIENCE;
                     if is_answered(&stream, is_probe, until).await {
-                        shared.stats.accepted.fetch_add(1, Relaxed);
-                        connection(stream, service, &shared.brief, &shared).await;
+                        all.stats.accepted.fetch_add(1, Relaxed);
+                        connection(stream, service, &all.brief, &all).await;
                     } else {
-                        shared.stats.refused.fetch_add(1, Relaxed);
-                        refuse(stream, &shared.own, until).await;
+                        all.stats.refused.fetch_add(1, Relaxed);
+                        refuse(stream, &all.shared.own, until).await;
                     }
                     drop(place);
                 });
@@ -214,7 +249,7 @@ pub async fn serve<S, B>(
         }
     }
     drop(listener);
-    shared.drain.begin();
+    all.shared.drain.begin();
     let all = u32::try_from(total).unwrap_or(u32::MAX);
     let _ = timeout(settings.grace, acceptor.slots.acquire_many(all)).await;
 }
@@ -229,12 +264,11 @@ struct Connections {
     usual: Terms,
     /// For one request, while all connections are in use.
     brief: Terms,
-    drain: Drain,
-    own: OwnAnswers,
+    shared: Shared,
     stats: Arc<NetStats>,
 }
 
-async fn connection<S, B>(stream: TcpStream, service: S, terms: &Terms, shared: &Connections)
+async fn connection<S, B>(stream: TcpStream, service: S, terms: &Terms, all: &Connections)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
@@ -242,10 +276,9 @@ where
     B::Error: Into<BoxError>,
 {
     let (read, write) = stream.into_split();
-    let Connections { drain, own, .. } = shared;
-    let end = drive(read, write, service, &terms.http, terms.patience, drain, own).await;
-    shared.stats.count(&end);
-    shared.stats.closed.fetch_add(1, Relaxed);
+    let end = drive(read, write, service, &terms.http, terms.patience, &all.shared).await;
+    all.stats.count(&end);
+    all.stats.closed.fetch_add(1, Relaxed);
 }
 
 enum Arrival {
@@ -272,8 +305,9 @@ impl Acceptor {
                 return None;
             }
         };
-        // Fails only on a connection that is already gone, which then shows when it is read.
+        // Both fail only on a connection that is already gone, which then shows when it is read.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Some(Arrival::Served(stream, slot));
         }

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{link::Link, *};
+use super::{budget::Budget, link::Link, *};
 
 const LIMIT: usize = 16 * 1024;
 const LARGE: usize = 3 << 20;
@@ -230,6 +230,26 @@ async fn an_idle_connection_stays_but_a_later_head_must_be_quick() {
     assert!((250..600).contains(&took.as_millis()), "{took:?}");
 }
 
+/// The system asks whether a client is there that sends nothing.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn clients_that_vanish_are_noticed() {
+    let server = start(|_| {}).await;
+    let mut client = server.connect().await;
+    client.send(&get("/one")).await;
+    client.answer().await;
+    let port = server.address.port();
+    let ours = client.0.local_addr().expect("an address").port();
+    let (local, remote) = (format!(":{port:04X} "), format!(":{ours:04X} 01 "));
+    until(|| {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
+        let line = table.lines().find(|line| line.contains(&local) && line.contains(&remote));
+        // Its timer is that of keep-alive.
+        line.is_some_and(|line| line.split_whitespace().nth(5).is_some_and(|timer| timer.starts_with("02:")))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn idle_connections_end_but_blocked_requests_do_not() {
     let server = start(|settings| settings.idle_timeout = Duration::from_millis(200)).await;
@@ -244,7 +264,7 @@ async fn idle_connections_end_but_blocked_requests_do_not() {
 
 #[tokio::test]
 async fn an_answer_that_nobody_reads_is_given_up() {
-    let server = start(|settings| settings.idle_timeout = Duration::from_millis(200)).await;
+    let server = start(|settings| settings.answer_timeout = Duration::from_millis(200)).await;
     let mut clients = Vec::new();
     // The system buffers a few megabytes of the answers.
     for _ in 0..3 {
@@ -254,19 +274,74 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     }
     sleep(Duration::from_millis(1500)).await;
     assert_eq!((server.stats.accepted(), server.stats.open()), (3, 0));
+    assert_eq!(server.stats.answer_timeouts(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_too_slowly_is_given_up() {
+    let server = start(|settings| settings.answer_timeout = Duration::from_millis(300)).await;
+    let Client(mut socket) = server.connect().await;
+    socket.write_all(get("/large").repeat(8).as_bytes()).await.expect("sent");
+    let mut part = vec![0; 16 * 1024];
+    while server.stats.answer_timeouts() == 0 {
+        let _ = timeout(Duration::from_secs(5), socket.read(&mut part)).await.expect("in time");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]
-fn the_time_for_an_answer_to_go_unread_begins_anew_whenever_some_of_it_is_sent() {
-    let link = Link::new();
+fn the_time_for_a_stream_to_go_unread_begins_anew_whenever_all_of_it_is_sent() {
+    let link = Link::new(&Budget::new(0));
     let mut cx = Context::from_waker(Waker::noop());
-    // As of a stream that is sent whole each time, until the client stops to read long after its beginning.
-    for _ in 0..2 {
-        link.push(b"event");
-        let before = link.view().turn;
-        assert!(link.send(&mut tokio::io::sink(), &mut cx).is_ok());
-        assert_ne!(link.view().turn, before);
+    for (length, begins_anew) in [(None, true), (Some(100), false)] {
+        assert!(link.answer(length));
+        // Until the client stops to read long after its beginning.
+        for _ in 0..2 {
+            link.push(b"event");
+            let before = link.view().turn;
+            assert!(link.send(&mut tokio::io::sink(), &mut cx).is_ok());
+            assert_eq!(link.view().turn != before, begins_anew);
+        }
     }
+}
+
+#[tokio::test]
+async fn requests_and_answers_on_their_way_have_a_budget_together() {
+    let server = start(|settings| settings.buffer_bytes = 6000).await;
+    let body = "x".repeat(5000);
+    let head = format!("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len() + 1);
+    let mut first = server.connect().await;
+    first.send(&[&*head, &*body].concat()).await;
+    let refused = "HTTP/1.1 503 Service Unavailable\r\n";
+    // It takes about 3,000 bytes beyond those that each has, and so does the next.
+    let (mut second, mut third) = (server.connect().await, server.connect().await);
+    until(|| server.stats.open() == 3).await;
+    sleep(Duration::from_millis(50)).await;
+    second.send(&[&*head, &*body].concat()).await;
+    let answer = second.rest().await;
+    assert!(answer.starts_with(refused) && answer.contains("no room"), "{answer}");
+    let mut large = server.connect().await;
+    large.send(&get("/large")).await;
+    let answer = large.rest().await;
+    assert!(answer.starts_with(refused) && answer.contains("retry-after: 1\r\n"), "{answer}");
+    third.send(&get("/small")).await;
+    assert!(third.answer().await.ends_with("/small"), "others do not notice");
+    first.send("y").await;
+    assert!(first.answer().await.ends_with("xy"));
+    let mut again = server.connect().await;
+    again.send(&[&*head, &*body, "z"].concat()).await;
+    assert!(again.answer().await.ends_with("xz"), "there is room again");
+    drop((second, large));
+    until(|| server.stats.too_much() == 2).await;
+}
+
+async fn until(mut happened: impl FnMut() -> bool) {
+    let wait = async {
+        while !happened() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), wait).await.expect("in time");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     date::date,
+    drive::BoxError,
     link::{Link, Phase},
 };
 
@@ -39,9 +40,11 @@ pub(super) struct Watched<S> {
 impl<S, B> Service<Request<Incoming>> for Watched<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: Body,
 {
     type Response = Response<Answer<B>>;
-    type Error = S::Error;
+    type Error = BoxError;
     type Future = Answering<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
@@ -71,8 +74,10 @@ pin_project! {
 impl<F, B, E> Future for Answering<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+    E: Into<BoxError>,
 {
-    type Output = Result<Response<Answer<B>>, E>;
+    type Output = Result<Response<Answer<B>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -82,14 +87,17 @@ where
         {
             link.set_waiting(result.is_pending());
         }
-        let result = ready!(result);
+        let mut response = ready!(result).map_err(Into::into)?;
         let written = this.written.take();
-        Poll::Ready(result.map(|mut response| {
-            if let Some(date) = date() {
-                response.headers_mut().insert(DATE, date);
-            }
-            response.map(|body| Answer { body, written })
-        }))
+        if let Some(Written(link)) = &written
+            && !link.answer(response.body().size_hint().exact())
+        {
+            return Poll::Ready(Err("there is no room for the answer".into()));
+        }
+        if let Some(date) = date() {
+            response.headers_mut().insert(DATE, date);
+        }
+        Poll::Ready(Ok(response.map(|body| Answer { body, written })))
     }
 }
 

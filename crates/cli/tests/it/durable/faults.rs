@@ -20,9 +20,11 @@ use super::{
 };
 use crate::support::{Answer, Server, request, until};
 
-const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000";
+const FILE: &str =
+    "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 8192";
 /// Before which no snapshot is made.
-const FILE_BEFORE: &str = "[durability]\nsnapshot_bytes = 100000000\n[semaphores]\nA = 1000000";
+const FILE_BEFORE: &str =
+    "[durability]\nsnapshot_bytes = 100000000\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 8192";
 /// The write-ahead log is copied into the database when it has a thousand pages; these make nearly as many.
 const PEERS_BEFORE: usize = 220;
 

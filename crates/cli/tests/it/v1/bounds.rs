@@ -11,7 +11,7 @@ const PAGE_BYTES: usize = 256 * 1024;
 
 /// Ten who hold `A` and a hundred who wait for it, all with as many labels as there may be.
 fn crowd() -> Server {
-    let server = Server::start("[semaphores]\nA = 10");
+    let server = Server::start("[semaphores]\nA = 10\n[limits]\nlabel_bytes = 8192");
     let labels: Value = (0..16).map(|n| (format!("label{n:02}"), "x".repeat(255))).collect();
     for _ in 0..110 {
         let body = json!({"locks": {"A": 1}, "expires_in": "10m", "labels": labels});

@@ -127,7 +127,8 @@ fn a_forgotten_end_is_unknown() {
 
 #[test]
 fn bounds_of_labels_and_reasons() {
-    let server = Server::start(&format!("{FILE}\n[limits]\nlabels_per_peer = 2\nlabel_length = 5"));
+    let server =
+        Server::start(&format!("{FILE}\n[limits]\nlabels_per_peer = 2\nlabel_length = 5\nlabel_bytes = 66"));
     let with =
         |labels: &str| server.post("/v1/peers", &format!(r#"{{"expires_in":"5m","labels":{labels}}}"#));
     with(r#"{"a":"12345","b":""}"#).shape(201);
@@ -135,6 +136,7 @@ fn bounds_of_labels_and_reasons() {
     for (labels, words) in [
         (r#"{"a":"1","b":"2","c":"3"}"#.to_owned(), "3 labels; a peer has at most 2"),
         (r#"{"a":"123456"}"#.to_owned(), "6 characters; at most 5"),
+        (format!(r#"{{"{}":"1234"}}"#, "k".repeat(63)), "67 bytes, names and values together"),
         (r#"{"":"1"}"#.to_owned(), "1 to 63 characters"),
         (r#"{"a:b":"1"}"#.to_owned(), "no colon"),
         (format!(r#"{{"{}":"x"}}"#, "k".repeat(64)), "1 to 63 characters"),

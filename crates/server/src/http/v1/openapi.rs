@@ -1,12 +1,11 @@
 //! The description of this dialect, OpenAPI 3.1.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use axum::{
-    Router,
     body::Bytes,
     http::{HeaderValue, header::CONTENT_TYPE},
-    routing::get,
+    response::IntoResponse,
 };
 use throttle_api::Problem;
 use utoipa::{
@@ -15,7 +14,7 @@ use utoipa::{
 };
 
 use super::documented;
-use crate::http::App;
+use crate::http::routes;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -53,16 +52,19 @@ pub(in crate::http) fn frame() -> OpenApi {
 /// Where the description is.
 pub(in crate::http) const PATH: &str = "/openapi.json";
 
-/// The route that answers with the description.
-pub(in crate::http) fn route(mut description: OpenApi) -> Router<Arc<App>> {
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut description = routes::description();
     for item in description.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         operations.into_iter().flatten().for_each(add_instance);
     }
     // A description of strings and numbers can always be written.
-    let page = Bytes::from(description.to_pretty_json().unwrap_or_default());
-    let json = HeaderValue::from_static("application/json");
-    Router::new().route(PATH, get(move || async move { ([(CONTENT_TYPE, json)], page) }))
+    description.to_pretty_json().unwrap_or_default().into()
+});
+
+/// `GET /openapi.json`: the description.
+pub(in crate::http) async fn document() -> impl IntoResponse {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], DOCUMENT.clone())
 }
 
 /// Describes the header that every answer has.

@@ -68,7 +68,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_stops_is_not_ready() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(100).unwrap();
         let limits = Limits::default();
         let bounds = Bounds { waits: 1, endings: 1, idempotency_keys: 1, events: limits.events };
         let follower = Follower::new(Core::new(Settings::default(), 1, 0));

@@ -50,6 +50,13 @@ pub(in crate::http) fn labels(labels: Entries<String>, app: &App) -> Result<Opti
         let sentence = format!("There are {} labels; a peer has at most {most}.", labels.0.len());
         return Err(Refusal::Invalid(sentence));
     }
+    let bytes: usize = labels.0.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > app.label_bytes_max {
+        return Err(Refusal::Invalid(format!(
+            "The labels have {bytes} bytes, names and values together; those of a peer have at most {}.",
+            app.label_bytes_max
+        )));
+    }
     let mut read = BTreeMap::new();
     for (key, value) in labels.0 {
         if !(1..=LABEL_KEY_LENGTH).contains(&key.chars().count()) || key.contains(':') {

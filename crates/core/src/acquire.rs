@@ -46,7 +46,7 @@ impl Core {
     /// waiting), peer (its lease moves), count below 1, repeat, hierarchy, pending. A refused request
     /// changes nothing but what is said here.
     pub fn acquire(&mut self, now: Time, request: &Acquire<'_>) -> Result<Status, AcquireError> {
-        let now = self.advance(now);
+        let now = self.begin_with(now, request.peer);
         let outcome = self.try_acquire(now, request);
         self.finish(now);
         outcome
@@ -81,7 +81,11 @@ impl Core {
         let at_once = !self.shrinks(slot, &parts) && self.fits_ahead_of_all(now, &new, request.priority);
         if !at_once {
             for part in &new {
-                self.check_room(Resource::Waiters, self.semaphores[part.semaphore].queue.len() + 1)?;
+                let on = &self.semaphores[part.semaphore];
+                self.check_room(Resource::Waiters, on.queue.len() + 1)?;
+                if new.len() > 1 {
+                    self.check_room(Resource::JointParts, on.joint_parts + new.len())?;
+                }
             }
             if self.detecting > 0 && !new.is_empty() && !planted!(DeadlockMissed) {
                 let rank = self.rank(now, request.priority);

@@ -122,7 +122,9 @@ impl<'a> Search<'a> {
         }
         // Whoever is absent holds up nobody, and is looked at as a candidate when it comes back.
         let request = self.core.peers[peer].pending.as_deref();
-        let request = request.filter(|request| request.presence != Presence::Absent)?;
+        let is_waiting =
+            |request: &&Request| request.presence != Presence::Absent && !self.core.is_over(peer);
+        let request = request.filter(is_waiting)?;
         Some((request.rank, &request.parts))
     }
 

@@ -33,6 +33,8 @@ pub enum Resource {
     Locks,
     /// Semaphores that one request asks for.
     Parts,
+    /// What requests over several semaphores in one queue ask for, all together.
+    JointParts,
     /// Semaphores, members of patterns among them.
     Semaphores,
     /// Peers to look at before a request can be shown to close no deadlock.
@@ -179,6 +181,7 @@ impl fmt::Display for LimitReached {
             Resource::Waiters => "requests that wait for one semaphore",
             Resource::Locks => "locks of one peer",
             Resource::Parts => "semaphores in one request",
+            Resource::JointParts => "locks that requests over several semaphores in one queue ask for",
             Resource::Semaphores => "semaphores",
             Resource::Walk => "peers to look at for a deadlock",
         };

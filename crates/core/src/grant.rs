@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    event::Event,
+    event::{EndCause, Event},
     names::Token,
     peer::{Held, Part},
     planted,
@@ -24,7 +24,11 @@ impl Core {
             let next = self.next_grant(semaphore);
             if let Some((peer, None)) = next {
                 self.touch(semaphore);
-                self.grant_pending(now, peer);
+                if self.is_over(peer) {
+                    self.remove_peer(now, peer, EndCause::Expired);
+                } else {
+                    self.grant_pending(now, peer);
+                }
             } else if self.semaphores.contains(semaphore) {
                 self.appoint_leader(semaphore);
                 if let Some((_, Some(below))) = next {
@@ -50,7 +54,7 @@ impl Core {
 
     /// Ends a time in which nothing was granted: those who waited get what there is. Looks at every semaphore.
     pub fn resume_grants(&mut self, now: Time) {
-        let now = self.advance(now);
+        let now = self.begin(now);
         if std::mem::take(&mut self.is_holding) {
             self.touch_all();
         }

@@ -24,7 +24,7 @@ impl Core {
         random: u64,
         labels: Option<Labels>,
     ) -> Result<PeerId, NewPeerError> {
-        let now = self.advance(now);
+        let now = self.begin(now);
         self.check_room(Resource::Peers, self.peers.len() + 1)?;
         let mut id = PeerId(random);
         while self.peer_slots.contains_key(&id) {
@@ -38,7 +38,7 @@ impl Core {
 
     /// Moves the end of the peer's lease to `expires_in` from now, and the margin.
     pub fn heartbeat(&mut self, now: Time, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
-        let now = self.advance(now);
+        let now = self.begin_with(now, peer);
         let slot = self.slot_of(peer)?;
         self.renew(now, slot, Some(expires_in));
         self.finish(now);
@@ -47,7 +47,7 @@ impl Core {
 
     /// Ends a peer: releases all its locks and withdraws its request. Tells whether it was known.
     pub fn end_peer(&mut self, now: Time, peer: PeerId, cause: EndCause) -> bool {
-        let now = self.advance(now);
+        let now = self.begin_with(now, peer);
         let Ok(slot) = self.slot_of(peer) else { return false };
         self.remove_peer(now, slot, cause);
         self.finish(now);
@@ -137,16 +137,20 @@ impl Core {
         }
     }
 
-    pub(crate) fn look_at_first_lease(&mut self, now: Time) {
-        let Some(&(at, slot)) = self.leases.first() else { return };
+    /// Ends the first peer in the index of leases, if its lease is over. Tells how much work it was: with how many
+    /// locks and parts of a request that peer ended, and one for itself.
+    pub(crate) fn look_at_first_lease(&mut self, now: Time) -> usize {
+        let Some(&(at, slot)) = self.leases.first() else { return 1 };
         let peer = &mut self.peers[slot];
         if peer.ends_at <= at {
+            let work = 1 + peer.locks.len() + peer.pending.as_ref().map_or(0, |request| request.parts.len());
             self.remove_peer(now, slot, EndCause::Expired);
-        } else {
-            peer.indexed_at = peer.ends_at;
-            self.leases.pop_first();
-            self.leases.insert((peer.ends_at, slot));
+            return work;
         }
+        peer.indexed_at = peer.ends_at;
+        self.leases.pop_first();
+        self.leases.insert((peer.ends_at, slot));
+        1
     }
 
     /// Takes the peer out of every table, and tells of everything that ends with it.

@@ -17,7 +17,7 @@ impl Core {
     /// a waiter whose count is now above `max` keeps its place and is passed over until it fits. A member of a
     /// pattern that is set on its own is a member no more.
     pub fn set_semaphore(&mut self, now: Time, name: &str, spec: Spec) {
-        let now = self.advance(now);
+        let now = self.begin(now);
         let spec = Spec { max: spec.max.max(0), ..spec };
         if let Some(&slot) = self.semaphore_slots.get(name) {
             let semaphore = &mut self.semaphores[slot];
@@ -39,7 +39,7 @@ impl Core {
     /// Removes a semaphore. While it is in use this is refused, unless `force` releases every lock on it
     /// and withdraws every request for it.
     pub fn remove_semaphore(&mut self, now: Time, name: &str, force: bool) -> Result<(), RemoveError> {
-        let now = self.advance(now);
+        let now = self.begin(now);
         let slot = self.semaphore_slot(name)?;
         let semaphore = &self.semaphores[slot];
         if semaphore.is_in_use() && !force {
@@ -57,9 +57,29 @@ impl Core {
         Ok(())
     }
 
+    /// Does a [step](crate::Settings::step) of what [`Core::remove_semaphore`] does by force, where that would hold up
+    /// others for long: from now on it takes no new requests, and is gone once it is idle. Returns how many holders and
+    /// waiters are left.
+    pub fn evict(&mut self, now: Time, name: &str) -> Result<usize, UnknownSemaphore> {
+        let now = self.begin(now);
+        let slot = self.semaphore_slot(name)?;
+        self.retire(slot);
+        let Semaphore { holders, queue, .. } = &self.semaphores[slot];
+        let users = holders.len() + queue.len();
+        // Waiters first, so that none of them is granted what a holder gives up.
+        let first = queue.iter_from(0).map(|waiter| &waiter.peer).chain(holders.values());
+        let first: Vec<PeerSlot> = first.take(self.settings.step).copied().collect();
+        let left = users - first.len();
+        for peer in first {
+            self.release_slot(now, peer, slot, EndCause::Removed);
+        }
+        self.finish(now);
+        Ok(left)
+    }
+
     /// Removes a semaphore as soon as it is not used: from now on it takes no new requests.
     pub fn retire_semaphore(&mut self, now: Time, name: &str) -> Result<(), UnknownSemaphore> {
-        let now = self.advance(now);
+        let now = self.begin(now);
         let slot = self.semaphore_slot(name)?;
         self.retire(slot);
         self.finish(now);

@@ -89,7 +89,7 @@ impl Core {
     /// Declares a pattern: a name with one `*`, which stands for any run of characters. Members that exist get
     /// the new `spec` as if each had been set to it.
     pub fn set_pattern(&mut self, now: Time, pattern: &str, spec: Spec) {
-        let now = self.advance(now);
+        let now = self.begin(now);
         let spec = Spec { max: spec.max.max(0), origin: Origin::Pattern, ..spec };
         let before = self.patterns.insert(pattern, spec);
         self.detecting += usize::from(spec.deadlock == Deadlock::Detect);
@@ -109,7 +109,7 @@ impl Core {
 
     /// Takes a pattern back. Its members that are in use go when they are idle. Tells whether there was one.
     pub fn remove_pattern(&mut self, now: Time, pattern: &str) -> bool {
-        let now = self.advance(now);
+        let now = self.begin(now);
         let Some(spec) = self.patterns.remove(pattern) else { return false };
         self.detecting -= usize::from(spec.deadlock == Deadlock::Detect);
         for member in self.members(pattern) {

@@ -62,8 +62,8 @@ impl Core {
                 },
                 since: request.since,
             });
-            if request.parts.len() > 1 {
-                on.joint.insert((part.count, slot));
+            if request.parts.len() > 1 && on.joint.insert((part.count, slot)) {
+                on.joint_parts += request.parts.len();
             }
             self.touch(part.semaphore);
         }
@@ -75,7 +75,9 @@ impl Core {
         for part in &request.parts {
             let on = &mut self.semaphores[part.semaphore];
             on.queue.remove(request.rank);
-            on.joint.remove(&(part.count, slot));
+            if on.joint.remove(&(part.count, slot)) {
+                on.joint_parts -= request.parts.len();
+            }
             on.leader.take_if(|(_, rank)| *rank == request.rank);
             if !planted!(LeavingWakesNobody) {
                 self.touch(part.semaphore);

@@ -47,7 +47,7 @@ impl Core {
     /// If the peer is not known. A request that would now wait for ever is refused with
     /// [`AcquireError::Deadlock`], and is absent until its client asks again at a better time.
     pub fn connect(&mut self, now: Time, peer: PeerId) -> Result<(), AcquireError> {
-        let now = self.advance(now);
+        let now = self.begin_with(now, peer);
         let slot = self.slot_of(peer)?;
         let outcome = self.ask_again(slot, &[]);
         if let Some(request) = &mut self.peers[slot].pending
@@ -62,7 +62,7 @@ impl Core {
 
     /// The last open connection with which the client of a peer waited is gone.
     pub fn disconnect(&mut self, now: Time, peer: PeerId) {
-        let now = self.advance(now);
+        let now = self.begin_with(now, peer);
         if let Ok(slot) = self.slot_of(peer)
             && !planted!(GoneIsPresent)
         {
@@ -78,7 +78,7 @@ impl Core {
     ///
     /// If the peer is not known, or its request would now wait for ever.
     pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<bool, AcquireError> {
-        let now = self.advance(now);
+        let now = self.begin_with(now, peer);
         let slot = self.slot_of(peer)?;
         let outcome = self.ask_again(slot, &[]);
         if let Ok(true) = outcome {

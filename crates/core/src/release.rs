@@ -15,7 +15,7 @@ impl Core {
     /// Releases what the peer has on one semaphore: the acquired lock, or the whole pending request that
     /// asks for it. Succeeds if there is nothing to release.
     pub fn release_lock(&mut self, now: Time, peer: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
-        let now = self.advance(now);
+        let now = self.begin_with(now, peer);
         let slot = self.slot_of(peer)?;
         match self.semaphore_slot(semaphore) {
             Ok(semaphore) => self.release_slot(now, slot, semaphore, EndCause::Released),

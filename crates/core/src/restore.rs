@@ -44,7 +44,7 @@ impl Core {
     /// these locks or none are named. No token is minted, since that of a zombie would outrank the
     /// holder's: a lock has the token it names if that was given before and is not live, else none.
     pub fn restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
-        let now = self.advance(now);
+        let now = self.begin_with(now, restore.peer);
         let outcome = self.try_restore(now, restore);
         self.finish(now);
         outcome

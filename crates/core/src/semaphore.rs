@@ -67,6 +67,8 @@ pub(crate) struct Semaphore {
     pub(crate) queue: Queue,
     /// The peers in the queue whose request asks for other semaphores too, by their count here.
     pub(crate) joint: BTreeSet<(i64, PeerSlot)>,
+    /// For how many semaphores those ask, all together.
+    pub(crate) joint_parts: usize,
     /// Released count that the rate holds back, by the time when it is due.
     pub(crate) cooling: BTreeMap<Time, i128>,
     pub(crate) cooling_sum: i128,
@@ -93,6 +95,7 @@ impl Semaphore {
             holders: BTreeMap::new(),
             queue: Queue::new(seed),
             joint: BTreeSet::new(),
+            joint_parts: 0,
             cooling: BTreeMap::new(),
             cooling_sum: 0,
             leader: None,

@@ -31,6 +31,8 @@ pub struct Settings {
     pub absent_after: Duration,
     /// Whether a peer that is not known may bring locks back.
     pub restore: RestorePolicy,
+    /// How much is done in one go of what is due: peers that end count, and each of their locks.
+    pub step: usize,
     /// How large the tables may grow.
     pub limits: Limits,
 }
@@ -58,6 +60,9 @@ pub struct Limits {
     pub locks_per_peer: usize,
     /// Semaphores that one request asks for: what one waiter costs grows with them.
     pub locks_per_request: usize,
+    /// What requests over several semaphores in one queue ask for, all together: a change of its semaphore looks at
+    /// each of them.
+    pub locks_per_queue: usize,
     /// Semaphores, members of patterns among them.
     pub semaphores: usize,
     /// Peers that are looked at to find out whether a request would close a deadlock.
@@ -71,11 +76,13 @@ impl Default for Settings {
             ageing_step: Duration::from_hours(1),
             absent_after: Duration::from_secs(10),
             restore: RestorePolicy::default(),
+            step: 1000,
             limits: Limits {
                 peers: 10_000_000,
                 waiters_per_semaphore: 1_000_000,
                 locks_per_peer: 1024,
                 locks_per_request: 32,
+                locks_per_queue: 20_000,
                 semaphores: 1_000_000,
                 deadlock_walk: 10_000,
             },
@@ -95,6 +102,8 @@ pub struct Core {
     pub(crate) patterns: Patterns,
     /// Whether nothing is granted for now.
     pub(crate) is_holding: bool,
+    /// Whether something that is due is not done yet.
+    pub(crate) is_behind: bool,
     /// How many semaphores and patterns have their deadlocks detected.
     pub(crate) detecting: usize,
     /// Every peer, by a time that is not after its end.
@@ -131,6 +140,7 @@ impl Core {
             semaphore_slots: BTreeMap::new(),
             patterns: Patterns::default(),
             is_holding: false,
+            is_behind: false,
             detecting: 0,
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
@@ -217,6 +227,7 @@ impl Core {
             Resource::Waiters => limits.waiters_per_semaphore,
             Resource::Locks => limits.locks_per_peer,
             Resource::Parts => limits.locks_per_request,
+            Resource::JointParts => limits.locks_per_queue,
             Resource::Semaphores => limits.semaphores,
             Resource::Walk => limits.deadlock_walk,
         };

@@ -12,6 +12,9 @@ use crate::{
     waits::{Due, Ticket},
 };
 
+/// How many waits end in one turn at most; those that are left are due at once.
+const WAITS_AT_ONCE: usize = 1000;
+
 /// A request for locks.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
@@ -199,7 +202,8 @@ impl Node {
 
     /// Ends the waits whose time is over by `now`.
     pub(crate) fn end_waits(&mut self, now: Time) {
-        while let Some(due) = self.waits.due(now) {
+        for _ in 0..WAITS_AT_ONCE {
+            let Some(due) = self.waits.due(now) else { return };
             let Due { ticket, peer, until } = due;
             // A heartbeat moves the promised time, so it is looked at again when it is over.
             let at = self.core.peer(peer).map_or(now, |seen| until.min(seen.expires_at()));

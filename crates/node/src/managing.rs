@@ -99,6 +99,15 @@ impl Node {
         self.core.remove_semaphore(now, name, force)
     }
 
+    /// Does a step of a removal by force where many use the semaphore. Returns how many are left.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known.
+    pub fn evict(&mut self, now: Time, name: &str) -> Result<usize, UnknownSemaphore> {
+        self.core.evict(now, name)
+    }
+
     /// A semaphore, which is not made by being looked at.
     ///
     /// # Errors

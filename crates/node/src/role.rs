@@ -51,17 +51,17 @@ impl Follower {
     /// under a known key find their peer. With an `epoch`, what happens is handed over for the log.
     pub fn promote(self, now: Time, epoch: Option<Epoch>, bounds: Bounds) -> Node {
         let State { mut core, declared, keys, holds_until, wall, .. } = self.state;
+        let holds_until = holds_until.filter(|&until| until > now && !planted!(HoldingForgottenByRestart));
+        if holds_until.is_some() {
+            core.hold_grants();
+        }
+        core.end_replay(now);
         // Only the members of patterns are in the log.
         let is_pattern =
             |spec: &Spec| spec.origin == Origin::Pattern && !planted!(PatternsForgottenByRestart);
         for (pattern, spec) in declared.iter().filter(|(_, spec)| is_pattern(spec)) {
             core.set_pattern(now, pattern, *spec);
         }
-        let holds_until = holds_until.filter(|&until| until > now && !planted!(HoldingForgottenByRestart));
-        if holds_until.is_some() {
-            core.hold_grants();
-        }
-        core.end_replay(now);
         // In the order in which they were used, for the oldest go first.
         let mut known: Vec<_> = keys
             .into_iter()

@@ -189,9 +189,11 @@ pub(crate) fn settings(config: &Config) -> Settings {
             waiters_per_semaphore: limits.waiters_per_semaphore,
             locks_per_peer: limits.locks_per_peer,
             locks_per_request: limits.locks_per_request,
+            locks_per_queue: limits.locks_per_queue,
             semaphores: limits.semaphores,
             deadlock_walk: limits.deadlock_walk,
         },
+        ..Settings::default()
     }
 }
 

@@ -411,7 +411,8 @@ impl Server {
 
     /// Looks at the node, without a request: for those who compare what it shows in several ways.
     pub fn inspect<R>(&mut self, at: Moment, look: impl FnOnce(&mut Node) -> R) -> Option<R> {
-        self.turn(at, |node, _, _| look(node))
+        self.turn(at, |_, _, _| ())?;
+        self.up.as_mut().map(|up| look(&mut up.node))
     }
 }
 

@@ -100,11 +100,13 @@ impl Setup {
             ageing_step: Duration::from_secs(*pick(random, &[1, 60, 3_600])),
             absent_after,
             restore,
+            step: *pick(random, &[1, 3, 1_000]),
             limits: Limits {
                 peers: *pick(random, &[6, 1_000]),
                 waiters_per_semaphore: *pick(random, &[2, 1_000]),
                 locks_per_peer: *pick(random, &[2, 8]),
                 locks_per_request: *pick(random, &[2, 32]),
+                locks_per_queue: *pick(random, &[6, 20_000]),
                 semaphores: *pick(random, &[12, 1_000]),
                 deadlock_walk: *pick(random, &[3, 1_000]),
             },

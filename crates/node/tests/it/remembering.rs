@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use throttle_core::{EndCause, PeerId};
+use throttle_core::{EndCause, PeerId, Token};
 use throttle_node::{Bounds, EventKind, cause_name};
 
 use crate::world::{BOUNDS, LEASE, LONG, at, new_peer, node, node_with, publish};
@@ -28,6 +28,19 @@ fn how_a_peer_ended_is_remembered_with_the_reason_of_an_operator() {
     assert_eq!(ending(third), Some((EndCause::Operator, None)), "the reason was that of another");
     assert_eq!(ending(other), Some((EndCause::Expired, None)));
     assert_eq!(ending(PeerId(99)), None);
+}
+
+#[test]
+fn how_the_grant_of_a_token_ended_is_remembered() {
+    let (mut node, holder) = node();
+    let token = node.core().peer(holder).unwrap().locks().next().and_then(|lock| lock.token()).unwrap();
+    assert!(node.token_ending(token).is_none(), "it lives");
+    let reason: Arc<str> = "stuck".into();
+    node.end_peer_with_reason(at(1), holder, reason.clone());
+    publish(&mut node, at(1));
+    let ending = node.token_ending(token).map(|ending| (ending.cause, ending.reason.clone()));
+    assert_eq!(ending, Some((EndCause::Operator, Some(reason))));
+    assert!(node.token_ending(Token(token.0 + 1)).is_none());
 }
 
 #[test]

@@ -136,6 +136,8 @@ pub struct Limits {
     pub locks_per_peer: usize,
     /// Semaphores that one request asks for.
     pub locks_per_request: usize,
+    /// What requests over several semaphores in the queue of one ask for, all together.
+    pub locks_per_queue: usize,
     /// Pending requests in the queue of one semaphore.
     pub waiters_per_semaphore: usize,
     /// Semaphores, members of patterns and those made by requests among them.
@@ -190,6 +192,7 @@ impl Default for Limits {
             peers: 10_000_000,
             locks_per_peer: 1024,
             locks_per_request: 32,
+            locks_per_queue: 20_000,
             waiters_per_semaphore: 1_000_000,
             semaphores: 1_000_000,
             deadlock_walk: 10_000,

@@ -172,6 +172,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "peers",
         "locks_per_peer",
         "locks_per_request",
+        "locks_per_queue",
         "waiters_per_semaphore",
         "semaphores",
         "deadlock_walk",
@@ -208,6 +209,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         peers: count("peers", 1..=1_000_000_000, default.peers)?,
         locks_per_peer: count("locks_per_peer", 1..=1_000_000, default.locks_per_peer)?,
         locks_per_request: count("locks_per_request", 1..=1_000, default.locks_per_request)?,
+        locks_per_queue: count("locks_per_queue", 1_000..=10_000_000, default.locks_per_queue)?,
         waiters_per_semaphore: count(
             "waiters_per_semaphore",
             1..=1_000_000_000,

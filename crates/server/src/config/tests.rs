@@ -212,7 +212,7 @@ fn wrong_keys_and_settings() {
             "[limits]\nbody-bytes = 1",
             "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: head_bytes, \
              body_bytes, buffer_bytes, connections, blocked_requests, peers, locks_per_peer, locks_per_request, \
-             waiters_per_semaphore, semaphores, deadlock_walk, labels_per_peer, label_length, \
+             locks_per_queue, waiters_per_semaphore, semaphores, deadlock_walk, labels_per_peer, label_length, \
              label_bytes, remembered_peers, idempotency_keys, events, event_streams, event_keep_alive, metric_series, \
              histories, history_step, expires_in_max, head_timeout, body_timeout, answer_timeout, idle_timeout.",
         ),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use throttle_core::{
-    EndCause, HolderView, PeerId, PeerView, ReleaseError, RemoveError, Restore, RestoreError, SemaphoreView,
-    Spec, Token, UnknownPeer, UnknownSemaphore,
+    Core, EndCause, HolderView, PeerId, PeerView, ReleaseError, RemoveError, Restore, RestoreError,
+    SemaphoreView, Spec, Token, UnknownPeer, UnknownSemaphore,
 };
 use throttle_journal::Wall;
 use throttle_node::{
@@ -15,6 +15,8 @@ use throttle_node::{
 use super::engine::{Engine, Turn};
 use crate::telemetry::trace::{Subject, about};
 
+/// How many holders and waiters a semaphore is removed from under in one go.
+const USERS_AT_ONCE: usize = 1000;
 /// How many leases are moved in one go, so that many of them hold up no grant.
 const LEASES_AT_ONCE: usize = 256;
 
@@ -157,10 +159,28 @@ impl Engine {
         })
     }
 
-    /// Removes a semaphore; with `force` also from under those who use it.
-    pub fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+    /// Removes a semaphore; with `force` also from under those who use it. Where they are many, that takes several
+    /// goes, so that it holds up nobody else; if the caller is gone meanwhile, it takes no new requests, and is gone
+    /// once it is idle.
+    pub async fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
         about(Subject::Semaphore(name));
-        self.turn(|turn| turn.node.remove_semaphore(turn.now, name, force))
+        let mut is_begun = false;
+        while force && self.users(name) > USERS_AT_ONCE {
+            is_begun = true;
+            // It may be gone by now, as somebody else removes it too.
+            let _ = self.turn(|turn| turn.node.evict(turn.now, name));
+            tokio::task::yield_now().await;
+        }
+        match self.turn(|turn| turn.node.remove_semaphore(turn.now, name, force)) {
+            Err(RemoveError::UnknownSemaphore(_)) if is_begun => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// How many hold or wait for a semaphore.
+    fn users(&self, name: &str) -> usize {
+        let seen = |core: &Core| core.semaphore(name).map_or(0, |seen| seen.holder_count() + seen.waiting());
+        self.view(seen)
     }
 
     /// A look at one semaphore; or at what a member of a pattern is declared to be that nobody uses now.

@@ -14,6 +14,7 @@ mod rate;
 mod recovery;
 mod release;
 mod restore;
+mod steps;
 mod view;
 
 use std::{fmt::Debug, time::Duration};
@@ -21,7 +22,7 @@ use std::{fmt::Debug, time::Duration};
 use throttle_core::{
     Acquire, AcquireError, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, Name,
     NewPeerError, Origin, PeerId, Rank, ReleaseError, RemoveError, Resource, Restore, RestoreError,
-    RestoreLock, RestorePolicy, Settings, Spec, Status, Time, Token, UnknownPeer,
+    RestoreLock, RestorePolicy, Settings, Spec, Status, Time, Token, UnknownPeer, UnknownSemaphore,
 };
 
 const ANN: PeerId = PeerId(1);
@@ -220,6 +221,10 @@ impl World {
 
     fn remove(&mut self, semaphore: &str, force: bool) -> Outcome<Result<(), RemoveError>> {
         self.run(|core, now| core.remove_semaphore(now, semaphore, force))
+    }
+
+    fn evict(&mut self, semaphore: &str) -> Outcome<Result<usize, UnknownSemaphore>> {
+        self.run(|core, now| core.evict(now, semaphore))
     }
 
     /// The promised end of a peer's lease, since the start.

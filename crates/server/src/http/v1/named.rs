@@ -91,7 +91,7 @@ pub(in crate::http) async fn change(State(app): State<Arc<App>>, request: Reques
 pub(in crate::http) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query::RemoveNamed { name, force } = read_query(&mut parts, "?name=t/in&force=true").await?;
-    semaphores::discard(&app, named("name", &name)?, force)
+    semaphores::discard(&app, named("name", &name)?, force).await
 }
 
 /// Tells whether a fencing token is live: 200 while its grant is, 410 after that.

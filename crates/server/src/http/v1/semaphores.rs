@@ -258,12 +258,12 @@ pub(in crate::http) async fn remove(
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let query::RemoveSemaphore { force } = extract::query(&mut parts, "?force=true").await?;
-    discard(&app, &name, force)
+    discard(&app, &name, force).await
 }
 
 /// The answer to the removal of a semaphore.
-pub(super) fn discard(app: &App, name: &str, force: bool) -> Answer {
-    match app.engine.remove_semaphore(name, force) {
+pub(super) async fn discard(app: &App, name: &str, force: bool) -> Answer {
+    match app.engine.remove_semaphore(name, force).await {
         Ok(()) => {
             tracing::info!(semaphore = name, force, "Semaphore removed by a request.");
             Ok(StatusCode::NO_CONTENT.into_response())

@@ -437,6 +437,11 @@ impl Ledger {
         if let Call::KeepOrRestore { peer, .. } = call {
             self.may_be_restored(*peer, exchange);
         }
+        // It may have been gone and come back, by a request whose answer is still on its way; then it stands in line anew.
+        let lapsed = self.peers.get_mut(&seen.id).filter(|known| known.guaranteed_until <= *at);
+        if let Some(asking) = lapsed.and_then(|known| known.asking.as_mut()) {
+            asking.told_pending_at = None;
+        }
         // The repeat of a request for a peer finds it as it is; other requests here have its lease begin anew.
         let begins_at = match call {
             Call::NewPeer { key: Some(key), .. } => self.keys.get(key).map(|(at, _)| *at),

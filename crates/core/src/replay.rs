@@ -56,6 +56,7 @@ impl Core {
     fn replay_one(&mut self, event: &Event) -> Option<()> {
         match event {
             Event::SemaphoreSet { semaphore, spec, pattern, at } => {
+                unless(spec.max < 0)?;
                 self.saw(*at);
                 self.replay_set(*at, semaphore, *spec, pattern.clone());
             }
@@ -78,6 +79,7 @@ impl Core {
                 self.peers[slot].expires_in = *expires_in;
             }
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
+                unless(*count < 1)?;
                 let rank = &replayed(*rank, *since);
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
@@ -116,11 +118,7 @@ impl Core {
             Event::Shrunk { peer, semaphore, count, at } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 self.saw(*at);
-                let less = match self.peers[slot].held(semaphore) {
-                    Some(held) => held.count.checked_sub(*count)?,
-                    None => self.peers[slot].asked(semaphore).map(|_| 0)?,
-                };
-                self.set_count(*at, slot, semaphore, *count, less);
+                self.replay_shrink(*at, slot, semaphore, *count)?;
             }
             Event::Released { peer, semaphore, at, cause, .. } => {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
@@ -140,6 +138,7 @@ impl Core {
             }
             Event::Cooling { semaphore, count, until } => {
                 let slot = self.semaphore_slot(semaphore).ok()?;
+                unless(*count < 1)?;
                 if !planted!(RateForgottenBySnapshot) {
                     self.cool(slot, i128::from(*count), *until);
                 }
@@ -174,6 +173,7 @@ impl Core {
     }
 
     fn replay_hold(&mut self, slot: PeerSlot, held: Held) -> Option<()> {
+        unless(held.count < 1)?;
         unless(self.has(slot, held.semaphore) || self.serials.contains(&held.serial))?;
         self.saw(held.since);
         self.next_token = self.next_token.max(held.serial.checked_add(1)?);
@@ -193,6 +193,20 @@ impl Core {
     }
 
     /// Takes one part out of the pending request of a peer.
+    fn replay_shrink(
+        &mut self,
+        at: Time,
+        slot: PeerSlot,
+        semaphore: SemaphoreSlot,
+        count: i64,
+    ) -> Option<()> {
+        let held = self.peers[slot].held(semaphore).map(|held| held.count);
+        let before = held.or_else(|| Some(self.peers[slot].asked(semaphore)?.count))?;
+        unless(count < 1 || count > before)?;
+        self.set_count(at, slot, semaphore, count, held.map_or(0, |held| held - count));
+        Some(())
+    }
+
     fn drop_part(&mut self, slot: PeerSlot, semaphore: SemaphoreSlot) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
         self.leave_queues(slot, &request);

@@ -165,6 +165,26 @@ async fn serve(
     }
 }
 
+/// A server in this process without a network, a log, or anything that happens by itself: for programs that speak to it
+/// directly.
+///
+/// # Errors
+///
+/// Only if the system has no randomness to give.
+pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
+    let limits = &config.limits;
+    let metrics = Metrics::new(limits.metric_series)?;
+    let (start, follower) = (Start::default(), empty(&config)?);
+    let history = Arc::new(History::new(limits.histories, limits.history_step));
+    let loaded = Loaded { config, content: Content::Something };
+    let (engine, current) = begin(&start, &loaded, &metrics, follower, None)?;
+    let reloader = Arc::new(Reloader::new(start, current, engine.clone()));
+    let app = App::new(engine, metrics, &loaded.config, HeaderValue::from_static("0"), history, reloader);
+    let stage = Stage::default();
+    stage.open(app.clone(), None);
+    Ok((stage, app))
+}
+
 async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
     task(&engine).await;
 }

@@ -91,6 +91,16 @@ impl Known {
         self.confirmed_at > sent_at || self.restored_at >= sent_at
     }
 
+    /// It is renewed after what was promised is over: it may have been gone, and have come back by a request whose
+    /// answer is still on its way. Then it stands in line anew.
+    pub(crate) fn may_have_lapsed(&mut self, at: Moment) {
+        if self.guaranteed_until <= at
+            && let Some(asking) = &mut self.asking
+        {
+            asking.told_pending_at = None;
+        }
+    }
+
     /// A renewal that asks for this length may arrive at any time from `at` on.
     pub(crate) fn may_be_shortened(&mut self, at: Moment, length: Micros) {
         self.lease_floor = self.lease_floor.min(length);

@@ -396,6 +396,7 @@ impl Ledger {
         if let Some(known) = self.peers.get_mut(&peer)
             && known.ended_at.is_none()
         {
+            known.may_have_lapsed(at);
             known.lease = exchange.request.call.lease().unwrap_or(known.lease);
             let until = sent_at + known.lease.min(known.lease_floor);
             if until > known.guaranteed_until {
@@ -436,11 +437,6 @@ impl Ledger {
         }
         if let Call::KeepOrRestore { peer, .. } = call {
             self.may_be_restored(*peer, exchange);
-        }
-        // It may have been gone and come back, by a request whose answer is still on its way; then it stands in line anew.
-        let lapsed = self.peers.get_mut(&seen.id).filter(|known| known.guaranteed_until <= *at);
-        if let Some(asking) = lapsed.and_then(|known| known.asking.as_mut()) {
-            asking.told_pending_at = None;
         }
         // The repeat of a request for a peer finds it as it is; other requests here have its lease begin anew.
         let begins_at = match call {

@@ -29,6 +29,7 @@ use super::{
     budget::Budget,
     link::{Link, Phase, Wire},
     own_answers::OwnAnswers,
+    source::Source,
     watched::Watched,
 };
 
@@ -110,7 +111,8 @@ where
     let mut draining = pin!(Arc::clone(&drain.notify).notified_owned());
     let mut drained = false;
     let link = Arc::new(Link::new(budget));
-    let wire = Wire::new(read, Arc::clone(&link));
+    let source = Source::new(read);
+    let wire = Wire::new(source.clone(), Arc::clone(&link));
     let watched = Watched { service, link: Arc::clone(&link) };
     let mut connection = http.serve_connection(TokioIo::new(wire), watched);
     let mut watch = Watch::new(patience);
@@ -143,6 +145,15 @@ where
                 (Poll::Pending, Ok(false)) => break,
             }
         }
+        // As long as bytes of a next request wait, hyper does not see that the client is gone.
+        while link.is_waiting() && !link.ended() {
+            match source.poll_ahead(cx).map(|read| read.and_then(|bytes| link.arrived(bytes))) {
+                Poll::Ready(Ok(())) if link.ended() => return Poll::Ready(End::Lost),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(end_of(Ok(()), &link)),
+                Poll::Pending => break,
+            }
+        }
         watch.poll(&link, sleep.as_mut(), cx)
     })
     .await;
@@ -155,8 +166,8 @@ where
     link.forget();
     let linger = if drained { LINGER_DRAINING } else { LINGER };
     if !matches!(end, End::Lost | End::IdleTimeout | End::AnswerTimeout) {
-        let read = connection.into_parts().io.into_inner().into_read();
-        let _ = timeout(linger, close(read, &mut write, &link)).await;
+        drop(connection);
+        let _ = timeout(linger, close(source, &mut write, &link)).await;
     }
     end
 }

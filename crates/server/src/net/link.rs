@@ -16,7 +16,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::budget::{Budget, Share};
+use super::{
+    budget::{Budget, Share},
+    source::Source,
+};
 
 /// Bytes of answers that hyper may write ahead of the network.
 const AHEAD: usize = 64 * 1024;
@@ -173,7 +176,13 @@ impl Link {
         self.is_too_much.load(Relaxed)
     }
 
-    fn arrived(&self, bytes: usize) -> io::Result<()> {
+    /// Whether the request that is being answered waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.phase() == Phase::Busy && self.waiting.load(Relaxed)
+    }
+
+    /// So many bytes came from the client, 0 at the end of all.
+    pub(super) fn arrived(&self, bytes: usize) -> io::Result<()> {
         if !self.request.add(bytes) {
             self.is_too_much.store(true, Relaxed);
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -247,19 +256,15 @@ impl Link {
 
 /// The socket as hyper sees it: it reads from the network, but writes to memory.
 pub(super) struct Wire<R> {
-    read: R,
+    source: Source<R>,
     link: Arc<Link>,
     /// When hyper is told that the client has closed its side, if it has in the middle of an answer.
     end_at: Option<Pin<Box<Sleep>>>,
 }
 
 impl<R> Wire<R> {
-    pub(super) fn new(read: R, link: Arc<Link>) -> Self {
-        Self { read, link, end_at: None }
-    }
-
-    pub(super) fn into_read(self) -> R {
-        self.read
+    pub(super) fn new(source: Source<R>, link: Arc<Link>) -> Self {
+        Self { source, link, end_at: None }
     }
 }
 
@@ -269,9 +274,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.read).poll_read(cx, buffer))?;
-        let bytes = buffer.filled().len() - before;
+        let Some(bytes) = ready!(self.source.poll_read(cx, buffer))? else { return Poll::Ready(Ok(())) };
         self.link.arrived(bytes)?;
         if bytes == 0 && self.link.is_answering() {
             let end_at = self.end_at.get_or_insert_with(|| Box::pin(sleep(LAST_ANSWER)));

@@ -12,6 +12,7 @@ mod listen;
 mod own_answers;
 mod refuse;
 mod serve;
+mod source;
 mod watched;
 
 #[cfg(test)]
@@ -19,5 +20,5 @@ mod tests;
 
 pub use body::{BodyError, read_body};
 pub use listen::{BindError, bind};
-pub use serve::{NetStats, Settings, capacity, serve};
+pub use serve::{NetStats, Settings, capacity, converse, serve};
 pub use watched::request_waits;

@@ -18,6 +18,7 @@ use hyper::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout},
@@ -182,32 +183,8 @@ pub async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let mut http = Builder::new();
-    // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
-    http.header_read_timeout(None).max_header_size(settings.head_bytes);
-    // By itself hyper would buffer some 400 KB of what it cannot pass on yet.
-    http.max_buf_size(settings.head_bytes.max(MIN_BUFFER));
-    http.auto_date_header(false);
     let total = capacity(settings.connections, None);
-    let mut brief = http.clone();
-    brief.keep_alive(false);
-    let all = Arc::new(Connections {
-        usual: Terms {
-            http,
-            patience: Patience {
-                head: settings.head_timeout,
-                answer: settings.answer_timeout,
-                idle: settings.idle_timeout,
-            },
-        },
-        brief: Terms { http: brief, patience: Patience { head: PATIENCE, answer: PATIENCE, idle: PATIENCE } },
-        shared: Shared {
-            drain: Drain::default(),
-            budget: Budget::new(settings.buffer_bytes),
-            own: OwnAnswers::new(&settings.headers),
-        },
-        stats: Arc::clone(&settings.stats),
-    });
+    let all = Arc::new(Connections::new(&settings));
     let mut acceptor = Acceptor {
         slots: Arc::new(Semaphore::new(total)),
         refusals: Arc::new(Semaphore::new(REFUSALS)),
@@ -254,6 +231,20 @@ pub async fn serve<S, B>(
     let _ = timeout(settings.grace, acceptor.slots.acquire_many(all)).await;
 }
 
+/// Serves one connection that is there already, to its end.
+pub async fn converse<R, W, S, B>(read: R, write: W, service: S, settings: &Settings)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Connections { usual, shared, stats, .. } = &Connections::new(settings);
+    stats.count(&drive(read, write, service, &usual.http, usual.patience, shared).await);
+}
+
 /// How a connection is served.
 struct Terms {
     http: Builder,
@@ -266,6 +257,39 @@ struct Connections {
     brief: Terms,
     shared: Shared,
     stats: Arc<NetStats>,
+}
+
+impl Connections {
+    fn new(settings: &Settings) -> Self {
+        let mut http = Builder::new();
+        // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
+        http.header_read_timeout(None).max_header_size(settings.head_bytes);
+        // By itself hyper would buffer some 400 KB of what it cannot pass on yet.
+        http.max_buf_size(settings.head_bytes.max(MIN_BUFFER));
+        http.auto_date_header(false);
+        let mut brief = http.clone();
+        brief.keep_alive(false);
+        Self {
+            usual: Terms {
+                http,
+                patience: Patience {
+                    head: settings.head_timeout,
+                    answer: settings.answer_timeout,
+                    idle: settings.idle_timeout,
+                },
+            },
+            brief: Terms {
+                http: brief,
+                patience: Patience { head: PATIENCE, answer: PATIENCE, idle: PATIENCE },
+            },
+            shared: Shared {
+                drain: Drain::default(),
+                budget: Budget::new(settings.buffer_bytes),
+                own: OwnAnswers::new(&settings.headers),
+            },
+            stats: Arc::clone(&settings.stats),
+        }
+    }
 }
 
 async fn connection<S, B>(stream: TcpStream, service: S, terms: &Terms, all: &Connections)

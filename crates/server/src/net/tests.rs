@@ -481,6 +481,30 @@ async fn a_client_that_leaves_ends_its_blocked_request() {
 
 /// Such as `nc -N`: it sends, closes its side, and reads.
 #[tokio::test]
+async fn a_client_that_leaves_ends_its_blocked_request_though_it_sent_more() {
+    let server = start(|_| {}).await;
+    let mut client = server.connect().await;
+    client.send(&[&get("/block"), "\r\nGET /next HT"].concat()).await;
+    sleep(Duration::from_millis(100)).await;
+    client.send("TP/1.1\r\n").await;
+    drop(client);
+    until(|| server.abandoned.load(SeqCst)).await;
+}
+
+#[tokio::test]
+async fn what_comes_while_a_request_waits_is_answered_after_it() {
+    let server = start(|_| {}).await;
+    let mut client = server.connect().await;
+    client.send(&[get("/block"), "GET /ne".to_owned()].concat()).await;
+    for part in ["xt HTTP/1.1\r\n", "host: x\r\n\r\n"] {
+        sleep(Duration::from_millis(50)).await;
+        client.send(part).await;
+    }
+    assert!(client.answer().await.ends_with("unblocked"));
+    assert!(client.answer().await.ends_with("/next"));
+}
+
+#[tokio::test]
 async fn a_client_that_sends_no_more_reads_its_answers() {
     let server = start(|_| {}).await;
     let mut client = server.connect().await;

@@ -29,19 +29,27 @@ fn what_ends_at_one_instant_ends_in_steps() {
 
 #[test]
 fn locks_count_and_so_do_parts_of_a_request() {
-    let mut w = in_steps().with_semaphore("A", max(9)).with_semaphore("B", max(9));
-    w = with_peers(w, secs(1), &[ANN, BOB]);
-    w.acquire(ANN, "A=1 B=1").is(acquired(1), ["ann gets A=1 #1", "ann gets B=1 #2"]);
+    let mut w = in_steps().with_semaphore("A", max(1)).with_semaphore("B", max(1));
+    w = with_peers(w.with_semaphore("C", max(1)), secs(1), &[ANN, BOB, CAT]);
+    w = with_peers(w, HOUR, &[DAN]);
+    w.acquire(DAN, "B=1").is(acquired(1), ["dan gets B=1 #1"]);
+    w.acquire(ANN, "A=1 C=1").is(acquired(2), ["ann gets A=1 #2", "ann gets C=1 #3"]);
+    w.acquire(BOB, "A=1 B=1").is(PENDING, ["bob waits for A=1", "bob waits for B=1"]);
     w.at(secs(1)).advance().is(
         (),
         [
-            "ann gives up A=1 #1 after 1s, Expired",
-            "ann gives up B=1 #2 after 1s, Expired",
+            "ann gives up A=1 #2 after 1s, Expired",
+            "ann gives up C=1 #3 after 1s, Expired",
             "ann ends, Expired",
         ],
     );
     assert!(w.core.is_behind(), "three are a step");
-    w.advance().is((), ["bob ends, Expired"]);
+    w.advance().is(
+        (),
+        ["bob stops waiting for A=1, Expired", "bob stops waiting for B=1, Expired", "bob ends, Expired"],
+    );
+    assert!(w.core.is_behind(), "and so are three of another kind");
+    w.advance().is((), ["cat ends, Expired"]);
 }
 
 #[test]
@@ -116,4 +124,40 @@ fn a_crowd_is_evicted_in_steps() {
     w.acquire(ANN, "A=1").is(Err(AcquireError::UnknownSemaphore("A".into())), []);
     w.evict("A").is(Ok(0), ["bob gives up A=1 #2 after 0ns, Removed", "A is removed"]);
     w.evict("A").is(Err(UnknownSemaphore("A".into())), []);
+}
+
+#[test]
+fn what_cools_comes_back_in_steps() {
+    let per = Spec { per: Some(secs(1)), ..max(1) };
+    let mut w = in_steps();
+    for semaphore in ["A", "B", "C"] {
+        w = w.with_semaphore(semaphore, per);
+    }
+    w = with_peers(w, HOUR, &[ANN, BOB, CAT, DAN]);
+    w.acquire(ANN, "A=1 B=1 C=1").is(acquired(1), ["ann gets A=1 #1", "ann gets B=1 #2", "ann gets C=1 #3"]);
+    let gives_up = |token, semaphore| format!("ann gives up {semaphore}=1 #{token} after 0ns, Released");
+    let expected = [gives_up(1, "A"), gives_up(2, "B"), gives_up(3, "C"), "ann ends, Released".to_owned()];
+    w.end(ANN, EndCause::Released).is(true, expected.each_ref().map(String::as_str));
+    for (peer, semaphore) in [(BOB, "A=1"), (CAT, "B=1"), (DAN, "C=1")] {
+        w.acquire(peer, semaphore).is(PENDING, [&format!("{} waits for {semaphore}", name(peer))]);
+    }
+    w.at(secs(1)).advance().is((), ["bob gets A=1 #4 after 1s", "cat gets B=1 #5 after 1s"]);
+    assert!(w.core.is_behind());
+    w.advance().is((), ["dan gets C=1 #6 after 1s"]);
+}
+
+#[test]
+fn who_is_gone_is_passed_over_in_steps() {
+    let mut w = with_peers(in_steps().with_semaphore("A", max(1)), HOUR, &[ANN, BOB, CAT, DAN]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    for peer in [BOB, CAT, DAN] {
+        let peer_name = name(peer);
+        w.acquire(peer, "A=1").is(PENDING, [&format!("{peer_name} waits for A=1")]);
+        w.connect(peer).is(Ok(()), [&format!("{peer_name} is connected")]);
+        w.disconnect(peer).is((), []);
+    }
+    w.at(secs(10)).advance().is((), []);
+    assert_eq!([BOB, CAT, DAN].map(|peer| w.is_absent(peer)), [true, true, false]);
+    w.advance().is((), []);
+    assert!(w.is_absent(DAN) && !w.core.is_behind());
 }

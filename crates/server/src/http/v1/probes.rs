@@ -53,33 +53,14 @@ pub(in crate::http) async fn readyz(State(app): State<Arc<App>>) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use axum::{http::HeaderValue, response::IntoResponse as _};
-    use throttle_core::{Core, Settings};
-    use throttle_node::{Bounds, Declared, Follower};
+    use axum::response::IntoResponse as _;
 
     use super::*;
-    use crate::{
-        config::{Config, Content, Limits, Loaded, Start},
-        history::History,
-        metrics::Metrics,
-        reload::{Current, Reloader},
-        runtime::{Engine, Parts},
-    };
+    use crate::{config::Config, serve::in_memory};
 
     #[tokio::test]
     async fn a_server_that_stops_is_not_ready() {
-        let metrics = Metrics::new(100).unwrap();
-        let limits = Limits::default();
-        let bounds = Bounds { waits: 1, endings: 1, idempotency_keys: 1, events: limits.events };
-        let follower = Follower::new(Core::new(Settings::default(), 1, 0));
-        let observer = Box::new(metrics.recorder());
-        let engine = Engine::new(Parts { follower, bounds, event_streams: 1, observer, log: None }).unwrap();
-        let loaded = Loaded { config: Config::default(), content: Content::Missing };
-        let current = Current::at_start(loaded, &Declared::new(), &Start::default());
-        let reloader = Arc::new(Reloader::new(Start::default(), current, engine.clone()));
-        let history = Arc::new(History::new(1, limits.history_step));
-        let instance = HeaderValue::from_static("0");
-        let app = App::new(engine, metrics, &Config::default(), instance, history, reloader);
+        let (_, app) = in_memory(Config::default()).unwrap();
         assert!(readyz(State(app.clone())).await.is_ok());
         app.engine.drain();
         let problem = readyz(State(app)).await.unwrap_err();

@@ -9,7 +9,8 @@ from typing import Callable
 import pytest
 from conftest import Scripted
 
-from throttle_client import AsyncClient, Client, ConfigurationError, lock
+from throttle_client import AsyncClient, Client, ConfigurationError, ServerUnreachable, lock
+from throttle_client._settings import Settings
 
 HALF = "a\ud800"
 
@@ -59,3 +60,24 @@ def test_a_token_that_no_header_can_carry(scripted: Scripted, tmp_path: Path, to
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(ConfigurationError, match="the server URL is"):
         Client(url)
+
+
+def test_a_password_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    url = "http://etl:sec@ret@127.0.0.1:1/a@b"
+    client = Client(url, retry_for=0)
+    with pytest.raises(ServerUnreachable) as raised:
+        client.remainder("A")
+    assert "http://etl@127.0.0.1:1/a@b" in str(raised.value)
+    with pytest.raises(ConfigurationError) as wrong:
+        Client("http://etl:secret@host:port")
+    shown = [str(raised.value), repr(client), repr(Settings.resolve(url)), str(wrong.value), caplog.text]
+    assert not [text for text in shown if "sec" in text.replace("seconds", "")]
+
+
+def test_a_token_that_others_can_read_is_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    for url in ("https://locks.example", "http://127.0.0.1:8000", "http://[::1]", "localhost:8000"):
+        Settings.resolve(url, token="a-token")
+    assert caplog.text == ""
+    Settings.resolve("http://etl:secret@locks.example", token="a-token")
+    assert "http://etl@locks.example without encryption" in caplog.text
+    assert "a-token" not in caplog.text

@@ -309,7 +309,7 @@ impl Attempt {
         AcquireError::NotAcquired {
             semaphore,
             count,
-            url: self.link.settings.url.clone(),
+            url: self.link.settings.shown_url.clone(),
             source: source.map(Box::new),
         }
     }

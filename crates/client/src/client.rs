@@ -69,9 +69,10 @@ impl Client {
         })
     }
 
-    /// The server's URL, without a slash at the end.
+    /// The server's URL, without a slash at the end, and without a password.
+    #[expect(clippy::misnamed_getters, reason = "a password is for the server only")]
     pub fn url(&self) -> &str {
-        &self.link.settings.url
+        &self.link.settings.shown_url
     }
 
     pub(crate) fn background(&self) -> &Link {

@@ -156,7 +156,7 @@ impl Guard {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
                     Err(late) => {
-                        let what = format!("the release at {}", lease.link.settings.url);
+                        let what = format!("the release at {}", lease.link.settings.shown_url);
                         let (sent, proxy, source) = (true, None, late.into());
                         Err(lease.not_released(Error::Unreachable { what, sent, proxy, source }))
                     }

@@ -264,7 +264,7 @@ impl Lease {
             let message = format!(
                 "lost the lock on {what} (peer {} at {}): {}. Someone else may hold it by now.",
                 self.peer,
-                self.link.settings.url,
+                self.link.settings.shown_url,
                 why.trim_end_matches('.')
             );
             state.loss.insert(Loss::new(reason, names, message, detail)).clone()
@@ -279,7 +279,7 @@ impl Lease {
         Error::NotReleased {
             semaphores: state.locks.keys().cloned().collect(),
             peer_id: self.peer,
-            url: self.link.settings.url.clone(),
+            url: self.link.settings.shown_url.clone(),
             held_for: state.deadline.remaining(),
             source: Box::new(source),
         }

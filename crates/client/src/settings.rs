@@ -130,8 +130,10 @@ impl ClientBuilder {
             ));
         }
         let usual = (!self.without_usual_labels).then(labels::usual);
+        let url = normalize(&url)?;
         Ok(Settings {
-            url: normalize(&url)?,
+            shown_url: without_password(&url),
+            url,
             token,
             cacert: self.cacert.or_else(|| environment("THROTTLE_CACERT").map(PathBuf::from)),
             timeout,
@@ -146,7 +148,8 @@ impl ClientBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the token.
-        formatter.debug_struct("ClientBuilder").field("url", &self.url).finish_non_exhaustive()
+        let url = self.url.as_deref().map(without_password);
+        formatter.debug_struct("ClientBuilder").field("url", &url).finish_non_exhaustive()
     }
 }
 
@@ -160,6 +163,8 @@ enum Token {
 pub(crate) struct Settings {
     /// Without a slash at the end.
     pub(crate) url: String,
+    /// The same without a password, for people.
+    pub(crate) shown_url: String,
     token: Option<Token>,
     pub(crate) cacert: Option<PathBuf>,
     pub(crate) timeout: Duration,
@@ -196,6 +201,7 @@ fn normalize(url: &str) -> Result<String, Error> {
     let text = url.trim();
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let wrong = |why: &str| {
+        let url = without_password(url);
         Error::Configuration(format!(
             "the server URL is {url:?}{why}; something like http://localhost:8000 is needed"
         ))
@@ -208,6 +214,17 @@ fn normalize(url: &str) -> Result<String, Error> {
         return Err(wrong(" and has a query or a fragment"));
     }
     Ok(parsed.as_str().trim_end_matches('/').to_owned())
+}
+
+/// A URL as it is shown to people, also one that is wrong.
+fn without_password(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let Some((user, _)) = authority.rsplit_once('@') else { return url.to_owned() };
+    let Some((name, password)) = user.split_once(':') else { return url.to_owned() };
+    let start = url.len() - rest.len() + name.len();
+    let end = start + 1 + password.len();
+    [url.get(..start).unwrap_or_default(), url.get(end..).unwrap_or_default()].concat()
 }
 
 #[cfg(test)]
@@ -233,6 +250,24 @@ mod tests {
         for wrong in ["", "ftp://host", "http://", "http://host:port", "http://host/?a=1"] {
             assert!(matches!(normalize(wrong), Err(Error::Configuration(_))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_password_is_shown_nowhere() {
+        for (url, shown) in [
+            ("http://etl:secret@host:8000/a@b", "http://etl@host:8000/a@b"),
+            ("etl:se@cret@host", "etl@host"),
+            ("http://etl@host:8000", "http://etl@host:8000"),
+            ("http://host:8000", "http://host:8000"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+        let settings = resolve(ClientBuilder::default().url("http://etl:secret@host"), &[]).unwrap();
+        assert_eq!((&*settings.url, &*settings.shown_url), ("http://etl:secret@host", "http://etl@host"));
+        let wrong = normalize("http://etl:secret@host:port").unwrap_err().to_string();
+        assert!(!wrong.contains("secret"), "{wrong}");
+        let builder = format!("{:?}", ClientBuilder::default().url("http://etl:secret@host"));
+        assert!(!builder.contains("secret"), "{builder}");
     }
 
     #[test]

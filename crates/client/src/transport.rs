@@ -24,6 +24,8 @@ use crate::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than any answer of a server has: its lists end after 256 KiB.
+const ANSWER_BYTES: usize = 4 << 20;
 /// Shorter than what servers and proxies usually allow, so that they rarely close one in use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const USER_AGENT: &str = concat!("throttle-client-rust/", env!("CARGO_PKG_VERSION"));
@@ -154,7 +156,7 @@ impl Link {
     pub(crate) async fn attempt(&self, request: &Request, limit: Duration) -> Result<Answer, Error> {
         let (builder, what) = self.prepare(request)?;
         match builder.timeout(limit.saturating_add(request.block_for)).send().await {
-            Ok(response) => self.read(response).await.map_err(|error| self.translate(error, what)),
+            Ok(response) => self.read(response, &what).await,
             Err(error) => Err(self.translate(error, what)),
         }
     }
@@ -170,21 +172,21 @@ impl Link {
         if response.status().is_success() {
             return Ok(Events::new(response, what));
         }
-        let refused = tokio::time::timeout(limit, self.read(response)).await;
+        let refused = tokio::time::timeout(limit, self.read(response, &what)).await;
         match refused {
             Ok(Ok(answer)) => Err(answer.json(request).err().unwrap_or_else(|| Error::Server {
                 what,
                 status: 200,
                 message: "what comes is no stream of events".to_owned(),
             })),
-            Ok(Err(error)) => Err(self.translate(error, what)),
+            Ok(Err(error)) => Err(error),
             Err(late) => Err(self.unreachable(what, true, late)),
         }
     }
 
     fn prepare(&self, request: &Request) -> Result<(RequestBuilder, String), Error> {
         let url = format!("{}{}", self.settings.url, request.path);
-        let what = format!("{} {url}", request.method);
+        let what = format!("{} {}{}", request.method, self.settings.shown_url, request.path);
         let mut url = reqwest::Url::parse(&url)
             .map_err(|error| Error::Configuration(format!("{what}: not a URL ({error})")))?;
         if !request.query.is_empty() {
@@ -206,7 +208,22 @@ impl Link {
         Ok((builder, what))
     }
 
-    async fn read(&self, response: Response) -> Result<Answer, reqwest::Error> {
+    /// Reads an answer, up to a size that none of a server has.
+    async fn read(&self, mut response: Response, what: &str) -> Result<Answer, Error> {
+        let mut body = Vec::new();
+        while let Some(part) =
+            response.chunk().await.map_err(|error| self.translate(error, what.to_owned()))?
+        {
+            if body.len() + part.len() > ANSWER_BYTES {
+                let message = format!("the answer is longer than {ANSWER_BYTES} bytes");
+                return Err(Error::Server {
+                    what: what.to_owned(),
+                    status: response.status().as_u16(),
+                    message,
+                });
+            }
+            body.extend_from_slice(&part);
+        }
         let headers = response.headers();
         if let Some(date) = text(headers, DATE.as_str()) {
             self.server_time.learn(date);
@@ -218,7 +235,7 @@ impl Link {
             retry_after: text(headers, RETRY_AFTER.as_str())
                 .and_then(|text| text.parse().ok())
                 .map(Duration::from_secs),
-            text: response.text().await?,
+            text: String::from_utf8_lossy(&body).into_owned(),
         })
     }
 
@@ -226,7 +243,7 @@ impl Link {
         // The URL is in `what` already.
         let error = error.without_url();
         if tls::is_about_certificate(&error) {
-            return Error::CertificateRejected { url: self.settings.url.clone(), source: error.into() };
+            return Error::CertificateRejected { url: self.settings.shown_url.clone(), source: error.into() };
         }
         if error.is_builder() {
             return Error::Configuration(format!("{what}: the request cannot be sent ({error})"));

@@ -20,7 +20,8 @@ use crate::{
     history::History,
     http::{self, App, INSTANCE, Stage},
     metrics::Metrics,
-    net, platform,
+    net::{self, Budget},
+    platform,
     reload::{Current, Reloaded, Reloader},
     runtime::{Engine, Parts, wall_now},
     telemetry::{self, Telemetry},
@@ -96,6 +97,7 @@ async fn serve(
     let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
     let local = listener.local_addr()?;
     let mut network = net::Settings::from(limits);
+    let buffers = network.buffers.clone();
     metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.is_probe = http::is_probe;
@@ -126,7 +128,7 @@ async fn serve(
     let reloader =
         reloader.get_or_init(|| Arc::new(Reloader::new(start.clone(), current, engine.clone()))).clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
-    let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader);
+    let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader, buffers);
     let tasks = [
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
@@ -179,7 +181,8 @@ pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     let loaded = Loaded { config, content: Content::Something };
     let (engine, current) = begin(&start, &loaded, &metrics, follower, None)?;
     let reloader = Arc::new(Reloader::new(start, current, engine.clone()));
-    let app = App::new(engine, metrics, &loaded.config, HeaderValue::from_static("0"), history, reloader);
+    let (instance, buffers) = (HeaderValue::from_static("0"), Budget::new(loaded.config.limits.buffer_bytes));
+    let app = App::new(engine, metrics, &loaded.config, instance, history, reloader, buffers);
     let stage = Stage::default();
     stage.open(app.clone(), None);
     Ok((stage, app))

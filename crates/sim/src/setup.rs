@@ -95,7 +95,7 @@ impl Setup {
         let lease_max = random.u64(1..=20) * SECOND;
         let absent_after = Duration::from_millis(*pick(random, &[0, 200, 2_000, 10_000]));
         let restore = *pick(random, &[RestorePolicy::Allow, RestorePolicy::IfFree, RestorePolicy::Deny]);
-        let settings = Settings {
+        let mut settings = Settings {
             margin_max: Duration::from_millis(*pick(random, &[0, 100, 30_000])),
             ageing_step: Duration::from_secs(*pick(random, &[1, 60, 3_600])),
             absent_after,
@@ -111,6 +111,10 @@ impl Setup {
                 deadlock_walk: *pick(random, &[3, 1_000]),
             },
         };
+        if is_tangled {
+            // Nothing else is in the way there.
+            settings = Settings { step: 1_000, limits: Settings::default().limits, ..settings };
+        }
         let bounds = Bounds {
             waits: *pick(random, &[2, 1_000]),
             endings: *pick(random, &[1, 10_000]),

@@ -186,7 +186,7 @@ class _Attempt:
                 what = ", ".join(f"{name!r} (count {count})" for name, count in locks.items())
                 why = _protocol.parse_wait(answer)
                 raise Timeout(
-                    f"{what} was not granted in time by {lease.settings.url}{f': {why}' if why else ''}"
+                    f"{what} was not granted in time by {lease.settings.shown_url}{f': {why}' if why else ''}"
                 )
 
     def _note(self, locks: Mapping[str, int]) -> None:

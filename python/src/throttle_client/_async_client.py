@@ -10,7 +10,7 @@ from typing import Any, Optional
 from . import _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._labels import Labels, checked, new_peer
-from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
+from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings, without_password
 from ._transport import AsyncLink
 
 __all__ = ["AsyncClient"]
@@ -53,7 +53,7 @@ class AsyncClient:
         self._abandoned = []
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.base_url!r})"
+        return f"{type(self).__name__}({without_password(self.base_url)!r})"
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -10,7 +10,7 @@ from . import _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, UnknownPeer
 from ._labels import Labels, checked, new_peer
-from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
+from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings, without_password
 from ._transport import SyncLink
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Client:
         self._link = SyncLink(state["settings"])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.base_url!r})"
+        return f"{type(self).__name__}({without_password(self.base_url)!r})"
 
     def __enter__(self) -> Client:
         return self

@@ -197,7 +197,7 @@ class Lease:
             names = sorted(self.acquired)
             what = ", ".join(repr(name) for name in names)
             self.loss = LockLost(
-                f"lost the lock on {what} (peer {self.peer_id} at {self.settings.url}): {why}. "
+                f"lost the lock on {what} (peer {self.peer_id} at {self.settings.shown_url}): {why}. "
                 f"Someone else may hold it by now.{f' The server says: {detail}' if detail else ''}",
                 reason=reason,
                 semaphores=names,

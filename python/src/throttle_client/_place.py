@@ -52,7 +52,7 @@ async def _look_around(
                 "peer %s at %s, which THROTTLE_PEER_ID names, is not to be shared, so the lock gets a peer "
                 "of its own: %s",
                 outer.peer_id,
-                lease.settings.url,
+                lease.settings.shown_url,
                 error,
             )
         return False

@@ -185,8 +185,8 @@ class _Release:
             )
         error = next(iter(refused.values()))
         failure = NotReleased(
-            f"the lock on {', '.join(map(repr, refused))} (peer {lease.peer_id} at {lease.settings.url}) was "
-            f"not released; {until}: {error}",
+            f"the lock on {', '.join(map(repr, refused))} (peer {lease.peer_id} at "
+            f"{lease.settings.shown_url}) was not released; {until}: {error}",
             semaphores=tuple(refused),
         )
         failure.__cause__ = error

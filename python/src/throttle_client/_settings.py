@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
@@ -17,6 +20,8 @@ from ._errors import ConfigurationError
 
 __all__ = ["DEFAULT_RETRY_SECONDS", "DEFAULT_TIMEOUT_SECONDS", "Settings", "normalize_url"]
 
+_log = logging.getLogger("throttle_client")
+
 DEFAULT_TIMEOUT_SECONDS = 10.0
 DEFAULT_RETRY_SECONDS = 120.0
 USER_AGENT = "throttle-client-python/0.6.0"
@@ -26,7 +31,7 @@ USER_AGENT = "throttle-client-python/0.6.0"
 class Settings:
     """Everything that a connection needs. Can be pickled and hashed; its repr hides the token."""
 
-    url: str
+    url: str = field(repr=False)
     token: Optional[str] = field(default=None, repr=False)
     token_file: Optional[str] = None
     cacert: Optional[str] = None
@@ -58,17 +63,28 @@ class Settings:
             cacert = environment.get("THROTTLE_CACERT") or None
         if token is not None:
             _checked_token(token, "the token")
+        url = normalize_url(url)
+        if (token is not None or token_file is not None) and _is_readable_on_the_way(url):
+            _log.warning(
+                "The token goes to %s without encryption, so others on the way can read it. Use https.",
+                without_password(url),
+            )
         limit = seconds(timeout, "timeout")
         if limit == 0:
             raise ConfigurationError("timeout is 0; an answer needs some time to arrive, e.g. timeout=10")
         return cls(
-            url=normalize_url(url),
+            url=url,
             token=token,
             token_file=token_file,
             cacert=cacert,
             timeout=limit,
             retry_for=seconds(retry_for, "retry_for"),
         )
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without a password, for people."""
+        return without_password(self.url)
 
     def headers(self) -> dict[str, str]:
         """Headers of every request. A token file is read each time, so a rotated token is picked up."""
@@ -83,6 +99,11 @@ class Settings:
     def ssl_context(self) -> ssl.SSLContext:
         """The certificates to trust: `cacert` alone if it is set, else the usual ones."""
         return _ssl_context(self.cacert)
+
+
+def without_password(url: str) -> str:
+    """A URL as it is shown to people, also one that is wrong."""
+    return re.sub(r"^((?:[^:/?#]*://)?[^:/?#@]*):[^/?#]*(?=@)", r"\1", url)
 
 
 def normalize_url(url: str) -> str:
@@ -100,16 +121,30 @@ def normalize_url(url: str) -> str:
         httpx.URL(text)
     except (ValueError, httpx.InvalidURL) as error:
         raise ConfigurationError(
-            f"the server URL is {url!r}: {error}; something like http://localhost:8000 is needed"
+            f"the server URL is {without_password(url)!r}: {error}; "
+            "something like http://localhost:8000 is needed"
         ) from None
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ConfigurationError(f"the server URL is {url!r}; something like http://localhost:8000 is needed")
+        raise ConfigurationError(
+            f"the server URL is {without_password(url)!r}; something like http://localhost:8000 is needed"
+        )
     if parts.query or parts.fragment:
         raise ConfigurationError(
-            f"the server URL is {url!r} and has a query or a fragment; "
+            f"the server URL is {without_password(url)!r} and has a query or a fragment; "
             "something like http://localhost:8000 is needed"
         )
     return text.rstrip("/")
+
+
+def _is_readable_on_the_way(url: str) -> bool:
+    """Whether what is sent to this URL leaves the machine without encryption."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme.lower() == "http" and not is_here
 
 
 def _read_token(path: str) -> str:

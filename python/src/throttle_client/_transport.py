@@ -39,7 +39,7 @@ class SyncLink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.dialect = Dialect(settings.url)
+        self.dialect = Dialect(settings.shown_url)
         self.polls = Polls()
         self._pool: Optional[_Pool] = None
 
@@ -121,7 +121,7 @@ class AsyncLink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.dialect = Dialect(settings.url)
+        self.dialect = Dialect(settings.shown_url)
         self.polls = Polls()
         self._http = httpx.AsyncClient(verify=settings.ssl_context(), limits=_LIMITS)
 
@@ -187,7 +187,8 @@ class AsyncLink:
             response = await within(limit, self._http.request(**arguments))
         except asyncio.TimeoutError:
             raise ServerUnreachable(
-                f"{self.settings.url} did not answer {request.method} {request.path} within {limit:.3g} s"
+                f"{self.settings.shown_url} did not answer {request.method} {request.path} "
+                f"within {limit:.3g} s"
             ) from None
         except httpx.HTTPError as error:
             raise _translate(error, self.settings, request) from error
@@ -228,7 +229,7 @@ def _answer(response: httpx.Response) -> Answer:
 
 
 def _translate(error: httpx.HTTPError, settings: Settings, request: Request) -> Exception:
-    what = f"{request.method} {settings.url}{request.path}"
+    what = f"{request.method} {settings.shown_url}{request.path}"
     if isinstance(error, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{what}: {error}")
     detail = str(error) or type(error).__name__

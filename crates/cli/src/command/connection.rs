@@ -1,6 +1,6 @@
 //! Where the server is, for the subcommands that are its clients.
 
-use std::path::PathBuf;
+use std::{env, net::IpAddr, path::PathBuf};
 
 use throttle_client::{Client, ClientBuilder};
 
@@ -27,6 +27,7 @@ pub struct Connection {
 impl Connection {
     /// A client of that server, with its other settings still to be made.
     pub fn client(&self) -> ClientBuilder {
+        self.warn_of_readable_token();
         let mut builder = Client::builder().url(&self.url);
         if let Some(file) = &self.token_file {
             builder = builder.token_file(file);
@@ -35,5 +36,56 @@ impl Connection {
             builder = builder.cacert(file);
         }
         builder
+    }
+
+    fn warn_of_readable_token(&self) {
+        let has_token = self.token_file.is_some()
+            || ["THROTTLE_TOKEN", "THROTTLE_TOKEN_FILE"].iter().any(|name| is_set(name));
+        if has_token && is_readable_on_the_way(&self.url) {
+            eprintln!(
+                "throttle: the token goes to the server without encryption, so others on the way can read it; use https"
+            );
+        }
+    }
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Whether what is sent to this URL leaves the machine without encryption.
+fn is_readable_on_the_way(url: &str) -> bool {
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        Some(_) => return false,
+        None => url,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let name = match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_here =
+        name.parse::<IpAddr>().map_or(name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback());
+    !is_here
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_the_machine_is_readable_without_tls() {
+        for url in
+            ["http://locks.example:8000", "locks", "http://u:p@10.0.0.1/a", "http://[2001:db8::1]:8000"]
+        {
+            assert!(is_readable_on_the_way(url), "{url}");
+        }
+        for url in
+            ["https://locks.example", "http://127.0.0.1:8000", "localhost:8000", "http://u@[::1]:8000/a"]
+        {
+            assert!(!is_readable_on_the_way(url), "{url}");
+        }
     }
 }

@@ -3,9 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
+use tokio::sync::Semaphore;
 
-use super::{origin::Hosts, v1::Updates};
-use crate::{config::Config, history::History, metrics::Metrics, reload::Reloader, runtime::Engine};
+use super::{
+    origin::Hosts,
+    v1::{Frames, Updates},
+};
+use crate::{
+    config::Config, history::History, metrics::Metrics, net::Budget, reload::Reloader, runtime::Engine,
+};
 
 /// Shared by all handlers.
 pub struct App {
@@ -35,6 +41,12 @@ pub struct App {
     pub history: Arc<History>,
     /// Tells what changed to those who look on.
     pub(super) updates: Updates,
+    /// One answer that may be long is made at a time.
+    pub(super) long_answers: Semaphore,
+    /// What requests and answers on their way may have together.
+    pub(super) buffers: Arc<Budget>,
+    /// Parts of event streams, made once for all who read them.
+    pub(super) frames: Frames,
     /// The names under which this server is reached.
     pub(super) hosts: Hosts,
 }
@@ -48,6 +60,7 @@ impl App {
         instance: HeaderValue,
         history: Arc<History>,
         reloader: Arc<Reloader>,
+        buffers: Arc<Budget>,
     ) -> Arc<Self> {
         let limits = &config.limits;
         Arc::new(Self {
@@ -64,6 +77,9 @@ impl App {
             reloader,
             history,
             updates: Updates::new(limits.event_streams),
+            long_answers: Semaphore::new(1),
+            buffers,
+            frames: Frames::default(),
             hosts: Hosts::new(&config.http.hosts),
         })
     }

@@ -17,7 +17,7 @@ use super::{
     v0_2::{text, try_again},
     v1::Problem,
 };
-use crate::dialect::Dialect;
+use crate::{dialect::Dialect, http::v1::PAGE_BYTES};
 
 /// What an answer waits for, by the word of its handler.
 #[derive(Clone, Copy)]
@@ -37,15 +37,43 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Re
     if let Some(refusal) = origin::refusal(&request, &app.hosts) {
         return refusal;
     }
+    let (waits, weight) =
+        found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
+    if weight == Weight::Long {
+        // In a box, so that other requests need no room for it.
+        return Box::pin(long_answer(app, found, request)).await;
+    }
     if !app.engine.is_durable() {
         return found.answer(app.clone(), request).await;
     }
-    let (waits, weight) =
-        found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
     if weight == Weight::Heavy && app.engine.is_behind() {
         return refusal(found.dialect, "The journal is behind; nothing was changed. Try again later.");
     }
     let response = found.answer(app.clone(), request).await;
+    leave(app, found, waits, response).await
+}
+
+/// The same for an answer that may be long: one is made at a time, and only if there is room for it.
+async fn long_answer(app: &Arc<App>, found: Found, request: Request) -> Response {
+    let turn = app.long_answers.acquire().await;
+    if !app.buffers.has_room(PAGE_BYTES) {
+        return refusal(
+            found.dialect,
+            "Too much is on its way to others for an answer that may be long. Try again soon.",
+        );
+    }
+    let response = found.answer(app.clone(), request).await;
+    drop(turn);
+    // Requests that came meanwhile have their turn before the next one.
+    tokio::task::yield_now().await;
+    leave(app, found, Waits::Committed, response).await
+}
+
+/// Holds an answer back until all that it tells is safe.
+async fn leave(app: &App, found: Found, waits: Waits, response: Response) -> Response {
+    if !app.engine.is_durable() {
+        return response;
+    }
     let flushed = match (waits, response.extensions().get()) {
         (Waits::Now, _) => Ok(()),
         (Waits::Confirmed, Some(&Until(condition))) => app.engine.condition(condition).await,

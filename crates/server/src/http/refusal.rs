@@ -1,7 +1,7 @@
 //! Why a request is refused, before any dialect puts it into its words.
 
 use throttle_core::{
-    AcquireError, LimitReached, Link, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore,
+    AcquireError, LimitReached, Link, PeerId, ReleaseError, RestoreError, UnknownPeer, UnknownSemaphore,
 };
 
 use throttle_node::{self as node, SetRefusal};
@@ -140,14 +140,23 @@ impl From<node::Refusal> for Refusal {
     }
 }
 
-/// The cycle of waiting peers, in words.
+/// The cycle of waiting peers, in words. Whoever knows the id of a peer can end it, so the others have numbers instead.
 fn circle(chain: &[Link]) -> String {
+    let mut numbers: Vec<PeerId> = Vec::new();
+    let mut name = |peer: PeerId| {
+        let known = numbers.iter().position(|one| *one == peer);
+        let index = known.unwrap_or_else(|| {
+            numbers.push(peer);
+            numbers.len() - 1
+        });
+        if index == 0 { "this peer".to_owned() } else { format!("peer #{}", index + 1) }
+    };
     let steps: Vec<String> = chain
         .iter()
         .map(|link| {
-            let Link { peer, semaphore, blocker, is_holder } = link;
-            let is = if *is_holder { "is held by" } else { "is asked for further ahead by" };
-            format!("peer {peer} waits for {semaphore:?}, which {is} peer {blocker}")
+            let is = if link.is_holder { "is held by" } else { "is asked for further ahead by" };
+            let (peer, blocker) = (name(link.peer), name(link.blocker));
+            format!("{peer} waits for {:?}, which {is} {blocker}", link.semaphore)
         })
         .collect();
     steps.join("; ")

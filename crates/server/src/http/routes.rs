@@ -45,11 +45,13 @@ pub(super) enum Waits {
     Committed,
 }
 
-/// How much a request adds to the log.
+/// How much a request is to the log, and to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
     /// Next to nothing: it is answered though the log is behind.
     Light,
+    /// Nothing, but its answer may be long: one is made at a time, so that they hold up nobody else.
+    Long,
     /// Something.
     Heavy,
 }
@@ -115,7 +117,7 @@ macro_rules! table {
 #[rustfmt::skip]
 table! {
     POST   "/v1/peers",                   V1, "create_peer",    Committed, Heavy, Acquire, described peers::create;
-    GET    "/v1/peers",                   V1, "list_peers",     Committed, Light, Read,    described peers::list;
+    GET    "/v1/peers",                   V1, "list_peers",     Committed, Long,  Read,    described peers::list;
     GET    "/v1/peers/{peer}",            V1, "get_peer",       Committed, Light, Read,    described peers::get;
     DELETE "/v1/peers/{peer}",            V1, "release_peer",   Committed, Heavy, Acquire, described peers::release;
     // It shows what may have been granted a moment ago.
@@ -125,18 +127,18 @@ table! {
     POST   "/v1/peers/{peer}/release",    V1, "release_locks",  Committed, Heavy, Acquire, described locks::release_several;
     POST   "/v1/locks",                   V1, "acquire_with_new_peer", Committed, Heavy, Acquire, described locks::session;
     POST   "/v1/heartbeats",              V1, "renew_many",     Confirmed, Light, Acquire, described heartbeats::renew;
-    GET    "/v1/semaphores",              V1, "list_semaphores", Committed, Light, Read,   described semaphores::list;
-    GET    "/v1/semaphores/{semaphore}",  V1, "get_semaphore",  Committed, Light, Read,    described semaphores::get;
+    GET    "/v1/semaphores",              V1, "list_semaphores", Committed, Long,  Read,   described semaphores::list;
+    GET    "/v1/semaphores/{semaphore}",  V1, "get_semaphore",  Committed, Long,  Read,    described semaphores::get;
     PUT    "/v1/semaphores/{semaphore}",  V1, "set_semaphore",  Committed, Heavy, Operate, described semaphores::set;
     PATCH  "/v1/semaphores/{semaphore}",  V1, "change_semaphore", Committed, Heavy, Operate, described semaphores::change;
     DELETE "/v1/semaphores/{semaphore}",  V1, "remove_semaphore", Committed, Heavy, Operate, described semaphores::remove;
     GET    "/v1/semaphores/{semaphore}/tokens/{token}", V1, "check_token", Committed, Light, Read, described semaphores::token;
-    GET    "/v1/semaphore",               V1, "get_semaphore_by_query", Committed, Light, Read, described named::get;
+    GET    "/v1/semaphore",               V1, "get_semaphore_by_query", Committed, Long,  Read, described named::get;
     PUT    "/v1/semaphore",               V1, "set_semaphore_by_query", Committed, Heavy, Operate, described named::set;
     PATCH  "/v1/semaphore",               V1, "change_semaphore_by_query", Committed, Heavy, Operate, described named::change;
     DELETE "/v1/semaphore",               V1, "remove_semaphore_by_query", Committed, Heavy, Operate, described named::remove;
     GET    "/v1/token",                   V1, "check_token_by_query", Committed, Light, Read, described named::token;
-    GET    "/v1/history",                 V1, "get_history",    Committed, Light, Read,    described history::history;
+    GET    "/v1/history",                 V1, "get_history",    Committed, Long,  Read,    described history::history;
     // Each part of a stream waits for itself.
     GET    "/v1/events",                  V1, "read_events",    Committed, Light, Read,    described events::events;
     GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Read,    described updates::updates;
@@ -147,8 +149,8 @@ table! {
     GET    "/readyz",                     Site, "readyz",       Now, Light, None,          described probes::readyz;
 
     POST   "/new_peer",                   V0_2, "v0_2_new_peer",     Committed, Heavy, Acquire, plain v0_2::new_peer;
-    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Light, Read,    plain v0_2::list_peers;
-    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Light, Read,    plain v0_2::list_peers;
+    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Long,  Read,    plain v0_2::list_peers;
+    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Long,  Read,    plain v0_2::list_peers;
     PUT    "/peers/{peer}",               V0_2, "v0_2_heartbeat",    Confirmed, Light, Acquire, plain v0_2::heartbeat;
     DELETE "/peers/{peer}",               V0_2, "v0_2_release_peer", Committed, Heavy, Acquire, plain v0_2::release_peer;
     // A semaphore may be called like a route that other methods have here.
@@ -343,7 +345,7 @@ mod tests {
     fn what_changes_nothing_is_light_and_what_probes_ask_waits_for_nothing() {
         for route in TABLE {
             if route.method == Method::GET {
-                assert_eq!(route.weight, Weight::Light, "{route:?}");
+                assert_ne!(route.weight, Weight::Heavy, "{route:?}");
             }
             if route.right == Right::Operate || route.right == Right::Admin {
                 assert_eq!((route.waits, route.weight), (Waits::Committed, Weight::Heavy), "{route:?}");

@@ -10,14 +10,20 @@ const FREE: usize = 2048;
 
 /// What all together may have beyond that, in bytes.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     limit: usize,
     used: AtomicUsize,
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    /// So many bytes.
+    pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, used: AtomicUsize::new(0) })
+    }
+
+    /// Whether there is room for so many bytes more.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.used.load(Relaxed).saturating_add(bytes) <= self.limit
     }
 }
 

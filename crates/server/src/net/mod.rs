@@ -19,6 +19,7 @@ mod watched;
 mod tests;
 
 pub use body::{BodyError, read_body};
+pub use budget::Budget;
 pub use listen::{BindError, bind};
 pub use serve::{NetStats, Settings, capacity, converse, serve};
 pub use watched::request_waits;

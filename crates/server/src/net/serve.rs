@@ -60,8 +60,8 @@ pub struct Settings {
     pub head_bytes: usize,
     /// The time in which a head must arrive, and a new connection must send one.
     pub head_timeout: Duration,
-    /// What all requests and answers on their way may have beyond 2 KiB each, in bytes.
-    pub buffer_bytes: usize,
+    /// What all requests and answers on their way may have beyond 2 KiB each.
+    pub buffers: Arc<Budget>,
     /// The time in which an answer must be taken, or each part of one that goes on.
     pub answer_timeout: Duration,
     /// The time a connection may be open between requests.
@@ -82,7 +82,7 @@ impl From<&Limits> for Settings {
             connections: limits.connections,
             head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
-            buffer_bytes: limits.buffer_bytes,
+            buffers: Budget::new(limits.buffer_bytes),
             answer_timeout: limits.answer_timeout,
             idle_timeout: limits.idle_timeout,
             grace: Duration::from_millis(800),
@@ -284,7 +284,7 @@ impl Connections {
             },
             shared: Shared {
                 drain: Drain::default(),
-                budget: Budget::new(settings.buffer_bytes),
+                budget: settings.buffers.clone(),
                 own: OwnAnswers::new(&settings.headers),
             },
             stats: Arc::clone(&settings.stats),

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{budget::Budget, link::Link, *};
+use super::{link::Link, *};
 
 const LIMIT: usize = 16 * 1024;
 const LARGE: usize = 3 << 20;
@@ -307,7 +307,7 @@ fn the_time_for_a_stream_to_go_unread_begins_anew_whenever_all_of_it_is_sent() {
 
 #[tokio::test]
 async fn requests_and_answers_on_their_way_have_a_budget_together() {
-    let server = start(|settings| settings.buffer_bytes = 6000).await;
+    let server = start(|settings| settings.buffers = Budget::new(6000)).await;
     let body = "x".repeat(5000);
     let head = format!("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len() + 1);
     let mut first = server.connect().await;

@@ -138,6 +138,11 @@ impl Filter {
         Ok(filter)
     }
 
+    /// Whether it lets every event pass.
+    fn is_open(&self) -> bool {
+        self.kinds.is_empty() && self.semaphores.is_empty()
+    }
+
     /// The event as the client gets it, if it wants it.
     fn pass(&self, logged: &LoggedEvent) -> Option<Event> {
         if !self.kinds.is_empty() && !self.kinds.contains(&logged.kind) {
@@ -193,7 +198,10 @@ impl Reader {
         let mut frame = self.greeting.take().unwrap_or_default();
         while frame.is_empty() {
             if let Some((page, from)) = self.unwritten.take() {
-                self.write(&mut frame, page, from);
+                if let Some(shared) = self.write(&mut frame, page, from) {
+                    self.due = Instant::now() + self.app.event_keep_alive;
+                    return Some(shared);
+                }
                 continue;
             }
             match timeout_at(self.due, self.subscription.next()).await {
@@ -216,20 +224,35 @@ impl Reader {
         Some(frame.into())
     }
 
-    /// Writes as many events as make a frame.
-    fn write(&mut self, frame: &mut Vec<u8>, page: Page, from: u64) {
-        let mut next = None;
+    /// Writes as many events as make a frame. Whoever wants all events gets what others got who read the same.
+    fn write(&mut self, frame: &mut Vec<u8>, page: Page, from: u64) -> Option<Bytes> {
+        if !self.filter.is_open() {
+            let next = self.encode(frame, &page, from);
+            self.unwritten = next.map(|next| (page, next));
+            return None;
+        }
+        let frames = self.app.frames.clone();
+        let (bytes, next) = frames.get(from, page.end(), || {
+            let mut frame = Vec::new();
+            let next = self.encode(&mut frame, &page, from);
+            (frame.into(), next)
+        });
+        self.unwritten = next.map(|next| (page, next));
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// Writes events from `from` on. Returns the number of the first that makes it too long.
+    fn encode(&self, frame: &mut Vec<u8>, page: &Page, from: u64) -> Option<u64> {
         for (number, logged) in page.from(from) {
             if frame.len() >= FRAME {
-                next = Some(number);
-                break;
+                return Some(number);
             }
             if let Some(event) = self.filter.pass(logged) {
                 id(frame, &self.app, number);
                 block(frame, logged.kind.name(), &event);
             }
         }
-        self.unwritten = next.map(|next| (page, next));
+        None
     }
 }
 

@@ -13,6 +13,7 @@
 mod convert;
 mod documented;
 pub(super) mod events;
+mod frames;
 pub(super) mod heartbeats;
 pub(super) mod history;
 pub(super) mod locks;
@@ -29,6 +30,8 @@ pub(super) mod resume;
 pub(super) mod semaphores;
 pub(super) mod updates;
 
+pub(super) use frames::Frames;
+pub(super) use page::PAGE_BYTES;
 pub(super) use problem::{Problem, method_not_allowed, not_found};
 pub(super) use read::labels;
 pub(super) use updates::Updates;

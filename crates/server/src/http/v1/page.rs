@@ -13,7 +13,7 @@ pub(super) const PAGE: usize = 100;
 /// How many it may have.
 const LONGEST_PAGE: usize = 1000;
 /// After so many bytes a page ends, however many items were asked for.
-const PAGE_BYTES: usize = 256 * 1024;
+pub(in crate::http) const PAGE_BYTES: usize = 256 * 1024;
 
 /// The length of a page that a request asks for.
 pub(super) fn page_length(limit: Option<usize>) -> Result<usize, Refusal> {

@@ -1,0 +1,85 @@
+//! The server that is attacked: a process of its own, with the limits that it has by default.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+    time::sleep,
+};
+
+use crate::{Outcome, client::Connection};
+
+const CONFIGURATION: &str = "
+[semaphores]
+honest = 1
+mutex = 1
+wide = 1000000000
+detect = { max = 1000000000, deadlock = 'detect' }
+other = { max = 1, deadlock = 'detect' }
+'many/*' = 1
+";
+
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    process: Child,
+    file: PathBuf,
+}
+
+impl Server {
+    pub(crate) async fn start(binary: &Path) -> Outcome<Self> {
+        // Another process could take it before the server does, but hardly does.
+        let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+        let file = std::env::temp_dir().join(format!("throttle-attack-{}-{port}.toml", std::process::id()));
+        fs::write(&file, CONFIGURATION)?;
+        let process = Command::new(binary)
+            .arg("--configuration")
+            .arg(&file)
+            .args(["--port", &port.to_string()])
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{} cannot be started: {error}", binary.display()))?;
+        for _ in 0..200 {
+            if Connection::open(port).await.is_ok() {
+                return Ok(Self { port, process, file });
+            }
+            sleep(Duration::from_millis(25)).await;
+        }
+        Err("the server does not listen".into())
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub(crate) fn peak_bytes(&self) -> Outcome<u64> {
+        let id = self.process.id().ok_or("the server has ended")?;
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no figure of memory")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// Files that this process and the server need besides their connections.
+const OTHER_FILES: u64 = 300;
+
+/// Many connections are many files, here and in the server, which inherits the limit. Returns for how many connections
+/// they suffice.
+pub(crate) fn raise_open_files() -> usize {
+    let before = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
+}

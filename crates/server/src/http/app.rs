@@ -13,6 +13,9 @@ use crate::{
     config::Config, history::History, metrics::Metrics, net::Budget, reload::Reloader, runtime::Engine,
 };
 
+/// How many answers that may be long wait for their turn at most.
+pub(super) const LONG_ANSWERS_WAITING: usize = 1000;
+
 /// Shared by all handlers.
 pub struct App {
     /// The node and its shell.
@@ -41,8 +44,9 @@ pub struct App {
     pub history: Arc<History>,
     /// Tells what changed to those who look on.
     pub(super) updates: Updates,
-    /// One answer that may be long is made at a time.
+    /// One answer that may be long is made at a time, and not many wait for their turn.
     pub(super) long_answers: Semaphore,
+    pub(super) long_answers_waiting: Semaphore,
     /// What requests and answers on their way may have together.
     pub(super) buffers: Arc<Budget>,
     /// Parts of event streams, made once for all who read them.
@@ -78,6 +82,7 @@ impl App {
             history,
             updates: Updates::new(limits.event_streams),
             long_answers: Semaphore::new(1),
+            long_answers_waiting: Semaphore::new(LONG_ANSWERS_WAITING),
             buffers,
             frames: Frames::default(),
             hosts: Hosts::new(&config.http.hosts),

@@ -1,6 +1,6 @@
 //! The one place that every answer goes through: it leaves when all that it tells is safe.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::Request,
@@ -9,15 +9,19 @@ use axum::{
 };
 use throttle_api::Code;
 use throttle_node::Condition;
+use tokio::time::sleep;
 
 use super::{
-    app::App,
+    app::{App, LONG_ANSWERS_WAITING},
     origin,
     routes::{Found, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
 };
 use crate::{dialect::Dialect, http::v1::PAGE_BYTES};
+
+/// The pause between two answers that may be long.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What an answer waits for, by the word of its handler.
 #[derive(Clone, Copy)]
@@ -55,7 +59,11 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Re
 
 /// The same for an answer that may be long: one is made at a time, and only if there is room for it.
 async fn long_answer(app: &Arc<App>, found: Found, request: Request) -> Response {
+    let Ok(place) = app.long_answers_waiting.try_acquire() else {
+        return refusal(found.dialect, "Too many ask for answers that may be long. Try again soon.");
+    };
     let turn = app.long_answers.acquire().await;
+    drop(place);
     if !app.buffers.has_room(PAGE_BYTES) {
         return refusal(
             found.dialect,
@@ -63,9 +71,11 @@ async fn long_answer(app: &Arc<App>, found: Found, request: Request) -> Response
         );
     }
     let response = found.answer(app.clone(), request).await;
+    if app.long_answers_waiting.available_permits() < LONG_ANSWERS_WAITING {
+        // Those who want something else have their turn before the next one: the engine is for whoever is quickest.
+        sleep(PAUSE).await;
+    }
     drop(turn);
-    // Requests that came meanwhile have their turn before the next one.
-    tokio::task::yield_now().await;
     leave(app, found, Waits::Committed, response).await
 }
 

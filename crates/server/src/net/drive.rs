@@ -210,7 +210,8 @@ where
 /// Reads to the end of what a client sends, `limit` bytes at most.
 pub(super) async fn discard<R: AsyncRead + Unpin>(read: R, limit: u64) -> io::Result<()> {
     let mut read = read.take(limit);
-    let mut scratch = [0; 4096];
+    // Not in the future, of which every connection has one.
+    let mut scratch = vec![0; 4096];
     while read.read(&mut scratch).await? > 0 {}
     Ok(())
 }

@@ -56,7 +56,7 @@ pub(super) struct Link {
     request: Share,
     /// The same of the answers that the client has not taken.
     answers: Share,
-    /// What hyper may still have of the present answer, in bytes.
+    /// What hyper still has of answers, in bytes.
     body: AtomicUsize,
     /// Whether there was no room for one of them.
     is_too_much: AtomicBool,
@@ -116,9 +116,6 @@ impl Link {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        if phase == Phase::Idle {
-            self.body.store(0, Relaxed);
-        }
         self.phase.store(phase as u8, Relaxed);
         self.turned();
     }
@@ -129,9 +126,11 @@ impl Link {
         self.turned();
         self.request.set(0);
         let bytes = usize::try_from(bytes.unwrap_or_default()).unwrap_or(usize::MAX);
-        let has_room = self.answers.set(bytes.saturating_add(self.out().bytes.len()));
+        // Hyper may have taken the end of the answer before and not have written it.
+        let body = self.body.load(Relaxed).saturating_add(bytes);
+        let has_room = self.answers.set(body.saturating_add(self.out().bytes.len()));
         if has_room {
-            self.body.store(bytes, Relaxed);
+            self.body.store(body, Relaxed);
         }
         if !has_room {
             self.is_too_much.store(true, Relaxed);
@@ -305,7 +304,10 @@ impl<R: Unpin> AsyncWrite for Wire<R> {
             return Poll::Pending;
         }
         out.last_write = out.bytes.len();
-        Poll::Ready(Ok(parts.iter().map(|part| out.put(part)).sum()))
+        let taken = parts.iter().map(|part| out.put(part)).sum();
+        // Heads count too, which is little, so that nothing is left in the end.
+        self.link.body.store(self.link.body.load(Relaxed).saturating_sub(taken), Relaxed);
+        Poll::Ready(Ok(taken))
     }
 
     fn is_write_vectored(&self) -> bool {

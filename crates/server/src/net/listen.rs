@@ -9,6 +9,9 @@ use crate::platform;
 /// Connections that the system keeps ready for us; it may keep fewer.
 const BACKLOG: u32 = 4096;
 
+/// What the system keeps of answers on their way, for each connection, in bytes.
+const SEND_BUFFER: u32 = 128 * 1024;
+
 /// Why the server cannot listen. Displays as one line that names the address and what to do.
 #[derive(Debug)]
 pub struct BindError {
@@ -76,6 +79,8 @@ pub async fn bind(address: &str, port: u16) -> Result<TcpListener, BindError> {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     platform::reuse_address(&socket)?;
+    // Each connection has that of the listener. Else the system may keep megabytes for each client that reads nothing.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

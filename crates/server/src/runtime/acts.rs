@@ -17,6 +17,8 @@ use crate::telemetry::trace::{Subject, about};
 
 /// How many holders and waiters a semaphore is removed from under in one go.
 const USERS_AT_ONCE: usize = 1000;
+/// The pause between two goes.
+const EVICTION_PAUSE: Duration = Duration::from_millis(1);
 /// How many leases are moved in one go, so that many of them hold up no grant.
 const LEASES_AT_ONCE: usize = 256;
 
@@ -169,7 +171,8 @@ impl Engine {
             is_begun = true;
             // It may be gone by now, as somebody else removes it too.
             let _ = self.turn(|turn| turn.node.evict(turn.now, name));
-            tokio::task::yield_now().await;
+            // Others wait for the lock meanwhile, and it goes to whoever is quickest.
+            tokio::time::sleep(EVICTION_PAUSE).await;
         }
         match self.turn(|turn| turn.node.remove_semaphore(turn.now, name, force)) {
             Err(RemoveError::UnknownSemaphore(_)) if is_begun => Ok(()),

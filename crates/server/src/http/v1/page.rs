@@ -49,6 +49,8 @@ pub(super) fn written<T: Serialize>(
     body.extend_from_slice(br#"],"next":"#);
     body.extend_from_slice(serde_json::to_string(&next(count)).unwrap_or_default().as_bytes());
     body.push(b'}');
+    // It may be a while until all of it is read.
+    body.shrink_to_fit();
     json(body)
 }
 

@@ -153,8 +153,8 @@ impl Code {
                 "Deadlock",
                 "the request could not be granted even after every peer that waits for nothing has released all that \
                  it holds; the detail names the chain of peers.",
-                "The request would wait for ever: peer 1 waits for \"B\", which is held by peer 2; peer 2 waits for \"A\", \
-                 which is held by peer 1. Release what is held, and ask for all of it in one request.",
+                "The request would wait for ever: this peer waits for \"B\", which is held by peer #2; peer #2 waits for \
+                 \"A\", which is held by this peer. Release what is held, and ask for all of it in one request.",
             ),
             Self::NotAcquired => (
                 "Not acquired",

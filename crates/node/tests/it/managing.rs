@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use throttle_core::{Core, EndCause, Origin, Settings, Spec, Token, UnknownSemaphore};
 use throttle_node::{Declared, Difference, Follower, SetRefusal, Usage};
 
-use crate::world::{BOUNDS, ask, at, node, publish, waiter};
+use crate::world::{BOUNDS, LEASE, ask, at, new_peer, node, publish, waiter};
 
 fn specs(specs: &[(&str, i64)]) -> Declared {
     specs.iter().map(|&(name, max)| (name.to_owned(), Spec::with_max(max))).collect()
@@ -47,6 +47,21 @@ fn a_pattern_that_left_the_file_makes_no_members_any_more() {
     assert!(node.semaphore("t/1").is_ok(), "it is gone with the last who uses it");
     node.end_peer(at(0), peer, EndCause::Released);
     assert!(node.semaphore("t/1").is_err());
+}
+
+#[test]
+fn a_crowd_leaves_in_steps() {
+    let (mut node, holder) = node();
+    node.set_semaphore(at(0), "C", Spec::with_max(5000)).unwrap();
+    let locks = [("C", 1)];
+    for random in 1000..2500 {
+        let peer = node.new_peer(at(0), random, &new_peer(LEASE)).unwrap();
+        assert!(node.acquire(at(0), peer, &ask(&locks, 0)).is_ok());
+    }
+    assert_eq!(node.evict(at(0), "C"), Ok(500), "a thousand at a time");
+    assert!(node.acquire(at(0), holder, &ask(&locks, 0)).is_err(), "it takes no new requests");
+    assert_eq!(node.evict(at(0), "C"), Ok(0));
+    assert!(node.core().semaphore("C").is_err(), "it is gone");
 }
 
 #[test]

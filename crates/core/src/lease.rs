@@ -41,7 +41,10 @@ impl Core {
         let now = self.begin_with(now, peer);
         let slot = self.slot_of(peer)?;
         self.renew(now, slot, Some(expires_in));
-        self.finish(now);
+        // Nothing follows from it, unless that was its end.
+        if self.peers[slot].ends_at <= now {
+            self.finish(now);
+        }
         Ok(())
     }
 

@@ -20,12 +20,21 @@ impl Core {
     /// ends it first.
     pub fn advance(&mut self, now: Time) -> Time {
         self.now = self.now.max(now);
-        let now = self.now;
+        self.is_behind = false;
+        if self.next_deadline().is_some_and(|at| at <= self.now) {
+            self.do_what_is_due(self.now);
+        }
+        self.now
+    }
+
+    /// A step of what is due by `now`.
+    #[cold]
+    fn do_what_is_due(&mut self, now: Time) {
         let mut left = self.settings.step.max(1);
         while let Some(at) = self.next_deadline().filter(|&at| at <= now) {
             self.is_behind = left == 0;
             if self.is_behind {
-                return now;
+                return;
             }
             while left > 0 && self.returns.first().is_some_and(|&(due, _)| due == at) {
                 self.give_back_cooled(at);
@@ -43,7 +52,6 @@ impl Core {
             self.grant_touched(now);
         }
         self.is_behind = false;
-        now
     }
 
     /// Whether something that is due is not done yet.
@@ -59,7 +67,11 @@ impl Core {
     /// The same for a command that names a peer: it is unknown if its lease is over.
     pub(crate) fn begin_with(&mut self, now: Time, peer: PeerId) -> Time {
         let now = self.begin(now);
-        if let Some(slot) = self.slot_of(peer).ok().filter(|&slot| self.is_over(slot)) {
+        // As a rule it is not, and the peer need not be looked up for that.
+        if self.is_behind
+            && let Ok(slot) = self.slot_of(peer)
+            && self.is_over(slot)
+        {
             self.remove_peer(now, slot, EndCause::Expired);
         }
         now

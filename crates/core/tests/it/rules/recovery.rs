@@ -81,9 +81,28 @@ fn a_waiter_keeps_its_place() {
     assert_eq!(core.acquire(START, &request), acquired(10));
 }
 
+/// The same of another count.
+fn of_count(mut event: Event, of: i64) -> Event {
+    if let Event::Granted { count, .. } | Event::Queued { count, .. } = &mut event {
+        *count = of;
+    }
+    event
+}
+
+#[test]
+fn a_lock_shrinks_in_a_replay() {
+    let mut core = Core::new(Settings::default(), 1, 0);
+    let shrunk = |count| Event::Shrunk { peer: ANN, semaphore: "A".into(), count, at: START };
+    for event in [set("A"), created(ANN), of_count(granted(ANN, "A", 9), 3), shrunk(3), shrunk(1)] {
+        core.replay(&event).expect("it fits");
+    }
+    assert_eq!(core.semaphore("A").expect("known").acquired(), 1);
+}
+
 #[test]
 fn events_that_do_not_fit_are_refused() {
-    let base = [set("A"), set("B"), created(ANN), created(BOB), granted(ANN, "A", 9)];
+    let held = of_count(granted(ANN, "A", 9), 3);
+    let base = [set("A"), set("B"), created(ANN), created(BOB), held];
     let a = || Name::from("A");
     for (wrong, what) in [
         (created(ANN), "a peer that exists"),
@@ -100,6 +119,11 @@ fn events_that_do_not_fit_are_refused() {
         (Event::SemaphoreRetired { semaphore: "C".into() }, "a retirement of nothing"),
         (Event::Shrunk { peer: BOB, semaphore: a(), count: 1, at: START }, "less of nothing"),
         (Event::Shrunk { peer: ANN, semaphore: a(), count: i64::MIN, at: START }, "less than any number"),
+        (Event::Shrunk { peer: ANN, semaphore: a(), count: 0, at: START }, "less than one"),
+        (Event::Shrunk { peer: ANN, semaphore: a(), count: 4, at: START }, "more than there was"),
+        (of_count(granted(BOB, "A", 10), 0), "a lock of nothing"),
+        (of_count(queued(BOB, 1), 0), "a request for nothing"),
+        (Event::Cooling { semaphore: a(), count: 0, until: START }, "nothing that comes back"),
     ] {
         let mut core = Core::new(Settings::default(), 1, 0);
         for event in &base {

@@ -192,7 +192,7 @@ impl Core {
         self.semaphores[slot].is_leaving = false;
     }
 
-    /// Takes one part out of the pending request of a peer.
+    /// Gives what a peer has on a semaphore a smaller count.
     fn replay_shrink(
         &mut self,
         at: Time,
@@ -207,6 +207,7 @@ impl Core {
         Some(())
     }
 
+    /// Takes one part out of the pending request of a peer.
     fn drop_part(&mut self, slot: PeerSlot, semaphore: SemaphoreSlot) {
         let Some(mut request) = self.peers[slot].pending.take() else { return };
         self.leave_queues(slot, &request);

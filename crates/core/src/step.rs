@@ -73,6 +73,8 @@ impl Core {
             && self.is_over(slot)
         {
             self.remove_peer(now, slot, EndCause::Expired);
+            // The command may be refused, and nothing else may be due.
+            self.grant_touched(now);
         }
         now
     }

@@ -62,6 +62,22 @@ fn a_command_that_names_a_peer_whose_lease_is_over_ends_it_first() {
 }
 
 #[test]
+fn what_an_overdue_peer_held_is_granted_though_the_command_that_named_it_is_refused() {
+    let mut w = with_peers(in_steps().with_semaphore("A", max(1)), secs(1), &[ANN, BOB, CAT]);
+    w = with_peers(w, HOUR, &[DAN]);
+    w.acquire(CAT, "A=1").is(acquired(1), ["cat gets A=1 #1"]);
+    w.acquire(DAN, "A=1").is(PENDING, ["dan waits for A=1"]);
+    w.at(secs(1)).advance().is((), ["ann ends, Expired", "bob ends, Expired"]);
+    // Nothing is due after that, so nobody would look again.
+    w.heartbeat(CAT, HOUR).is(
+        Err(UnknownPeer),
+        ["cat gives up A=1 #1 after 1s, Expired", "cat ends, Expired", "dan gets A=1 #2 after 1s"],
+    );
+    w.advance().is((), []);
+    assert!(!w.core.is_behind());
+}
+
+#[test]
 fn nobody_is_granted_anything_after_the_lease_is_over() {
     let mut w = with_peers(in_steps().with_semaphore("A", max(1)), secs(1), &[ANN, BOB, CAT]);
     w = with_peers(w, HOUR, &[DAN]);

@@ -5,12 +5,7 @@ mod recorder;
 mod requests;
 mod shell;
 
-use std::{
-    collections::HashMap,
-    ops::Add as _,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, ops::Add as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prometheus::{
@@ -18,7 +13,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 use throttle_core::{Core, Name, SemaphoreView};
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 
 use recorder::{Families, Shown};
 
@@ -57,13 +52,16 @@ pub struct Metrics {
     holding_grants: IntGauge,
     /// Event streams whose reader was too slow.
     pub event_streams_dropped: IntCounter,
-    /// Made anew for every page, hence by one page at a time.
-    gauges: Mutex<Vec<GaugeVec>>,
-    last_page: Arc<tokio::sync::Mutex<LastPage>>,
+    pages: Arc<Mutex<Pages>>,
 }
 
-/// The last page and when it was made, if it may be shared.
-pub type LastPage = Option<(Bytes, Instant)>;
+/// What whoever makes a page has for itself.
+pub struct Pages {
+    /// Made anew for every page.
+    gauges: Vec<GaugeVec>,
+    /// The last page and when it was made, if it may be shared.
+    pub last: Option<(Bytes, Instant)>,
+}
 
 impl Metrics {
     /// Registers every metric. Of the semaphores that requests make, `series` have series of their own.
@@ -147,8 +145,7 @@ impl Metrics {
             event_streams,
             holding_grants,
             event_streams_dropped,
-            gauges: Mutex::new(gauges),
-            last_page: Arc::default(),
+            pages: Arc::new(Mutex::new(Pages { gauges, last: None })),
         })
     }
 
@@ -164,9 +161,9 @@ impl Metrics {
         otlp.map_or(Ok(()), |stats| shell::otlp(&self.registry, stats))
     }
 
-    /// The last page. Whoever makes one holds it meanwhile.
-    pub fn last_page(&self) -> Arc<tokio::sync::Mutex<LastPage>> {
-        Arc::clone(&self.last_page)
+    /// What one page at a time is made with.
+    pub fn pages(&self) -> Arc<Mutex<Pages>> {
+        Arc::clone(&self.pages)
     }
 
     /// What counts the events of the core.
@@ -188,8 +185,7 @@ impl Metrics {
     }
 
     /// The page in the text format of Prometheus. It takes a while where there are many semaphores.
-    pub fn render(&self, engine: &Engine) -> prometheus::Result<Vec<u8>> {
-        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn render(&self, pages: &Pages, engine: &Engine) -> prometheus::Result<Vec<u8>> {
         let mut figures = HashMap::<Name, [f64; SEMAPHORE_GAUGES.len()]>::new();
         let mut after: Option<Name> = None;
         let mut semaphores = 0;
@@ -199,13 +195,12 @@ impl Metrics {
                 page.map(|semaphore| {
                     semaphores += 1;
                     let name = self.shown.name_of(semaphore.pattern().unwrap_or(semaphore.name()));
-                    if !figures.contains_key(name) {
-                        figures.insert(name.into(), [0.0; SEMAPHORE_GAUGES.len()]);
-                    }
-                    if let Some(figures) = figures.get_mut(name) {
-                        for (figure, (_, _, (value, together))) in figures.iter_mut().zip(SEMAPHORE_GAUGES) {
-                            *figure = together(*figure, value(&semaphore));
-                        }
+                    let figures = match figures.get_mut(name) {
+                        Some(figures) => figures,
+                        None => figures.entry(name.into()).or_default(),
+                    };
+                    for (figure, (_, _, (value, together))) in figures.iter_mut().zip(SEMAPHORE_GAUGES) {
+                        *figure = together(*figure, value(&semaphore));
                     }
                     semaphore.name().clone()
                 })
@@ -214,7 +209,7 @@ impl Metrics {
             let Some(last) = seen else { break };
             after = Some(last);
         }
-        for (index, gauge) in gauges.iter().enumerate() {
+        for (index, gauge) in pages.gauges.iter().enumerate() {
             // Names of removed semaphores must go, so every page starts without any.
             gauge.reset();
             for (name, figures) in &figures {

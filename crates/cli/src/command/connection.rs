@@ -2,6 +2,7 @@
 
 use std::{env, net::IpAddr, path::PathBuf};
 
+use reqwest::Url;
 use throttle_client::{Client, ClientBuilder};
 
 /// Which server to ask. The bearer token is read from `THROTTLE_TOKEN` or a file only, as every user of a machine
@@ -53,22 +54,13 @@ fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-/// Whether what is sent to this URL leaves the machine without encryption.
+/// Whether what is sent to this URL leaves the machine without encryption. One that is wrong is sent nothing.
 fn is_readable_on_the_way(url: &str) -> bool {
-    let rest = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-        Some(_) => return false,
-        None => url,
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let name = match host.strip_prefix('[') {
-        Some(literal) => literal.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let is_here =
-        name.parse::<IpAddr>().map_or(name.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback());
-    !is_here
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let Ok(url) = Url::parse(&url) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+    url.scheme() == "http" && !is_here
 }
 
 #[cfg(test)]
@@ -77,14 +69,22 @@ mod tests {
 
     #[test]
     fn what_leaves_the_machine_is_readable_without_tls() {
-        for url in
-            ["http://locks.example:8000", "locks", "http://u:p@10.0.0.1/a", "http://[2001:db8::1]:8000"]
-        {
+        for url in [
+            "http://locks.example:8000",
+            "locks",
+            "http://u:p@10.0.0.1/a",
+            "http://[2001:db8::1]:8000",
+            "HTTP://Locks",
+        ] {
             assert!(is_readable_on_the_way(url), "{url}");
         }
-        for url in
-            ["https://locks.example", "http://127.0.0.1:8000", "localhost:8000", "http://u@[::1]:8000/a"]
-        {
+        for url in [
+            "https://locks.example",
+            "http://127.0.0.1:8000",
+            "localhost:8000",
+            "http://u@[::1]:8000/a",
+            "http://host:port",
+        ] {
             assert!(!is_readable_on_the_way(url), "{url}");
         }
     }

@@ -45,7 +45,7 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Re
         found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
     if weight == Weight::Long {
         // In a box, so that other requests need no room for it.
-        return Box::pin(long_answer(app, found, request)).await;
+        return Box::pin(long_answer(app, found, waits, request)).await;
     }
     if !app.engine.is_durable() {
         return found.answer(app.clone(), request).await;
@@ -58,7 +58,7 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Re
 }
 
 /// The same for an answer that may be long: one is made at a time, and only if there is room for it.
-async fn long_answer(app: &Arc<App>, found: Found, request: Request) -> Response {
+async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Request) -> Response {
     let Ok(place) = app.long_answers_waiting.try_acquire() else {
         return refusal(found.dialect, "Too many ask for answers that may be long. Try again soon.");
     };
@@ -76,7 +76,7 @@ async fn long_answer(app: &Arc<App>, found: Found, request: Request) -> Response
         sleep(PAUSE).await;
     }
     drop(turn);
-    leave(app, found, Waits::Committed, response).await
+    leave(app, found, waits, response).await
 }
 
 /// Holds an answer back until all that it tells is safe.

@@ -56,17 +56,17 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
 /// The page of metrics: made by one request at a time, beside the requests of others, and if it is large shared for a
 /// second.
 async fn shared_page(app: Arc<App>) -> Result<Bytes, BoxError> {
-    let mut last = app.metrics.last_page().lock_owned().await;
-    if let Some((page, made)) = &*last
+    let mut pages = app.metrics.pages().lock_owned().await;
+    if let Some((page, made)) = &pages.last
         && made.elapsed() < PAGE_IS_SHARED_FOR
     {
         return Ok(page.clone());
     }
     // The task goes on if the client hangs up, so the next page waits for this one all the same.
     tokio::task::spawn_blocking(move || {
-        *last = None;
-        let page = Bytes::from(app.metrics.render(&app.engine)?);
-        *last = (page.len() > PAGE_IS_SHARED_FROM).then(|| (page.clone(), Instant::now()));
+        pages.last = None;
+        let page = Bytes::from(app.metrics.render(&pages, &app.engine)?);
+        pages.last = (page.len() > PAGE_IS_SHARED_FROM).then(|| (page.clone(), Instant::now()));
         Ok(page)
     })
     .await?

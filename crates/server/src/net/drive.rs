@@ -106,8 +106,8 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    // Made before the first look at the flag, so that a drain in between is not missed.
     let Shared { drain, budget, own } = shared;
+    // Made before the first look at the flag, so that a drain in between is not missed.
     let mut draining = pin!(Arc::clone(&drain.notify).notified_owned());
     let mut drained = false;
     let link = Arc::new(Link::new(budget));

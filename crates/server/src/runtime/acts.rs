@@ -167,10 +167,11 @@ impl Engine {
     pub async fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
         about(Subject::Semaphore(name));
         let mut is_begun = false;
-        while force && self.users(name) > USERS_AT_ONCE {
+        let mut users = if force { self.users(name) } else { 0 };
+        while users > USERS_AT_ONCE {
             is_begun = true;
             // It may be gone by now, as somebody else removes it too.
-            let _ = self.turn(|turn| turn.node.evict(turn.now, name));
+            users = self.turn(|turn| turn.node.evict(turn.now, name)).unwrap_or_default();
             // Others wait for the lock meanwhile, and it goes to whoever is quickest.
             tokio::time::sleep(EVICTION_PAUSE).await;
         }

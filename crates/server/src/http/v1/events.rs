@@ -192,67 +192,67 @@ impl Reader {
 
     /// The next part of the body. Serialises outside the engine's lock, and only what the connection has room for.
     async fn frame(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = if let Some(greeting) = self.greeting.take() {
+                greeting.into()
+            } else if let Some((page, from)) = self.unwritten.take() {
+                self.write(page, from)
+            } else {
+                self.wait().await?
+            };
+            if !frame.is_empty() {
+                self.due = Instant::now() + self.app.event_keep_alive;
+                return Some(frame);
+            }
+        }
+    }
+
+    /// Waits for events to write. Returns what is said beside them, which may be nothing.
+    async fn wait(&mut self) -> Option<Bytes> {
         if self.is_over {
             return None;
         }
-        let mut frame = self.greeting.take().unwrap_or_default();
-        while frame.is_empty() {
-            if let Some((page, from)) = self.unwritten.take() {
-                if let Some(shared) = self.write(&mut frame, page, from) {
-                    self.due = Instant::now() + self.app.event_keep_alive;
-                    return Some(shared);
-                }
-                continue;
+        let mut notice = Vec::new();
+        match timeout_at(self.due, self.subscription.next()).await {
+            Ok(Some(News::Events(page, from))) => self.unwritten = Some((page, from)),
+            Ok(Some(News::Dropped(missed))) => {
+                self.is_over = true;
+                self.app.metrics.event_streams_dropped.inc();
+                block(&mut notice, "dropped", &too_slow(missed));
             }
-            match timeout_at(self.due, self.subscription.next()).await {
-                Ok(Some(News::Events(page, from))) => self.unwritten = Some((page, from)),
-                Ok(Some(News::Dropped(missed))) => {
-                    self.is_over = true;
-                    self.app.metrics.event_streams_dropped.inc();
-                    block(&mut frame, "dropped", &too_slow(missed));
-                }
-                Ok(None) => return None,
-                Err(_) => {
-                    // With the place, so that a reader to whom nothing of interest happened can resume as well.
-                    frame.extend_from_slice(b": nothing new\n");
-                    id(&mut frame, &self.app, self.subscription.position().wrapping_sub(1));
-                    frame.push(b'\n');
-                }
+            Ok(None) => return None,
+            Err(_) => {
+                // With the place, so that a reader to whom nothing of interest happened can resume as well.
+                notice.extend_from_slice(b": nothing new\n");
+                id(&mut notice, &self.app, self.subscription.position().wrapping_sub(1));
+                notice.push(b'\n');
             }
         }
-        self.due = Instant::now() + self.app.event_keep_alive;
-        Some(frame.into())
+        Some(notice.into())
     }
 
-    /// Writes as many events as make a frame. Whoever wants all events gets what others got who read the same.
-    fn write(&mut self, frame: &mut Vec<u8>, page: Page, from: u64) -> Option<Bytes> {
-        if !self.filter.is_open() {
-            let next = self.encode(frame, &page, from);
-            self.unwritten = next.map(|next| (page, next));
-            return None;
-        }
-        let frames = self.app.frames.clone();
-        let (bytes, next) = frames.get(from, page.end(), || {
-            let mut frame = Vec::new();
-            let next = self.encode(&mut frame, &page, from);
-            (frame.into(), next)
-        });
+    /// As many events as make a frame. Whoever wants all events gets what others got who read the same.
+    fn write(&mut self, page: Page, from: u64) -> Bytes {
+        let make = || self.encode(&page, from);
+        let (frame, next) =
+            if self.filter.is_open() { self.app.frames.get(from, page.end(), make) } else { make() };
         self.unwritten = next.map(|next| (page, next));
-        (!bytes.is_empty()).then_some(bytes)
+        frame
     }
 
-    /// Writes events from `from` on. Returns the number of the first that makes it too long.
-    fn encode(&self, frame: &mut Vec<u8>, page: &Page, from: u64) -> Option<u64> {
+    /// Events from `from` on, and the number of the first for which there was no room.
+    fn encode(&self, page: &Page, from: u64) -> (Bytes, Option<u64>) {
+        let mut frame = Vec::new();
         for (number, logged) in page.from(from) {
             if frame.len() >= FRAME {
-                return Some(number);
+                return (frame.into(), Some(number));
             }
             if let Some(event) = self.filter.pass(logged) {
-                id(frame, &self.app, number);
-                block(frame, logged.kind.name(), &event);
+                id(&mut frame, &self.app, number);
+                block(&mut frame, logged.kind.name(), &event);
             }
         }
-        None
+        (frame.into(), None)
     }
 }
 

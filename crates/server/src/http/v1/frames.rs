@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use axum::body::Bytes;
@@ -11,8 +11,8 @@ use axum::body::Bytes;
 const FRAMES: usize = 16;
 
 /// The last parts of event streams of those who want all events: a thousand readers cost little more than one.
-#[derive(Clone, Default)]
-pub(in crate::http) struct Frames(Arc<Mutex<VecDeque<Shared>>>);
+#[derive(Default)]
+pub(in crate::http) struct Frames(Mutex<VecDeque<Shared>>);
 
 struct Shared {
     /// The first event, and where its page ends.

@@ -77,7 +77,7 @@ async fn run(options: &Options) -> Outcome<bool> {
 }
 
 async fn play(options: &Options, attack: &'static Attack, scale: Scale) -> Outcome<Line> {
-    let server = Server::start(&options.server).await?;
+    let server = Server::start(&options.server, scale.server_connections).await?;
     let honest = Honest::start(server.port)?;
     let sent = Arc::new(Sent::default());
     // What it holds is open until the honest client has been at work beside it for a while.

@@ -1,4 +1,5 @@
-//! The server that is attacked: a process of its own, with the limits that it has by default.
+//! The server that is attacked: a process of its own, with the limits that it has by default, unless the attacks are
+//! small: then it has fewer connections.
 
 use std::{
     fs,
@@ -33,11 +34,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(binary: &Path) -> Outcome<Self> {
+    pub(crate) async fn start(binary: &Path, connections: usize) -> Outcome<Self> {
         // Another process could take it before the server does, but hardly does.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let file = std::env::temp_dir().join(format!("throttle-attack-{}-{port}.toml", std::process::id()));
-        fs::write(&file, CONFIGURATION)?;
+        fs::write(&file, format!("{CONFIGURATION}[limits]\nconnections = {connections}\n"))?;
         let process = Command::new(binary)
             .arg("--configuration")
             .arg(&file)

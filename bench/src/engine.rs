@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use throttle_core::{Acquire, Core, PeerId, Settings, Spec, Time};
+use throttle_core::{Acquire, By, Core, PeerId, Settings, Spec, Time};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     fn new_peer(&mut self, random: u64) -> Result<PeerId> {
-        let peer = self.core.new_peer(Time::default(), LEASE, random, None);
+        let peer = self.core.new_peer(Time::default(), By::Anybody, LEASE, random, None);
         peer.map_err(|error| format!("no peer: {error:?}").into())
     }
 
@@ -80,12 +80,13 @@ impl Engine {
         let micros = u64::try_from(self.begin.elapsed().as_micros()).unwrap_or(u64::MAX);
         let now = Time::from_micros(micros);
         let outcome = match command {
-            Command::Heartbeat => self.core.heartbeat(now, peer, LEASE).is_ok(),
+            Command::Heartbeat => self.core.heartbeat(now, peer.by_server(), LEASE).is_ok(),
             Command::Acquire => {
-                let request = Acquire { peer, locks: &[(WIDE, 1)], priority: 0, expires_in: None };
+                let request =
+                    Acquire { peer: peer.by_server(), locks: &[(WIDE, 1)], priority: 0, expires_in: None };
                 self.core.acquire(now, &request).is_ok()
             }
-            Command::Release => self.core.release_lock(now, peer, WIDE).is_ok(),
+            Command::Release => self.core.release_lock(now, peer.by_server(), WIDE).is_ok(),
         };
         self.core.drain_events();
         outcome

@@ -21,6 +21,19 @@ def lock_and_release(release: Release, server: Server) -> None:
         assert release.remainder(server.url, "A") == 1
 
 
+def token_in_the_url(release: Release, server: Server) -> None:
+    """A token is the password of the URL; a peer of its owner is found again, and one of another is unknown."""
+    with server.secured("read", "acquire") as url:
+        assert release.remainder(url, "A") == 1
+        first = release.party(url)
+        with first.lock("A"):
+            assert release.remainder(url, "A") == 0
+            second = release.party(url)
+            assert not second.ask("A")
+            second.leave()
+        assert release.remainder(url, "A") == 1
+
+
 def second_waiter(release: Release, server: Server) -> None:
     """Who waits gets the lock the moment it is released."""
     with release.party(server.url).lock("A"):
@@ -254,6 +267,7 @@ def common(release: Release) -> dict[str, Scenario]:
     return _bound(
         release,
         lock_and_release,
+        token_in_the_url,
         second_waiter,
         expiry,
         remove_expired,

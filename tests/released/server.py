@@ -52,6 +52,22 @@ class Server:
         """Where it listens, once it was started."""
         return f"http://127.0.0.1:{self._port}"
 
+    @contextmanager
+    def secured(self, *rights: str) -> Iterator[str]:
+        """The URL of another server, with a token in it that has these rights there."""
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = Path(folder) / "tokens.toml"
+            allow = [part for right in rights for part in ("--allow", right)]
+            made = subprocess.run(
+                [self._command[0], "token", "new", "etl", *allow, "--file", tokens],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            configuration = f'{CONFIGURATION}\n[security]\ntokens = "{tokens}"\n'
+            with serving(Path(self._command[0]), configuration) as server:
+                yield server.url.replace("http://", f"http://etl:{made.stdout.strip()}@")
+
     def start(self) -> None:
         """Returns when the server accepts connections."""
         with self._log.open("ab") as log:

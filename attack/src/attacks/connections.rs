@@ -35,6 +35,29 @@ pub(super) async fn idle(port: u16, scale: Scale, sent: &Sent) -> Outcome<Held> 
     Ok(held)
 }
 
+/// Whoever asks whether the server lives is answered, or an orchestrator would start it anew.
+pub(super) async fn full(port: u16, scale: Scale, sent: &Sent) -> Outcome<Held> {
+    const PROBES: usize = 500;
+    let look = request("GET /v1/semaphores/honest", None);
+    let mut held = Held::new();
+    let mut is_full = false;
+    while !is_full && held.len() < scale.server_connections {
+        let mut connection = Connection::open(port).await?;
+        is_full = connection.ask(&look, sent).await?.status == 503;
+        held.push(connection);
+    }
+    if !is_full {
+        return Err("it has more connections than it should".into());
+    }
+    for probe in ["GET /livez", "GET /health"].into_iter().cycle().take(PROBES) {
+        let status = Connection::open(port).await?.ask(&request(probe, None), sent).await?.status;
+        if status != 200 {
+            return Err(format!("{probe} is answered {status}").into());
+        }
+    }
+    Ok(held)
+}
+
 pub(super) async fn heads(port: u16, scale: Scale, sent: &Sent) -> Outcome<Held> {
     let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-filler: {}", "x".repeat(15_000));
     many(port, scale, head.as_bytes(), sent).await

@@ -14,6 +14,12 @@ use crate::{
 /// How many peers one request renews.
 const AT_ONCE: usize = 20_000;
 
+pub(super) async fn peers(port: u16, scale: Scale, sent: &Sent) -> Outcome<Held> {
+    let body = json!({ "locks": { "wide": 1 }, "expires_in": "10m" });
+    make(port, "POST /v1/locks", &body, scale.peers, sent).await?;
+    Ok(Held::new())
+}
+
 /// Peers whose leases are renewed together, so that they end together.
 pub(super) async fn expiry(port: u16, scale: Scale, sent: &Sent) -> Outcome<Held> {
     let body = json!({ "locks": { "wide": 1 }, "expires_in": "10m" });

@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Scale {
     /// Connections of one kind.
     pub(crate) connections: usize,
+    /// How many the server has.
+    pub(crate) server_connections: usize,
     /// Peers of one kind.
     pub(crate) peers: usize,
     /// Semaphores of one kind.
@@ -30,13 +32,15 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) const FULL: Self = Self {
         connections: 20_000,
-        peers: 300_000,
+        server_connections: 20_000,
+        peers: 1_000_000,
         semaphores: 50_000,
         waiters: 5_000,
         after: Duration::from_secs(3),
     };
     pub(crate) const QUICK: Self = Self {
         connections: 400,
+        server_connections: 2_000,
         peers: 10_000,
         semaphores: 2_000,
         waiters: 500,
@@ -67,6 +71,7 @@ macro_rules! attacks {
 attacks! {
     "nothing", "an idle server, to compare with", connections::nothing;
     "idle", "connections that have sent one request", connections::idle;
+    "full", "connections until the server has no more, then those that ask whether it lives", connections::full;
     "heads", "connections with 15 KB of a head that never ends", connections::heads;
     "bodies", "connections with 60 KB of a bulk heartbeat that never ends", connections::bodies;
     "blocked", "requests that wait, each with a head of 15 KB", connections::blocked;
@@ -76,6 +81,7 @@ attacks! {
     "streams", "event streams that nobody reads, while locks are granted", answers::streams;
     "levels", "waiters over 32 semaphores, and changes of a level", many::levels;
     "deadlocks", "holders that ask for what detects deadlocks", many::deadlocks;
+    "peers", "peers that hold a lock each: tables that grow", endings::peers;
     "expiry", "leases that end at one instant", endings::expiry;
     "removal", "a semaphore with many holders, removed by force", endings::removal;
 }

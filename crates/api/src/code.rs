@@ -49,6 +49,10 @@ pub enum Code {
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
+    /// The request shows no token that is known.
+    Unauthenticated,
+    /// The caller may not do that.
+    Forbidden,
     /// A browser sends the request for a page of another origin.
     CrossOrigin,
     /// A browser knows the server by a name that the server does not know.
@@ -80,7 +84,8 @@ impl Code {
             Self::Unavailable => 503,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
-            Self::CrossOrigin | Self::UnknownHost => 403,
+            Self::Unauthenticated => 401,
+            Self::Forbidden | Self::CrossOrigin | Self::UnknownHost => 403,
         }
     }
 
@@ -226,6 +231,17 @@ impl Code {
                 "The browser knows this server as \"t.example.com\", and the server does not know that name as its \
                  own. Open it by its address, or add the name, without a port, to hosts in the section [http] of its \
                  configuration file.",
+            ),
+            Self::Unauthenticated => (
+                "Not authenticated",
+                "the request shows no token, or one that is not known or has expired.",
+                "The request shows no token that is known here. Send one in the header Authorization, as Bearer or as \
+                 the password of Basic.",
+            ),
+            Self::Forbidden => (
+                "Not allowed",
+                "the caller lacks a right; the detail names it, and the semaphore.",
+                "\"etl\" lacks the right \"acquire\" over semaphore \"web/db\".",
             ),
         }
     }

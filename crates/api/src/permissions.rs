@@ -35,6 +35,10 @@ pub struct Permissions {
     /// Why the caller may not do more, for people. Null if it may do everything.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
+    /// Who the caller is. Null where nobody has to say.
+    #[cfg_attr(feature = "openapi", schema(required, example = "etl"))]
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 impl Action {

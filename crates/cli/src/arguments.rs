@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 
 use throttle_service::config::Start;
 
-use crate::command::{self, Backup, Check, Completions, JournalCommand, operator::Operate, run::Run};
+use crate::command::{
+    self, Backup, Check, Completions, JournalCommand, TokenCommand, operator::Operate, run::Run,
+};
 
 const LONG_ABOUT: &str = "\
 Serves counting semaphores over HTTP.
@@ -82,6 +84,9 @@ pub enum Command {
     /// Looks into a data directory
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Makes tokens for a server, and tells whether one is right
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Checks a configuration file and says what it would serve
     Check(Check),
     /// Writes what a shell needs to complete this command line

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Some(Command::Operate(arguments)) => arguments.run(&mut io::stdout()),
         Some(Command::Backup(arguments)) => command::backup(arguments, &mut io::stdout()),
         Some(Command::Journal(command)) => command.run(&mut io::stdout().lock()),
+        Some(Command::Token(command)) => command.run(&mut io::stdout().lock()),
         Some(Command::Check(arguments)) => command::check(arguments, &mut io::stdout()),
         Some(Command::Completions(arguments)) => {
             command::completions(arguments, &mut io::stdout()).map_err(Into::into)

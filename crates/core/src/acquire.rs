@@ -6,7 +6,8 @@ use crate::{
     deadlock::Candidate,
     error::{AcquireError, LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     event::{EndCause, Event},
-    names::{PeerId, Token},
+    names::Token,
+    owner::Claim,
     peer::Part,
     planted,
     semaphore::{Deadlock, Spec},
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Acquire<'a> {
     /// The peer that asks.
-    pub peer: PeerId,
+    pub peer: Claim<'a>,
     /// Each semaphore and the count asked for, all or nothing.
     pub locks: &'a [(&'a str, i64)],
     /// Higher is served first; 0 is usual.
@@ -46,7 +47,7 @@ impl Core {
     /// waiting), peer (its lease moves), count below 1, repeat, hierarchy, pending. A refused request
     /// changes nothing but what is said here.
     pub fn acquire(&mut self, now: Time, request: &Acquire<'_>) -> Result<Status, AcquireError> {
-        let now = self.begin_with(now, request.peer);
+        let now = self.begin_with(now, request.peer.peer);
         let outcome = self.try_acquire(now, request);
         self.finish(now);
         outcome
@@ -56,7 +57,7 @@ impl Core {
         let parts = self.resolve(request.locks, AcquireError::NamedTwice)?;
         self.check_leaving(request.peer, &parts)?;
         self.check_max(request.peer, &parts)?;
-        let slot = self.slot_of(request.peer)?;
+        let slot = self.find(request.peer)?;
         if request.expires_in.is_some() {
             self.renew(now, slot, request.expires_in);
         }
@@ -110,18 +111,18 @@ impl Core {
     }
 
     /// A semaphore that is about to go takes no new requests.
-    fn check_leaving(&self, peer: PeerId, parts: &[Part]) -> Result<(), UnknownSemaphore> {
-        let count_of = |part: &Part| self.count_of(self.slot_of(peer).ok()?, part.semaphore);
+    fn check_leaving(&self, peer: Claim<'_>, parts: &[Part]) -> Result<(), UnknownSemaphore> {
+        let count_of = |part: &Part| self.count_of(self.find(peer).ok()?, part.semaphore);
         let is_new = |part: &Part| count_of(part).is_none();
         let leaving = parts.iter().find(|part| self.semaphores[part.semaphore].is_leaving && is_new(part));
         leaving.map_or(Ok(()), |part| Err(UnknownSemaphore(self.name_of(part.semaphore))))
     }
 
-    fn check_max(&mut self, peer: PeerId, parts: &[Part]) -> Result<(), AcquireError> {
+    fn check_max(&mut self, peer: Claim<'_>, parts: &[Part]) -> Result<(), AcquireError> {
         let beyond = parts.iter().find(|part| self.semaphores[part.semaphore].is_beyond(part.count));
         let Some(part) = beyond else { return Ok(()) };
         let waits_for_it = |&slot: &PeerSlot| self.peers[slot].asked(part.semaphore) == Some(part);
-        if let Some(slot) = self.slot_of(peer).ok().filter(waits_for_it) {
+        if let Some(slot) = self.find(peer).ok().filter(waits_for_it) {
             self.withdraw(slot, EndCause::ExceedsMax);
         }
         let semaphore = &self.semaphores[part.semaphore];

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    names::Name,
     pattern::Patterns,
     peer::{Part, Request},
     presence::Presence,
@@ -24,7 +25,7 @@ impl Core {
     }
 
     fn audit_peers(&self) -> Result<(), String> {
-        let ids = self.peers.iter().filter(|(slot, peer)| self.peer_slots.get(&peer.id) == Some(slot));
+        let ids = self.peers.iter().filter(|(slot, peer)| self.peer_slots.get(peer.id.0) == Some(*slot));
         check(ids.count() == self.peers.len() && self.peer_slots.len() == self.peers.len(), "index of ids")?;
         check(self.leases.len() == self.peers.len(), "size of the index of leases")?;
         for (slot, peer) in self.peers.iter() {
@@ -40,7 +41,7 @@ impl Core {
         let is_late = self.absences.first().is_some_and(|&(at, _)| at <= self.now);
         check(self.is_behind || !is_late, "a waiter is absent too late")?;
         let serials = self.peers.iter().flat_map(|(_, peer)| &peer.locks);
-        check(serials.clone().all(|held| self.serials.contains(&held.serial)), "serials")?;
+        check(serials.clone().all(|held| self.serials.contains(held.serial)), "serials")?;
         check(serials.count() == self.serials.len(), "number of serials")
     }
 
@@ -81,6 +82,13 @@ impl Core {
         let specs = specs.chain(self.patterns().map(|(_, spec)| spec));
         let detecting = specs.filter(|spec| spec.deadlock == Deadlock::Detect).count();
         check(self.detecting == detecting, "number of those that detect deadlocks")?;
+        let mut members: BTreeMap<Name, usize> = BTreeMap::new();
+        for (_, semaphore) in self.semaphores.iter() {
+            if let Some(pattern) = &semaphore.pattern {
+                *members.entry(pattern.clone()).or_default() += 1;
+            }
+        }
+        check(self.patterns.member_counts == members, "numbers of members")?;
         self.patterns.audit()
     }
 

@@ -37,6 +37,8 @@ pub enum Resource {
     JointParts,
     /// Semaphores, members of patterns among them.
     Semaphores,
+    /// Members of one pattern.
+    Members,
     /// Peers to look at before a request can be shown to close no deadlock.
     Walk,
 }
@@ -125,6 +127,15 @@ pub enum RestoreError {
     },
     /// The same semaphore is named twice in one request.
     NamedTwice(Name),
+    /// The peer is unknown, and the count is above the full count, so nobody can have been granted it.
+    ExceedsMax {
+        /// The semaphore.
+        semaphore: Name,
+        /// The count to restore.
+        count: i64,
+        /// The full count.
+        max: i64,
+    },
     /// The peer is known, and holds other locks than these.
     Conflict,
     /// The peer is unknown, and locks of such a peer are never taken back here.
@@ -183,6 +194,7 @@ impl fmt::Display for LimitReached {
             Resource::Parts => "semaphores in one request",
             Resource::JointParts => "locks that requests over several semaphores in one queue ask for",
             Resource::Semaphores => "semaphores",
+            Resource::Members => "members of one pattern",
             Resource::Walk => "peers to look at for a deadlock",
         };
         write!(f, "the limit of {} {what} is reached", self.limit)
@@ -233,6 +245,9 @@ impl fmt::Display for RestoreError {
             Self::UnknownSemaphore(name) => UnknownSemaphore(name.clone()).fmt(f),
             Self::CountBelowOne { semaphore, count } => below_one(f, semaphore, *count),
             Self::NamedTwice(name) => named_twice(f, name),
+            Self::ExceedsMax { semaphore, count, max } => {
+                write!(f, "{count} of {semaphore:?} is more than its max of {max}")
+            }
             Self::Conflict => f.write_str("the peer is known and holds other locks"),
             Self::Denied => f.write_str("the peer is unknown, and lost locks are not taken back"),
             Self::DoesNotFit { semaphore, count, acquired, max } => {

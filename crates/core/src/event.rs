@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     names::{Labels, Name, PeerId, Token},
+    owner::Owner,
     queue::Rank,
     semaphore::Spec,
     time::Time,
@@ -46,6 +47,13 @@ pub enum Event {
         expires_in: Duration,
         /// What its client tells of it.
         labels: Option<Labels>,
+    },
+    /// The peer that was just made belongs to somebody.
+    PeerOwned {
+        /// The peer.
+        peer: PeerId,
+        /// Whose it is.
+        owner: Owner,
     },
     /// The length of a peer's lease changed.
     LeaseChanged {
@@ -132,6 +140,8 @@ pub enum Event {
     PeerEnded {
         /// The peer.
         peer: PeerId,
+        /// Whose it was.
+        owner: Owner,
         /// Why.
         cause: EndCause,
     },

@@ -122,7 +122,7 @@ impl Core {
         semaphore.acquired += i128::from(held.count);
         semaphore.holders.insert(held.serial, slot);
         let may_lose_leader = semaphore.leader.is_some();
-        self.serials.insert(held.serial);
+        self.serials.insert(held.serial, ());
         self.peers[slot].locks.push(held);
         if may_lose_leader {
             self.touch(held.semaphore);

@@ -6,6 +6,7 @@ use crate::{
     error::{NewPeerError, Resource, UnknownPeer},
     event::{EndCause, Event},
     names::{Labels, PeerId},
+    owner::{By, Claim, Owner},
     peer::Peer,
     planted,
     slot::PeerSlot,
@@ -14,12 +15,14 @@ use crate::{
 };
 
 impl Core {
-    /// Makes a peer that holds nothing. Its id is `random`, or a number derived from it if that is taken.
+    /// Makes a peer that holds nothing, and belongs to whoever asks. Its id is `random`, or a number derived from it if
+    /// that is taken.
     ///
     /// With `expires_in` zero the peer ends before this returns.
     pub fn new_peer(
         &mut self,
         now: Time,
+        by: By<'_>,
         expires_in: Duration,
         random: u64,
         labels: Option<Labels>,
@@ -27,19 +30,24 @@ impl Core {
         let now = self.begin(now);
         self.check_room(Resource::Peers, self.peers.len() + 1)?;
         let mut id = PeerId(random);
-        while self.peer_slots.contains_key(&id) {
+        while self.peer_slots.contains(id.0) {
             // A full-period generator (Knuth's MMIX), so it reaches a free number whatever is taken.
             id = PeerId(id.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         }
-        self.insert_peer(now, id, expires_in, labels);
+        self.insert_peer(now, id, by.owner(), expires_in, labels);
         self.finish(now);
         Ok(id)
     }
 
     /// Moves the end of the peer's lease to `expires_in` from now, and the margin.
-    pub fn heartbeat(&mut self, now: Time, peer: PeerId, expires_in: Duration) -> Result<(), UnknownPeer> {
-        let now = self.begin_with(now, peer);
-        let slot = self.slot_of(peer)?;
+    pub fn heartbeat(
+        &mut self,
+        now: Time,
+        claim: Claim<'_>,
+        expires_in: Duration,
+    ) -> Result<(), UnknownPeer> {
+        let now = self.begin_with(now, claim.peer);
+        let slot = self.find(claim)?;
         self.renew(now, slot, Some(expires_in));
         // Nothing follows from it, unless that was its end.
         if self.peers[slot].ends_at <= now {
@@ -49,9 +57,9 @@ impl Core {
     }
 
     /// Ends a peer: releases all its locks and withdraws its request. Tells whether it was known.
-    pub fn end_peer(&mut self, now: Time, peer: PeerId, cause: EndCause) -> bool {
-        let now = self.begin_with(now, peer);
-        let Ok(slot) = self.slot_of(peer) else { return false };
+    pub fn end_peer(&mut self, now: Time, claim: Claim<'_>, cause: EndCause) -> bool {
+        let now = self.begin_with(now, claim.peer);
+        let Ok(slot) = self.find(claim) else { return false };
         self.remove_peer(now, slot, cause);
         self.finish(now);
         true
@@ -61,11 +69,16 @@ impl Core {
         &mut self,
         now: Time,
         id: PeerId,
+        owner: Owner,
         expires_in: Duration,
         labels: Option<Labels>,
     ) -> PeerSlot {
         let slot = self.place_peer(now, id, expires_in, labels.clone());
         self.events.push(Event::PeerCreated { peer: id, at: now, expires_in, labels });
+        if owner != Owner::NOBODY {
+            self.events.push(Event::PeerOwned { peer: id, owner: owner.clone() });
+        }
+        self.peers[slot].owner = owner;
         self.arm(now, slot);
         let indexed_at = self.peers[slot].indexed_at;
         self.leases.insert((indexed_at, slot));
@@ -90,8 +103,9 @@ impl Core {
             locks: Vec::new(),
             pending: None,
             labels,
+            owner: Owner::NOBODY,
         });
-        self.peer_slots.insert(id, slot);
+        self.peer_slots.insert(id.0, slot);
         slot
     }
 
@@ -163,8 +177,8 @@ impl Core {
             self.give_up(now, slot, held, cause);
         }
         let peer = self.peers.remove(slot);
-        self.peer_slots.remove(&peer.id);
+        self.peer_slots.remove(peer.id.0);
         self.leases.remove(&(peer.indexed_at, slot));
-        self.events.push(Event::PeerEnded { peer: peer.id, cause });
+        self.events.push(Event::PeerEnded { peer: peer.id, owner: peer.owner, cause });
     }
 }

@@ -33,14 +33,17 @@
 )]
 
 mod acquire;
+mod arena;
 mod audit;
 mod deadlock;
 mod error;
 mod event;
 mod grant;
+mod index;
 mod lease;
 mod manage;
 mod names;
+mod owner;
 mod pattern;
 mod peer;
 mod pending;
@@ -64,6 +67,7 @@ pub use error::{
 };
 pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};
+pub use owner::{By, Claim, Oversight, Owner};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};
 pub use semaphore::{Deadlock, Origin, Spec};

@@ -20,11 +20,11 @@ impl Core {
         let now = self.begin(now);
         let spec = Spec { max: spec.max.max(0), ..spec };
         if let Some(&slot) = self.semaphore_slots.get(name) {
+            if spec.origin != Origin::Pattern {
+                self.set_pattern_of(slot, None);
+            }
             let semaphore = &mut self.semaphores[slot];
             let was_leaving = std::mem::take(&mut semaphore.is_leaving);
-            if spec.origin != Origin::Pattern {
-                semaphore.pattern = None;
-            }
             if was_leaving && semaphore.spec == spec {
                 self.emit_set(slot);
             }

@@ -28,6 +28,8 @@ pub(crate) struct Patterns {
     by_prefix: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
     /// The lengths of all prefixes, longest first, and how many patterns have each.
     pub(crate) prefix_lengths: BTreeMap<Reverse<usize>, usize>,
+    /// How many members each has, those of patterns that are gone included.
+    pub(crate) member_counts: BTreeMap<Name, usize>,
 }
 
 /// What stands before and after the star; `None` for a name that has none.
@@ -152,12 +154,31 @@ impl Core {
         };
         let pattern = pattern.clone();
         self.check_room(Resource::Semaphores, self.semaphores.len() + 1)?;
+        let members = self.patterns.member_counts.get(&pattern).copied().unwrap_or(0);
+        self.check_room(Resource::Members, members + 1)?;
         let slot = self.insert_semaphore(name.into(), spec);
-        let member = &mut self.semaphores[slot];
-        (member.pattern, member.is_announced) = (Some(pattern), false);
+        self.set_pattern_of(slot, Some(pattern));
+        self.semaphores[slot].is_announced = false;
         // Unless the command makes use of it, it goes again at its end.
         self.touch(slot);
         Ok(slot)
+    }
+
+    /// Makes a semaphore a member of this pattern, or of none.
+    pub(crate) fn set_pattern_of(&mut self, slot: SemaphoreSlot, pattern: Option<Name>) {
+        let counts = &mut self.patterns.member_counts;
+        if let Some(pattern) = pattern.clone() {
+            *counts.entry(pattern).or_default() += 1;
+        }
+        let before = std::mem::replace(&mut self.semaphores[slot].pattern, pattern);
+        if let Some(before) = before
+            && let Some(count) = counts.get_mut(&before)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&before);
+            }
+        }
     }
 
     /// Enters a semaphore into the tables.
@@ -171,6 +192,7 @@ impl Core {
 
     /// Takes a semaphore that nobody uses out of the tables.
     pub(crate) fn drop_semaphore(&mut self, slot: SemaphoreSlot) {
+        self.set_pattern_of(slot, None);
         let semaphore = self.semaphores.remove(slot);
         self.semaphore_slots.remove(&semaphore.name);
         self.detecting -= usize::from(semaphore.spec.deadlock == Deadlock::Detect);

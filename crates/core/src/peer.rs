@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     names::{Labels, PeerId, Token},
+    owner::Owner,
     presence::Presence,
     queue::Rank,
     slot::SemaphoreSlot,
@@ -24,6 +25,7 @@ pub(crate) struct Peer {
     pub(crate) locks: Vec<Held>,
     pub(crate) pending: Option<Box<Request>>,
     pub(crate) labels: Option<Labels>,
+    pub(crate) owner: Owner,
 }
 
 /// An acquired lock.

@@ -10,7 +10,7 @@ use crate::{
     deadlock::Candidate,
     error::AcquireError,
     event::Event,
-    names::PeerId,
+    owner::Claim,
     peer::{Part, Request, count_named},
     planted,
     slot::PeerSlot,
@@ -46,24 +46,24 @@ impl Core {
     ///
     /// If the peer is not known. A request that would now wait for ever is refused with
     /// [`AcquireError::Deadlock`], and is absent until its client asks again at a better time.
-    pub fn connect(&mut self, now: Time, peer: PeerId) -> Result<(), AcquireError> {
-        let now = self.begin_with(now, peer);
-        let slot = self.slot_of(peer)?;
+    pub fn connect(&mut self, now: Time, claim: Claim<'_>) -> Result<(), AcquireError> {
+        let now = self.begin_with(now, claim.peer);
+        let slot = self.find(claim)?;
         let outcome = self.ask_again(slot, &[]);
         if let Some(request) = &mut self.peers[slot].pending
             && request.presence == Presence::Polling
         {
             request.presence = Presence::Connected;
-            self.events.push(Event::Connected { peer });
+            self.events.push(Event::Connected { peer: claim.peer });
         }
         self.finish(now);
         outcome.map(drop)
     }
 
     /// The last open connection with which the client of a peer waited is gone.
-    pub fn disconnect(&mut self, now: Time, peer: PeerId) {
-        let now = self.begin_with(now, peer);
-        if let Ok(slot) = self.slot_of(peer)
+    pub fn disconnect(&mut self, now: Time, claim: Claim<'_>) {
+        let now = self.begin_with(now, claim.peer);
+        if let Ok(slot) = self.find(claim)
             && !planted!(GoneIsPresent)
         {
             self.start_absence(now, slot);
@@ -77,9 +77,9 @@ impl Core {
     /// # Errors
     ///
     /// If the peer is not known, or its request would now wait for ever.
-    pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<bool, AcquireError> {
-        let now = self.begin_with(now, peer);
-        let slot = self.slot_of(peer)?;
+    pub fn poll(&mut self, now: Time, claim: Claim<'_>) -> Result<bool, AcquireError> {
+        let now = self.begin_with(now, claim.peer);
+        let slot = self.find(claim)?;
         let outcome = self.ask_again(slot, &[]);
         if let Ok(true) = outcome {
             self.grant_touched(now);

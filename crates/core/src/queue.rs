@@ -9,7 +9,7 @@ use std::{cmp::Ordering, hash::BuildHasher};
 
 use foldhash::quality::FixedState;
 
-use crate::{slot::PeerSlot, time::Time};
+use crate::{arena::Arena, slot::PeerSlot, time::Time};
 
 /// A place in a queue: smaller is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,13 +53,13 @@ struct Node {
 pub(crate) struct Queue {
     /// Keeps clients from choosing an order of ranks that would turn the tree into a list.
     hash: FixedState,
-    nodes: slab::Slab<Node>,
+    nodes: Arena<Node>,
     root: usize,
 }
 
 impl Queue {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { hash: FixedState::with_seed(seed), nodes: slab::Slab::new(), root: NIL }
+        Self { hash: FixedState::with_seed(seed), nodes: Arena::new(), root: NIL }
     }
 
     pub(crate) fn len(&self) -> usize {

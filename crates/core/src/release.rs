@@ -3,7 +3,7 @@
 use crate::{
     error::{ReleaseError, UnknownPeer, UnknownSemaphore},
     event::{EndCause, Event},
-    names::PeerId,
+    owner::Claim,
     peer::Held,
     planted,
     slot::{PeerSlot, SemaphoreSlot},
@@ -14,9 +14,9 @@ use crate::{
 impl Core {
     /// Releases what the peer has on one semaphore: the acquired lock, or the whole pending request that
     /// asks for it. Succeeds if there is nothing to release.
-    pub fn release_lock(&mut self, now: Time, peer: PeerId, semaphore: &str) -> Result<(), ReleaseError> {
-        let now = self.begin_with(now, peer);
-        let slot = self.slot_of(peer)?;
+    pub fn release_lock(&mut self, now: Time, claim: Claim<'_>, semaphore: &str) -> Result<(), ReleaseError> {
+        let now = self.begin_with(now, claim.peer);
+        let slot = self.find(claim)?;
         match self.semaphore_slot(semaphore) {
             Ok(semaphore) => self.release_slot(now, slot, semaphore, EndCause::Released),
             // Nobody holds a member of a pattern that is not there.
@@ -45,7 +45,7 @@ impl Core {
 
     /// Takes an acquired lock, already gone from its peer, out of all other tables.
     pub(crate) fn give_up(&mut self, now: Time, slot: PeerSlot, held: Held, cause: EndCause) {
-        self.serials.remove(&held.serial);
+        self.serials.remove(held.serial);
         let on = &mut self.semaphores[held.semaphore];
         on.holders.remove(&held.serial);
         on.learn_hold(now.since(held.since));

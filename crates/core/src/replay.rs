@@ -3,6 +3,7 @@
 use crate::{
     event::Event,
     names::{Name, PeerId},
+    owner::Owner,
     peer::{Held, Part, Peer, Request},
     planted,
     presence::Presence,
@@ -70,9 +71,13 @@ impl Core {
                 self.drop_semaphore(slot);
             }
             Event::PeerCreated { peer, at, expires_in, labels } => {
-                unless(self.peer_slots.contains_key(peer))?;
+                unless(self.peer_slots.contains(peer.0))?;
                 self.saw(*at);
                 self.place_peer(*at, *peer, *expires_in, labels.clone());
+            }
+            Event::PeerOwned { peer, owner } => {
+                let slot = self.slot_of(*peer).ok()?;
+                self.peers[slot].owner = owner.clone();
             }
             Event::LeaseChanged { peer, expires_in } => {
                 let slot = self.slot_of(*peer).ok()?;
@@ -80,25 +85,9 @@ impl Core {
             }
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
                 unless(*count < 1)?;
-                let rank = &replayed(*rank, *since);
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
-                unless(self.has(slot, semaphore) || self.semaphores[semaphore].queue.get(*rank).is_some())?;
-                self.saw(*since);
-                let mut request = self.peers[slot].pending.take().map_or_else(
-                    || Request {
-                        rank: *rank,
-                        priority: *priority,
-                        since: *since,
-                        examined_at: rank.sequence,
-                        presence: Presence::Polling,
-                        parts: Vec::new(),
-                    },
-                    |request| *request,
-                );
-                self.leave_queues(slot, &request);
-                request.parts.push(Part { semaphore, count: *count });
-                self.enter_queues(slot, request);
-                self.next_sequence = self.next_sequence.max(rank.sequence.checked_add(1)?);
+                let rank = replayed(*rank, *since);
+                self.replay_wait(slot, Part { semaphore, count: *count }, *priority, *since, rank)?;
             }
             Event::Connected { peer } => {
                 let slot = self.slot_of(*peer).ok()?;
@@ -130,7 +119,7 @@ impl Core {
                 let (slot, semaphore) = self.slots(*peer, semaphore)?;
                 self.drop_part(slot, semaphore);
             }
-            Event::PeerEnded { peer, cause } => {
+            Event::PeerEnded { peer, cause, .. } => {
                 let slot = self.slot_of(*peer).ok()?;
                 let Peer { locks, pending, .. } = &self.peers[slot];
                 unless(!locks.is_empty() || pending.is_some())?;
@@ -172,9 +161,41 @@ impl Core {
         peer.held(semaphore).is_some() || peer.asked(semaphore).is_some()
     }
 
+    /// Adds a part to what a peer waits for.
+    fn replay_wait(
+        &mut self,
+        slot: PeerSlot,
+        part: Part,
+        priority: i32,
+        since: Time,
+        rank: Rank,
+    ) -> Option<()> {
+        let queue = &self.semaphores[part.semaphore].queue;
+        unless(self.has(slot, part.semaphore) || queue.get(rank).is_some())?;
+        // All parts of a request stand in line under one rank.
+        unless(self.peers[slot].pending.as_ref().is_some_and(|request| request.rank != rank))?;
+        self.saw(since);
+        let mut request = self.peers[slot].pending.take().map_or_else(
+            || Request {
+                rank,
+                priority,
+                since,
+                examined_at: rank.sequence,
+                presence: Presence::Polling,
+                parts: Vec::new(),
+            },
+            |request| *request,
+        );
+        self.leave_queues(slot, &request);
+        request.parts.push(part);
+        self.enter_queues(slot, request);
+        self.next_sequence = self.next_sequence.max(rank.sequence.checked_add(1)?);
+        Some(())
+    }
+
     fn replay_hold(&mut self, slot: PeerSlot, held: Held) -> Option<()> {
         unless(held.count < 1)?;
-        unless(self.has(slot, held.semaphore) || self.serials.contains(&held.serial))?;
+        unless(self.has(slot, held.semaphore) || self.serials.contains(held.serial))?;
         self.saw(held.since);
         self.next_token = self.next_token.max(held.serial.checked_add(1)?);
         self.hold(slot, held);
@@ -188,7 +209,7 @@ impl Core {
         } else {
             self.insert_semaphore(name.clone(), spec)
         };
-        self.semaphores[slot].pattern = pattern;
+        self.set_pattern_of(slot, pattern);
         self.semaphores[slot].is_leaving = false;
     }
 
@@ -278,6 +299,9 @@ impl Core {
             expires_in: peer.expires_in,
             labels: peer.labels.clone(),
         });
+        if peer.owner != Owner::NOBODY && !planted!(OwnersForgottenBySnapshot) {
+            events.push(Event::PeerOwned { peer: peer.id, owner: peer.owner.clone() });
+        }
         let mut locks = peer.locks.clone();
         locks.sort_unstable_by_key(|held| held.serial);
         events.extend(locks.iter().map(|held| Event::Restored {
@@ -291,9 +315,8 @@ impl Core {
         let Some(request) = peer.pending.as_ref().filter(|_| !planted!(WaitersForgottenBySnapshot)) else {
             return;
         };
-        let mut parts: Vec<(Name, i64)> =
+        let parts: Vec<(Name, i64)> =
             request.parts.iter().map(|part| (self.name_of(part.semaphore), part.count)).collect();
-        parts.sort_unstable();
         events.extend(parts.into_iter().map(|(semaphore, count)| Event::Queued {
             peer: peer.id,
             semaphore,

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    error::{LimitReached, Resource, RestoreError, UnknownSemaphore},
+    error::{LimitReached, Resource, RestoreError, UnknownPeer, UnknownSemaphore},
     event::Event,
-    names::{Labels, PeerId, Token},
+    names::{Labels, Token},
+    owner::Claim,
     peer::{Held, Part},
     planted,
+    semaphore::{Semaphore, Spec},
     slot::{PeerSlot, SemaphoreSlot},
     state::{Core, RestorePolicy},
     time::Time,
@@ -16,8 +18,8 @@ use crate::{
 /// A peer that a client brings back.
 #[derive(Clone, Debug)]
 pub struct Restore<'a> {
-    /// The id that it had.
-    pub peer: PeerId,
+    /// The id that it had, and who brings it back: an unknown one is his from now on.
+    pub peer: Claim<'a>,
     /// The length of its lease.
     pub expires_in: Duration,
     /// What it holds.
@@ -38,13 +40,15 @@ pub struct RestoreLock<'a> {
 }
 
 impl Core {
-    /// Brings a peer back under its id with the locks it holds; they count as acquired even beyond `max`.
+    /// Brings a peer back under its id with the locks it holds; they count as acquired even if all that is acquired
+    /// goes beyond `max`. A single lock beyond a `max` that is not 0 is refused: nobody could have been granted it, and
+    /// it would starve all others.
     ///
     /// For a known peer this only moves its lease (never to an earlier end), and only if it holds just
     /// these locks or none are named. No token is minted, since that of a zombie would outrank the
     /// holder's: a lock has the token it names if that was given before and is not live, else none.
     pub fn restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
-        let now = self.begin_with(now, restore.peer);
+        let now = self.begin_with(now, restore.peer.peer);
         let outcome = self.try_restore(now, restore);
         self.finish(now);
         outcome
@@ -57,7 +61,8 @@ impl Core {
             let semaphore = self.name_of(part.semaphore);
             return Err(RestoreError::CountBelowOne { semaphore, count: part.count });
         }
-        if let Ok(slot) = self.slot_of(restore.peer) {
+        if let Ok(slot) = self.slot_of(restore.peer.peer) {
+            self.find(restore.peer).map_err(|UnknownPeer| RestoreError::Conflict)?;
             if !parts.is_empty() && !self.holds_just(slot, &parts) && !planted!(RestoreOfOthersAccepted) {
                 return Err(RestoreError::Conflict);
             }
@@ -70,7 +75,8 @@ impl Core {
             }
             self.check_room(Resource::Peers, self.peers.len() + 1)?;
             self.check_room(Resource::Locks, parts.len())?;
-            let slot = self.insert_peer(now, restore.peer, restore.expires_in, restore.labels.clone());
+            let Claim { peer, by } = restore.peer;
+            let slot = self.insert_peer(now, peer, by.owner(), restore.expires_in, restore.labels.clone());
             for (lock, part) in restore.locks.iter().zip(&parts) {
                 self.restore_lock(now, slot, *part, lock.token);
             }
@@ -80,6 +86,16 @@ impl Core {
 
     /// Whether a peer that is not known may bring these back.
     fn check_policy(&self, parts: &[Part]) -> Result<(), RestoreError> {
+        for part in parts {
+            let Semaphore { name, spec: Spec { max, .. }, .. } = &self.semaphores[part.semaphore];
+            if *max > 0 && part.count > *max {
+                return Err(RestoreError::ExceedsMax {
+                    semaphore: name.clone(),
+                    count: part.count,
+                    max: *max,
+                });
+            }
+        }
         match self.settings.restore {
             RestorePolicy::Deny if !parts.is_empty() => Err(RestoreError::Denied),
             RestorePolicy::IfFree => parts.iter().try_for_each(|part| {
@@ -109,7 +125,7 @@ impl Core {
     fn restore_lock(&mut self, now: Time, slot: PeerSlot, part: Part, token: Option<Token>) {
         let Part { semaphore, count } = part;
         self.announce(semaphore);
-        let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(&token.0);
+        let is_free = |token: &Token| token.0 < self.next_token && !self.serials.contains(token.0);
         let token = token.filter(is_free).or(planted!(RestoreMintsToken).then_some(Token(self.next_token)));
         let serial = token.map_or(self.next_token, |token| token.0);
         // A lock without a token still needs a number that no token will ever have.

@@ -6,7 +6,7 @@ use std::{
     ops::{Index, IndexMut, Range},
 };
 
-use slab::Slab;
+use crate::arena::Arena;
 
 /// The place of a peer in the table of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,13 +47,13 @@ impl From<SemaphoreSlot> for usize {
 
 /// A table whose rows are found by slots of one kind only.
 pub(crate) struct Table<S, T> {
-    rows: Slab<T>,
+    rows: Arena<T>,
     slots: PhantomData<fn() -> S>,
 }
 
 impl<S: From<usize> + Into<usize>, T> Table<S, T> {
     pub(crate) fn new() -> Self {
-        Self { rows: Slab::new(), slots: PhantomData }
+        Self { rows: Arena::new(), slots: PhantomData }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -61,8 +61,8 @@ impl<S: From<usize> + Into<usize>, T> Table<S, T> {
     }
 
     /// How many slots there are, used and unused.
-    pub(crate) fn capacity(&self) -> usize {
-        self.rows.capacity()
+    pub(crate) fn places(&self) -> usize {
+        self.rows.places()
     }
 
     pub(crate) fn insert(&mut self, row: T) -> S {
@@ -74,7 +74,7 @@ impl<S: From<usize> + Into<usize>, T> Table<S, T> {
     }
 
     pub(crate) fn contains(&self, slot: S) -> bool {
-        self.rows.contains(slot.into())
+        self.rows.get(slot.into()).is_some()
     }
 
     pub(crate) fn get(&self, slot: S) -> Option<&T> {
@@ -89,9 +89,9 @@ impl<S: From<usize> + Into<usize>, T> Table<S, T> {
         self.iter().map(|(slot, _)| slot)
     }
 
-    /// The rows in these places, each with its place. No place beyond [`Table::capacity`] is taken.
+    /// The rows in these places, each with its place. No place beyond [`Table::places`] is taken.
     pub(crate) fn iter_at(&self, places: Range<usize>) -> impl Iterator<Item = (usize, &T)> {
-        let places = places.start..places.end.min(self.capacity());
+        let places = places.start..places.end.min(self.places());
         places.filter_map(|place| Some((place, self.rows.get(place)?)))
     }
 }

@@ -2,16 +2,16 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::Duration,
 };
-
-use foldhash::fast::FixedState;
 
 use crate::{
     error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     event::Event,
+    index::Index,
     names::{Name, PeerId},
+    owner::Claim,
     pattern::Patterns,
     peer::{Part, Peer},
     planted,
@@ -65,6 +65,8 @@ pub struct Limits {
     pub locks_per_queue: usize,
     /// Semaphores, members of patterns among them.
     pub semaphores: usize,
+    /// Members of one pattern.
+    pub members_per_pattern: usize,
     /// Peers that are looked at to find out whether a request would close a deadlock.
     pub deadlock_walk: usize,
 }
@@ -84,6 +86,7 @@ impl Default for Settings {
                 locks_per_request: 32,
                 locks_per_queue: 20_000,
                 semaphores: 1_000_000,
+                members_per_pattern: 100_000,
                 deadlock_walk: 10_000,
             },
         }
@@ -96,7 +99,7 @@ pub struct Core {
     /// The largest `now` seen.
     pub(crate) now: Time,
     pub(crate) peers: Table<PeerSlot, Peer>,
-    pub(crate) peer_slots: HashMap<PeerId, PeerSlot, FixedState>,
+    pub(crate) peer_slots: Index<PeerSlot>,
     pub(crate) semaphores: Table<SemaphoreSlot, Semaphore>,
     pub(crate) semaphore_slots: BTreeMap<Name, SemaphoreSlot>,
     pub(crate) patterns: Patterns,
@@ -113,7 +116,7 @@ pub struct Core {
     /// Every peer whose waiting client is gone, by the time when it is passed over.
     pub(crate) absences: BTreeSet<(Time, PeerSlot)>,
     /// The serials of all acquired locks, fencing tokens among them.
-    pub(crate) serials: HashSet<u64, FixedState>,
+    pub(crate) serials: Index<()>,
     /// Makes the shape of tables unpredictable for clients; of no influence on any reply.
     pub(crate) seed: u64,
     pub(crate) next_token: u64,
@@ -130,12 +133,11 @@ impl Core {
     /// gave. `hash_seed` is a random number that keeps clients from choosing ids that collide in a table, or an order
     /// of waiting that degrades a tree; it has no influence on any reply.
     pub fn new(settings: Settings, first_token: u64, hash_seed: u64) -> Self {
-        let hasher = FixedState::with_seed(hash_seed);
         Self {
             settings,
             now: Time::default(),
             peers: Table::new(),
-            peer_slots: HashMap::with_hasher(hasher.clone()),
+            peer_slots: Index::new(hash_seed),
             semaphores: Table::new(),
             semaphore_slots: BTreeMap::new(),
             patterns: Patterns::default(),
@@ -145,7 +147,7 @@ impl Core {
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
             absences: BTreeSet::new(),
-            serials: HashSet::with_hasher(hasher),
+            serials: Index::new(hash_seed),
             seed: hash_seed,
             next_token: first_token,
             next_sequence: 0,
@@ -174,8 +176,18 @@ impl Core {
         self.now
     }
 
+    /// The peer that somebody names, if he may act on it.
+    pub(crate) fn find(&self, claim: Claim<'_>) -> Result<PeerSlot, UnknownPeer> {
+        let slot = self.slot_of(claim.peer)?;
+        if self.may_act(claim.by, &self.peers[slot]) || planted!(OwnersIgnored) {
+            Ok(slot)
+        } else {
+            Err(UnknownPeer)
+        }
+    }
+
     pub(crate) fn slot_of(&self, peer: PeerId) -> Result<PeerSlot, UnknownPeer> {
-        self.peer_slots.get(&peer).copied().ok_or(UnknownPeer)
+        self.peer_slots.get(peer.0).ok_or(UnknownPeer)
     }
 
     pub(crate) fn semaphore_slot(&self, name: &str) -> Result<SemaphoreSlot, UnknownSemaphore> {
@@ -229,6 +241,7 @@ impl Core {
             Resource::Parts => limits.locks_per_request,
             Resource::JointParts => limits.locks_per_queue,
             Resource::Semaphores => limits.semaphores,
+            Resource::Members => limits.members_per_pattern,
             Resource::Walk => limits.deadlock_walk,
         };
         if used <= limit || planted!(LimitsIgnored) { Ok(()) } else { Err(LimitReached { resource, limit }) }

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     names::{Labels, Name, PeerId, Token},
+    owner::{By, Claim, Owner},
     peer::{Held, Peer, Request},
     presence::Presence,
     queue::{Rank, Waiter},
@@ -38,9 +39,9 @@ impl Core {
         self.check_room(Resource::Semaphores, self.semaphores.len() + 1)
     }
 
-    /// One peer.
-    pub fn peer(&self, peer: PeerId) -> Result<PeerView<'_>, UnknownPeer> {
-        let slot = self.slot_of(peer)?;
+    /// One peer, if whoever names it may act on it.
+    pub fn peer(&self, peer: Claim<'_>) -> Result<PeerView<'_>, UnknownPeer> {
+        let slot = self.find(peer)?;
         Ok(PeerView { core: self, peer: &self.peers[slot] })
     }
 
@@ -58,7 +59,7 @@ impl Core {
 
     /// How many places the table of peers has.
     pub fn peer_places(&self) -> usize {
-        self.peers.capacity()
+        self.peers.places()
     }
 
     /// One semaphore.
@@ -107,6 +108,16 @@ impl<'a> PeerView<'a> {
     /// What its client told of it.
     pub fn labels(&self) -> Option<&'a Labels> {
         self.peer.labels.as_ref()
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> &'a Owner {
+        &self.peer.owner
+    }
+
+    /// Whether somebody may act on it.
+    pub fn is_for(&self, by: By<'_>) -> bool {
+        self.core.may_act(by, self.peer)
     }
 
     /// Whether it waits for nothing.

@@ -120,7 +120,7 @@ impl SnapshotJob {
 mod tests {
     use std::time::Duration;
 
-    use throttle_core::EndCause;
+    use throttle_core::{By, EndCause, PeerId};
 
     use super::*;
     use crate::{
@@ -136,12 +136,15 @@ mod tests {
         let mut log = MemoryLog::new(5);
         let epoch = log.lead().unwrap();
         let mut core = Core::new(Settings::default(), 0, 0);
-        let (mut now, mut chain, mut peers) = (core.now(), Chain::start(5), Vec::new());
+        let (mut now, mut chain, mut peers) = (core.now(), Chain::start(5), Vec::<PeerId>::new());
         for number in 1..=BATCHES {
             now = now + Duration::from_millis(1);
             match number % 3 {
-                0 => drop(core.end_peer(now, peers.remove(0), EndCause::Released)),
-                _ => peers.push(core.new_peer(now, Duration::from_mins(1), number, None).unwrap()),
+                0 => drop(core.end_peer(now, peers.remove(0).by_server(), EndCause::Released)),
+                _ => {
+                    peers
+                        .push(core.new_peer(now, By::Anybody, Duration::from_mins(1), number, None).unwrap());
+                }
             }
             let mut body = Vec::new();
             let records = core.drain_events().filter_map(|event| Record::of(&event));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{Acquire, AcquireError, EndCause, PeerId, Status, Time, planted};
+use throttle_core::{Acquire, AcquireError, Claim, EndCause, PeerId, Status, Time, planted};
 
 use crate::{
     idempotency::IdempotencyKey,
@@ -57,8 +57,8 @@ pub enum Step {
 /// What a waiting request waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting<'a> {
-    /// The peer.
-    pub peer: PeerId,
+    /// The peer, and whose request it is.
+    pub claim: Claim<'a>,
     /// The locks that it asks about. None at all stand for whatever the peer waits for.
     pub locks: &'a [(&'a str, i64)],
     /// When its client wants an answer.
@@ -83,11 +83,11 @@ impl Node {
     /// # Errors
     ///
     /// If the rules of locks are against it, or too many requests wait.
-    pub fn acquire(&mut self, now: Time, peer: PeerId, ask: &Ask<'_>) -> Result<Step, Refusal> {
+    pub fn acquire(&mut self, now: Time, claim: Claim<'_>, ask: &Ask<'_>) -> Result<Step, Refusal> {
         let &Ask { locks, priority, expires_in, wait } = ask;
-        let status = self.core.acquire(now, &Acquire { peer, locks, priority, expires_in });
+        let status = self.core.acquire(now, &Acquire { peer: claim, locks, priority, expires_in });
         if expires_in.is_some() {
-            self.lease_moved(peer);
+            self.lease_moved(claim.peer);
         }
         let status = status?;
         if let Status::Acquired(_) = status {
@@ -97,7 +97,7 @@ impl Node {
             return Ok(Step::Done(Outcome::Pending));
         }
         let wait = if planted!(WaitEndsEarly) { wait / 2 } else { wait };
-        self.block(now, &Waiting { peer, locks, until: now + wait })
+        self.block(now, &Waiting { claim, locks, until: now + wait })
     }
 
     /// Makes a peer together with its locks. A refused request leaves no peer behind; a repeat under the same key finds
@@ -118,11 +118,11 @@ impl Node {
         if let Some(peer) = self.keys.find(new.key)? {
             // A repeat has its lease begin anew, as the first request did.
             let ask = Ask { expires_in: Some(ask.expires_in.unwrap_or(new.expires_in)), ..*ask };
-            let step = self.acquire(now, peer, &ask);
+            let step = self.acquire(now, peer.by(new.by), &ask);
             return Ok((peer, self.end_session_step(now, peer, session, step)?));
         }
         let peer = self.make_peer(now, random, new)?;
-        let step = self.acquire(now, peer, ask).inspect_err(|_| {
+        let step = self.acquire(now, peer.by(new.by), ask).inspect_err(|_| {
             let key = new.key.filter(|_| !planted!(KeyKeptForRefused));
             self.leave(now, peer, key);
         })?;
@@ -136,7 +136,7 @@ impl Node {
     /// If the peer is gone, or the request would now wait for ever.
     pub fn resume(&mut self, now: Time, waiting: &Waiting<'_>) -> Result<Step, Refusal> {
         // Woken or not, the state of the peer says what is the matter.
-        if self.core.poll(now, waiting.peer)? {
+        if self.core.poll(now, waiting.claim)? {
             return Ok(Step::Done(self.outcome(waiting)?));
         }
         self.block(now, waiting)
@@ -156,23 +156,23 @@ impl Node {
         let step = self.resume(now, waiting);
         if step.as_ref().is_err_and(|refusal| !refusal.is_unknown_peer()) {
             // Nobody knows of the peer but this request, which is refused.
-            self.abandon_session(now, waiting.peer, session.key);
+            self.abandon_session(now, waiting.claim.peer, session.key);
         }
-        self.end_session_step(now, waiting.peer, session, step)
+        self.end_session_step(now, waiting.claim.peer, session, step)
     }
 
     /// The client of a waiting request is gone. The request stays in the queue until its peer ends; it is passed over
     /// once its client has been gone for too long.
     pub fn cancel_wait(&mut self, now: Time, peer: PeerId, ticket: Ticket) {
         if self.waits.leave(peer, ticket) {
-            self.core.disconnect(now, peer);
+            self.core.disconnect(now, peer.by_server());
         }
     }
 
     /// The client of a request that makes a peer is gone before it could learn of the peer: ends that peer, unless a
     /// repeat of the request waits, or may have been told of a grant.
     pub fn abandon_session(&mut self, now: Time, peer: PeerId, key: Option<IdempotencyKey<'_>>) {
-        let is_granted = self.core.peer(peer).is_ok_and(|peer| peer.is_acquired());
+        let is_granted = self.core.peer(peer.by_server()).is_ok_and(|peer| peer.is_acquired());
         if key.is_none() || !is_granted {
             self.leave(now, peer, key);
         }
@@ -183,12 +183,12 @@ impl Node {
     /// # Errors
     ///
     /// If the peer is not known.
-    pub fn poll(&mut self, now: Time, peer: PeerId) -> Result<Outcome, Refusal> {
-        self.core.poll(now, peer)?;
+    pub fn poll(&mut self, now: Time, claim: Claim<'_>) -> Result<Outcome, Refusal> {
+        self.core.poll(now, claim)?;
         if planted!(PollLies) {
             return Ok(Outcome::Acquired);
         }
-        self.outcome(&Waiting { peer, locks: &[], until: now })
+        self.outcome(&Waiting { claim, locks: &[], until: now })
     }
 
     /// Waits until the peer waits for nothing any more.
@@ -196,8 +196,8 @@ impl Node {
     /// # Errors
     ///
     /// As [`Node::resume`].
-    pub fn wait(&mut self, now: Time, peer: PeerId, until: Time) -> Result<Step, Refusal> {
-        self.resume(now, &Waiting { peer, locks: &[], until })
+    pub fn wait(&mut self, now: Time, claim: Claim<'_>, until: Time) -> Result<Step, Refusal> {
+        self.resume(now, &Waiting { claim, locks: &[], until })
     }
 
     /// Ends the waits whose time is over by `now`.
@@ -206,7 +206,7 @@ impl Node {
             let Some(due) = self.waits.due(now) else { return };
             let Due { ticket, peer, until } = due;
             // A heartbeat moves the promised time, so it is looked at again when it is over.
-            let at = self.core.peer(peer).map_or(now, |seen| until.min(seen.expires_at()));
+            let at = self.core.peer(peer.by_server()).map_or(now, |seen| until.min(seen.expires_at()));
             if at > now {
                 self.waits.postpone(due, at);
                 continue;
@@ -219,21 +219,21 @@ impl Node {
     /// The lease of a peer may end earlier than it did: then its waits do, too.
     pub(crate) fn lease_moved(&mut self, peer: PeerId) {
         let core = &self.core;
-        self.waits.bring_forward(peer, || core.peer(peer).ok().map(|peer| peer.expires_at()));
+        self.waits.bring_forward(peer, || core.peer(peer.by_server()).ok().map(|peer| peer.expires_at()));
     }
 
     /// Begins to wait, unless the time for that is over.
     fn block(&mut self, now: Time, waiting: &Waiting<'_>) -> Result<Step, Refusal> {
-        let &Waiting { peer, until, .. } = waiting;
-        let at = until.min(self.core.peer(peer)?.expires_at());
+        let &Waiting { claim, until, .. } = waiting;
+        let at = until.min(self.core.peer(claim)?.expires_at());
         let at = if planted!(WaitOutlivesLease) { until } else { at };
         if self.is_draining || at <= now {
             return Ok(Step::Done(Outcome::Pending));
         }
-        let entered = self.waits.enter(peer, until, at);
+        let entered = self.waits.enter(claim.peer, until, at);
         let ticket = entered.map_err(|limit| Refusal::TooManyWaits { limit })?;
-        if let Err(error) = self.core.connect(now, peer) {
-            self.waits.leave(peer, ticket);
+        if let Err(error) = self.core.connect(now, claim) {
+            self.waits.leave(claim.peer, ticket);
             return Err(error.into());
         }
         Ok(Step::Blocked { ticket, until })
@@ -241,7 +241,7 @@ impl Node {
 
     /// What became of a request by now.
     fn outcome(&self, waiting: &Waiting<'_>) -> Result<Outcome, Refusal> {
-        let seen = self.core.peer(waiting.peer)?;
+        let seen = self.core.peer(waiting.claim)?;
         let is_held = waiting.locks.iter().all(|(semaphore, _)| seen.lock(semaphore).is_some());
         Ok(if !waiting.locks.is_empty() && is_held {
             Outcome::Acquired
@@ -280,7 +280,7 @@ impl Node {
     fn leave(&mut self, now: Time, peer: PeerId, key: Option<IdempotencyKey<'_>>) {
         if !self.waits.has(peer) {
             self.keys.forget(key);
-            self.core.end_peer(now, peer, EndCause::Released);
+            self.core.end_peer(now, peer.by_server(), EndCause::Released);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{EndCause, PeerId, Token, planted};
+use throttle_core::{Claim, EndCause, Owner, PeerId, Token, planted};
 use throttle_journal::WallTime;
 
 /// How a peer or a grant ended.
@@ -19,11 +19,18 @@ pub struct Ending {
     pub at: WallTime,
 }
 
+/// A peer that ended.
+struct Ended {
+    number: u64,
+    owner: Owner,
+    ending: Ending,
+}
+
 /// A memory of the last endings of peers; the oldest make room for new ones.
 pub(crate) struct Endings {
     limit: usize,
     next: u64,
-    by_peer: HashMap<PeerId, (u64, Ending), foldhash::fast::RandomState>,
+    by_peer: HashMap<PeerId, Ended, foldhash::fast::RandomState>,
     /// In order of their ends. A peer that was restored and ended again is in here twice; its number tells
     /// which entry counts.
     order: VecDeque<(u64, PeerId)>,
@@ -34,7 +41,7 @@ impl Endings {
         Self { limit, next: 0, by_peer: HashMap::default(), order: VecDeque::new() }
     }
 
-    pub(crate) fn remember(&mut self, peer: PeerId, mut ending: Ending) {
+    pub(crate) fn remember(&mut self, peer: PeerId, owner: Owner, mut ending: Ending) {
         if planted!(EndingConfused) && ending.cause == EndCause::Expired {
             ending.cause = EndCause::Released;
         }
@@ -43,17 +50,19 @@ impl Endings {
         }
         if self.order.len() >= self.limit
             && let Some((number, oldest)) = self.order.pop_front()
-            && self.by_peer.get(&oldest).is_some_and(|(last, _)| *last == number)
+            && self.by_peer.get(&oldest).is_some_and(|ended| ended.number == number)
         {
             self.by_peer.remove(&oldest);
         }
-        self.by_peer.insert(peer, (self.next, ending));
+        self.by_peer.insert(peer, Ended { number: self.next, owner, ending });
         self.order.push_back((self.next, peer));
         self.next += 1;
     }
 
-    pub(crate) fn of(&self, peer: PeerId) -> Option<&Ending> {
-        self.by_peer.get(&peer).map(|(_, ending)| ending)
+    /// How a peer ended, for its owner and those who are over everything.
+    pub(crate) fn of(&self, claim: Claim<'_>) -> Option<&Ending> {
+        let ended = self.by_peer.get(&claim.peer)?;
+        claim.by.owns(&ended.owner).then_some(&ended.ending)
     }
 }
 
@@ -99,6 +108,8 @@ impl TokenEndings {
 
 #[cfg(test)]
 mod tests {
+    use throttle_core::By;
+
     use super::*;
 
     fn ending(micros: u64) -> Ending {
@@ -110,14 +121,24 @@ mod tests {
         let mut ended = Endings::new(2);
         // The first peer ends twice: its later end outlives its earlier place in the order.
         for (peer, micros) in [(1, 1), (1, 2), (2, 3)] {
-            ended.remember(PeerId(peer), ending(micros));
+            ended.remember(PeerId(peer), Owner::NOBODY, ending(micros));
         }
-        assert_eq!(ended.of(PeerId(1)), Some(&ending(2)));
-        assert_eq!(ended.of(PeerId(2)), Some(&ending(3)));
-        ended.remember(PeerId(3), ending(4));
-        assert_eq!(ended.of(PeerId(1)), None);
+        assert_eq!(ended.of(PeerId(1).by_server()), Some(&ending(2)));
+        assert_eq!(ended.of(PeerId(2).by_server()), Some(&ending(3)));
+        ended.remember(PeerId(3), Owner::NOBODY, ending(4));
+        assert_eq!(ended.of(PeerId(1).by_server()), None);
         assert_eq!(ended.by_peer.len(), 2);
         assert_eq!(ended.order.len(), 2);
+    }
+
+    #[test]
+    fn how_a_peer_ended_is_for_its_owner() {
+        let mut ended = Endings::new(2);
+        let [ann, bob] = ["ann", "bob"].map(Owner::new);
+        ended.remember(PeerId(1), ann.clone(), ending(1));
+        assert_eq!(ended.of(PeerId(1).by(By::Owner(&ann))), Some(&ending(1)));
+        assert_eq!(ended.of(PeerId(1).by(By::Owner(&bob))), None);
+        assert_eq!(ended.of(PeerId(1).by_server()), Some(&ending(1)));
     }
 
     #[test]

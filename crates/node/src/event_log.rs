@@ -198,13 +198,14 @@ fn is_an_operators(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use throttle_core::PeerId;
+    use throttle_core::{Owner, PeerId};
 
     use super::*;
 
     fn push(log: &mut EventLog, peers: std::ops::Range<u64>) {
         for peer in peers {
-            let event = Event::PeerEnded { peer: PeerId(peer), cause: EndCause::Released };
+            let event =
+                Event::PeerEnded { peer: PeerId(peer), owner: Owner::NOBODY, cause: EndCause::Released };
             log.push(WallTime::default(), event, None);
         }
     }
@@ -283,7 +284,11 @@ mod tests {
         let mut log = EventLog::new(100, 0);
         let reason: Arc<str> = "stuck".into();
         for cause in [EndCause::Expired, EndCause::Operator] {
-            log.push(WallTime::default(), Event::PeerEnded { peer: PeerId(1), cause }, Some(&reason));
+            log.push(
+                WallTime::default(),
+                Event::PeerEnded { peer: PeerId(1), owner: Owner::NOBODY, cause },
+                Some(&reason),
+            );
         }
         log.close_page();
         let Found::Page(page) = log.at(0) else { panic!("two events") };

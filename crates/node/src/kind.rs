@@ -64,6 +64,7 @@ impl EventKind {
             Event::PeerEnded { .. } => Self::PeerEnded,
             Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
+            | Event::PeerOwned { .. }
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }
             | Event::Counters { .. }

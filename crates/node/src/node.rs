@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{Core, EndCause, Event, PeerId, Time, Token, planted};
+use throttle_core::{Claim, Core, EndCause, Event, PeerId, Time, Token, planted};
 use throttle_journal::{Epoch, Record, Wall, WallTime};
 
 use crate::{
@@ -117,8 +117,8 @@ impl Node {
         self.epoch
     }
 
-    /// How a peer ended, if that is remembered.
-    pub fn ending(&self, peer: PeerId) -> Option<&Ending> {
+    /// How a peer ended, if that is remembered, and is for whoever asks to know.
+    pub fn ending(&self, peer: Claim<'_>) -> Option<&Ending> {
         self.endings.of(peer)
     }
 
@@ -146,7 +146,7 @@ impl Node {
         let now = self.core.now();
         for (ticket, peer) in self.waits.drain() {
             // Its connection ends with this answer.
-            self.core.disconnect(now, peer);
+            self.core.disconnect(now, peer.by_server());
             self.woken.push(ticket);
         }
     }
@@ -199,8 +199,8 @@ impl Node {
                     };
                     last_woken = Some((*peer, woken));
                 }
-                Event::PeerEnded { peer, cause } => {
-                    self.endings.remember(*peer, ending(*cause, reason.as_ref(), at));
+                Event::PeerEnded { peer, owner, cause } => {
+                    self.endings.remember(*peer, owner.clone(), ending(*cause, reason.as_ref(), at));
                     self.waits.take_all(*peer, &mut wake);
                 }
                 Event::Released { token: Some(token), cause, .. } => {
@@ -211,6 +211,7 @@ impl Node {
                 | Event::SemaphoreRemoved { .. }
                 | Event::SemaphoreRetired { .. }
                 | Event::PeerCreated { .. }
+                | Event::PeerOwned { .. }
                 | Event::LeaseChanged { .. }
                 | Event::Queued { .. }
                 | Event::Connected { .. }

@@ -65,13 +65,16 @@ impl Follower {
         // In the order in which they were used, for the oldest go first.
         let mut known: Vec<_> = keys
             .into_iter()
-            .filter_map(|(peer, key)| Some((core.peer(peer).ok()?.created_at(), peer, key)))
+            .filter_map(|(peer, key)| {
+                let seen = core.peer(peer.by_server()).ok()?;
+                Some((seen.created_at(), peer, seen.owner().clone(), key))
+            })
             .collect();
-        known.sort_unstable_by_key(|&(at, peer, _)| (at, peer));
+        known.sort_unstable_by_key(|(at, peer, ..)| (*at, *peer));
         let mut node = Node::new(core, now, epoch, bounds, wall);
         node.holds_until = holds_until;
-        for (_, peer, (text, fingerprint)) in known {
-            node.keys.insert(text, fingerprint, peer);
+        for (_, peer, owner, (text, fingerprint)) in known {
+            node.keys.insert(&owner, text, fingerprint, peer);
         }
         node
     }

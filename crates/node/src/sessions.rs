@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use throttle_core::{
-    EndCause, Labels, PeerId, ReleaseError, Restore, RestoreError, Time, UnknownPeer, UnknownSemaphore,
-    planted,
+    By, Claim, EndCause, Labels, PeerId, ReleaseError, Restore, RestoreError, Time, UnknownPeer,
+    UnknownSemaphore, planted,
 };
 
 use crate::{idempotency::IdempotencyKey, node::Node, output::Condition, refusal::Refusal};
@@ -12,6 +12,8 @@ use crate::{idempotency::IdempotencyKey, node::Node, output::Condition, refusal:
 /// A peer to be made.
 #[derive(Clone, Debug)]
 pub struct NewPeer<'a> {
+    /// Who asks for it, and has it from then on.
+    pub by: By<'a>,
     /// The length of its lease.
     pub expires_in: Duration,
     /// What its client tells of it.
@@ -29,13 +31,13 @@ impl Node {
     pub fn new_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
         match self.keys.find(new.key)? {
             None => self.make_peer(now, random, new),
-            Some(peer) if self.core.peer(peer).is_ok() => Ok(peer),
+            Some(peer) if self.core.peer(peer.by(new.by)).is_ok() => Ok(peer),
             Some(peer) => Err(Refusal::Gone(peer)),
         }
     }
 
     pub(crate) fn make_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
-        let peer = self.core.new_peer(now, new.expires_in, random, new.labels.clone())?;
+        let peer = self.core.new_peer(now, new.by, new.expires_in, random, new.labels.clone())?;
         if let Some(key) = new.key {
             if !planted!(KeyNotLogged) {
                 self.append(key.record(peer));
@@ -57,29 +59,30 @@ impl Node {
     pub fn heartbeat(
         &mut self,
         now: Time,
-        peer: PeerId,
+        claim: Claim<'_>,
         expires_in: Option<Duration>,
     ) -> Result<Condition, UnknownPeer> {
         let length = match expires_in {
             Some(length) => length,
-            None => self.core.peer(peer)?.expires_in(),
+            None => self.core.peer(claim)?.expires_in(),
         };
-        self.core.heartbeat(now, peer, length)?;
-        self.lease_moved(peer);
-        Ok(self.condition(&[peer]))
+        self.core.heartbeat(now, claim, length)?;
+        self.lease_moved(claim.peer);
+        Ok(self.condition(&[claim.peer]))
     }
 
     /// Begins the leases of many peers anew. Adds those that are not known to `gone`.
     pub fn heartbeats(
         &mut self,
         now: Time,
+        by: By<'_>,
         peers: &[PeerId],
         expires_in: Duration,
         gone: &mut Vec<PeerId>,
     ) -> Condition {
         let known_before = gone.len();
         for &peer in peers {
-            match self.core.heartbeat(now, peer, expires_in) {
+            match self.core.heartbeat(now, peer.by(by), expires_in) {
                 Ok(()) => self.lease_moved(peer),
                 Err(UnknownPeer) => gone.push(peer),
             }
@@ -89,13 +92,13 @@ impl Node {
     }
 
     /// Ends a peer: all its locks are free, its request leaves the queue. Tells whether it was known.
-    pub fn end_peer(&mut self, now: Time, peer: PeerId, cause: EndCause) -> bool {
-        self.core.end_peer(now, peer, cause)
+    pub fn end_peer(&mut self, now: Time, claim: Claim<'_>, cause: EndCause) -> bool {
+        self.core.end_peer(now, claim, cause)
     }
 
     /// Ends a peer on the word of an operator, who gives a reason. Tells whether it was known.
-    pub fn end_peer_with_reason(&mut self, now: Time, peer: PeerId, reason: Arc<str>) -> bool {
-        let was_known = self.core.end_peer(now, peer, EndCause::Operator);
+    pub fn end_peer_with_reason(&mut self, now: Time, claim: Claim<'_>, reason: Arc<str>) -> bool {
+        let was_known = self.core.end_peer(now, claim, EndCause::Operator);
         self.reason = was_known.then_some(reason);
         was_known
     }
@@ -108,13 +111,13 @@ impl Node {
     pub fn release(
         &mut self,
         now: Time,
-        peer: PeerId,
+        claim: Claim<'_>,
         semaphores: &[impl AsRef<str>],
     ) -> Result<(), ReleaseError> {
         if let [semaphore] = semaphores {
-            return self.core.release_lock(now, peer, semaphore.as_ref());
+            return self.core.release_lock(now, claim, semaphore.as_ref());
         }
-        self.core.peer(peer).map_err(|UnknownPeer| ReleaseError::UnknownPeer)?;
+        self.core.peer(claim).map_err(|UnknownPeer| ReleaseError::UnknownPeer)?;
         for semaphore in semaphores {
             if self.core.pattern_of(semaphore.as_ref()).is_none() {
                 self.core
@@ -124,7 +127,7 @@ impl Node {
         }
         for semaphore in semaphores {
             // A semaphore that leaves is gone with its last lock, or with the request that asked for it, too.
-            let _ = self.core.release_lock(now, peer, semaphore.as_ref());
+            let _ = self.core.release_lock(now, claim, semaphore.as_ref());
         }
         Ok(())
     }

@@ -14,8 +14,9 @@ const OFFERED: usize = 3;
 impl Node {
     /// Known names that are like `name`, quoted, the likeliest first.
     ///
-    /// Looks at a bounded number of them: at the beginning of the list, and at those that begin like `name`.
-    pub fn suggestions(&self, name: &str) -> Vec<String> {
+    /// Looks at a bounded number of them: at the beginning of the list, and at those that begin like `name`. Offers
+    /// those only of which `may_know` says that whoever asks may know them.
+    pub fn suggestions(&self, name: &str, may_know: impl Fn(&str) -> bool) -> Vec<String> {
         let mut known = neighbours(&self.core, name);
         known.sort_unstable();
         known.dedup();
@@ -23,6 +24,7 @@ impl Node {
         let most = (name.chars().count() / 3).max(1);
         let mut like: Vec<(usize, &Name)> = known
             .iter()
+            .filter(|other| may_know(other))
             .map(|other| (distance(&name, other), other))
             .filter(|&(distance, _)| distance <= most)
             .collect();

@@ -13,5 +13,6 @@ pub mod platform;
 pub mod printable;
 pub mod reload;
 pub mod runtime;
+pub mod security;
 pub mod serve;
 pub mod telemetry;

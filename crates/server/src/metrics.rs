@@ -152,10 +152,15 @@ impl Metrics {
     /// Shows what happens on the network, and what becomes of messages to Graylog and of spans, where there are any.
     pub fn watch(
         &self,
+        is_exposed: bool,
         network: &Arc<NetStats>,
         gelf: Option<&Arc<GelfStats>>,
         otlp: Option<&Arc<OtlpStats>>,
     ) -> prometheus::Result<()> {
+        let help = "1 if other machines reach the server and nobody has to say who he is, else 0.";
+        let open = IntGauge::new("throttle_security_open", help)?;
+        open.set(is_exposed.into());
+        self.registry.register(Box::new(open))?;
         shell::network(&self.registry, network)?;
         gelf.map_or(Ok(()), |stats| shell::gelf(&self.registry, stats))?;
         otlp.map_or(Ok(()), |stats| shell::otlp(&self.registry, stats))

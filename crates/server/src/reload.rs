@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config, ConfigError, Content, Loaded, Start},
     runtime::Engine,
+    security::Guard,
 };
 
 /// How many names a sentence has at most.
@@ -123,21 +124,27 @@ impl Current {
 pub struct Reloader {
     start: Start,
     engine: Arc<Engine>,
+    guard: Arc<Guard>,
     current: Mutex<Current>,
 }
 
 impl Reloader {
     /// For a server that was started by these start, and read this configuration.
-    pub fn new(start: Start, current: Current, engine: Arc<Engine>) -> Self {
-        Self { start, engine, current: Mutex::new(current) }
+    pub fn new(start: Start, current: Current, engine: Arc<Engine>, guard: Arc<Guard>) -> Self {
+        Self { start, engine, guard, current: Mutex::new(current) }
+    }
+
+    /// Who may come in.
+    pub fn guard(&self) -> Arc<Guard> {
+        self.guard.clone()
     }
 
     /// Reads the file, and if it is right, lets all that changed in it come into force in one step.
     ///
     /// # Errors
     ///
-    /// If the file is not right, or says nothing any more: it may be gone by mistake, or be written just now. Then
-    /// nothing changes.
+    /// If the file is not right, or says nothing any more: it may be gone by mistake, or be written just now; or if the
+    /// file of tokens is not right. Then nothing changes.
     pub fn reload(&self) -> Result<Reloaded, ConfigError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.start.file();
@@ -148,12 +155,14 @@ impl Reloader {
             _ => {}
         }
         self.start.apply(&mut config);
+        let tokens = self.guard.read()?;
         let declared = declared(&config);
         let difference = Difference::between(&current.declared, &declared);
         let reloaded = Reloaded {
             needs_restart: needs_restart(&current.config, &config),
             ..Reloaded::apply(&self.engine, difference, current.declared.len(), &declared)
         };
+        self.guard.adopt(tokens);
         reloaded.log();
         *current = Current { config, content, declared };
         Ok(reloaded)
@@ -206,6 +215,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("recovery", before.recovery != now.recovery),
         ("http", before.http != now.http),
         ("telemetry", before.telemetry != now.telemetry),
+        ("security", before.security != now.security),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     error::Error,
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Loaded, Start},
+    config::{Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Loaded, Security, Start},
     durable::{self, Durable},
     history::History,
     http::{self, App, INSTANCE, Stage},
@@ -24,6 +25,7 @@ use crate::{
     platform,
     reload::{Current, Reloaded, Reloader},
     runtime::{Engine, Parts, wall_now},
+    security::Guard,
     telemetry::{self, Telemetry},
 };
 
@@ -76,16 +78,9 @@ async fn serve(
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
     let reloader = Arc::new(OnceLock::<Arc<Reloader>>::new());
-    let reload_signal = platform::on_reload_signal({
-        let reloader = reloader.clone();
-        move || {
-            if let Some(reloader) = reloader.get().cloned() {
-                // It reads a file.
-                tokio::task::spawn_blocking(move || reloader.reload_and_log());
-            }
-        }
-    })
-    .map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let reload_signal = platform::on_reload_signal(reload(reloader.clone()))
+        .map_err(|error| format!("Signals cannot be received: {error}"))?;
+    let guard = guard(config)?;
     let mut durable = durable::find(config, &metrics)?;
     let instance = match &durable {
         Some(durable) => durable.journal(),
@@ -98,7 +93,15 @@ async fn serve(
     let local = listener.local_addr()?;
     let mut network = net::Settings::from(limits);
     let buffers = network.buffers.clone();
-    metrics.watch(&network.stats, telemetry.gelf().as_ref(), telemetry.otlp().as_ref())?;
+    if !local.ip().is_loopback() {
+        guard.is_reached();
+    }
+    metrics.watch(
+        guard.is_exposed(),
+        &network.stats,
+        telemetry.gelf().as_ref(),
+        telemetry.otlp().as_ref(),
+    )?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.is_probe = http::is_probe;
     network.headers.insert(INSTANCE, instance.clone());
@@ -125,8 +128,8 @@ async fn serve(
             humantime::format_duration(config.recovery.hold_grants)
         );
     }
-    let reloader =
-        reloader.get_or_init(|| Arc::new(Reloader::new(start.clone(), current, engine.clone()))).clone();
+    let make = || Arc::new(Reloader::new(start.clone(), current, engine.clone(), guard.clone()));
+    let reloader = reloader.get_or_init(make).clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader, buffers);
     let tasks = [
@@ -137,9 +140,10 @@ async fn serve(
             async move { history.run(&engine).await }
         }),
         tokio::spawn(reload_signal),
+        tokio::spawn(async move { guard.watch().await }),
     ];
-    stage.open(app, telemetry.tracer());
-    info!("Listening on http://{local}");
+    stage.open(app.clone(), telemetry.tracer());
+    announce(local, app.guard.is_exposed());
 
     let failed = tokio::select! {
         () = &mut network => None,
@@ -180,12 +184,54 @@ pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let loaded = Loaded { config, content: Content::Something };
     let (engine, current) = begin(&start, &loaded, &metrics, follower, None)?;
-    let reloader = Arc::new(Reloader::new(start, current, engine.clone()));
+    let guard = guard(&loaded.config)?;
+    let reloader = Arc::new(Reloader::new(start, current, engine.clone(), guard));
     let (instance, buffers) = (HeaderValue::from_static("0"), Budget::new(loaded.config.limits.buffer_bytes));
     let app = App::new(engine, metrics, &loaded.config, instance, history, reloader, buffers);
     let stage = Stage::default();
     stage.open(app.clone(), None);
     Ok((stage, app))
+}
+
+/// Reads the configuration again, once there is one.
+fn reload(reloader: Arc<OnceLock<Arc<Reloader>>>) -> impl Fn() {
+    move || {
+        if let Some(reloader) = reloader.get().cloned() {
+            // It reads a file.
+            tokio::task::spawn_blocking(move || reloader.reload_and_log());
+        }
+    }
+}
+
+/// The first line of a server that listens, and a warning if that is for everybody.
+fn announce(local: SocketAddr, is_exposed: bool) {
+    info!("Listening on http://{local}");
+    if is_exposed {
+        warn!(
+            "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen on \
+             127.0.0.1."
+        );
+    }
+}
+
+/// Who may come in.
+fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
+    let Security { tokens, required, public } = &config.security;
+    if let Some(path) = public.iter().find(|path| !http::is_for_looking(path)) {
+        let sentence = format!(
+            "security.public: {path:?} is no route that only shows something; allowed: such as \"/metrics\" or \
+             \"/v1/semaphores\"."
+        );
+        return Err(sentence.into());
+    }
+    match tokens {
+        Some(path) => Ok(Arc::new(Guard::with_tokens(path.clone(), public.clone())?)),
+        None if *required => {
+            Err("security.required is true, but nothing says who may come in: set tokens in [security]."
+                .into())
+        }
+        None => Ok(Arc::new(Guard::open())),
+    }
 }
 
 async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
@@ -214,6 +260,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             locks_per_request: limits.locks_per_request,
             locks_per_queue: limits.locks_per_queue,
             semaphores: limits.semaphores,
+            members_per_pattern: limits.members_per_pattern,
             deadlock_walk: limits.deadlock_walk,
         },
         ..Settings::default()

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use throttle_core::{EndCause, Labels, PeerId, Restore, RestoreLock, Time, Token};
+use throttle_core::{By, Claim, EndCause, Labels, Owner, PeerId, Restore, RestoreLock, Time, Token};
 use throttle_journal::Wall;
 use throttle_node::{
     Ask, Condition, IdempotencyKey, NewPeer, Node, Outcome, Refusal, Step, Ticket, managing::Found,
@@ -29,16 +29,22 @@ pub(crate) enum Seen {
 }
 
 /// What a dialect makes of a request: the adapters of the server, in short.
-pub(crate) fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Result<Progress, Refusal> {
-    let key = key_of(call);
+pub(crate) fn act(
+    node: &mut Node,
+    now: Time,
+    random: u64,
+    owner: &Owner,
+    call: &Call,
+) -> Result<Progress, Refusal> {
+    let (key, by) = (key_of(owner, call), by(owner));
     Ok(match call {
         Call::NewPeer { expires_in, .. } => {
             let labels: Option<Labels> = None;
-            let new = NewPeer { expires_in: duration(*expires_in), labels, key };
+            let new = NewPeer { by, expires_in: duration(*expires_in), labels, key };
             Progress::Peer(node.new_peer(now, random, &new)?)
         }
         Call::Session { expires_in, locks, priority, wait, leaves, .. } => {
-            let new = NewPeer { expires_in: duration(*expires_in), labels: None, key };
+            let new = NewPeer { by, expires_in: duration(*expires_in), labels: None, key };
             let locks = borrowed(locks);
             let ask = Ask { locks: &locks, priority: *priority, expires_in: None, wait: duration(*wait) };
             let (peer, step) = node.begin_session(now, random, &new, &ask, *leaves)?;
@@ -48,31 +54,31 @@ pub(crate) fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Resul
             let (peer, locks) = (PeerId(*peer), borrowed(locks));
             let expires_in = expires_in.map(duration);
             let ask = Ask { locks: &locks, priority: *priority, expires_in, wait: duration(*wait) };
-            Progress::Step { peer, step: node.acquire(now, peer, &ask)? }
+            Progress::Step { peer, step: node.acquire(now, peer.by(by), &ask)? }
         }
         Call::Heartbeat { peer, expires_in } => {
-            let condition = node.heartbeat(now, PeerId(*peer), Some(duration(*expires_in)))?;
+            let condition = node.heartbeat(now, PeerId(*peer).by(by), Some(duration(*expires_in)))?;
             Progress::With(Answer::Done, condition)
         }
         Call::Heartbeats { peers, expires_in } => {
             let (peers, mut gone): (Vec<_>, _) = (peers.iter().copied().map(PeerId).collect(), Vec::new());
-            let condition = node.heartbeats(now, &peers, duration(*expires_in), &mut gone);
+            let condition = node.heartbeats(now, by, &peers, duration(*expires_in), &mut gone);
             let gone = gone.into_iter().map(|PeerId(peer)| peer).collect();
             Progress::With(Answer::Renewed { gone }, condition)
         }
         Call::KeepOrRestore { peer, expires_in, active, pending, wait } => {
             let (peer, lease) = (PeerId(*peer), duration(*expires_in));
-            let condition = keep_or_restore(node, now, peer, lease, active, pending)?;
+            let condition = keep_or_restore(node, now, peer.by(by), lease, active, pending)?;
             match wait {
                 None => Progress::With(Answer::Done, condition),
                 Some(wait) => {
-                    let step = node.wait(now, peer, now + duration(*wait))?;
+                    let step = node.wait(now, peer.by(by), now + duration(*wait))?;
                     Progress::Step { peer, step }
                 }
             }
         }
         Call::Release { peer, semaphores } => {
-            node.release(now, PeerId(*peer), semaphores).map_err(|error| match error {
+            node.release(now, PeerId(*peer).by(by), semaphores).map_err(|error| match error {
                 throttle_core::ReleaseError::UnknownPeer => throttle_core::AcquireError::UnknownPeer,
                 throttle_core::ReleaseError::UnknownSemaphore(name) => {
                     throttle_core::AcquireError::UnknownSemaphore(name)
@@ -82,20 +88,20 @@ pub(crate) fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Resul
         }
         Call::EndPeer { peer, reason } => {
             match reason {
-                None => node.end_peer(now, PeerId(*peer), EndCause::Released),
-                Some(reason) => node.end_peer_with_reason(now, PeerId(*peer), reason.clone()),
+                None => node.end_peer(now, PeerId(*peer).by(by), EndCause::Released),
+                Some(reason) => node.end_peer_with_reason(now, PeerId(*peer).by(by), reason.clone()),
             };
             Progress::Answer(Answer::Done)
         }
         Call::IsAcquired { peer } => {
-            Progress::Answer(Answer::Bool(node.poll(now, PeerId(*peer))? == Outcome::Acquired))
+            Progress::Answer(Answer::Bool(node.poll(now, PeerId(*peer).by(by))? == Outcome::Acquired))
         }
         Call::Look { peer } => {
-            node.core().peer(PeerId(*peer))?;
+            node.core().peer(PeerId(*peer).by(by))?;
             Progress::Peer(PeerId(*peer))
         }
         Call::Restore { peer, expires_in, locks } => {
-            restore(node, now, PeerId(*peer), duration(*expires_in), locks)?;
+            restore(node, now, PeerId(*peer).by(by), duration(*expires_in), locks)?;
             Progress::Answer(Answer::Done)
         }
         Call::CheckToken { semaphore, token } => {
@@ -131,21 +137,21 @@ pub(crate) fn act(node: &mut Node, now: Time, random: u64, call: &Call) -> Resul
 fn keep_or_restore(
     node: &mut Node,
     now: Time,
-    peer: PeerId,
+    claim: Claim<'_>,
     lease: Duration,
     active: &Locks,
     pending: &Locks,
 ) -> Result<Condition, Refusal> {
-    if let Ok(condition) = node.heartbeat(now, peer, Some(lease)) {
+    if let Ok(condition) = node.heartbeat(now, claim, Some(lease)) {
         return Ok(condition);
     }
     let lock = |(semaphore, count): &(Arc<str>, i64)| (semaphore.clone(), *count, None);
     let active: Vec<_> = active.iter().map(lock).collect();
-    restore(node, now, peer, lease, &active)?;
+    restore(node, now, claim, lease, &active)?;
     let locks = borrowed(pending);
     let ask = Ask { locks: &locks, priority: 0, expires_in: Some(lease), wait: Duration::ZERO };
-    if let Err(refusal) = node.acquire(now, peer, &ask) {
-        node.end_peer(now, peer, EndCause::Released);
+    if let Err(refusal) = node.acquire(now, claim, &ask) {
+        node.end_peer(now, claim, EndCause::Released);
         return Err(refusal);
     }
     Ok(node.committed())
@@ -154,7 +160,7 @@ fn keep_or_restore(
 fn restore(
     node: &mut Node,
     now: Time,
-    peer: PeerId,
+    claim: Claim<'_>,
     expires_in: Duration,
     locks: &[(Arc<str>, i64, Option<u64>)],
 ) -> Result<(), Refusal> {
@@ -166,16 +172,17 @@ fn restore(
         .iter()
         .map(|(semaphore, count, token)| RestoreLock { semaphore, count: *count, token: *token })
         .collect();
-    Ok(node.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None })?)
+    Ok(node.restore(now, &Restore { peer: claim, expires_in, locks: &locks, labels: None })?)
 }
 
 /// What the answer shows, and what it waits for.
 pub(crate) fn seen(node: &Node, wall: Wall, progress: Progress) -> Seen {
     let committed = node.committed();
     let look = |peer: PeerId| {
-        node.core()
-            .peer(peer)
-            .map_or_else(|_| shown::gone(node, peer), |seen| Answer::Peer(shown::peer(seen, wall)))
+        node.core().peer(peer.by_server()).map_or_else(
+            |_| shown::gone(node, peer.by_server()),
+            |seen| Answer::Peer(shown::peer(seen, wall)),
+        )
     };
     match progress {
         Progress::Answer(answer) => Seen::Answer(answer, committed),
@@ -193,17 +200,22 @@ pub(crate) fn seen(node: &Node, wall: Wall, progress: Progress) -> Seen {
     }
 }
 
-pub(crate) fn refused(node: &Node, call: &Call, refusal: &Refusal) -> Seen {
-    Seen::Answer(shown::refusal(node, call, refusal), node.committed())
+pub(crate) fn refused(node: &Node, owner: &Owner, call: &Call, refusal: &Refusal) -> Seen {
+    Seen::Answer(shown::refusal(node, by(owner), call, refusal), node.committed())
+}
+
+/// Who acts: operators, and everybody where nobody has to say who he is, are nobody.
+pub(crate) fn by(owner: &Owner) -> By<'_> {
+    if *owner == Owner::NOBODY { By::Anybody } else { By::Owner(owner) }
 }
 
 /// The key of a request, with what tells it from others.
-pub(crate) fn key_of(call: &Call) -> Option<IdempotencyKey<'_>> {
+pub(crate) fn key_of<'a>(owner: &'a Owner, call: &'a Call) -> Option<IdempotencyKey<'a>> {
     let (Call::NewPeer { key, expires_in } | Call::Session { key, expires_in, .. }) = call else {
         return None;
     };
     let route = if matches!(call, Call::NewPeer { .. }) { "POST /v1/peers" } else { "POST /v1/locks" };
-    Some(IdempotencyKey::new(key.as_deref()?, route, &expires_in.to_le_bytes()))
+    Some(IdempotencyKey::new(owner, key.as_deref()?.split_once(':')?.1, route, &expires_in.to_le_bytes()))
 }
 
 pub(crate) fn borrowed(locks: &Locks) -> Vec<(&str, i64)> {

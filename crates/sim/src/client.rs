@@ -4,6 +4,8 @@ mod habits;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use throttle_core::Owner;
+
 use crate::{
     message::{Answer, Call, Locks, Peer, Refused, Reply, Request, RequestId, Write},
     setup::{Setup, pick},
@@ -232,7 +234,10 @@ impl Client {
         let expires_in = self.lease;
         let key = (self.dialect == Dialect::V1).then(|| {
             self.keys += 1;
-            format!("{}-{}", self.index, self.keys)
+            // Before the colon stands who he is, for those who judge; the server is sent the rest.
+            let owners = &self.setup.owners;
+            let name = owners.get(self.index % owners.len().max(1)).and_then(Owner::name).unwrap_or_default();
+            format!("{name}:{}-{}", self.index / owners.len().max(1), self.keys)
         });
         let is_session = self.dialect == Dialect::V01 || (self.dialect == Dialect::V1 && self.random.bool());
         let call = if is_session {

@@ -1,10 +1,12 @@
 //! Faults: what goes wrong in the world, now and then.
 
+use std::sync::Arc;
+
 use throttle_journal::memory::Fault;
 
 use crate::{
     ledger::Note,
-    message::RequestId,
+    message::{Answer, Call, Refused, Reply, Request, RequestId},
     operator,
     server::Fate,
     setup::{Faults, pick},
@@ -22,7 +24,7 @@ impl World {
             return;
         }
         let chance = self.random.u32(0..1_000);
-        let Faults { crashes, pauses, operators, stops, clock_is_set, lost_logs, .. } = self.faults;
+        let Faults { crashes, pauses, operators, stops, thefts, clock_is_set, lost_logs, .. } = self.faults;
         if chance < crashes {
             let uptime = self.now - self.ledger.started_at;
             self.crash();
@@ -60,6 +62,54 @@ impl World {
             let call = operator::act(&mut self.random, &self.setup, &self.faults, &peers);
             self.ids += 1;
             self.send(RequestId(self.ids), None, call);
+        } else if chance < crashes + pauses + stops + operators + thefts && !self.setup.owners.is_empty() {
+            self.steal();
+        }
+    }
+
+    /// Somebody names a peer that is not his: for him it is as unknown as one that never was.
+    fn steal(&mut self) {
+        let peers: Vec<u64> = self.ledger.peers.keys().copied().collect();
+        if peers.is_empty() {
+            return;
+        }
+        let (peer, semaphore) =
+            (*pick(&mut self.random, &peers), pick(&mut self.random, &self.setup.names).clone());
+        let (expires_in, wait) = (self.random.u64(0..=SECOND), self.random.u64(0..=SECOND));
+        let call = match self.random.u8(0..7) {
+            0 => Call::Heartbeat { peer, expires_in },
+            1 => Call::Heartbeats { peers: vec![peer], expires_in },
+            2 => Call::EndPeer { peer, reason: self.random.bool().then(|| Arc::from("none")) },
+            3 => Call::Release { peer, semaphores: vec![semaphore] },
+            4 => Call::IsAcquired { peer },
+            5 => Call::Look { peer },
+            _ => {
+                let locks = vec![(semaphore, 1)];
+                Call::Acquire { peer, locks, priority: 0, expires_in: Some(expires_in), wait }
+            }
+        };
+        self.ids += 1;
+        let (id, sent_at, at) = (RequestId(self.ids), self.now, self.now + self.delay());
+        self.at(at, Event::Deliver(Arc::new(Request { id, client: None, is_theft: true, sent_at, call })));
+    }
+
+    /// What a thief is told.
+    pub(crate) fn stolen(&mut self, reply: &Reply) {
+        let is_unknown = match (&reply.request.call, &reply.answer) {
+            (_, Answer::Gone { ending, .. }) => ending.is_none(),
+            (Call::Heartbeats { peers, .. }, Answer::Renewed { gone }) => gone == peers,
+            (Call::EndPeer { .. }, Answer::Done)
+            | (
+                _,
+                Answer::Unavailable
+                | Answer::Refused(Refused::UnknownSemaphore | Refused::ExceedsMax | Refused::Limit),
+            ) => true,
+            _ => false,
+        };
+        if !is_unknown {
+            let sentence =
+                format!("a peer is not his, and yet he is told {:?}: {:?}", reply.answer, reply.request);
+            self.fail("owners", sentence);
         }
     }
 
@@ -105,7 +155,9 @@ impl World {
             self.events.range(queued).filter(|(_, event)| is_request(event)).map(|(at, _)| *at).collect();
         lost.retain(|_| self.now < paused_until);
         for at in lost {
-            if let Some(Event::Deliver(request)) = self.events.remove(&at) {
+            if let Some(Event::Deliver(request)) = self.events.remove(&at)
+                && !request.is_theft
+            {
                 let at = self.now + self.delay();
                 self.at(at, Event::Broken(request));
             }

@@ -19,6 +19,8 @@ pub struct Request {
     pub id: RequestId,
     /// The client that sends it, if one does; an operator has none.
     pub client: Option<usize>,
+    /// Whether somebody sends it who knows the ids of peers that are not his.
+    pub is_theft: bool,
     pub sent_at: Moment,
     pub call: Call,
 }

@@ -13,7 +13,7 @@ use throttle_journal::{
 use throttle_node::{Condition, Difference, Follower, Node, Offset, Output, Session, Ticket, Waiting};
 
 use crate::{
-    adapters::{Progress, Seen, act, borrowed, key_of, refused, seen},
+    adapters::{Progress, Seen, act, borrowed, by, key_of, refused, seen},
     message::{Answer, Call, Locks, Reply, Request, RequestId},
     setup::Setup,
     shown,
@@ -301,10 +301,11 @@ impl Server {
 
     /// Sends an answer once its condition holds.
     fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition, has_waited: bool) {
+        let owner = self.setup.owner_of(&request);
         let Some(up) = &mut self.up else { return };
         let answer = match answer {
             // It may have ended in this very turn.
-            Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer)),
+            Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer).by(by(&owner))),
             answer => answer,
         };
         let reply = Reply { request, answer, instance: self.instance, has_waited };
@@ -334,12 +335,12 @@ impl Server {
             self.answer(request.clone(), Answer::Done, condition.unwrap_or(Condition::Now), false);
             return;
         }
-        let call = &request.call;
+        let (call, owner) = (&request.call, self.setup.owner_of(request));
         let progress = self.turn(at, |node, now, random| {
-            let progress = act(node, now, random, call);
+            let progress = act(node, now, random, &owner, call);
             match progress {
                 Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
-                Err(refusal) => refused(node, call, &refusal),
+                Err(refusal) => refused(node, &owner, call, &refusal),
             }
         });
         if let Some(progress) = progress {
@@ -352,12 +353,13 @@ impl Server {
         let wall_now = self.wall_at(at);
         let Some(blocked) = self.up.as_mut().and_then(|up| up.blocked.remove(&ticket)) else { return };
         let request = blocked.request.clone();
+        let owner = self.setup.owner_of(&request);
         let progress = self.turn(at, |node, now, _| {
             let locks = borrowed(&blocked.locks);
-            let waiting = Waiting { peer: blocked.peer, locks: &locks, until: blocked.until };
+            let waiting = Waiting { claim: blocked.peer.by(by(&owner)), locks: &locks, until: blocked.until };
             let step = match &request.call {
                 Call::Session { leaves, .. } if blocked.is_session => {
-                    let session = Session { leaves: *leaves, key: key_of(&request.call) };
+                    let session = Session { leaves: *leaves, key: key_of(&owner, &request.call) };
                     node.resume_session(now, &waiting, session)
                 }
                 _ => node.resume(now, &waiting),
@@ -365,7 +367,7 @@ impl Server {
             let progress = step.map(|step| Progress::Step { peer: blocked.peer, step });
             match progress {
                 Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
-                Err(refusal) => refused(node, &request.call, &refusal),
+                Err(refusal) => refused(node, &owner, &request.call, &refusal),
             }
         });
         if let Some(progress) = progress {
@@ -382,10 +384,11 @@ impl Server {
         let Some((ticket, blocked)) = found.and_then(|ticket| up.blocked.remove_entry(&ticket)) else {
             return false;
         };
+        let owner = self.setup.owner_of(&blocked.request);
         self.turn(at, |node, now, _| {
             node.cancel_wait(now, blocked.peer, ticket);
             if let Call::Session { leaves: true, .. } = blocked.request.call {
-                node.abandon_session(now, blocked.peer, key_of(&blocked.request.call));
+                node.abandon_session(now, blocked.peer, key_of(&owner, &blocked.request.call));
             }
         });
         true

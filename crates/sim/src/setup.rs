@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use throttle_core::{Deadlock, Limits, Origin, RestorePolicy, Settings, Spec};
+use throttle_core::{Deadlock, Limits, Origin, Owner, RestorePolicy, Settings, Spec};
 use throttle_node::Bounds;
 
+use crate::message::Request;
 use crate::time::{MS, Micros, SECOND, duration};
+
+/// Who clients may be.
+const OWNERS: [&str; 2] = ["ann", "bob"];
 
 /// Everything that a run is made of, but for its events.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct Setup {
     /// The names that clients ask for.
     pub names: Vec<Arc<str>>,
     pub clients: usize,
+    /// Whose the peers of clients are: each client is one of these. Without any, nobody has to say who he is.
+    pub owners: Vec<Owner>,
     /// The longest lease that a client asks for.
     pub lease_max: Micros,
     pub faults: Faults,
@@ -56,6 +62,8 @@ pub struct Faults {
     pub operators: u32,
     /// Whether operators resize and remove.
     pub resizes: bool,
+    /// In a thousand steps: somebody names a peer that is not his.
+    pub thefts: u32,
     /// Whether clients die, stand still and forget to renew.
     pub careless: bool,
 }
@@ -76,6 +84,7 @@ impl Faults {
             clock_is_set: false,
             operators: 0,
             resizes: false,
+            thefts: 0,
             careless: false,
         }
     }
@@ -108,6 +117,7 @@ impl Setup {
                 locks_per_request: *pick(random, &[2, 32]),
                 locks_per_queue: *pick(random, &[6, 20_000]),
                 semaphores: *pick(random, &[12, 1_000]),
+                members_per_pattern: *pick(random, &[1, 1_000]),
                 deadlock_walk: *pick(random, &[3, 1_000]),
             },
         };
@@ -134,9 +144,19 @@ impl Setup {
             declared,
             names,
             clients: random.usize(2..=12),
+            owners: if random.bool() { OWNERS.map(Owner::new).to_vec() } else { Vec::new() },
             lease_max,
             faults,
             steps,
+        }
+    }
+
+    /// Who sends a request, as far as the server asks.
+    pub fn owner_of(&self, request: &Request) -> Owner {
+        match request.client {
+            _ if request.is_theft => Owner::new("thief"),
+            Some(client) if !self.owners.is_empty() => self.owners[client % self.owners.len()].clone(),
+            _ => Owner::NOBODY,
         }
     }
 
@@ -223,6 +243,7 @@ fn faults(random: &mut fastrand::Rng, is_durable: bool) -> Faults {
         pauses: often(6),
         failing_writes: if is_durable { often(5) } else { 0 },
         operators: often(60),
+        thefts: often(60),
         delay_max: *pick(random, &[MS, 20 * MS, 400 * MS]),
         write_max: *pick(random, &[MS, 30 * MS, 600 * MS]),
         clock_is_set,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use throttle_core::{
-    AcquireError, PeerId, PeerView, RemoveError, RestoreError, SemaphoreView, Spec, UnknownSemaphore,
-    WaiterView,
+    AcquireError, By, Claim, PeerId, PeerView, RemoveError, RestoreError, SemaphoreView, Spec,
+    UnknownSemaphore, WaiterView,
 };
 use throttle_journal::Wall;
 use throttle_node::{Node, Refusal, SetRefusal};
@@ -66,9 +66,9 @@ pub fn unused(name: &Arc<str>, spec: Spec) -> Semaphore {
     Semaphore { name, max: spec.max, acquired: 0, pending: 0, cooling: 0, waiting: 0, holders, queue, absent }
 }
 
-pub fn gone(node: &Node, peer: PeerId) -> Answer {
+pub fn gone(node: &Node, peer: Claim<'_>) -> Answer {
     let ending = node.ending(peer).map(|ending| (ending.cause, ending.reason.clone()));
-    Answer::Gone { peer: peer.0, ending }
+    Answer::Gone { peer: peer.peer.0, ending }
 }
 
 pub fn unknown(_: UnknownSemaphore) -> Answer {
@@ -91,11 +91,11 @@ pub fn removed(outcome: &Result<(), RemoveError>) -> Answer {
     }
 }
 
-pub fn refusal(node: &Node, call: &Call, refusal: &Refusal) -> Answer {
+pub fn refusal(node: &Node, by: By<'_>, call: &Call, refusal: &Refusal) -> Answer {
     Answer::Refused(match refusal {
-        Refusal::Gone(peer) => return gone(node, *peer),
+        Refusal::Gone(peer) => return gone(node, peer.by(by)),
         Refusal::Acquire(error) => match error {
-            AcquireError::UnknownPeer => return gone(node, PeerId(call.peer().unwrap_or_default())),
+            AcquireError::UnknownPeer => return gone(node, PeerId(call.peer().unwrap_or_default()).by(by)),
             AcquireError::UnknownSemaphore(_) => Refused::UnknownSemaphore,
             AcquireError::ExceedsMax { .. } => Refused::ExceedsMax,
             AcquireError::Hierarchy { .. } => Refused::Hierarchy,
@@ -106,6 +106,7 @@ pub fn refusal(node: &Node, call: &Call, refusal: &Refusal) -> Answer {
         },
         Refusal::Restore(error) => match error {
             RestoreError::UnknownSemaphore(_) => Refused::UnknownSemaphore,
+            RestoreError::ExceedsMax { .. } => Refused::ExceedsMax,
             RestoreError::Conflict | RestoreError::Denied | RestoreError::DoesNotFit { .. } => {
                 Refused::RestoreConflict
             }

@@ -9,13 +9,14 @@ use crate::{
 /// One way to make a run simpler.
 type Simpler = fn(&mut Setup);
 
-const WAYS: [Simpler; 14] = [
+const WAYS: [Simpler; 15] = [
     |setup| setup.faults = Faults { delay_max: setup.faults.delay_max, ..Faults::none() },
     |setup| setup.faults.crashes = 0,
     |setup| setup.faults.pauses = 0,
     |setup| setup.faults.stops = 0,
     |setup| setup.faults.lost_logs = 0,
     |setup| setup.faults.operators = 0,
+    |setup| setup.faults.thefts = 0,
     |setup| setup.faults.resizes = false,
     |setup| setup.faults.lost = 0,
     |setup| setup.faults.doubled = 0,

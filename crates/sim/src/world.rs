@@ -265,7 +265,8 @@ impl World {
         match act {
             Act::Send(id, call) => self.send(id, Some(client), call),
             Act::Echo(id, call) => {
-                let request = Arc::new(Request { id, client: Some(client), sent_at: self.now, call });
+                let request =
+                    Arc::new(Request { id, client: Some(client), is_theft: false, sent_at: self.now, call });
                 let at = self.now + self.delay();
                 self.at(at, Event::Deliver(request));
             }
@@ -289,7 +290,7 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, id: RequestId, client: Option<usize>, call: Call) {
-        let request = Arc::new(Request { id, client, sent_at: self.now, call });
+        let request = Arc::new(Request { id, client, is_theft: false, sent_at: self.now, call });
         self.open.insert(id, request.clone());
         self.ledger.sent(&request);
         for invariant in &mut self.invariants {
@@ -314,6 +315,9 @@ impl World {
     }
 
     fn arrive(&mut self, reply: Reply) {
+        if reply.request.is_theft {
+            return self.stolen(&reply);
+        }
         let Some(request) = self.open.remove(&reply.request.id) else {
             let exchange = exchange(&reply, self.now);
             let verdict = self.judge(|invariant, ledger| invariant.echoed(ledger, &exchange));

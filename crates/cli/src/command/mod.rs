@@ -7,9 +7,11 @@ mod connection;
 mod journal;
 pub mod operator;
 pub mod run;
+mod token;
 
 pub use backup::{Backup, backup};
 pub use check::{Check, check};
 pub use completions::{Completions, completions};
 pub use connection::Connection;
 pub use journal::JournalCommand;
+pub use token::TokenCommand;

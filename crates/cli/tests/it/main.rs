@@ -31,6 +31,7 @@ mod prefix;
 #[cfg(unix)]
 mod printable;
 mod run;
+mod security;
 mod site;
 #[cfg(unix)]
 mod standstill;

@@ -45,20 +45,23 @@ fn figures_after_a_scenario() {
     server.release(holder, "A");
     assert_eq!(waits.answer().status, 200);
     server.heartbeat(waiter, "0s");
-    server.put("/peers/7", r#"{"expires_in":"10m","active":{"C":2}}"#).is(200, "Ok");
+    for peer in [7, 8] {
+        let body = r#"{"expires_in":"10m","active":{"C":1}}"#;
+        server.put(&format!("/peers/{peer}"), body).is(200, "Ok");
+    }
     for (name, value) in [
         ("throttle_count{semaphore=\"A\"}", 1.0),
         ("throttle_pending{semaphore=\"A\"}", 0.0),
         ("throttle_waiting{semaphore=\"A\"}", 0.0),
         ("throttle_longest_pending_sec{semaphore=\"A\"}", 0.0),
         ("throttle_acquired{semaphore=\"C\"}", 2.0),
-        ("throttle_peers", 3.0),
+        ("throttle_peers", 4.0),
         ("throttle_blocked_requests", 0.0),
         ("throttle_grants_total{semaphore=\"A\"}", 3.0),
         ("throttle_releases_total{semaphore=\"A\"}", 1.0),
         ("throttle_expiries_total{semaphore=\"A\"}", 1.0),
         ("throttle_expired_peers_total", 1.0),
-        ("throttle_restores_total{semaphore=\"C\"}", 1.0),
+        ("throttle_restores_total{semaphore=\"C\"}", 2.0),
         ("throttle_overcommits_total{semaphore=\"C\"}", 1.0),
         ("throttle_wait_seconds_count{semaphore=\"A\"}", 3.0),
         ("throttle_wait_seconds_bucket{semaphore=\"A\",le=\"+Inf\"}", 3.0),

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use crate::support::{Answer, Collector, Launch, Server, attribute, event};
+use crate::support::{Answer, Collector, Launch, Server, attribute, event, shown};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const OTHER: &str = "11111111111111111111111111111111";
@@ -49,18 +49,15 @@ fn a_request_is_a_span_of_the_trace_of_its_client() {
         ("http.request.method", "PUT"),
         ("http.route", "/peers/{peer}/{semaphore}"),
         ("http.response.status_code", "200"),
-        ("url.path", &*format!("/peers/{peer}/A")),
+        ("url.path", &*format!("/peers/{}/A", shown(peer))),
         ("throttle.dialect", "classic"),
-        ("throttle.peer", &*peer.to_string()),
+        ("throttle.peer", &*shown(peer)),
         ("throttle.semaphore", "A"),
         ("throttle.count", "1"),
     ] {
         assert_eq!(attribute(&span.attributes, key).as_deref(), Some(value), "{key}");
     }
-    assert_eq!(
-        attribute(&collector.span("POST /new_peer").attributes, "throttle.peer"),
-        Some(peer.to_string())
-    );
+    assert_eq!(attribute(&collector.span("POST /new_peer").attributes, "throttle.peer"), Some(shown(peer)));
     assert_eq!(attribute(&collector.resource(), "service.name").as_deref(), Some("throttle"));
     assert_eq!(
         attribute(&collector.resource(), "service.version").as_deref(),
@@ -144,7 +141,7 @@ fn a_wait_is_a_span_that_ends_with_the_grant() {
         .unwrap_or_else(|| panic!("no parent: {request:?}"));
     assert_eq!((hex(&wait.trace_id), hex(&request.trace_id)), (TRACE.to_owned(), TRACE.to_owned()));
     assert_eq!(hex(&request.parent_span_id), PARENT);
-    assert_eq!(attribute(&wait.attributes, "throttle.peer"), Some(waiter.to_string()));
+    assert_eq!(attribute(&wait.attributes, "throttle.peer"), Some(shown(waiter)));
     assert_eq!(attribute(&wait.attributes, "throttle.outcome").as_deref(), Some("granted"));
     let (queued, granted) = (event(&wait, "queued"), event(&wait, "granted"));
     assert_eq!(attribute(&queued.attributes, "throttle.position").as_deref(), Some("2"));
@@ -169,7 +166,7 @@ fn a_wait_is_a_span_that_ends_with_the_grant() {
     // The log tells the same trace, though it was the release that wrote it.
     let line = server.process.stderr.line("Lock granted after a wait.");
     for part in [
-        format!("peer={waiter}"),
+        format!("peer={}", shown(waiter)),
         "semaphore=A".to_owned(),
         format!("trace_id={TRACE}"),
         format!("token={token}"),

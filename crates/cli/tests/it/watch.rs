@@ -187,7 +187,10 @@ fn signals_give_the_terminal_back() {
 #[test]
 fn colours_are_left_out_if_nobody_wants_them() {
     let server = Server::start(FILE);
-    server.post("/restore", r#"{"expires_in":"10m","peer_id":7,"acquired":{"A":2}}"#).is(200, "Ok");
+    for peer in [7, 8] {
+        let body = format!(r#"{{"expires_in":"10m","peer_id":{peer},"acquired":{{"A":1}}}}"#);
+        server.post("/restore", &body).is(200, "Ok");
+    }
     let is_coloured = |screen: &vt100::Screen| {
         let cells = (0..24).flat_map(|row| (0..80).filter_map(move |column| screen.cell(row, column)));
         cells.into_iter().any(|cell| cell.fgcolor() != vt100::Color::Default)

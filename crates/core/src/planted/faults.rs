@@ -128,6 +128,12 @@ faults! {
     RestoreMintsToken,
     /// Everybody may bring back everything.
     RestorePolicyIgnored,
+    /// Whoever knows the id of a peer may act on it.
+    OwnersIgnored,
+    /// A snapshot forgets whose peers are.
+    OwnersForgottenBySnapshot,
+    /// An idempotency key is everybody's.
+    KeysOfAll,
     /// A known peer is said to be brought back with locks that it does not have.
     RestoreOfOthersAccepted,
     /// A snapshot forgets which tokens were given.

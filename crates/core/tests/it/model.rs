@@ -376,6 +376,12 @@ impl Model {
             }
             return Ok(());
         }
+        for &(semaphore, count) in locks {
+            let max = self.semaphores[semaphore].max;
+            if max > 0 && count > max {
+                return Err(RestoreError::ExceedsMax { semaphore: semaphore.into(), count, max });
+            }
+        }
         self.new_peer(id, expires_in);
         let now = self.now;
         let peer = self.peer_mut(id).expect("just made");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use throttle_core::{
-    Acquire, AcquireError, Core, Deadlock, EndCause, Event, Origin, PeerId, Rank, RemoveError, Restore,
+    Acquire, AcquireError, By, Core, Deadlock, EndCause, Event, Origin, PeerId, Rank, RemoveError, Restore,
     RestoreLock, Settings, Spec, Status, Time, Token,
 };
 
@@ -90,7 +90,7 @@ impl Run {
     }
 
     fn is_absent(&self, peer: PeerId) -> bool {
-        let pending = self.core.peer(peer).ok().and_then(|peer| peer.pending());
+        let pending = self.core.peer(peer.by_server()).ok().and_then(|peer| peer.pending());
         pending.is_some_and(|request| request.is_absent())
     }
 
@@ -102,22 +102,23 @@ impl Run {
             Op::NewPeer { expires_in } => {
                 // A random number that is taken half of the time.
                 let random = self.ids.first().map_or(77, |id| id.0);
-                let id = core.new_peer(now, micros(*expires_in), random, None).expect("below the limit");
-                model.new_peer(id, micros(*expires_in));
+                let lease = micros(*expires_in);
+                let id = core.new_peer(now, By::Anybody, lease, random, None).expect("below the limit");
+                model.new_peer(id, lease);
                 self.ids.push(id);
             }
             Op::Heartbeat { peer, expires_in } => {
                 let id = self.id(*peer);
-                let renewed = self.core.heartbeat(now, id, micros(*expires_in)).is_ok();
+                let renewed = self.core.heartbeat(now, id.by_server(), micros(*expires_in)).is_ok();
                 assert_eq!(renewed, self.model.renew(id, micros(*expires_in)));
             }
             Op::End { peer } => {
                 let id = self.id(*peer);
-                assert_eq!(self.core.end_peer(now, id, EndCause::Released), self.model.end(id));
+                assert_eq!(self.core.end_peer(now, id.by_server(), EndCause::Released), self.model.end(id));
             }
             Op::Acquire { peer, locks, priority, expires_in } => {
                 let (peer, expires_in) = (self.id(*peer), expires_in.map(micros));
-                let request = Acquire { peer, locks, priority: *priority, expires_in };
+                let request = Acquire { peer: peer.by_server(), locks, priority: *priority, expires_in };
                 self.core.advance(now);
                 let before = self.without_absent(peer);
                 let real = self.core.acquire(now, &request).map(|status| status != Status::Pending);
@@ -137,7 +138,7 @@ impl Run {
             }
             Op::Release { peer, semaphore } => {
                 let id = self.id(*peer);
-                let real = self.core.release_lock(now, id, semaphore);
+                let real = self.core.release_lock(now, id.by_server(), semaphore);
                 assert_eq!(real, self.model.release_lock(id, semaphore));
             }
             Op::Restore { peer, locks, token, expires_in } => {
@@ -145,7 +146,10 @@ impl Run {
                 let token = token.map(Token);
                 let named: Vec<_> =
                     locks.iter().map(|&(semaphore, count)| RestoreLock { semaphore, count, token }).collect();
-                let real = self.core.restore(now, &Restore { peer, expires_in, locks: &named, labels: None });
+                let real = self.core.restore(
+                    now,
+                    &Restore { peer: peer.by_server(), expires_in, locks: &named, labels: None },
+                );
                 assert_eq!(real, self.model.restore(peer, expires_in, locks));
             }
             Op::Set { semaphore, max, level, per } => {
@@ -159,33 +163,28 @@ impl Run {
             }
             Op::Remove { semaphore, force } => {
                 let real = core.remove_semaphore(now, semaphore, *force);
-                let seen = match real {
-                    Ok(()) => Some(true),
-                    Err(RemoveError::InUse(_)) => Some(false),
-                    Err(RemoveError::UnknownSemaphore(_)) => None,
-                };
-                assert_eq!(seen, model.remove_semaphore(semaphore, *force));
+                assert_eq!(is_removed(&real), model.remove_semaphore(semaphore, *force));
                 self.is_steady = false;
             }
             Op::Connect { peer } => {
                 let id = self.id(*peer);
                 self.core.advance(now);
                 let (was_absent, before) = (self.is_absent(id), self.without_absent(id));
-                let real = self.core.connect(now, id);
+                let real = self.core.connect(now, id.by_server());
                 if !self.is_refused(was_absent, &before, id, &real) {
                     assert_eq!(real.is_ok(), self.model.connect(id));
                 }
             }
             Op::Disconnect { peer } => {
                 let id = self.id(*peer);
-                self.core.disconnect(now, id);
+                self.core.disconnect(now, id.by_server());
                 self.model.disconnect(id);
             }
             Op::Poll { peer } => {
                 let id = self.id(*peer);
                 self.core.advance(now);
                 let (was_absent, before) = (self.is_absent(id), self.without_absent(id));
-                let real = self.core.poll(now, id);
+                let real = self.core.poll(now, id.by_server());
                 if !self.is_refused(was_absent, &before, id, &real) {
                     assert_eq!(real.ok(), self.model.poll(id));
                 }
@@ -253,17 +252,17 @@ impl Run {
             let key = self.now.cast_signed() - i64::from(request.priority) * step;
             let rank = Rank { key, sequence: sequence.expect("in every snapshot") };
             for (semaphore, count) in asked {
-                let (peer, semaphore, priority) = (request.peer, semaphore.into(), request.priority);
+                let (peer, semaphore, priority) = (request.peer.peer, semaphore.into(), request.priority);
                 let queued = Event::Queued { peer, semaphore, count, priority, since: now, rank };
                 copy.replay(&queued).expect("fits");
             }
             for (semaphore, count) in held {
                 let shrunk =
-                    Event::Shrunk { peer: request.peer, semaphore: semaphore.into(), count, at: now };
+                    Event::Shrunk { peer: request.peer.peer, semaphore: semaphore.into(), count, at: now };
                 copy.replay(&shrunk).expect("fits");
             }
         }
-        self.check_turn(copy, request.peer, reply)
+        self.check_turn(copy, request.peer.peer, reply)
     }
 
     /// Lets all who wait for nothing end, one after the other, to see whether `peer` has its turn then: it does
@@ -300,15 +299,15 @@ impl Run {
         for peer in peers {
             // Whoever comes back and is refused gives up.
             let now = Time::from_micros(self.now);
-            if matches!(self.core.connect(now, peer), Err(AcquireError::Deadlock { .. })) {
-                self.core.end_peer(now, peer, EndCause::Released);
+            if matches!(self.core.connect(now, peer.by_server()), Err(AcquireError::Deadlock { .. })) {
+                self.core.end_peer(now, peer.by_server(), EndCause::Released);
             }
         }
         while self.core.peer_count() > 0 {
             let ready = self.core.peers(None).find(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
             assert!(ready.is_some(), "a deadlock: {:?}", self.core.snapshot());
             let Some(peer) = ready else { return };
-            self.core.end_peer(Time::from_micros(self.now), peer, EndCause::Released);
+            self.core.end_peer(Time::from_micros(self.now), peer.by_server(), EndCause::Released);
             self.let_cool();
         }
     }
@@ -317,7 +316,8 @@ impl Run {
     fn let_cool(&mut self) {
         let peers: Vec<PeerId> = self.core.peers(None).map(|(_, peer)| peer.id()).collect();
         for peer in peers {
-            let _ = self.core.heartbeat(Time::from_micros(self.now), peer, Duration::from_hours(1));
+            let _ =
+                self.core.heartbeat(Time::from_micros(self.now), peer.by_server(), Duration::from_hours(1));
         }
         self.now += 1_000;
         self.core.advance(Time::from_micros(self.now));
@@ -348,7 +348,7 @@ impl Run {
         assert_eq!(self.core.semaphores(None).count(), self.model.semaphores.len());
         assert_eq!(self.core.peer_count(), self.model.peers.len());
         for peer in &self.model.peers {
-            let seen = self.core.peer(peer.id).expect("known");
+            let seen = self.core.peer(peer.id.by_server()).expect("known");
             let locks: BTreeMap<_, _> = seen
                 .locks()
                 .map(|held| (held.semaphore().to_string(), (held.count(), held.since())))
@@ -412,7 +412,7 @@ fn is_stuck(
     seen: &mut BTreeSet<String>,
 ) -> bool {
     loop {
-        if core.peer(peer).expect("keeps its lease").is_acquired() {
+        if core.peer(peer.by_server()).expect("keeps its lease").is_acquired() {
             return false;
         }
         let free = core.peers(None).filter(|(_, peer)| peer.is_acquired()).map(|(_, peer)| peer.id());
@@ -426,13 +426,13 @@ fn is_stuck(
             for &other in others {
                 let mut copy = copy_of(&state);
                 copy.end_replay(now);
-                copy.end_peer(now, other, EndCause::Released);
+                copy.end_peer(now, other.by_server(), EndCause::Released);
                 if is_stuck(copy, now, peer, true, seen) {
                     return true;
                 }
             }
         }
-        core.end_peer(now, first, EndCause::Released);
+        core.end_peer(now, first.by_server(), EndCause::Released);
     }
 }
 
@@ -467,5 +467,14 @@ fn check_exclusion(journal: &[Event]) {
             Event::Released { peer, semaphore, .. } => drop(held.remove(&(&**semaphore, *peer))),
             _ => {}
         }
+    }
+}
+
+/// Whether a semaphore is removed; `None` if there is none.
+fn is_removed(outcome: &Result<(), RemoveError>) -> Option<bool> {
+    match outcome {
+        Ok(()) => Some(true),
+        Err(RemoveError::InUse(_)) => Some(false),
+        Err(RemoveError::UnknownSemaphore(_)) => None,
     }
 }

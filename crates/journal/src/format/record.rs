@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use throttle_core::{
-    Deadlock, EndCause, Event, Labels, Name, Origin, PeerId, Rank, Spec, Time, Token, planted,
+    Deadlock, EndCause, Event, Labels, Name, Origin, Owner, PeerId, Rank, Spec, Time, Token, planted,
 };
 
 /// What is written of an event, and what only the server knows. Times are those of leases, in
@@ -120,6 +120,11 @@ pub enum Record {
     Time {
         at: u64,
     },
+    /// The peer belongs to somebody.
+    PeerOwned {
+        peer: u64,
+        owner: Arc<str>,
+    },
 }
 
 /// What a semaphore is declared to be.
@@ -190,6 +195,9 @@ impl Record {
             Event::PeerCreated { peer, at, expires_in, labels } => {
                 Self::PeerCreated { peer: peer.0, at: at.as_micros(), expires_in, labels }
             }
+            Event::PeerOwned { peer, owner } => {
+                Self::PeerOwned { peer: peer.0, owner: owner.name().unwrap_or_default().into() }
+            }
             Event::LeaseChanged { peer, expires_in } => Self::LeaseChanged { peer: peer.0, expires_in },
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
                 let (since, Rank { key, sequence }) = (since.as_micros(), rank);
@@ -212,7 +220,7 @@ impl Record {
             Event::Withdrawn { peer, semaphore, count, cause } => {
                 Self::Withdrawn { peer: peer.0, semaphore, count, cause: cause.into() }
             }
-            Event::PeerEnded { peer, cause } => Self::PeerEnded { peer: peer.0, cause: cause.into() },
+            Event::PeerEnded { peer, cause, .. } => Self::PeerEnded { peer: peer.0, cause: cause.into() },
             Event::Counters { token, sequence } => Self::Counters { token, sequence },
             Event::Cooling { semaphore, count, until } => {
                 Self::Cooling { semaphore, count, until: until.as_micros() }
@@ -244,6 +252,9 @@ impl Record {
             Self::PeerCreated { peer, at, expires_in, labels } => {
                 Event::PeerCreated { peer: PeerId(peer), at: time(at), expires_in, labels }
             }
+            Self::PeerOwned { peer, owner } => {
+                Event::PeerOwned { peer: PeerId(peer), owner: Owner::new(owner) }
+            }
             Self::LeaseChanged { peer, expires_in } => Event::LeaseChanged { peer: PeerId(peer), expires_in },
             Self::Queued { peer, semaphore, count, priority, since, key, sequence } => {
                 let (peer, since, rank) = (PeerId(peer), time(since), Rank { key, sequence });
@@ -269,7 +280,10 @@ impl Record {
             Self::Withdrawn { peer, semaphore, count, cause } => {
                 Event::Withdrawn { peer: PeerId(peer), semaphore, count, cause: cause.into() }
             }
-            Self::PeerEnded { peer, cause } => Event::PeerEnded { peer: PeerId(peer), cause: cause.into() },
+            Self::PeerEnded { peer, cause } => {
+                // The replay knows whose it was.
+                Event::PeerEnded { peer: PeerId(peer), owner: Owner::NOBODY, cause: cause.into() }
+            }
             Self::Counters { token, sequence } => Event::Counters { token, sequence },
             Self::Cooling { semaphore, count, until } => {
                 Event::Cooling { semaphore, count, until: time(until) }

@@ -95,7 +95,8 @@ impl State {
         if self.wall != Wall::default() {
             encode(&mut first, &Record::Wall { ahead_us: self.wall.ahead_micros() });
         }
-        let is_kept = |peer| self.core.peer(peer).is_ok() && !planted!(KeysForgottenBySnapshot);
+        let is_kept =
+            |peer: PeerId| self.core.peer(peer.by_server()).is_ok() && !planted!(KeysForgottenBySnapshot);
         let keys = self.keys.iter().filter(|(peer, _)| is_kept(**peer));
         let mut keys: Vec<_> = keys.map(|(peer, (key, fingerprint))| (peer.0, key, *fingerprint)).collect();
         keys.sort_unstable();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*};
 use throttle_core::{
-    Acquire, Core, Deadlock, EndCause, Event, Name, Origin, PeerId, Restore, RestoreLock, Settings, Spec,
+    Acquire, By, Core, Deadlock, EndCause, Event, Name, Origin, PeerId, Restore, RestoreLock, Settings, Spec,
     Time, Token,
 };
 
@@ -289,30 +289,41 @@ fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
         match what {
             0 | 1 => {
                 let labels = BTreeMap::from([("n".to_owned(), number.to_string())]);
-                let made = core.new_peer(now, lease * 20, number as u64 + 1, Some(Arc::new(labels)));
+                let made =
+                    core.new_peer(now, By::Anybody, lease * 20, number as u64 + 1, Some(Arc::new(labels)));
                 peers.extend(made);
                 let (peer, key) = (number as u64 + 1, number.to_string().into());
                 extra = (what == 0).then_some(Record::KeyUsed { peer, key, fingerprint: 9 });
             }
             2..=4 => {
                 let locks = [(place, count)];
-                let request = Acquire { peer, locks: &locks, priority: i32::from(who), expires_in: None };
+                let request = Acquire {
+                    peer: peer.by_server(),
+                    locks: &locks,
+                    priority: i32::from(who),
+                    expires_in: None,
+                };
                 let _ = core.acquire(now, &request);
             }
             5 => {
                 let locks = [("A", 1), ("B", 1), (place, count)];
                 let locks = if matches!(place, "A" | "B") { &locks[..2] } else { &locks[..] };
-                let _ =
-                    core.acquire(now, &Acquire { peer, locks, priority: 0, expires_in: Some(lease * 30) });
+                let _ = core.acquire(
+                    now,
+                    &Acquire { peer: peer.by_server(), locks, priority: 0, expires_in: Some(lease * 30) },
+                );
             }
-            6 => drop(core.release_lock(now, peer, place)),
-            7 => drop(core.end_peer(now, peer, EndCause::Operator)),
-            8 => drop(core.heartbeat(now, peer, lease * 10)),
+            6 => drop(core.release_lock(now, peer.by_server(), place)),
+            7 => drop(core.end_peer(now, peer.by_server(), EndCause::Operator)),
+            8 => drop(core.heartbeat(now, peer.by_server(), lease * 10)),
             9 => {
                 let token = (who > 2).then_some(Token(100 + u64::from(who)));
                 let locks = [RestoreLock { semaphore: place, count, token }];
                 let (peer, expires_in) = (PeerId(u64::MAX - u64::from(who)), lease * 20);
-                let _ = core.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None });
+                let _ = core.restore(
+                    now,
+                    &Restore { peer: peer.by_server(), expires_in, locks: &locks, labels: None },
+                );
             }
             10 => {
                 core.set_semaphore(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{EndCause, PeerId};
+use throttle_core::{By, EndCause, PeerId};
 use throttle_journal::{Epoch, Wall};
 use throttle_node::{Condition, Offset};
 
@@ -15,21 +15,25 @@ fn a_heartbeat_waits_for_the_log_only_if_it_changed_something() {
     let (mut node, holder) = node_with(BOUNDS, EPOCH);
     assert_eq!(node.epoch(), EPOCH);
     let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
-    assert_eq!(node.heartbeat(at(1), holder, None), Ok(node.committed()), "its peer is not safe yet");
+    assert_eq!(
+        node.heartbeat(at(1), holder.by_server(), None),
+        Ok(node.committed()),
+        "its peer is not safe yet"
+    );
     node.appended(upto);
-    assert_eq!(node.heartbeat(at(1), holder, None), Ok(Condition::Confirmed));
-    let changed = node.heartbeat(at(1), holder, Some(LEASE)).unwrap();
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), None), Ok(Condition::Confirmed));
+    let changed = node.heartbeat(at(1), holder.by_server(), Some(LEASE)).unwrap();
     assert_eq!(changed, Condition::Committed(Offset(upto.0 + 1)));
     assert_eq!(publish(&mut node, at(1)).appended, [Offset(upto.0 + 1)]);
     assert_eq!(
-        node.heartbeat(at(1), holder, Some(LEASE)),
+        node.heartbeat(at(1), holder.by_server(), Some(LEASE)),
         Ok(changed),
         "a repeat tells what the first one did"
     );
     node.appended(upto);
-    assert_eq!(node.heartbeat(at(1), holder, Some(LEASE)), Ok(changed));
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), Some(LEASE)), Ok(changed));
     node.appended(Offset(upto.0 + 1));
-    assert_eq!(node.heartbeat(at(1), holder, Some(LEASE)), Ok(Condition::Confirmed));
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), Some(LEASE)), Ok(Condition::Confirmed));
 }
 
 #[test]
@@ -39,21 +43,21 @@ fn a_heartbeat_does_not_wait_for_what_happened_to_others() {
     node.appended(upto);
     node.new_peer(at(1), 9, &new_peer(LEASE)).unwrap();
     publish(&mut node, at(1));
-    assert_eq!(node.heartbeat(at(1), holder, None), Ok(Condition::Confirmed));
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), None), Ok(Condition::Confirmed));
 }
 
 #[test]
 fn a_lease_that_changed_twice_is_safe_with_the_second_change() {
     let (mut node, holder) = node_with(BOUNDS, EPOCH);
     for lease in [LEASE, LONG] {
-        node.heartbeat(at(1), holder, Some(lease)).unwrap();
+        node.heartbeat(at(1), holder.by_server(), Some(lease)).unwrap();
         publish(&mut node, at(1));
     }
     let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
     node.appended(Offset(upto.0 - 1));
-    assert_eq!(node.heartbeat(at(1), holder, None), Ok(Condition::Committed(upto)));
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), None), Ok(Condition::Committed(upto)));
     node.appended(upto);
-    assert_eq!(node.heartbeat(at(1), holder, None), Ok(Condition::Confirmed));
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), None), Ok(Condition::Confirmed));
 }
 
 #[test]
@@ -62,9 +66,9 @@ fn that_a_peer_is_gone_is_not_taken_back() {
     let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
     node.appended(upto);
     let mut gone = vec![PeerId(5)];
-    assert_eq!(node.heartbeats(at(1), &[holder], LONG, &mut gone), Condition::Confirmed);
+    assert_eq!(node.heartbeats(at(1), By::Anybody, &[holder], LONG, &mut gone), Condition::Confirmed);
     assert_eq!(gone, [PeerId(5)], "of another part");
-    let condition = node.heartbeats(at(1), &[holder, PeerId(7)], LONG, &mut gone);
+    let condition = node.heartbeats(at(1), By::Anybody, &[holder, PeerId(7)], LONG, &mut gone);
     assert_eq!((condition, gone), (Condition::Committed(upto), vec![PeerId(5), PeerId(7)]));
 }
 
@@ -72,7 +76,7 @@ fn that_a_peer_is_gone_is_not_taken_back() {
 fn without_a_log_nothing_is_handed_over_and_a_heartbeat_waits_for_nothing() {
     let (mut node, holder) = node();
     assert_eq!(node.epoch(), None);
-    assert_eq!(node.heartbeat(at(1), holder, Some(LEASE)), Ok(Condition::Confirmed));
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), Some(LEASE)), Ok(Condition::Confirmed));
     assert_eq!(publish(&mut node, at(1)).appended, []);
 }
 
@@ -81,12 +85,12 @@ fn a_turn_without_records_is_not_handed_over() {
     let (mut node, holder) = node_with(BOUNDS, EPOCH);
     assert!(!node.has_output());
     let before = node.committed();
-    node.heartbeat(at(1), holder, None).unwrap();
+    node.heartbeat(at(1), holder.by_server(), None).unwrap();
     assert_eq!(publish(&mut node, at(1)).appended, []);
     assert_eq!(node.committed(), before);
     node.note_wall(Wall::default());
     assert!(!node.has_output(), "it did not move");
-    node.end_peer(at(1), holder, EndCause::Released);
+    node.end_peer(at(1), holder.by_server(), EndCause::Released);
     assert!(node.has_output());
     assert_ne!(node.committed(), before);
 }
@@ -111,7 +115,7 @@ fn held_back_grants_are_given_out_in_time_or_on_the_word_of_an_operator() {
         assert!(node.holding(at(6)).is_none());
         assert!(!node.core().is_holding_grants());
         assert_eq!(publish(&mut node, at(6)).appended.len(), 1);
-        assert!(node.core().peer(holder).is_ok());
+        assert!(node.core().peer(holder.by_server()).is_ok());
     }
 }
 

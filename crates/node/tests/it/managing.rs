@@ -30,7 +30,7 @@ fn a_removed_semaphore_is_in_use_while_it_is_held_or_waited_for() {
     let in_use = node.declare(at(0), &gone("A"), &Declared::new());
     assert_eq!(in_use["A"], Usage { acquired: 1, pending: 0 });
     node.set_semaphore(at(0), "P", Spec::with_max(0)).unwrap();
-    node.acquire(at(0), holder, &ask(&[("P", 1)], 0)).unwrap_err();
+    node.acquire(at(0), holder.by_server(), &ask(&[("P", 1)], 0)).unwrap_err();
     waiter(&mut node, "P", 5);
     let in_use = node.declare(at(0), &gone("P"), &Declared::new());
     assert_eq!(in_use["P"], Usage { acquired: 0, pending: 1 });
@@ -45,7 +45,7 @@ fn a_pattern_that_left_the_file_makes_no_members_any_more() {
     let in_use = node.declare(at(0), &Difference { removed, ..Difference::default() }, &Declared::new());
     assert_eq!(in_use, BTreeMap::from([("t/*".to_owned(), Usage { acquired: 0, pending: 1 })]));
     assert!(node.semaphore("t/1").is_ok(), "it is gone with the last who uses it");
-    node.end_peer(at(0), peer, EndCause::Released);
+    node.end_peer(at(0), peer.by_server(), EndCause::Released);
     assert!(node.semaphore("t/1").is_err());
 }
 
@@ -56,10 +56,10 @@ fn a_crowd_leaves_in_steps() {
     let locks = [("C", 1)];
     for random in 1000..2500 {
         let peer = node.new_peer(at(0), random, &new_peer(LEASE)).unwrap();
-        assert!(node.acquire(at(0), peer, &ask(&locks, 0)).is_ok());
+        assert!(node.acquire(at(0), peer.by_server(), &ask(&locks, 0)).is_ok());
     }
     assert_eq!(node.evict(at(0), "C"), Ok(500), "a thousand at a time");
-    assert!(node.acquire(at(0), holder, &ask(&locks, 0)).is_err(), "it takes no new requests");
+    assert!(node.acquire(at(0), holder.by_server(), &ask(&locks, 0)).is_err(), "it takes no new requests");
     assert_eq!(node.evict(at(0), "C"), Ok(0));
     assert!(node.core().semaphore("C").is_err(), "it is gone");
 }
@@ -80,7 +80,7 @@ fn semaphores_are_set_changed_and_removed() {
     assert!(node.remove_semaphore(at(0), "A", false).is_err(), "it is held");
     node.remove_semaphore(at(0), "A", true).unwrap();
     assert!(node.core().semaphore("A").is_err());
-    assert!(node.core().peer(holder).is_ok());
+    assert!(node.core().peer(holder.by_server()).is_ok());
 }
 
 #[test]
@@ -96,14 +96,14 @@ fn there_are_no_more_semaphores_than_may_be() {
 #[test]
 fn a_look_at_a_semaphore_tells_who_holds_it_and_what_remains() {
     let (mut node, holder) = node();
-    let token = node.core().peer(holder).unwrap().lock("A").unwrap().token().unwrap();
+    let token = node.core().peer(holder.by_server()).unwrap().lock("A").unwrap().token().unwrap();
     assert_eq!(node.holder("A", token).unwrap().unwrap().peer.id(), holder);
     assert!(node.holder("A", Token(token.0 + 1)).unwrap().is_none());
     assert!(node.holder("t/1", token).unwrap().is_none());
     assert!(node.holder("none", token).is_err());
     assert_eq!(node.remainder("A"), Ok(0));
     assert_eq!(node.remainder("B"), Ok(2));
-    node.acquire(at(0), holder, &ask(&[("B", 1)], 0)).unwrap_err();
+    node.acquire(at(0), holder.by_server(), &ask(&[("B", 1)], 0)).unwrap_err();
     assert_eq!(node.remainder("t/1"), Ok(0));
     publish(&mut node, at(0));
 }

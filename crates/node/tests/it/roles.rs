@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{Core, EndCause, PeerId, Settings, Spec};
+use throttle_core::{Core, EndCause, Owner, PeerId, Settings, Spec};
 use throttle_journal::{Epoch, Record, Wall};
 use throttle_node::{Bounds, Follower, IdempotencyKey, NewPeer, Node, Refusal};
 
@@ -11,7 +11,7 @@ use crate::world::{BOUNDS, LEASE, at, begun, new_peer, node, node_with, publish,
 const AHEAD: Wall = Wall::ahead_by_micros(7);
 
 fn keyed(key: &str) -> NewPeer<'_> {
-    NewPeer { key: Some(IdempotencyKey::new(key, "route", b"")), ..new_peer(LEASE) }
+    NewPeer { key: Some(IdempotencyKey::new(&Owner::NOBODY, key, "route", b"")), ..new_peer(LEASE) }
 }
 
 /// A leader whose log has a bit of everything, and what is in that log.
@@ -43,14 +43,18 @@ fn a_follower_that_is_promoted_goes_on_where_the_leader_was() {
     let (_, records) = leader();
     let follower = follower(&records);
     assert_eq!((follower.now(), follower.wall()), (at(1), AHEAD));
-    assert!(follower.state().core.peer(PeerId(1)).is_ok());
+    assert!(follower.state().core.peer(PeerId(1).by_server()).is_ok());
     let mut node = follower.promote(at(5), Some(Epoch(2)), BOUNDS);
     assert_eq!(node.epoch(), Some(Epoch(2)));
     assert_eq!(node.holding(at(5)).map(|holding| holding.until), Some(at(6)));
     assert!(node.core().is_holding_grants());
     assert!(node.semaphore("t/1").is_ok(), "the pattern is known");
     assert!(node.semaphore("B").is_err(), "it was removed, and is no pattern");
-    assert_eq!(node.core().peer(PeerId(1)).unwrap().expires_at(), at(1_005), "its lease begins anew");
+    assert_eq!(
+        node.core().peer(PeerId(1).by_server()).unwrap().expires_at(),
+        at(1_005),
+        "its lease begins anew"
+    );
     assert_eq!(node.new_peer(at(5), 9, &keyed("k")), Ok(PeerId(20)));
 }
 
@@ -106,8 +110,8 @@ fn refusals_have_words() {
         assert!(!refusal.to_string().is_empty());
     }
     let (mut node, holder) = node();
-    node.end_peer(at(1), holder, EndCause::Released);
-    assert!(node.poll(at(1), holder).is_err_and(|refusal| refusal.is_unknown_peer()));
+    node.end_peer(at(1), holder.by_server(), EndCause::Released);
+    assert!(node.poll(at(1), holder.by_server()).is_err_and(|refusal| refusal.is_unknown_peer()));
     assert!(!Refusal::KeyReused.is_unknown_peer());
 }
 
@@ -118,9 +122,10 @@ fn names_that_may_have_been_meant_are_suggested() {
         node.set_semaphore(at(0), &name, Spec::with_max(1)).unwrap();
     }
     let none: [&str; 0] = [];
-    assert_eq!(node.suggestions("abcdxxgh"), ["\"abcdefgh\""], "behind many that begin like it");
-    assert_eq!(node.suggestions("zebras"), ["\"Zebras\""]);
-    assert_eq!(node.suggestions("Zxbrxs"), ["\"Zebras\""], "two of six letters");
-    assert_eq!(node.suggestions("Zxxrxs"), none, "three of six");
-    assert_eq!(node.suggestions("C"), ["\"A\"", "\"B\""], "one letter");
+    assert_eq!(node.suggestions("abcdxxgh", |_| true), ["\"abcdefgh\""], "behind many that begin like it");
+    assert_eq!(node.suggestions("zebras", |_| true), ["\"Zebras\""]);
+    assert_eq!(node.suggestions("zebras", |near| near != "Zebras"), none, "that he may not know");
+    assert_eq!(node.suggestions("Zxbrxs", |_| true), ["\"Zebras\""], "two of six letters");
+    assert_eq!(node.suggestions("Zxxrxs", |_| true), none, "three of six");
+    assert_eq!(node.suggestions("C", |_| true), ["\"A\"", "\"B\""], "one letter");
 }

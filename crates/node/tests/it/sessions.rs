@@ -1,6 +1,6 @@
 //! Peers that are made together with their locks.
 
-use throttle_core::{AcquireError, EndCause, PeerId};
+use throttle_core::{AcquireError, EndCause, Owner, PeerId};
 use throttle_node::{
     Ask, Bounds, IdempotencyKey, NewPeer, Node, Outcome, Refusal, Session, Step, Ticket, Waiting,
 };
@@ -10,7 +10,7 @@ use crate::world::{BOUNDS, LEASE, ask, at, new_peer, node, node_with, waiter};
 const LOCKS: &[(&str, i64)] = &[("A", 1)];
 
 fn key(text: &str) -> IdempotencyKey<'_> {
-    IdempotencyKey::new(text, "route", b"body")
+    IdempotencyKey::new(&Owner::NOBODY, text, "route", b"body")
 }
 
 /// A session that waits for the mutex, under a key if one is given.
@@ -22,11 +22,11 @@ fn waiting_session(node: &mut Node, key: Option<IdempotencyKey<'_>>) -> (PeerId,
 }
 
 fn lives(node: &Node, peer: PeerId) -> bool {
-    node.core().peer(peer).is_ok()
+    node.core().peer(peer.by_server()).is_ok()
 }
 
 fn waiting(peer: PeerId) -> Waiting<'static> {
-    Waiting { peer, locks: LOCKS, until: at(5) }
+    Waiting { claim: peer.by_server(), locks: LOCKS, until: at(5) }
 }
 
 #[test]
@@ -57,10 +57,10 @@ fn a_session_whose_last_request_is_gone_ends_unless_a_repeat_may_have_been_told_
         let (peer, step) = node.begin_session(at(0), 2, &new, &ask(LOCKS, 0), false).unwrap();
         assert_eq!(step, Step::Done(Outcome::Pending));
         if is_granted {
-            node.end_peer(at(0), holder, EndCause::Released);
+            node.end_peer(at(0), holder.by_server(), EndCause::Released);
         }
         node.advance(at(1));
-        assert_eq!(node.core().peer(peer).unwrap().is_acquired(), is_granted);
+        assert_eq!(node.core().peer(peer.by_server()).unwrap().is_acquired(), is_granted);
         node.abandon_session(at(1), peer, key);
         assert_eq!(lives(&node, peer), stays, "{key:?}, granted: {is_granted}");
     }
@@ -90,7 +90,7 @@ fn a_session_that_waits_on_is_not_ended() {
 fn a_session_whose_peer_is_gone_says_so() {
     let (mut node, _) = node();
     let (peer, _) = waiting_session(&mut node, None);
-    node.end_peer(at(0), peer, EndCause::Operator);
+    node.end_peer(at(0), peer.by_server(), EndCause::Operator);
     let session = Session { leaves: false, key: None };
     assert_eq!(node.resume_session(at(0), &waiting(peer), session), Err(Refusal::Gone(peer)));
 }
@@ -115,12 +115,13 @@ fn a_repeat_under_its_key_finds_the_peer_and_begins_its_lease_anew() {
     let new = NewPeer { key: Some(key("k")), ..new_peer(LEASE) };
     let (again, _) = node.begin_session(at(4), 3, &new, &ask(LOCKS, 5), false).unwrap();
     assert_eq!(again, peer);
-    assert_eq!(node.core().peer(peer).unwrap().expires_at(), at(14));
+    assert_eq!(node.core().peer(peer.by_server()).unwrap().expires_at(), at(14));
     assert_eq!(node.waits(), 2);
-    let other = NewPeer { key: Some(IdempotencyKey::new("k", "route", b"other")), ..new_peer(LEASE) };
+    let other =
+        NewPeer { key: Some(IdempotencyKey::new(&Owner::NOBODY, "k", "route", b"other")), ..new_peer(LEASE) };
     assert_eq!(node.new_peer(at(4), 4, &other), Err(Refusal::KeyReused));
     assert_eq!(node.new_peer(at(4), 4, &new), Ok(peer));
-    node.end_peer(at(4), peer, EndCause::Released);
+    node.end_peer(at(4), peer.by_server(), EndCause::Released);
     assert_eq!(node.new_peer(at(4), 4, &new), Err(Refusal::Gone(peer)));
 }
 

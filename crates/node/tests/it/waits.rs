@@ -12,11 +12,11 @@ fn a_wait_ends_with_the_promised_time_though_that_was_cut_short_meanwhile() {
     let (mut node, _) = node();
     let (peer, ticket) = waiter(&mut node, "A", 60);
     assert_eq!(node.next_deadline(), Some(at(10)));
-    node.heartbeat(at(1), peer, Some(LEASE / 5)).unwrap();
+    node.heartbeat(at(1), peer.by_server(), Some(LEASE / 5)).unwrap();
     assert_eq!(node.next_deadline(), Some(at(3)));
     node.advance(at(3));
     assert_eq!(woken(&mut node, at(3)), [ticket]);
-    let waiting = Waiting { peer, locks: &[("A", 1)], until: at(60) };
+    let waiting = Waiting { claim: peer.by_server(), locks: &[("A", 1)], until: at(60) };
     assert_eq!(node.resume(at(3), &waiting), Ok(Step::Done(Outcome::Pending)), "within its margin");
 }
 
@@ -25,7 +25,7 @@ fn a_wait_ends_in_its_time_and_goes_on_with_the_lease() {
     let (mut node, _) = node();
     let (peer, ticket) = waiter(&mut node, "A", 15);
     assert_eq!(node.waits(), 1);
-    node.heartbeat(at(5), peer, None).unwrap();
+    node.heartbeat(at(5), peer.by_server(), None).unwrap();
     node.advance(at(10));
     assert_eq!(woken(&mut node, at(10)), [], "its lease was renewed");
     node.advance(at(15));
@@ -38,7 +38,7 @@ fn a_request_without_a_lease_waits_for_nothing() {
     let (mut node, _) = node();
     let peer = node.new_peer(at(0), 2, &new_peer(LEASE)).unwrap();
     let ask = Ask { expires_in: Some(Duration::ZERO), ..ask(&[("A", 1)], 5) };
-    assert_eq!(node.acquire(at(0), peer, &ask), Ok(Step::Done(Outcome::Pending)));
+    assert_eq!(node.acquire(at(0), peer.by_server(), &ask), Ok(Step::Done(Outcome::Pending)));
     assert_eq!(node.waits(), 0);
 }
 
@@ -52,8 +52,8 @@ fn who_waited_when_the_server_stopped_is_connected_no_more() {
     assert!(node.is_draining());
     assert_eq!(woken(&mut node, at(1)), [ticket]);
     node.advance(at(2));
-    node.end_peer(at(2), holder, EndCause::Released);
-    assert!(!node.core().peer(peer).unwrap().is_acquired(), "nobody is there to be told");
+    node.end_peer(at(2), holder.by_server(), EndCause::Released);
+    assert!(!node.core().peer(peer.by_server()).unwrap().is_acquired(), "nobody is there to be told");
 }
 
 #[test]
@@ -61,10 +61,10 @@ fn what_was_withdrawn_from_an_unused_member_of_a_pattern_is_not_acquired() {
     let (mut node, _) = node();
     let (peer, ticket) = waiter(&mut node, "t/1", 5);
     node.advance(at(1));
-    node.release(at(1), peer, &["t/1"]).unwrap();
+    node.release(at(1), peer.by_server(), &["t/1"]).unwrap();
     assert_eq!(woken(&mut node, at(1)), [ticket]);
     assert!(node.core().semaphore("t/1").is_err(), "nobody uses it");
-    let waiting = |locks| Waiting { peer, locks, until: at(5) };
+    let waiting = |locks| Waiting { claim: peer.by_server(), locks, until: at(5) };
     assert_eq!(node.resume(at(1), &waiting(&[("t/1", 1)])), Ok(Step::Done(Outcome::NotAcquired)));
     assert!(node.resume(at(1), &waiting(&[("none", 1)])).is_err());
 }
@@ -74,12 +74,12 @@ fn a_grant_over_two_semaphores_wakes_its_requests_once_and_with_the_first_event(
     let (mut node, holder) = node();
     let peer = node.new_peer(at(0), 2, &new_peer(LEASE)).unwrap();
     let locks: &[(&str, i64)] = &[("A", 1), ("B", 1)];
-    let Ok(Step::Blocked { ticket, .. }) = node.acquire(at(0), peer, &ask(locks, 5)) else {
+    let Ok(Step::Blocked { ticket, .. }) = node.acquire(at(0), peer.by_server(), &ask(locks, 5)) else {
         panic!("it waits")
     };
     publish(&mut node, at(0));
     node.advance(at(1));
-    node.end_peer(at(1), holder, EndCause::Released);
+    node.end_peer(at(1), holder.by_server(), EndCause::Released);
     let turn = publish(&mut node, at(1));
     assert_eq!(turn.woken, [(ticket, false)]);
     let granted: Vec<_> = turn.events.iter().filter(|(kind, ..)| *kind == EventKind::Granted).collect();
@@ -92,10 +92,10 @@ fn what_fell_due_is_not_the_doing_of_the_command_behind_it() {
     let (mut node, holder) = node();
     let (peer, ticket) = waiter(&mut node, "A", 60);
     let end = at(1_031);
-    node.heartbeat(at(1), peer, Some(2 * LONG)).unwrap();
+    node.heartbeat(at(1), peer.by_server(), Some(2 * LONG)).unwrap();
     node.advance(end);
-    assert!(node.core().peer(holder).is_err(), "its lease and its margin are over");
-    node.release(end, peer, &["A"]).unwrap();
+    assert!(node.core().peer(holder.by_server()).is_err(), "its lease and its margin are over");
+    node.release(end, peer.by_server(), &["A"]).unwrap();
     let turn = publish(&mut node, end);
     let of = |kind| turn.events.iter().find(|(other, ..)| *other == kind).map(|(_, fell_due, _)| *fell_due);
     assert_eq!(of(EventKind::Expired), Some(true));
@@ -108,7 +108,7 @@ fn as_many_wait_as_may() {
     let (mut node, _) = node_with(Bounds { waits: 1, ..BOUNDS }, None);
     waiter(&mut node, "A", 60);
     let peer = node.new_peer(at(0), 3, &new_peer(LEASE)).unwrap();
-    let refused = node.acquire(at(0), peer, &ask(&[("A", 1)], 5));
+    let refused = node.acquire(at(0), peer.by_server(), &ask(&[("A", 1)], 5));
     assert_eq!(refused, Err(Refusal::TooManyWaits { limit: 1 }));
     assert_eq!(node.waits(), 1);
 }

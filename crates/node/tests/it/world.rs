@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use throttle_core::{Core, Origin, PeerId, Settings, Spec, Time};
+use throttle_core::{By, Core, Origin, PeerId, Settings, Spec, Time};
 use throttle_journal::{Epoch, Record, Wall};
 use throttle_node::{
     Ask, Bounds, Difference, EventKind, Follower, NewPeer, Node, Offset, Outcome, Output, Step, Ticket,
@@ -62,7 +62,10 @@ pub(crate) fn begun(bounds: Bounds, epoch: Option<Epoch>) -> (Node, PeerId, Vec<
     let declared: BTreeMap<_, _> = declared.into_iter().map(|(name, spec)| (name.to_owned(), spec)).collect();
     node.declare(at(0), &Difference::between(&BTreeMap::new(), &declared), &declared);
     let holder = node.new_peer(at(0), 1, &new_peer(LONG)).unwrap();
-    assert_eq!(node.acquire(at(0), holder, &ask(&[("A", 1)], 0)), Ok(Step::Done(Outcome::Acquired)));
+    assert_eq!(
+        node.acquire(at(0), holder.by_server(), &ask(&[("A", 1)], 0)),
+        Ok(Step::Done(Outcome::Acquired))
+    );
     let records = publish(&mut node, at(0)).records;
     (node, holder, records)
 }
@@ -72,7 +75,7 @@ pub(crate) fn node() -> (Node, PeerId) {
 }
 
 pub(crate) fn new_peer(expires_in: Duration) -> NewPeer<'static> {
-    NewPeer { expires_in, labels: None, key: None }
+    NewPeer { by: By::Anybody, expires_in, labels: None, key: None }
 }
 
 pub(crate) fn ask<'a>(locks: &'a [(&'a str, i64)], wait_seconds: u64) -> Ask<'a> {
@@ -82,7 +85,9 @@ pub(crate) fn ask<'a>(locks: &'a [(&'a str, i64)], wait_seconds: u64) -> Ask<'a>
 /// A peer that waits for a semaphore, for so many seconds.
 pub(crate) fn waiter(node: &mut Node, semaphore: &str, seconds: u64) -> (PeerId, Ticket) {
     let peer = node.new_peer(at(0), 2, &new_peer(LEASE)).unwrap();
-    let Ok(Step::Blocked { ticket, .. }) = node.acquire(at(0), peer, &ask(&[(semaphore, 1)], seconds)) else {
+    let Ok(Step::Blocked { ticket, .. }) =
+        node.acquire(at(0), peer.by_server(), &ask(&[(semaphore, 1)], seconds))
+    else {
         panic!("it waits")
     };
     publish(node, at(0));

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::Path};
 
+use crate::security::TokensError;
+
 const TO_REMOVE_ALL: &str = "To remove all semaphores, write [semaphores] with nothing below it.";
 
 /// Why a configuration cannot be used. Displays as one line that names the file, the line, the key, what was
@@ -46,6 +48,13 @@ impl ConfigError {
     /// The line of the file, counted from 1; `None` if the file as a whole is meant.
     pub fn line(&self) -> Option<usize> {
         self.line
+    }
+}
+
+impl From<TokensError> for ConfigError {
+    fn from(error: TokensError) -> Self {
+        let (file, line, message) = error.into_parts();
+        Self { file, line, message }
     }
 }
 

@@ -14,7 +14,7 @@ mod tests;
 pub use error::ConfigError;
 pub use load::{Content, Loaded, load, parse};
 pub use model::{
-    Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
+    Config, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery, Security,
     SemaphoreConfig, Stderr, Telemetry,
 };
 pub(crate) use names::is_dot_segment;

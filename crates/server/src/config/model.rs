@@ -32,6 +32,8 @@ pub struct Config {
     pub http: Http,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
+    /// `[security]`.
+    pub security: Security,
 }
 
 impl Config {
@@ -124,6 +126,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// What all requests that are not answered, and all answers that are not taken, have beyond 2 KiB each, in bytes.
     pub buffer_bytes: usize,
+    /// Requests for lists that wait for their turn: one list is made at a time.
+    pub long_answers: usize,
     /// The largest request body, in bytes. `POST /v1/heartbeats` has its own limit of 1 MiB.
     pub body_bytes: usize,
     /// Open connections. The number of files that the system lets this process open may lower it.
@@ -142,6 +146,8 @@ pub struct Limits {
     pub waiters_per_semaphore: usize,
     /// Semaphores, members of patterns and those made by requests among them.
     pub semaphores: usize,
+    /// Members of one pattern.
+    pub members_per_pattern: usize,
     /// Steps of the search for a deadlock that one request may cause.
     pub deadlock_walk: usize,
     /// Labels of one peer.
@@ -186,6 +192,7 @@ impl Default for Limits {
         Self {
             head_bytes: 16 * 1024,
             buffer_bytes: 64 << 20,
+            long_answers: 1000,
             body_bytes: 16 * 1024,
             connections: 20_000,
             blocked_requests: 100_000,
@@ -195,6 +202,7 @@ impl Default for Limits {
             locks_per_queue: 20_000,
             waiters_per_semaphore: 1_000_000,
             semaphores: 1_000_000,
+            members_per_pattern: 100_000,
             deadlock_walk: 10_000,
             labels_per_peer: 16,
             label_length: 255,
@@ -288,6 +296,17 @@ impl Config {
 pub struct Http {
     /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
     pub hosts: Vec<String>,
+}
+
+/// `[security]`: who may come in. Without a file of tokens, everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Security {
+    /// The file of tokens.
+    pub tokens: Option<PathBuf>,
+    /// Whether the server must not start without one.
+    pub required: bool,
+    /// Paths of routes to look at that are open to all, beside the probes.
+    pub public: Vec<String>,
 }
 
 /// `[telemetry]`: what is sent to those who watch this server, beside logs and metrics.

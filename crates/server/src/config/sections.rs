@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::{
     Config, ConfigError, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
-    SemaphoreConfig, Stderr, Telemetry,
+    Security, SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
     names::is_dot_segment,
     table::{Table, integer, integers},
@@ -54,6 +54,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "recovery",
         "http",
         "telemetry",
+        "security",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -69,6 +70,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         recovery: top.table("recovery")?.map_or(Ok(Recovery::default()), |table| recovery(&table))?,
         http: top.table("http")?.map_or(Ok(Http::default()), |table| http(&table))?,
         telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
+        security: top.table("security")?.map_or(Ok(Security::default()), |table| security(&table))?,
     })
 }
 
@@ -167,6 +169,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "head_bytes",
         "body_bytes",
         "buffer_bytes",
+        "long_answers",
         "connections",
         "blocked_requests",
         "peers",
@@ -175,6 +178,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "locks_per_queue",
         "waiters_per_semaphore",
         "semaphores",
+        "members_per_pattern",
         "deadlock_walk",
         "labels_per_peer",
         "label_length",
@@ -204,6 +208,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         head_bytes: count("head_bytes", 8192..=1 << 20, default.head_bytes)?,
         body_bytes: count("body_bytes", 1024..=64 << 20, default.body_bytes)?,
         buffer_bytes: count("buffer_bytes", 1 << 20..=1 << 40, default.buffer_bytes)?,
+        long_answers: count("long_answers", 1..=1_000_000, default.long_answers)?,
         connections: count("connections", 16..=10_000_000, default.connections)?,
         blocked_requests: count("blocked_requests", 1..=100_000_000, default.blocked_requests)?,
         peers: count("peers", 1..=1_000_000_000, default.peers)?,
@@ -216,6 +221,7 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
             default.waiters_per_semaphore,
         )?,
         semaphores: count("semaphores", 1..=100_000_000, default.semaphores)?,
+        members_per_pattern: count("members_per_pattern", 1..=100_000_000, default.members_per_pattern)?,
         deadlock_walk: count("deadlock_walk", 100..=10_000_000, default.deadlock_walk)?,
         labels_per_peer: count("labels_per_peer", 0..=1000, default.labels_per_peer)?,
         label_length: count("label_length", 1..=64 << 10, default.label_length)?,
@@ -280,6 +286,18 @@ fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
     table.only(&["hosts"])?;
     let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
     Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
+}
+
+fn security(table: &Table<'_>) -> Result<Security, ConfigError> {
+    const PUBLIC: &str = "a list of paths that are for looking, such as [\"/metrics\"]";
+    table.only(&["tokens", "required", "public"])?;
+    Ok(Security {
+        tokens: table
+            .string("tokens", "the path of a file of tokens, such as \"tokens.toml\"")?
+            .map(PathBuf::from),
+        required: table.boolean("required")?.unwrap_or_default(),
+        public: table.strings("public", |path| path.starts_with('/'), PUBLIC)?.unwrap_or_default(),
+    })
 }
 
 fn telemetry(table: &Table<'_>) -> Result<Telemetry, ConfigError> {

@@ -98,6 +98,11 @@ impl<'a> Table<'a> {
         )
     }
 
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        let parse = |value: &DeValue<'_>| if let DeValue::Boolean(is) = value { Some(*is) } else { None };
+        self.read(key, parse, || "true or false".to_owned())
+    }
+
     /// A part of a whole.
     pub(super) fn ratio(&self, key: &str) -> Result<Option<f64>, ConfigError> {
         let parse = |value: &DeValue<'_>| {

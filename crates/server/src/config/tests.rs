@@ -162,12 +162,13 @@ fn wrong_keys_and_settings() {
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
              (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
-             semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry.",
+             semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry, security.",
         ),
         (
             "[semaphore]\nA = 3",
             "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
-             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry.",
+             litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http, \
+             telemetry, security.",
         ),
         (
             "litter_collection_interval = \"often\"",
@@ -211,10 +212,10 @@ fn wrong_keys_and_settings() {
         (
             "[limits]\nbody-bytes = 1",
             "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: head_bytes, \
-             body_bytes, buffer_bytes, connections, blocked_requests, peers, locks_per_peer, locks_per_request, \
-             locks_per_queue, waiters_per_semaphore, semaphores, deadlock_walk, labels_per_peer, label_length, \
-             label_bytes, remembered_peers, idempotency_keys, events, event_streams, event_keep_alive, metric_series, \
-             histories, history_step, expires_in_max, head_timeout, body_timeout, answer_timeout, idle_timeout.",
+             body_bytes, buffer_bytes, long_answers, connections, blocked_requests, peers, locks_per_peer, \
+             locks_per_request, locks_per_queue, waiters_per_semaphore, semaphores, members_per_pattern, \
+             deadlock_walk, labels_per_peer, label_length, label_bytes, remembered_peers, idempotency_keys, events, \
+             event_streams, event_keep_alive, metric_series, histories, history_step, expires_in_max, head_timeout, body_timeout, answer_timeout, idle_timeout.",
         ),
         (
             "[limits]\nbody_bytes = true",

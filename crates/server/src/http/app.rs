@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     config::Config, history::History, metrics::Metrics, net::Budget, reload::Reloader, runtime::Engine,
+    security::Guard,
 };
-
-/// How many answers that may be long wait for their turn at most.
-pub(super) const LONG_ANSWERS_WAITING: usize = 1000;
 
 /// Shared by all handlers.
 pub struct App {
@@ -38,6 +36,8 @@ pub struct App {
     pub label_bytes_max: usize,
     /// Identifies the state of this server; part of every answer.
     pub instance: HeaderValue,
+    /// Who may come in.
+    pub guard: Arc<Guard>,
     /// Reads the configuration file again.
     pub reloader: Arc<Reloader>,
     /// How busy semaphores were lately.
@@ -47,6 +47,7 @@ pub struct App {
     /// One answer that may be long is made at a time, and not many wait for their turn.
     pub(super) long_answers: Semaphore,
     pub(super) long_answers_waiting: Semaphore,
+    pub(super) long_answers_max: usize,
     /// What requests and answers on their way may have together.
     pub(super) buffers: Arc<Budget>,
     /// Parts of event streams, made once for all who read them.
@@ -78,11 +79,13 @@ impl App {
             label_length_max: limits.label_length,
             label_bytes_max: limits.label_bytes,
             instance,
+            guard: reloader.guard(),
             reloader,
             history,
             updates: Updates::new(limits.event_streams),
             long_answers: Semaphore::new(1),
-            long_answers_waiting: Semaphore::new(LONG_ANSWERS_WAITING),
+            long_answers_waiting: Semaphore::new(limits.long_answers),
+            long_answers_max: limits.long_answers,
             buffers,
             frames: Frames::default(),
             hosts: Hosts::new(&config.http.hosts),

@@ -1,6 +1,6 @@
 //! Reading requests: every mistake in one becomes a sentence that says what would be right.
 
-use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, str::FromStr, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -12,7 +12,10 @@ use serde::de::DeserializeOwned;
 use throttle_core::PeerId;
 
 use super::{app::App, refusal::Refusal};
-use crate::net;
+use crate::{
+    net,
+    security::{Caller, Forbidden, Right},
+};
 
 /// The JSON body of a request. `example` shows a right one.
 pub(super) async fn json<T: DeserializeOwned>(
@@ -67,6 +70,26 @@ fn is_json(content_type: &str) -> bool {
             && essence.split_at(essence.len() - 5).1.eq_ignore_ascii_case("+json"))
 }
 
+/// Refuses locks that the caller may not ask for, whether there are such semaphores or not.
+pub(super) fn check_locks(caller: &Caller, locks: &[(&str, i64)]) -> Result<(), Forbidden> {
+    locks.iter().try_for_each(|(semaphore, _)| caller.check(Right::Acquire, semaphore))
+}
+
+/// Who sends a request.
+pub(super) struct Who(pub(super) Arc<Caller>);
+
+impl FromRequestParts<Arc<App>> for Who {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        let found = parts.extensions.get::<Arc<Caller>>().cloned();
+        // The gate tells, unless the server is open.
+        Ok(Self(
+            found.unwrap_or_else(|| if app.guard.is_open() { Caller::anybody() } else { Caller::nobody() }),
+        ))
+    }
+}
+
 /// How many parameters a path has at most.
 const PARAMS: usize = 2;
 
@@ -84,6 +107,11 @@ impl Params {
         Self([places.next(), places.next()])
     }
 
+    /// Where one of them is.
+    pub(super) fn place(&self, index: usize) -> Option<(usize, usize)> {
+        *self.0.get(index)?
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0 == [None; PARAMS]
     }
@@ -98,7 +126,7 @@ pub(super) fn path<T>(path: PathOf<T>) -> Result<T, Refusal> {
 
 /// A parameter, decoded.
 fn param(parts: &Parts, index: usize) -> Result<String, Refusal> {
-    let place = parts.extensions.get::<Params>().and_then(|params| *params.0.get(index)?);
+    let place = parts.extensions.get::<Params>().and_then(|params| params.place(index));
     let text = place.and_then(|(start, end)| parts.uri.path().get(start..end)).unwrap_or_default();
     percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| {
         let sentence = "The path cannot be read: it is not UTF-8. Names in it are percent-encoded UTF-8.";

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::Request,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE},
     response::{IntoResponse, Response},
 };
 use throttle_api::Code;
@@ -12,13 +12,18 @@ use throttle_node::Condition;
 use tokio::time::sleep;
 
 use super::{
-    app::{App, LONG_ANSWERS_WAITING},
-    origin,
+    app::App,
+    origin::{self, SEC_FETCH_SITE},
+    refusal::Refusal,
     routes::{Found, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
 };
-use crate::{dialect::Dialect, http::v1::PAGE_BYTES};
+use crate::{
+    dialect::Dialect,
+    http::v1::PAGE_BYTES,
+    security::{Caller, Right, Unauthenticated},
+};
 
 /// The pause between two answers that may be long.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -37,9 +42,15 @@ pub(super) fn after(app: &App, condition: Condition, mut response: Response) -> 
 }
 
 /// Runs the handler of a request, and holds the answer back until all that it read and changed is safe.
-pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Response {
+pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -> Response {
     if let Some(refusal) = origin::refusal(&request, &app.hosts) {
         return refusal;
+    }
+    if !app.guard.is_open() {
+        match admitted(app, found, &request) {
+            Ok(caller) => _ = request.extensions_mut().insert(caller),
+            Err(refusal) => return *refusal,
+        }
     }
     let (waits, weight) =
         found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
@@ -57,6 +68,44 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, request: Request) -> Re
     leave(app, found, waits, response).await
 }
 
+/// Who sends a request, if he may ask for its route at all. Where there is no route, anybody may learn that.
+fn admitted(app: &App, found: Found, request: &Request) -> Result<Arc<Caller>, Box<Response>> {
+    let Some(route) = found.route.filter(|route| route.right != Right::None) else {
+        return Ok(Caller::nobody());
+    };
+    let caller = match app.guard.caller(request.headers()) {
+        Ok(caller) => caller,
+        Err(Unauthenticated) if app.guard.is_public(route.path) => Caller::public(),
+        Err(Unauthenticated) => return Err(unauthenticated(found.dialect, request).into()),
+    };
+    match caller.check_any(route.right) {
+        Ok(()) => Ok(caller),
+        Err(forbidden) if found.dialect == Dialect::V1 => {
+            Err(Problem::from(forbidden).into_response().into())
+        }
+        Err(forbidden) => Err(Refusal::from(forbidden).into_response().into()),
+    }
+}
+
+const BEARER: &str = "Bearer realm=\"throttle\"";
+const BEARER_OR_BASIC: &str = "Bearer realm=\"throttle\", Basic realm=\"throttle\"";
+
+/// Nothing tells a token that has expired from one that never was.
+fn unauthenticated(dialect: Dialect, request: &Request) -> Response {
+    const SENTENCE: &str = "The request shows no token that is known here. Send one in the header Authorization, as \
+                            Bearer or as the password of Basic.";
+    let mut response = if dialect == Dialect::V1 {
+        Problem::new(Code::Unauthenticated, SENTENCE).into_response()
+    } else {
+        text(StatusCode::UNAUTHORIZED, SENTENCE)
+    };
+    // A browser would ask its user in a window of its own; the dashboard asks on its page.
+    let is_browser = request.headers().contains_key(SEC_FETCH_SITE);
+    let schemes = if is_browser { BEARER } else { BEARER_OR_BASIC };
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
+    response
+}
+
 /// The same for an answer that may be long: one is made at a time, and only if there is room for it.
 async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Request) -> Response {
     let Ok(place) = app.long_answers_waiting.try_acquire() else {
@@ -71,7 +120,7 @@ async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Reques
         );
     }
     let response = found.answer(app.clone(), request).await;
-    if app.long_answers_waiting.available_permits() < LONG_ANSWERS_WAITING {
+    if app.long_answers_waiting.available_permits() < app.long_answers_max {
         // Those who want something else have their turn before the next one: the engine is for whoever is quickest.
         sleep(PAUSE).await;
     }

@@ -6,7 +6,10 @@ use throttle_core::{
 
 use throttle_node::{self as node, SetRefusal};
 
-use crate::net::BodyError;
+use crate::{
+    net::BodyError,
+    security::{Caller, Forbidden, Right},
+};
 
 /// Every reason for which a request does not get what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +32,12 @@ pub(super) enum Refusal {
     Hierarchy { semaphore: String, level: i32, held: i32 },
     /// The peer waits for something else.
     AlreadyPending,
-    /// The peer would wait for ever; the sentence says who waits for whom.
-    Deadlock(String),
+    /// The peer would wait for ever: who waits for whom.
+    Deadlock(Vec<Link>),
     /// The peer cannot be brought back with these locks; the sentence says why.
     RestoreConflict(String),
+    /// The caller may not do that.
+    Forbidden(Forbidden),
     /// A bound of the server is reached; the sentence names it.
     Limit(String),
 }
@@ -44,6 +49,12 @@ impl From<BodyError> for Refusal {
             BodyError::Late => Self::TooSlow,
             BodyError::Broken(_) => Self::Invalid(error.to_string()),
         }
+    }
+}
+
+impl From<Forbidden> for Refusal {
+    fn from(forbidden: Forbidden) -> Self {
+        Self::Forbidden(forbidden)
     }
 }
 
@@ -86,7 +97,7 @@ impl From<AcquireError> for Refusal {
                 Self::Hierarchy { semaphore: semaphore.to_string(), level, held }
             }
             AcquireError::AlreadyPending => Self::AlreadyPending,
-            AcquireError::Deadlock { chain } => Self::Deadlock(circle(&chain)),
+            AcquireError::Deadlock { chain } => Self::Deadlock(chain),
             AcquireError::Limit(limit) => limit.into(),
             AcquireError::CountBelowOne { .. } | AcquireError::NamedTwice(_) => Self::sentence(&error),
         }
@@ -106,6 +117,9 @@ impl From<RestoreError> for Refusal {
     fn from(error: RestoreError) -> Self {
         match error {
             RestoreError::UnknownSemaphore(name) => UnknownSemaphore(name).into(),
+            RestoreError::ExceedsMax { semaphore, count, max } => {
+                Self::ExceedsMax { semaphore: semaphore.to_string(), count, max }
+            }
             RestoreError::Conflict => Self::RestoreConflict(
                 "The peer is known to the server and holds other locks than these.".to_owned(),
             ),
@@ -141,7 +155,7 @@ impl From<node::Refusal> for Refusal {
 }
 
 /// The cycle of waiting peers, in words. Whoever knows the id of a peer can end it, so the others have numbers instead.
-fn circle(chain: &[Link]) -> String {
+pub(super) fn circle(chain: &[Link]) -> String {
     let mut numbers: Vec<PeerId> = Vec::new();
     let mut name = |peer: PeerId| {
         let known = numbers.iter().position(|one| *one == peer);
@@ -163,6 +177,20 @@ fn circle(chain: &[Link]) -> String {
 }
 
 impl Refusal {
+    /// The same, without the names of semaphores that the caller may neither look at nor ask for.
+    pub(super) fn told_to(self, caller: &Caller) -> Self {
+        match self {
+            Self::Deadlock(mut chain) => {
+                let may_know = |name: &str| caller.may(Right::Read, name) || caller.may(Right::Acquire, name);
+                for link in chain.iter_mut().filter(|link| !may_know(&link.semaphore)) {
+                    link.semaphore = "another semaphore".into();
+                }
+                Self::Deadlock(chain)
+            }
+            refusal => refusal,
+        }
+    }
+
     /// An error of the core as a sentence.
     fn sentence(error: &impl ToString) -> Self {
         let text = error.to_string();

@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::future::BoxFuture;
+use throttle_core::PeerId;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
@@ -32,6 +33,8 @@ use super::{
 use crate::{
     dialect::Dialect::{self, Site, V0_1, V0_2, V1},
     http::v1::{reload, resume, semaphores, updates},
+    security::Right,
+    telemetry::ShownPeer,
 };
 
 /// What has to be so before the answers of a route leave.
@@ -54,21 +57,6 @@ pub(super) enum Weight {
     Long,
     /// Something.
     Heavy,
-}
-
-/// What the caller must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
-    /// Nothing: probes and pages.
-    None,
-    /// To look.
-    Read,
-    /// To make peers, take and renew locks.
-    Acquire,
-    /// To release what others hold, to make, change and remove semaphores.
-    Operate,
-    /// To reload and resume.
-    Admin,
 }
 
 /// A route.
@@ -117,14 +105,14 @@ macro_rules! table {
 #[rustfmt::skip]
 table! {
     POST   "/v1/peers",                   V1, "create_peer",    Committed, Heavy, Acquire, described peers::create;
-    GET    "/v1/peers",                   V1, "list_peers",     Committed, Long,  Read,    described peers::list;
-    GET    "/v1/peers/{peer}",            V1, "get_peer",       Committed, Light, Read,    described peers::get;
-    DELETE "/v1/peers/{peer}",            V1, "release_peer",   Committed, Heavy, Acquire, described peers::release;
+    GET    "/v1/peers",                   V1, "list_peers",     Committed, Long,  Any,    described peers::list;
+    GET    "/v1/peers/{peer}",            V1, "get_peer",       Committed, Light, Any,    described peers::get;
+    DELETE "/v1/peers/{peer}",            V1, "release_peer",   Committed, Heavy, Release, described peers::release;
     // It shows what may have been granted a moment ago.
     POST   "/v1/peers/{peer}/heartbeat",  V1, "heartbeat",      Committed, Light, Acquire, described peers::heartbeat;
     PUT    "/v1/peers/{peer}/locks",      V1, "acquire_locks",  Committed, Heavy, Acquire, described locks::acquire;
-    DELETE "/v1/peers/{peer}/locks/{semaphore}", V1, "release_lock", Committed, Heavy, Acquire, described locks::release;
-    POST   "/v1/peers/{peer}/release",    V1, "release_locks",  Committed, Heavy, Acquire, described locks::release_several;
+    DELETE "/v1/peers/{peer}/locks/{semaphore}", V1, "release_lock", Committed, Heavy, Release, described locks::release;
+    POST   "/v1/peers/{peer}/release",    V1, "release_locks",  Committed, Heavy, Release, described locks::release_several;
     POST   "/v1/locks",                   V1, "acquire_with_new_peer", Committed, Heavy, Acquire, described locks::session;
     POST   "/v1/heartbeats",              V1, "renew_many",     Confirmed, Light, Acquire, described heartbeats::renew;
     GET    "/v1/semaphores",              V1, "list_semaphores", Committed, Long,  Read,   described semaphores::list;
@@ -140,27 +128,27 @@ table! {
     GET    "/v1/token",                   V1, "check_token_by_query", Committed, Light, Read, described named::token;
     GET    "/v1/history",                 V1, "get_history",    Committed, Long,  Read,    described history::history;
     // Each part of a stream waits for itself.
-    GET    "/v1/events",                  V1, "read_events",    Committed, Light, Read,    described events::events;
-    GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Read,    described updates::updates;
-    GET    "/v1/permissions",             V1, "get_permissions", Committed, Light, Read,   described permissions::permissions;
+    GET    "/v1/events",                  V1, "read_events",    Committed, Light, Any,    described events::events;
+    GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Any,    described updates::updates;
+    GET    "/v1/permissions",             V1, "get_permissions", Committed, Light, Any,   described permissions::permissions;
     POST   "/v1/reload",                  V1, "reload",         Committed, Heavy, Admin,   described reload::reload;
     POST   "/v1/resume",                  V1, "resume",         Committed, Heavy, Admin,   described resume::resume;
     GET    "/livez",                      Site, "livez",        Now, Light, None,          described probes::livez;
     GET    "/readyz",                     Site, "readyz",       Now, Light, None,          described probes::readyz;
 
     POST   "/new_peer",                   V0_2, "v0_2_new_peer",     Committed, Heavy, Acquire, plain v0_2::new_peer;
-    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Long,  Read,    plain v0_2::list_peers;
-    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Long,  Read,    plain v0_2::list_peers;
+    GET    "/peers",                      V0_2, "v0_2_list_peers",   Committed, Long,  Any,    plain v0_2::list_peers;
+    GET    "/peers/",                     V0_2, "v0_2_list_peers_2", Committed, Long,  Any,    plain v0_2::list_peers;
     PUT    "/peers/{peer}",               V0_2, "v0_2_heartbeat",    Confirmed, Light, Acquire, plain v0_2::heartbeat;
-    DELETE "/peers/{peer}",               V0_2, "v0_2_release_peer", Committed, Heavy, Acquire, plain v0_2::release_peer;
+    DELETE "/peers/{peer}",               V0_2, "v0_2_release_peer", Committed, Heavy, Release, plain v0_2::release_peer;
     // A semaphore may be called like a route that other methods have here.
-    GET    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_is_acquired",  Committed, Light, Read,    plain v0_2::is_acquired;
+    GET    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_is_acquired",  Committed, Light, Any,    plain v0_2::is_acquired;
     PUT    "/peers/{peer}/{semaphore}",   V0_2, "v0_2_acquire",      Committed, Heavy, Acquire, plain v0_2::acquire;
-    DELETE "/peers/{peer}/{semaphore}",   V0_2, "v0_2_release_lock", Committed, Heavy, Acquire, plain v0_2::release_lock;
+    DELETE "/peers/{peer}/{semaphore}",   V0_2, "v0_2_release_lock", Committed, Heavy, Release, plain v0_2::release_lock;
     POST   "/peers/{peer}/{semaphore}",   V0_1, "v0_1_block_until_acquired", Committed, Heavy, Acquire, plain v0_1::block_until_acquired;
     POST   "/restore",                    V0_2, "v0_2_restore",      Committed, Heavy, Acquire, plain v0_2::restore;
     GET    "/remainder",                  V0_2, "v0_2_remainder",    Committed, Light, Read,    plain v0_2::remainder;
-    POST   "/remove_expired",             V0_2, "v0_2_remove_expired", Committed, Heavy, Read,  plain v0_2::remove_expired;
+    POST   "/remove_expired",             V0_2, "v0_2_remove_expired", Committed, Heavy, Any,  plain v0_2::remove_expired;
     POST   "/acquire",                    V0_1, "v0_1_acquire",      Committed, Heavy, Acquire, plain v0_1::acquire;
 
     GET    "/",                           Site, "dashboard",         Now, Light, None, plain dashboard::front;
@@ -188,6 +176,18 @@ impl Found {
     /// The template of the path, if anything is there.
     pub(super) fn template(&self) -> Option<&'static str> {
         self.rows?.template
+    }
+
+    /// The path of the request as logs and traces may tell it: of the id of a peer there are the last digits.
+    pub(super) fn shown_path(&self, path: &str) -> String {
+        let names_peer = self.template().is_some_and(|template| template.contains("{peer}"));
+        let place = self.params.place(0).filter(|_| names_peer);
+        let shown = place.and_then(|(start, end)| {
+            let (before, after) = (path.get(..start)?, path.get(end..)?);
+            let peer = path.get(start..end)?.parse().ok().map(|id| ShownPeer(PeerId(id)).to_string());
+            Some(format!("{before}{}{after}", peer.as_deref().unwrap_or("..")))
+        });
+        shown.unwrap_or_else(|| path.to_owned())
     }
 
     /// Runs the handler of the route; or says what is wrong with the method or the path.
@@ -236,6 +236,16 @@ pub(super) fn find(method: &Method, path: &str) -> Found {
 pub fn is_probe(method: &Method, path: &str) -> bool {
     let route = find(method, path).route;
     route.is_some_and(|route| route.right == Right::None && route.waits == Waits::Now)
+}
+
+/// Every route: its method, its path, and the right that it needs.
+pub fn rights() -> impl Iterator<Item = (&'static Method, &'static str, Right)> {
+    TABLE.iter().map(|route| (&route.method, route.path, route.right))
+}
+
+/// Whether this is the path of a route at which callers just look.
+pub fn is_for_looking(path: &str) -> bool {
+    TABLE.iter().any(|route| route.path == path && route.method == Method::GET && route.right == Right::Read)
 }
 
 /// The rows of one path.

@@ -16,7 +16,8 @@ use axum::{
 
 use tokio::time::Instant;
 
-use super::{app::App, v0_2::text};
+use super::{app::App, extract::Who, v0_2::text};
+use crate::security::{Caller, Right};
 
 const ICON: &[u8] = include_bytes!("favicon.ico");
 
@@ -40,9 +41,10 @@ pub(super) async fn favicon() -> impl IntoResponse {
     ([(CONTENT_TYPE, HeaderValue::from_static("image/x-icon")), (CACHE_CONTROL, day)], ICON)
 }
 
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn metrics(State(app): State<Arc<App>>, Who(caller): Who) -> Response {
     match shared_page(app).await {
         Ok(page) => {
+            let page = if caller.may_all(Right::Read) { page } else { visible(&page, &caller) };
             let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
             ([(CONTENT_TYPE, format)], page).into_response()
         }
@@ -70,6 +72,36 @@ async fn shared_page(app: Arc<App>) -> Result<Bytes, BoxError> {
         Ok(page)
     })
     .await?
+}
+
+/// The lines of a page that tell of no semaphore, or of one that the caller may look at.
+fn visible(page: &[u8], caller: &Caller) -> Bytes {
+    const LABEL: &str = "semaphore=\"";
+    let is_visible = |line: &&str| {
+        let Some((_, rest)) = line.split_once(LABEL).filter(|_| !line.starts_with('#')) else { return true };
+        caller.may(Right::Read, &label_value(rest))
+    };
+    let lines = str::from_utf8(page).unwrap_or_default().lines().filter(is_visible);
+    let mut visible = String::with_capacity(page.len());
+    lines.for_each(|line| visible.extend([line, "\n"]));
+    visible.into()
+}
+
+/// The value of a label, up to its closing quote, as Prometheus escapes it.
+fn label_value(text: &str) -> String {
+    let (mut value, mut letters) = (String::new(), text.chars());
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => break,
+            '\\' => value.push(match letters.next() {
+                Some('n') => '\n',
+                Some(other) => other,
+                None => break,
+            }),
+            other => value.push(other),
+        }
+    }
+    value
 }
 
 /// The answer where nothing is. `path` is the request's, or its route's template.

@@ -34,10 +34,9 @@ impl Spans {
             return Some(Traced::by_client(parent.span().span_context()));
         };
         let method = method(request.method());
-        let path = request.uri().path();
         Some(Traced::begin(tracer, method, &parent.unwrap_or_default(), |span| {
             span.set_attribute(KeyValue::new("http.request.method", method));
-            span.set_attribute(KeyValue::new("url.path", path.to_owned()));
+            span.set_attribute(KeyValue::new("url.path", found.shown_path(request.uri().path())));
             span.set_attribute(KeyValue::new("throttle.dialect", found.dialect.name()));
             if let Some(template) = found.template() {
                 span.update_name(format!("{method} {template}"));

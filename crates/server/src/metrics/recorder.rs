@@ -126,6 +126,7 @@ impl Observer for Recorder {
             Event::PeerEnded { cause: EndCause::Expired, .. } => self.families.expired_peers.inc(),
             Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
+            | Event::PeerOwned { .. }
             | Event::PeerEnded {
                 cause: EndCause::Released | EndCause::Operator | EndCause::Removed | EndCause::ExceedsMax,
                 ..

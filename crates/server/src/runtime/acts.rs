@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use throttle_core::{
-    Core, EndCause, HolderView, PeerId, PeerView, ReleaseError, RemoveError, Restore, RestoreError,
-    SemaphoreView, Spec, Token, UnknownPeer, UnknownSemaphore,
+    By, Claim, Core, EndCause, HolderView, PeerId, PeerView, ReleaseError, RemoveError, Restore,
+    RestoreError, SemaphoreView, Spec, Token, UnknownPeer, UnknownSemaphore,
 };
 use throttle_journal::Wall;
 use throttle_node::{
@@ -37,26 +37,26 @@ impl Engine {
     ) -> Result<R, Refusal> {
         let (peer, seen) = self.turn(|turn| {
             let peer = turn.new_peer(new)?;
-            Ok::<_, Refusal>((peer, turn.look_at(peer, look)))
+            Ok::<_, Refusal>((peer, turn.look_at(peer.by(new.by), look)))
         })?;
         about(Subject::Peer(peer));
         Ok(seen?)
     }
 
     /// Begins the lease of a peer anew.
-    pub fn heartbeat(&self, peer: PeerId, expires_in: Duration) -> Result<Condition, UnknownPeer> {
-        about(Subject::Peer(peer));
+    pub fn heartbeat(&self, peer: Claim<'_>, expires_in: Duration) -> Result<Condition, UnknownPeer> {
+        about(Subject::Peer(peer.peer));
         self.turn(|turn| turn.node.heartbeat(turn.now, peer, Some(expires_in)))
     }
 
     /// The same, by its own length if no other is given, with a look at the peer.
     pub fn heartbeat_and_look<R>(
         &self,
-        peer: PeerId,
+        peer: Claim<'_>,
         expires_in: Option<Duration>,
         look: impl FnOnce(PeerView<'_>, Wall) -> R,
     ) -> Result<R, UnknownPeer> {
-        about(Subject::Peer(peer));
+        about(Subject::Peer(peer.peer));
         self.turn(|turn| {
             turn.node.heartbeat(turn.now, peer, expires_in)?;
             turn.look_at(peer, look)
@@ -64,12 +64,17 @@ impl Engine {
     }
 
     /// Begins the leases of many peers anew, and returns those of them that are not known.
-    pub async fn heartbeats(&self, peers: &[PeerId], expires_in: Duration) -> (Vec<PeerId>, Condition) {
+    pub async fn heartbeats(
+        &self,
+        by: By<'_>,
+        peers: &[PeerId],
+        expires_in: Duration,
+    ) -> (Vec<PeerId>, Condition) {
         about(Subject::Peers(peers.len()));
         let (mut gone, mut condition) = (Vec::new(), Condition::Now);
         let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
         while let Some(part) = parts.next() {
-            let of_part = self.turn(|turn| turn.node.heartbeats(turn.now, part, expires_in, &mut gone));
+            let of_part = self.turn(|turn| turn.node.heartbeats(turn.now, by, part, expires_in, &mut gone));
             condition = condition.max(of_part);
             if parts.peek().is_some() {
                 tokio::task::yield_now().await;
@@ -79,20 +84,26 @@ impl Engine {
     }
 
     /// Ends a peer. Tells whether it was known.
-    pub fn end_peer(&self, peer: PeerId, cause: EndCause) -> bool {
-        about(Subject::Peer(peer));
+    pub fn end_peer(&self, peer: Claim<'_>, cause: EndCause) -> bool {
+        about(Subject::Peer(peer.peer));
         self.turn(|turn| turn.node.end_peer(turn.now, peer, cause))
     }
 
     /// Ends a peer on the word of an operator. Tells whether it was known.
-    pub fn release_with_reason(&self, peer: PeerId, reason: Arc<str>) -> bool {
-        about(Subject::Peer(peer));
+    pub fn release_with_reason(&self, peer: Claim<'_>, reason: Arc<str>) -> bool {
+        about(Subject::Peer(peer.peer));
         self.turn(|turn| turn.node.end_peer_with_reason(turn.now, peer, reason))
     }
 
-    /// How a peer ended, if that is remembered.
-    pub fn ending(&self, peer: PeerId) -> Option<Ending> {
+    /// How a peer ended, if that is remembered, and is for whoever asks to know.
+    pub fn ending(&self, peer: Claim<'_>) -> Option<Ending> {
         self.lock().node.ending(peer).cloned()
+    }
+
+    /// Whether a peer, or what is remembered of one, is for whoever names it.
+    pub fn is_for(&self, peer: Claim<'_>) -> bool {
+        let inner = self.lock();
+        inner.node.core().peer(peer).is_ok() || inner.node.ending(peer).is_some()
     }
 
     /// How the grant of a fencing token ended, if that is remembered.
@@ -101,8 +112,8 @@ impl Engine {
     }
 
     /// Releases what a peer has on some semaphores, in one step. If one of them is unknown, nothing is released.
-    pub fn release(&self, peer: PeerId, semaphores: &[impl AsRef<str>]) -> Result<(), ReleaseError> {
-        about(Subject::Peer(peer));
+    pub fn release(&self, peer: Claim<'_>, semaphores: &[impl AsRef<str>]) -> Result<(), ReleaseError> {
+        about(Subject::Peer(peer.peer));
         for semaphore in semaphores {
             about(Subject::Semaphore(semaphore.as_ref()));
         }
@@ -110,14 +121,14 @@ impl Engine {
     }
 
     /// Whether a peer has what it asked for.
-    pub fn is_acquired(&self, peer: PeerId) -> Result<bool, Refusal> {
-        about(Subject::Peer(peer));
+    pub fn is_acquired(&self, peer: Claim<'_>) -> Result<bool, Refusal> {
+        about(Subject::Peer(peer.peer));
         self.turn(|turn| Ok(turn.node.poll(turn.now, peer)? == Outcome::Acquired))
     }
 
     /// Brings back a peer that this server does not know.
     pub fn restore(&self, restore: &Restore<'_>) -> Result<(), RestoreError> {
-        about(Subject::Peer(restore.peer));
+        about(Subject::Peer(restore.peer.peer));
         self.turn(|turn| turn.node.restore(turn.now, restore))
     }
 
@@ -218,8 +229,8 @@ impl Engine {
     }
 
     /// Known names that are like `name`, quoted, the likeliest first.
-    pub fn suggestions(&self, name: &str) -> Vec<String> {
-        self.turn(|turn| turn.node.suggestions(name))
+    pub fn suggestions(&self, name: &str, may_know: impl Fn(&str) -> bool) -> Vec<String> {
+        self.turn(|turn| turn.node.suggestions(name, may_know))
     }
 
     /// Holds back every grant for a time, but for what peers bring back.
@@ -241,7 +252,7 @@ impl Engine {
     /// anew if it is known: what a known peer says of its locks is not looked at. A refused request brings back no
     /// peer.
     pub fn keep_or_restore(&self, restore: &Restore<'_>, ask: &Ask<'_>) -> Result<Condition, Refusal> {
-        about(Subject::Peer(restore.peer));
+        about(Subject::Peer(restore.peer.peer));
         self.turn(|turn| turn.keep_or_restore(restore, ask))
     }
 }
@@ -254,7 +265,7 @@ impl Turn<'_> {
 
     pub(super) fn look_at<R>(
         &mut self,
-        peer: PeerId,
+        peer: Claim<'_>,
         look: impl FnOnce(PeerView<'_>, Wall) -> R,
     ) -> Result<R, UnknownPeer> {
         let wall = self.wall();

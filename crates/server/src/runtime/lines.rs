@@ -13,7 +13,7 @@ use tracing::{
 
 use throttle_node::cause_name;
 
-use crate::telemetry::trace::TraceIds;
+use crate::telemetry::{ShownPeer, trace::TraceIds};
 
 /// Logs what happened.
 #[cold]
@@ -49,22 +49,22 @@ impl Line {
         let span_id = trace.map(|ids| display(ids.span));
         match event {
             Event::Queued { peer, semaphore, count, priority, .. } => {
-                debug!(%peer, %semaphore, count, priority, trace_id, span_id, "Request waits.");
+                debug!(peer = %ShownPeer(peer), %semaphore, count, priority, trace_id, span_id, "Request waits.");
             }
             Event::Granted { peer, semaphore, count, token, waited: Some(waited), .. } => {
                 let waited = span(waited);
                 debug!(
-                    %peer, %semaphore, count, %token, %waited, trace_id, span_id,
+                    peer = %ShownPeer(peer), %semaphore, count, %token, %waited, trace_id, span_id,
                     "Lock granted after a wait."
                 );
             }
             Event::Granted { peer, semaphore, count, token, waited: None, .. } => {
-                trace!(%peer, %semaphore, count, %token, trace_id, span_id, "Lock granted.");
+                trace!(peer = %ShownPeer(peer), %semaphore, count, %token, trace_id, span_id, "Lock granted.");
             }
             Event::Withdrawn { peer, semaphore, count, cause } => {
                 let cause = cause_name(cause);
                 debug!(
-                    %peer, %semaphore, count, cause, trace_id, span_id,
+                    peer = %ShownPeer(peer), %semaphore, count, cause, trace_id, span_id,
                     "Request left the queue without a grant."
                 );
             }
@@ -73,44 +73,45 @@ impl Line {
                 match cause {
                     EndCause::Expired => {
                         info!(
-                            %peer, %semaphore, count, token, %held, trace_id, span_id,
+                            peer = %ShownPeer(peer), %semaphore, count, token, %held, trace_id, span_id,
                             "Lock expired with the lease of its peer."
                         );
                     }
                     EndCause::Operator | EndCause::Removed => {
                         let (cause, reason) = (cause_name(cause), reason.as_deref());
                         info!(
-                            %peer, %semaphore, count, token, %held, cause, reason, trace_id, span_id,
+                            peer = %ShownPeer(peer), %semaphore, count, token, %held, cause, reason, trace_id, span_id,
                             "Lock taken away."
                         );
                     }
                     EndCause::Released | EndCause::ExceedsMax => {
-                        trace!(%peer, %semaphore, count, token, %held, trace_id, span_id, "Lock released.");
+                        trace!(peer = %ShownPeer(peer), %semaphore, count, token, %held, trace_id, span_id, "Lock released.");
                     }
                 }
             }
             Event::Shrunk { peer, semaphore, count, .. } => {
-                trace!(%peer, %semaphore, count, trace_id, span_id, "Lock shrunk.");
+                trace!(peer = %ShownPeer(peer), %semaphore, count, trace_id, span_id, "Lock shrunk.");
             }
             Event::Restored { peer, semaphore, count, token, .. } => {
                 let token = token.map(display);
-                debug!(%peer, %semaphore, count, token, trace_id, span_id, "Lock restored by its client.");
+                debug!(peer = %ShownPeer(peer), %semaphore, count, token, trace_id, span_id, "Lock restored by its client.");
             }
             Event::Overcommitted { semaphore, acquired, max } => {
                 info!(%semaphore, acquired, max, trace_id, span_id, "More is acquired than max.");
             }
-            Event::PeerEnded { peer, cause: EndCause::Operator } => {
+            Event::PeerEnded { peer, cause: EndCause::Operator, .. } => {
                 let reason = reason.as_deref();
-                info!(%peer, reason, trace_id, span_id, "Peer released by an operator.");
+                info!(peer = %ShownPeer(peer), reason, trace_id, span_id, "Peer released by an operator.");
             }
-            Event::PeerEnded { peer, cause } => {
+            Event::PeerEnded { peer, cause, .. } => {
                 let cause = cause_name(cause);
-                debug!(%peer, cause, trace_id, span_id, "Peer ended.");
+                debug!(peer = %ShownPeer(peer), cause, trace_id, span_id, "Peer ended.");
             }
             Event::SemaphoreSet { .. }
             | Event::SemaphoreRemoved { .. }
             | Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
+            | Event::PeerOwned { .. }
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }
             | Event::Counters { .. }
@@ -138,6 +139,7 @@ fn level_of(event: &Event) -> Option<Level> {
         | Event::SemaphoreRemoved { .. }
         | Event::SemaphoreRetired { .. }
         | Event::PeerCreated { .. }
+        | Event::PeerOwned { .. }
         | Event::PeerEnded { cause: EndCause::Released | EndCause::ExceedsMax, .. }
         | Event::LeaseChanged { .. }
         | Event::Connected { .. }

@@ -57,7 +57,8 @@ impl Engine {
                 return page;
             }
         }
-        page.next = Some(at);
+        // A cursor from beyond the table has nothing behind it.
+        page.next = (at > from).then_some(at);
         page
     }
 

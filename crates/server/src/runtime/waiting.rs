@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{Name, PeerId, PeerView, Restore, Time};
+use throttle_core::{Claim, Name, PeerId, PeerView, Restore, Time};
 use throttle_journal::Wall;
 use throttle_node::{self as node, Ask, IdempotencyKey, NewPeer, Refusal, Session, Step, Ticket, Waiting};
 use tokio::sync::oneshot;
@@ -54,18 +54,18 @@ impl Engine {
     /// been gone for too long. A peer whose lease has no length is gone when it is looked at: then there is no look.
     pub async fn acquire<R>(
         &self,
-        peer: PeerId,
+        claim: Claim<'_>,
         ask: &Ask<'_>,
         look: impl Fn(Option<PeerView<'_>>, Wall) -> R,
     ) -> Result<Outcome<R>, Refusal> {
-        about(Subject::Peer(peer));
+        about(Subject::Peer(claim.peer));
         about(Subject::Locks(ask.locks));
         let mut span = WaitSpan::new();
         let first = self.turn(|turn| {
-            let step = turn.node.acquire(turn.now, peer, ask)?;
-            Ok::<_, Refusal>(turn.progress(peer, step, &look, &mut span))
+            let step = turn.node.acquire(turn.now, claim, ask)?;
+            Ok::<_, Refusal>(turn.progress(claim, step, &look, &mut span))
         })?;
-        self.wait_for(first, peer, ask.locks, None, look, span).await
+        self.wait_for(first, claim, ask.locks, None, look, span).await
     }
 
     /// Makes a peer together with its locks, and waits for them. A refused request leaves no peer behind.
@@ -84,11 +84,11 @@ impl Engine {
         let (peer, first) = self.turn(|turn| {
             let random = turn.random();
             let (peer, step) = turn.node.begin_session(turn.now, random, new, ask, leaves)?;
-            Ok::<_, Refusal>((peer, turn.progress(peer, step, &look, &mut span)))
+            Ok::<_, Refusal>((peer, turn.progress(peer.by(new.by), step, &look, &mut span)))
         })?;
         about(Subject::Peer(peer));
         let session = Session { leaves, key: new.key };
-        let outcome = self.wait_for(first, peer, ask.locks, Some(session), look, span).await?;
+        let outcome = self.wait_for(first, peer.by(new.by), ask.locks, Some(session), look, span).await?;
         Ok((peer, outcome))
     }
 
@@ -100,8 +100,8 @@ impl Engine {
         ask: &Ask<'_>,
         wait: Duration,
     ) -> Result<bool, Refusal> {
-        let peer = restore.peer;
-        about(Subject::Peer(peer));
+        let claim = restore.peer;
+        about(Subject::Peer(claim.peer));
         about(Subject::Locks(ask.locks));
         let mut span = WaitSpan::new();
         let look = |_: Option<PeerView<'_>>, _| ();
@@ -113,10 +113,10 @@ impl Engine {
                 let outcome = if is_idle { Outcome::Acquired(()) } else { Outcome::Pending(()) };
                 return Ok(Progress::Done(outcome));
             }
-            let step = turn.node.wait(turn.now, peer, turn.now + wait)?;
-            Ok::<_, Refusal>(turn.progress(peer, step, look, &mut span))
+            let step = turn.node.wait(turn.now, claim, turn.now + wait)?;
+            Ok::<_, Refusal>(turn.progress(claim, step, look, &mut span))
         })?;
-        let outcome = self.wait_for(first, peer, &[], None, look, span).await?;
+        let outcome = self.wait_for(first, claim, &[], None, look, span).await?;
         Ok(outcome == Outcome::Acquired(()))
     }
 
@@ -124,7 +124,7 @@ impl Engine {
     async fn wait_for<R>(
         &self,
         first: Progress<R>,
-        peer: PeerId,
+        claim: Claim<'_>,
         locks: &[(&str, i64)],
         session: Option<Session<'_>>,
         look: impl Fn(Option<PeerView<'_>>, Wall) -> R,
@@ -134,20 +134,20 @@ impl Engine {
             Progress::Done(outcome) => return Ok(outcome),
             Progress::Blocked(blocked) => blocked,
         };
-        let mut departure = Departure::of(self, peer, session);
+        let mut departure = Departure::of(self, claim.peer, session);
         let outcome = loop {
             let Blocked { ticket, until, woken } = blocked;
-            let mut place = Place { engine: self, peer, ticket, is_woken: false };
+            let mut place = Place { engine: self, peer: claim.peer, ticket, is_woken: false };
             let cause = woken.await;
             place.is_woken = true;
             span.link(cause.ok().flatten());
-            let waiting = Waiting { peer, locks, until };
+            let waiting = Waiting { claim, locks, until };
             let progress = self.turn(|turn| {
                 let step = match session {
                     None => turn.node.resume(turn.now, &waiting),
                     Some(session) => turn.node.resume_session(turn.now, &waiting, session),
                 }?;
-                Ok::<_, Refusal>(turn.progress(peer, step, &look, &mut span))
+                Ok::<_, Refusal>(turn.progress(claim, step, &look, &mut span))
             });
             match progress {
                 Ok(Progress::Blocked(again)) => blocked = again,
@@ -167,12 +167,12 @@ impl Turn<'_> {
     /// What a step of the node means to the task of its request.
     fn progress<R>(
         &mut self,
-        peer: PeerId,
+        claim: Claim<'_>,
         step: Step,
         look: impl Fn(Option<PeerView<'_>>, Wall) -> R,
         span: &mut WaitSpan,
     ) -> Progress<R> {
-        let seen = self.node.core().peer(peer).ok();
+        let seen = self.node.core().peer(claim).ok();
         if let (true, Some(seen)) = (span.is_recorded, seen) {
             span.look(seen, self.now);
         }
@@ -183,7 +183,7 @@ impl Turn<'_> {
             Step::Done(node::Outcome::NotAcquired) => Progress::Done(Outcome::NotAcquired),
             Step::Blocked { ticket, until } => {
                 request_waits();
-                span.begin(peer);
+                span.begin(claim.peer);
                 let (sender, woken) = oneshot::channel();
                 self.wakers.insert(ticket, Waker { trace: trace::current(), sender });
                 Progress::Blocked(Blocked { ticket, until, woken })

@@ -8,6 +8,7 @@ mod fields;
 mod gelf;
 mod json;
 mod otlp;
+mod peer;
 mod text;
 pub mod trace;
 
@@ -25,6 +26,7 @@ use tracing_subscriber::{
 use crate::config::{LogFormat, Logging, Stderr, Telemetry as Configuration};
 pub use gelf::GelfStats;
 pub use otlp::OtlpStats;
+pub use peer::{ShownPeer, show_ids};
 
 /// The environment variable that says what goes to standard error, above what the configuration file says.
 pub const ENVIRONMENT: &str = "THROTTLE_LOG";

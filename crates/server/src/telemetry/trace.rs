@@ -22,6 +22,8 @@ use opentelemetry_sdk::trace::{SdkTracer, Span};
 use throttle_core::{Name, PeerId, Token};
 use tokio::task::futures::TaskLocalFuture;
 
+use super::ShownPeer;
+
 tokio::task_local! {
     static CURRENT: Arc<Traced>;
 }
@@ -164,8 +166,7 @@ fn tell(subject: Subject<'_>) {
 }
 
 fn peer_attribute(peer: PeerId) -> KeyValue {
-    // Beyond the integers of most backends.
-    KeyValue::new("throttle.peer", peer.to_string())
+    KeyValue::new("throttle.peer", ShownPeer(peer).to_string())
 }
 
 fn semaphore_attribute(name: &str) -> KeyValue {

@@ -43,6 +43,7 @@ impl Stream {
             | Event::SemaphoreRemoved { .. }
             | Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
+            | Event::PeerOwned { .. }
             | Event::PeerEnded { .. }
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }

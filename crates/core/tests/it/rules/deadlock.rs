@@ -156,8 +156,8 @@ fn whoever_polls_or_connects_in_a_circle_is_refused() {
     let circle =
         || AcquireError::Deadlock { chain: [link(BOB, "c", ANN, true), link(ANN, "d", BOB, true)].into() };
     let mut w = after_a_change();
-    w.run(|core, now| core.poll(now, BOB)).is(Err(circle()), ["bob is connected"]);
-    w.run(|core, now| core.poll(now, BOB)).is(Err(circle()), []);
+    w.run(|core, now| core.poll(now, BOB.by_server())).is(Err(circle()), ["bob is connected"]);
+    w.run(|core, now| core.poll(now, BOB.by_server())).is(Err(circle()), []);
     let mut w = after_a_change();
     w.connect(BOB).is(Err(circle()), ["bob is connected"]);
     assert!(w.is_absent(BOB));
@@ -197,10 +197,10 @@ fn after_one_was_passed_over() -> World {
 fn whoever_shrinks_into_a_circle_is_refused() {
     let mut w = after_one_was_passed_over();
     // As large as it is, it is in nobody's way.
-    w.run(|core, now| core.poll(now, BOB)).is(Ok(false), []);
+    w.run(|core, now| core.poll(now, BOB.by_server())).is(Ok(false), []);
     let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, false)];
     w.acquire(BOB, "d=1").is(refused(circle), ["bob is connected"]);
-    let pending = w.core.peer(BOB).expect("known").pending().expect("it waits");
+    let pending = w.core.peer(BOB.by_server()).expect("known").pending().expect("it waits");
     assert_eq!(pending.locks().last().map(|(_, count)| count), Some(2), "it did not shrink");
     // Ann is not held up by it.
     let freed = ["cat gives up d=1 #2 after 0ns, Released", "ann gets d=1 #3 after 0ns"];
@@ -324,7 +324,7 @@ fn each_change_has_waiters_examined_anew() {
         assert_eq!(w.acquire(peer, lock).reply, PENDING);
     }
     w.set("c", Spec { level: 1, ..detecting(2) }).is((), ["c has max 2, level 1"]);
-    w.run(|core, now| core.poll(now, BOB)).is(Ok(false), []);
+    w.run(|core, now| core.poll(now, BOB.by_server())).is(Ok(false), []);
     w.set("c", detecting(1)).is((), ["c has max 1", "c is overcommitted, 2 of 1"]);
     w.release(CAT, "c").is(Ok(()), ["cat gives up c=1 #2 after 0ns, Released"]);
     let circle = [link(BOB, "c", ANN, true), link(ANN, "d", BOB, true)];

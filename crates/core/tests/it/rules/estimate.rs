@@ -2,7 +2,7 @@ use super::*;
 
 /// What is guessed of the pending request of a peer.
 fn estimate(w: &World, peer: PeerId) -> Option<Duration> {
-    w.core.peer(peer).expect("known").pending().expect("waits").estimated_wait()
+    w.core.peer(peer.by_server()).expect("known").pending().expect("waits").estimated_wait()
 }
 
 fn hold_for(w: &mut World, semaphore: &str, length: Duration) {

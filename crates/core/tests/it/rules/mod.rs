@@ -7,6 +7,7 @@ mod lease;
 mod limits;
 mod manage;
 mod max;
+mod owner;
 mod pattern;
 mod presence;
 mod queue;
@@ -20,8 +21,8 @@ mod view;
 use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
-    Acquire, AcquireError, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, Name,
-    NewPeerError, Origin, PeerId, Rank, ReleaseError, RemoveError, Resource, Restore, RestoreError,
+    Acquire, AcquireError, By, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, Name,
+    NewPeerError, Origin, Owner, PeerId, Rank, ReleaseError, RemoveError, Resource, Restore, RestoreError,
     RestoreLock, RestorePolicy, Settings, Spec, Status, Time, Token, UnknownPeer, UnknownSemaphore,
 };
 
@@ -147,15 +148,15 @@ impl World {
     }
 
     fn new_peer(&mut self, peer: PeerId, expires_in: Duration) -> Outcome<Result<PeerId, NewPeerError>> {
-        self.run(|core, now| core.new_peer(now, expires_in, peer.0, None))
+        self.run(|core, now| core.new_peer(now, By::Anybody, expires_in, peer.0, None))
     }
 
     fn heartbeat(&mut self, peer: PeerId, expires_in: Duration) -> Outcome<Result<(), UnknownPeer>> {
-        self.run(|core, now| core.heartbeat(now, peer, expires_in))
+        self.run(|core, now| core.heartbeat(now, peer.by_server(), expires_in))
     }
 
     fn end(&mut self, peer: PeerId, cause: EndCause) -> Outcome<bool> {
-        self.run(|core, now| core.end_peer(now, peer, cause))
+        self.run(|core, now| core.end_peer(now, peer.by_server(), cause))
     }
 
     fn acquire(&mut self, peer: PeerId, locks: &str) -> Outcome<Result<Status, AcquireError>> {
@@ -169,12 +170,12 @@ impl World {
         priority: i32,
         expires_in: Option<Duration>,
     ) -> Outcome<Result<Status, AcquireError>> {
-        let request = Acquire { peer, locks: &parse(locks), priority, expires_in };
+        let request = Acquire { peer: peer.by_server(), locks: &parse(locks), priority, expires_in };
         self.run(|core, now| core.acquire(now, &request))
     }
 
     fn release(&mut self, peer: PeerId, semaphore: &str) -> Outcome<Result<(), ReleaseError>> {
-        self.run(|core, now| core.release_lock(now, peer, semaphore))
+        self.run(|core, now| core.release_lock(now, peer.by_server(), semaphore))
     }
 
     /// Restores locks without tokens.
@@ -200,19 +201,21 @@ impl World {
             token: token.map(Token),
         };
         let locks: Vec<_> = locks.iter().map(lock).collect();
-        self.run(|core, now| core.restore(now, &Restore { peer, expires_in, locks: &locks, labels: None }))
+        self.run(|core, now| {
+            core.restore(now, &Restore { peer: peer.by_server(), expires_in, locks: &locks, labels: None })
+        })
     }
 
     fn connect(&mut self, peer: PeerId) -> Outcome<Result<(), AcquireError>> {
-        self.run(|core, now| core.connect(now, peer))
+        self.run(|core, now| core.connect(now, peer.by_server()))
     }
 
     fn disconnect(&mut self, peer: PeerId) -> Outcome<()> {
-        self.run(|core, now| core.disconnect(now, peer))
+        self.run(|core, now| core.disconnect(now, peer.by_server()))
     }
 
     fn is_absent(&self, peer: PeerId) -> bool {
-        self.core.peer(peer).expect("known").pending().expect("it waits").is_absent()
+        self.core.peer(peer.by_server()).expect("known").pending().expect("it waits").is_absent()
     }
 
     fn set(&mut self, semaphore: &str, spec: Spec) -> Outcome<()> {
@@ -229,7 +232,7 @@ impl World {
 
     /// The promised end of a peer's lease, since the start.
     fn expires_at(&self, peer: PeerId) -> Duration {
-        self.core.peer(peer).expect("known").expires_at().since(START)
+        self.core.peer(peer.by_server()).expect("known").expires_at().since(START)
     }
 
     /// When the core next wants to be woken, since the start.
@@ -256,6 +259,9 @@ impl World {
                 assert_eq!((*at, labels), (now, &None));
                 format!("{} begins, {expires_in:?}", name(*peer))
             }
+            Event::PeerOwned { peer, owner } => {
+                format!("{} is {}'s", name(*peer), owner.name().expect("somebody"))
+            }
             Event::LeaseChanged { peer, expires_in } => format!("{} lasts {expires_in:?}", name(*peer)),
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
                 assert_eq!(*since, now);
@@ -281,7 +287,7 @@ impl World {
             Event::Withdrawn { peer, semaphore, count, cause } => {
                 format!("{} stops waiting for {semaphore}={count}, {cause:?}", name(*peer))
             }
-            Event::PeerEnded { peer, cause } => format!("{} ends, {cause:?}", name(*peer)),
+            Event::PeerEnded { peer, cause, .. } => format!("{} ends, {cause:?}", name(*peer)),
             Event::Restored { peer, semaphore, count, token, serial, at } => {
                 assert_eq!(*at, now);
                 assert!(token.is_none_or(|token| token == Token(*serial)));

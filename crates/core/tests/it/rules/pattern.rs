@@ -161,3 +161,27 @@ fn members_and_patterns_that_detect_deadlocks_go() {
     w.run(|core, now| core.remove_pattern(now, "t/*")).is(true, []);
     w.remove("own", false).is(Ok(()), ["own is removed"]);
 }
+
+/// A pattern has so many members at most, and one that goes makes room.
+#[test]
+fn a_pattern_has_room_for_so_many_members() {
+    let limits = Limits { members_per_pattern: 2, ..Settings::default().limits };
+    let mut w = World::with_settings(Settings { limits, ..Settings::default() });
+    for peer in [ANN, BOB, CAT, DAN] {
+        w.new_peer(peer, DAY).is(Ok(peer), [&format!("{} begins, 86400s", name(peer))]);
+    }
+    for pattern in ["t/*", "u/*"] {
+        w.run(|core, now| core.set_pattern(now, pattern, max(1))).is((), []);
+    }
+    let full = Err(AcquireError::Limit(LimitReached { resource: Resource::Members, limit: 2 }));
+    w.acquire(ANN, "t/a=1").is(acquired(1), ["t/a has max 1", "ann gets t/a=1 #1"]);
+    w.acquire(BOB, "t/b=1").is(acquired(2), ["t/b has max 1", "bob gets t/b=1 #2"]);
+    w.acquire(CAT, "t/c=1").is(full.clone(), []);
+    w.acquire(CAT, "u/a=1").is(acquired(3), ["u/a has max 1", "cat gets u/a=1 #3"]);
+    w.release(ANN, "t/a").is(Ok(()), ["ann gives up t/a=1 #1 after 0ns, Released", "t/a is removed"]);
+    w.acquire(ANN, "t/c=1").is(acquired(4), ["t/c has max 1", "ann gets t/c=1 #4"]);
+    w.acquire(DAN, "t/d=1").is(full.clone(), []);
+    // One that is set on its own is a member no more.
+    w.run(|core, now| core.set_semaphore(now, "t/c", max(1))).is((), ["t/c has max 1"]);
+    w.acquire(DAN, "t/d=1").is(acquired(5), ["t/d has max 1", "dan gets t/d=1 #5"]);
+}

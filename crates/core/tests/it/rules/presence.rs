@@ -51,7 +51,7 @@ fn a_waiter_that_is_gone_for_too_long_is_passed_over_at_that_moment() {
 #[test]
 fn an_absent_waiter_is_served_at_once_when_it_asks_again() {
     let asks: [fn(&mut World) -> Vec<String>; 2] =
-        [|w| w.acquire(BOB, "A=1").events, |w| w.run(|core, now| core.poll(now, BOB)).events];
+        [|w| w.acquire(BOB, "A=1").events, |w| w.run(|core, now| core.poll(now, BOB.by_server())).events];
     for ask in asks {
         let mut w = bob_waits();
         w.end(CAT, EndCause::Released)

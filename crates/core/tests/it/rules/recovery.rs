@@ -34,7 +34,7 @@ fn queued(peer: PeerId, sequence: u64) -> Event {
 #[test]
 fn a_lease_begins_anew_in_full() {
     let core = replayed(&[created(ANN)], START + HOUR);
-    assert_eq!(core.peer(ANN).expect("alive").expires_at(), START + HOUR + secs(10));
+    assert_eq!(core.peer(ANN.by_server()).expect("alive").expires_at(), START + HOUR + secs(10));
     assert_eq!(core.next_deadline(), Some(START + HOUR + secs(10) + ms(500)));
 }
 
@@ -42,7 +42,7 @@ fn a_lease_begins_anew_in_full() {
 fn a_clock_that_was_set_back_stays_where_the_events_were() {
     let core = replayed(&[set("A"), created(ANN)], Time::default());
     assert_eq!(core.now(), START);
-    assert_eq!(core.peer(ANN).expect("alive").expires_at(), START + secs(10));
+    assert_eq!(core.peer(ANN.by_server()).expect("alive").expires_at(), START + secs(10));
 }
 
 #[test]
@@ -64,10 +64,10 @@ fn what_cools_comes_back_in_its_time_though_the_clock_was_set_back() {
 #[test]
 fn tokens_go_on_above_the_largest() {
     let mut core = replayed(&[set("A"), created(ANN), granted(ANN, "A", 99)], START);
-    core.end_peer(START, ANN, EndCause::Released);
+    core.end_peer(START, ANN.by_server(), EndCause::Released);
     let core = &mut replayed(&core.snapshot(), START);
-    core.new_peer(START, secs(1), BOB.0, None).expect("room");
-    let request = Acquire { peer: BOB, locks: &[("A", 1)], priority: 0, expires_in: None };
+    core.new_peer(START, By::Anybody, secs(1), BOB.0, None).expect("room");
+    let request = Acquire { peer: BOB.by_server(), locks: &[("A", 1)], priority: 0, expires_in: None };
     assert_eq!(core.acquire(START, &request), acquired(100));
 }
 
@@ -75,9 +75,9 @@ fn tokens_go_on_above_the_largest() {
 fn a_waiter_keeps_its_place() {
     let before = [set("A"), created(ANN), created(BOB), created(CAT), granted(ANN, "A", 9)];
     let mut core = replayed(&[&before[..], &[queued(CAT, 1), queued(BOB, 2)]].concat(), START);
-    let request = Acquire { peer: CAT, locks: &[("A", 1)], priority: 0, expires_in: None };
+    let request = Acquire { peer: CAT.by_server(), locks: &[("A", 1)], priority: 0, expires_in: None };
     assert_eq!(core.acquire(START, &request), PENDING);
-    core.end_peer(START, ANN, EndCause::Released);
+    core.end_peer(START, ANN.by_server(), EndCause::Released);
     assert_eq!(core.acquire(START, &request), acquired(10));
 }
 
@@ -113,8 +113,8 @@ fn events_that_do_not_fit_are_refused() {
         (granted(CAT, "A", 10), "an unknown peer"),
         (queued(BOB, u64::MAX), "a sequence beyond all numbers"),
         (queued(ANN, 1), "a request for what is held"),
-        (Event::PeerEnded { peer: ANN, cause: EndCause::Expired }, "an end with locks"),
-        (Event::PeerEnded { peer: CAT, cause: EndCause::Expired }, "an end of nobody"),
+        (Event::PeerEnded { peer: ANN, owner: Owner::NOBODY, cause: EndCause::Expired }, "an end with locks"),
+        (Event::PeerEnded { peer: CAT, owner: Owner::NOBODY, cause: EndCause::Expired }, "an end of nobody"),
         (Event::SemaphoreRemoved { semaphore: a() }, "a removal of what is in use"),
         (Event::SemaphoreRetired { semaphore: "C".into() }, "a retirement of nothing"),
         (Event::Shrunk { peer: BOB, semaphore: a(), count: 1, at: START }, "less of nothing"),
@@ -140,9 +140,9 @@ fn a_semaphore_that_is_to_go_is_still_to_go_after_a_restart() {
     w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
     w.run(|core, now| core.retire_semaphore(now, "A")).is(Ok(()), ["A takes no new requests"]);
     let mut core = replayed(&w.core.snapshot(), START);
-    let request = Acquire { peer: BOB, locks: &[("A", 1)], priority: 0, expires_in: None };
+    let request = Acquire { peer: BOB.by_server(), locks: &[("A", 1)], priority: 0, expires_in: None };
     assert_eq!(core.acquire(START, &request), Err(AcquireError::UnknownSemaphore("A".into())));
-    core.end_peer(START, ANN, EndCause::Released);
+    core.end_peer(START, ANN.by_server(), EndCause::Released);
     assert!(core.semaphore("A").is_err(), "it goes when it is idle");
     w.set("A", max(1)).is((), ["A has max 1"]);
     let mut core = replayed(&w.core.snapshot(), START);
@@ -204,10 +204,10 @@ fn what_was_due_back_is_not_kept() {
     let mut events: Vec<Event> = core.drain_events().collect();
     for second in 0..3 {
         let now = START + secs(2 * second);
-        core.new_peer(now, HOUR, ANN.0, None).expect("room");
-        let request = Acquire { peer: ANN, locks: &[("A", 1)], priority: 0, expires_in: None };
+        core.new_peer(now, By::Anybody, HOUR, ANN.0, None).expect("room");
+        let request = Acquire { peer: ANN.by_server(), locks: &[("A", 1)], priority: 0, expires_in: None };
         core.acquire(now, &request).expect("granted");
-        core.end_peer(now + ms(1), ANN, EndCause::Released);
+        core.end_peer(now + ms(1), ANN.by_server(), EndCause::Released);
         events.extend(core.drain_events());
     }
     // As a snapshot is made: without an end of the replay.

@@ -26,14 +26,26 @@ fn restored_locks_count_even_beyond_max() {
     let mut w = World::new("A=2", [BOB]);
     let outcome = w.restore(ANN, DAY, "A=2");
     outcome.is(Ok(()), ["ann begins, 86400s", "ann restores A=2 without token"]);
-    w.restore(CAT, DAY, "A=3")
-        .is(Ok(()), ["cat begins, 86400s", "cat restores A=3 without token", "A is overcommitted, 5 of 2"]);
-    assert_eq!(w.core.semaphore("A").expect("known").remainder(), -3);
+    w.restore(CAT, DAY, "A=2")
+        .is(Ok(()), ["cat begins, 86400s", "cat restores A=2 without token", "A is overcommitted, 4 of 2"]);
+    assert_eq!(w.core.semaphore("A").expect("known").remainder(), -2);
     w.acquire(BOB, "A=1").is(PENDING, ["bob waits for A=1"]);
     let outcome = w.at(ms(1)).release(ANN, "A");
     outcome.is(Ok(()), ["ann gives up A=2 without token after 1ms, Released"]);
     let outcome = w.at(ms(2)).acquire(CAT, "A=1");
     outcome.is(Ok(Status::Acquired(None)), ["cat shrinks to A=1", "bob gets A=1 #3 after 2ms"]);
+}
+
+#[test]
+fn one_lock_beyond_max_is_not_restored() {
+    let mut w = World::new("A=2 B=2", []);
+    let exceeds = RestoreError::ExceedsMax { semaphore: "A".into(), count: i64::MAX, max: 2 };
+    w.restore(ANN, DAY, &format!("B=1 A={}", i64::MAX)).is(Err(exceeds), []);
+    assert!(w.core.peer(ANN.by_server()).is_err());
+    // What a paused semaphore had before is not known.
+    let mut w = World::new("A=0", []);
+    w.restore(ANN, DAY, "A=3")
+        .is(Ok(()), ["ann begins, 86400s", "ann restores A=3 without token", "A is overcommitted, 3 of 0"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throttle_core::{HolderView, Labels, PeerView, WaiterView};
+use throttle_core::{By, HolderView, Labels, PeerView, WaiterView};
 
 use super::*;
 
@@ -39,14 +39,14 @@ fn a_peer_shows_its_lease_and_its_locks() {
     let labels: Labels = BTreeMap::from([("host".to_owned(), "one".to_owned())]).into();
     w.at(secs(7));
     let now = START + secs(7);
-    assert_eq!(w.core.new_peer(now, HOUR, ANN.0, Some(labels.clone())), Ok(ANN));
-    assert_eq!(w.core.new_peer(now, DAY, BOB.0, None), Ok(BOB));
+    assert_eq!(w.core.new_peer(now, By::Anybody, HOUR, ANN.0, Some(labels.clone())), Ok(ANN));
+    assert_eq!(w.core.new_peer(now, By::Anybody, DAY, BOB.0, None), Ok(BOB));
     w.core.drain_events();
     w.at(secs(8)).acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
-    let ann = w.core.peer(ANN).expect("known");
+    let ann = w.core.peer(ANN.by_server()).expect("known");
     assert_eq!((ann.id(), ann.created_at(), ann.labels()), (ANN, now, Some(&labels)));
     assert_eq!((ann.expires_in(), ann.expires_at()), (HOUR, now + HOUR));
-    assert_eq!(w.core.peer(BOB).expect("known").labels(), None);
+    assert_eq!(w.core.peer(BOB.by_server()).expect("known").labels(), None);
     let lock = ann.lock("A").expect("held");
     assert_eq!((&**lock.semaphore(), lock.count(), lock.token()), ("A", 1, Some(Token(1))));
     assert_eq!(lock.since(), START + secs(8));
@@ -57,8 +57,8 @@ fn a_peer_shows_its_lease_and_its_locks() {
 #[test]
 fn a_request_shows_its_place_and_who_holds_what_it_asks_for() {
     let w = world();
-    assert!(!w.core.peer(CAT).expect("known").is_acquired());
-    let cat = w.core.peer(CAT).expect("known").pending().expect("it waits");
+    assert!(!w.core.peer(CAT.by_server()).expect("known").is_acquired());
+    let cat = w.core.peer(CAT.by_server()).expect("known").pending().expect("it waits");
     let locks: Vec<_> = cat.locks().map(|(name, count)| (name.to_string(), count)).collect();
     assert_eq!(locks, [("A".to_owned(), 2), ("B".to_owned(), 1)]);
     assert_eq!((cat.priority(), cat.since(), cat.is_absent()), (0, START + secs(3), false));
@@ -66,9 +66,10 @@ fn a_request_shows_its_place_and_who_holds_what_it_asks_for() {
     assert_eq!(holders, [(ANN, 2, Some(Token(1))), (BOB, 1, Some(Token(2)))]);
     // Eve is ahead of it on A, and nobody is on B.
     assert_eq!(cat.position(), 2);
-    let position = |peer| w.core.peer(peer).expect("known").pending().expect("it waits").position();
+    let position =
+        |peer: PeerId| w.core.peer(peer.by_server()).expect("known").pending().expect("it waits").position();
     assert_eq!((position(EVE), position(DAN)), (1, 3));
-    let dan = w.core.peer(DAN).expect("known").pending().expect("it waits");
+    let dan = w.core.peer(DAN.by_server()).expect("known").pending().expect("it waits");
     assert_eq!((dan.priority(), dan.is_absent()), (-1, true));
 }
 
@@ -154,8 +155,8 @@ fn whether_there_is_room_for_a_semaphore_is_known() {
 
 #[test]
 fn sums_beyond_a_number_are_shown_as_its_largest() {
-    let mut w = World::new("A=1", []);
-    for peer in [ANN, BOB] {
+    let mut w = World::new(&format!("A={}", i64::MAX), []);
+    for peer in [ANN, BOB, CAT] {
         let begins = [
             format!("{} begins, 3600s", name(peer)),
             format!("{} restores A={} without token", name(peer), i64::MAX),

@@ -15,7 +15,7 @@ use super::claim::{LEASE_MIN, ask};
 use crate::{
     http::{
         App,
-        extract::{self, Locks},
+        extract::{self, Locks, Who},
         refusal::Refusal,
         v0_2::Answer,
     },
@@ -30,7 +30,11 @@ struct AcquireBody {
     expires_in: String,
 }
 
-pub(in crate::http) async fn acquire(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn acquire(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let body: AcquireBody = extract::json(&app, request, EXAMPLE).await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     if body.pending.is_empty() {
@@ -39,9 +43,11 @@ pub(in crate::http) async fn acquire(State(app): State<Arc<App>>, request: Reque
         )));
     }
     let locks = extract::locks(&body.pending);
-    let new = NewPeer { expires_in: expires_in.max(LEASE_MIN), labels: None, key: None };
+    extract::check_locks(&caller, &locks)?;
+    let new = NewPeer { by: caller.by(), expires_in: expires_in.max(LEASE_MIN), labels: None, key: None };
     let ask = ask(expires_in, &locks);
-    let (peer, outcome) = app.engine.session(&new, &ask, false, |_, _| ()).await?;
+    let made = app.engine.session(&new, &ask, false, |_, _| ()).await;
+    let (peer, outcome) = made.map_err(|refusal| Refusal::from(refusal).told_to(&caller))?;
     let code = match outcome {
         Outcome::Acquired(()) => StatusCode::CREATED,
         Outcome::Pending(()) | Outcome::NotAcquired => StatusCode::ACCEPTED,

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use super::claim::{Claim, ask};
 use crate::http::{
     App,
-    extract::{self, Locks, PathOf},
+    extract::{self, Locks, PathOf, Who},
+    refusal::Refusal,
     site,
     v0_2::Answer,
 };
@@ -34,6 +35,7 @@ struct BlockBody {
 
 pub(in crate::http) async fn block_until_acquired(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<(String, String)>,
     request: Request,
 ) -> Answer {
@@ -47,11 +49,14 @@ pub(in crate::http) async fn block_until_acquired(
     let query: BlockQuery = extract::query(&mut parts, "?timeout_ms=5000").await?;
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     let (active, pending) = (extract::locks(&body.active), extract::locks(&body.pending));
+    for locks in [&active, &pending] {
+        extract::check_locks(&caller, locks)?;
+    }
     let claim = Claim::new(&active);
-    let restore = claim.restore(extract::peer_id(&peer)?, expires_in);
+    let restore = claim.restore(extract::peer_id(&peer)?.by(caller.by()), expires_in);
     // Without a time limit of its own the wait ends with the promised time of the peer.
     let block_for = query.timeout_ms.map_or(expires_in, Duration::from_millis);
-    let is_acquired =
-        app.engine.keep_or_restore_and_wait(&restore, &ask(expires_in, &pending), block_for).await?;
+    let outcome = app.engine.keep_or_restore_and_wait(&restore, &ask(expires_in, &pending), block_for).await;
+    let is_acquired = outcome.map_err(|refusal| Refusal::from(refusal).told_to(&caller))?;
     Ok(Json(is_acquired).into_response())
 }

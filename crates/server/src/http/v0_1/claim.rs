@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throttle_core::{PeerId, Restore, RestoreLock};
+use throttle_core::{self as core, Restore, RestoreLock};
 use throttle_node::Ask;
 
 /// A peer whose lease has no length would end before it could ask.
@@ -20,7 +20,7 @@ impl<'a> Claim<'a> {
     }
 
     /// How it comes back if the server does not know it.
-    pub(in crate::http) fn restore(&self, peer: PeerId, expires_in: Duration) -> Restore<'_> {
+    pub(in crate::http) fn restore<'b>(&'b self, peer: core::Claim<'b>, expires_in: Duration) -> Restore<'b> {
         Restore { peer, expires_in: expires_in.max(LEASE_MIN), locks: &self.locks, labels: None }
     }
 }

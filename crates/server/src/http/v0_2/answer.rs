@@ -10,7 +10,7 @@ use axum::{
 };
 use throttle_core::PeerId;
 
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, circle};
 
 /// An answer of this dialect, or a refusal that turns into one.
 pub(in crate::http) type Answer = Result<Response, Refusal>;
@@ -75,11 +75,15 @@ impl IntoResponse for Refusal {
                 StatusCode::CONFLICT,
                 "The peer already waits for another lock. Ask for that one again, or release it first.",
             ),
-            Self::Deadlock(circle) => text(
+            Self::Deadlock(chain) => text(
                 StatusCode::CONFLICT,
-                format!("Deadlock: the request would wait for ever. {circle}. Release first what is held."),
+                format!(
+                    "Deadlock: the request would wait for ever. {}. Release first what is held.",
+                    circle(&chain)
+                ),
             ),
             Self::RestoreConflict(sentence) => text(StatusCode::CONFLICT, sentence),
+            Self::Forbidden(forbidden) => text(StatusCode::FORBIDDEN, format!("Not allowed: {forbidden}")),
             // The old clients try again after a 503; a 429 would be fatal to them.
             Self::Limit(sentence) => {
                 try_again(format!("The server is at a limit: {sentence}. Try again later."))

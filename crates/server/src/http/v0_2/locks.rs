@@ -17,11 +17,12 @@ use super::answer::{self, Answer, text};
 use crate::{
     http::{
         App,
-        extract::{self, PathOf},
+        extract::{self, PathOf, Who},
         refusal::Refusal,
         site,
     },
     runtime::Outcome,
+    security::Right,
 };
 
 const FENCING_TOKEN: HeaderName = HeaderName::from_static("throttle-fencing-token");
@@ -34,6 +35,7 @@ struct AcquireQuery {
 
 pub(in crate::http) async fn acquire(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<(String, String)>,
     request: Request,
 ) -> Answer {
@@ -53,9 +55,11 @@ pub(in crate::http) async fn acquire(
         expires_in = query.expires_in.map(|text| extract::duration("expires_in", &text, max)).transpose()?;
     }
     let locks = [(semaphore.as_str(), count)];
+    extract::check_locks(&caller, &locks)?;
     let ask = Ask { locks: &locks, priority: 0, expires_in, wait: block_for };
     let token = |seen: Option<PeerView<'_>>, _| seen?.lock(&semaphore)?.token();
-    match app.engine.acquire(peer, &ask, token).await? {
+    let outcome = app.engine.acquire(peer.by(caller.by()), &ask, token).await;
+    match outcome.map_err(|refusal| Refusal::from(refusal).told_to(&caller))? {
         // In these words, a request that was withdrawn is one that is not granted yet: its client asks again.
         Outcome::Pending(_) | Outcome::NotAcquired => Ok(answer::peer(StatusCode::ACCEPTED, peer)),
         Outcome::Acquired(token) => {
@@ -70,21 +74,25 @@ pub(in crate::http) async fn acquire(
 
 pub(in crate::http) async fn release_lock(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<(String, String)>,
 ) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
-    app.engine.release(extract::peer_id(&peer)?, &[semaphore])?;
+    caller.check(Right::Release, &semaphore)?;
+    app.engine.release(extract::peer_id(&peer)?.by(caller.by()), &[semaphore])?;
     Ok(text(StatusCode::OK, "Ok"))
 }
 
 /// `GET /peers/{peer}/is_acquired`; nothing else can be got below a peer.
 pub(in crate::http) async fn is_acquired(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<(String, String)>,
 ) -> Answer {
     match extract::path(path)? {
         (peer, name) if name == "is_acquired" => {
-            Ok(Json(app.engine.is_acquired(extract::peer_id(&peer)?)?).into_response())
+            let peer = extract::peer_id(&peer)?.by(caller.by());
+            Ok(Json(app.engine.is_acquired(peer)?).into_response())
         }
         _ => Ok(site::not_found(&app, &Method::GET, "/peers/{peer}/{semaphore}")),
     }
@@ -95,9 +103,14 @@ struct RemainderQuery {
     semaphore: String,
 }
 
-pub(in crate::http) async fn remainder(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
+pub(in crate::http) async fn remainder(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request<Body>,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: RemainderQuery = extract::query(&mut parts, "?semaphore=A").await?;
+    caller.check(Right::Read, &query.semaphore)?;
     let remainder = app.engine.remainder(&query.semaphore).map_err(Refusal::from)?;
     Ok(Json(remainder).into_response())
 }

@@ -66,18 +66,18 @@ pub(super) struct IdempotencyKey {
 }
 
 macro_rules! problems {
-    ($($route:ident: $($code:ident)+;)+) => {$(
+    ($($route:ident: $($code:ident)*;)+) => {$(
         pub(super) struct $route;
 
         impl IntoResponses for $route {
             fn responses() -> BTreeMap<String, RefOr<Response>> {
-                documented(&[$(Code::$code),+])
+                documented(&[$(Code::$code,)* Code::Unauthenticated, Code::Forbidden])
             }
         }
     )+};
 }
 
-// Every route and the problems that it can answer with.
+// Every route and the problems that it can answer with, beside those of who asks.
 problems! {
     CreatePeer: InvalidRequest RequestTimeout PeerGone TooLarge UnsupportedMediaType LimitReached;
     ListPeers: InvalidRequest UnknownSemaphore;
@@ -100,8 +100,18 @@ problems! {
     GetHistory: InvalidRequest;
     ReadEvents: InvalidRequest LimitReached Unavailable;
     ReadUpdates: LimitReached Unavailable;
+    GetPermissions: ;
     Reload: InvalidConfiguration;
-    Ready: Unavailable;
+    Resume: ;
+}
+
+/// Everybody may ask whether the server is ready.
+pub(super) struct Ready;
+
+impl IntoResponses for Ready {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented(&[Code::Unavailable])
+    }
 }
 
 /// A response for each status that these codes have, with an example for each code.

@@ -23,8 +23,13 @@ use super::{
     problem::{Answer, Problem},
 };
 use crate::{
-    http::{App, extract, refusal::Refusal},
+    http::{
+        App,
+        extract::{self, Who},
+        refusal::Refusal,
+    },
     runtime::{News, SubscribeError, Subscription},
+    security::{Caller, Right},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -65,7 +70,11 @@ pub(super) struct EventsParams {
         documented::ReadEvents
     )
 )]
-pub(in crate::http) async fn events(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn events(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;
     let (beginning, is_foreign) = beginning(&app, &parts.headers);
@@ -76,7 +85,7 @@ pub(in crate::http) async fn events(State(app): State<Arc<App>>, request: Reques
         }
     })?;
     let missed = missed.or(is_foreign.then_some(Missed::Unknown));
-    let reader = Reader::new(app, subscription, filter, missed);
+    let reader = Reader::new(app, caller, subscription, filter, missed);
     let frames = stream::unfold(reader, async |mut reader| {
         let frame = reader.frame().await?;
         Some((Ok::<_, Infallible>(frame), reader))
@@ -155,6 +164,27 @@ impl Filter {
     }
 }
 
+/// Whether a caller is shown everything that happens.
+pub(super) fn sees_all(caller: &Caller) -> bool {
+    caller.may_all(Right::Read) && caller.may_all(Right::Operate)
+}
+
+/// An event as a caller may see it: what happens on semaphores that he may look at, and to his own peers. The id of a
+/// peer of another is for operators only.
+pub(super) fn seen_by(app: &App, caller: &Caller, logged: &LoggedEvent, event: Event) -> Option<Event> {
+    if sees_all(caller) {
+        return Some(event);
+    }
+    let (semaphore, peer) = convert::subjects(&logged.event);
+    let is_own = peer.is_some_and(|peer| app.engine.is_for(peer.by(caller.by())));
+    let may_read = semaphore.map_or(caller.may_all(Right::Read), |name| caller.may(Right::Read, name));
+    if !is_own && !may_read {
+        return None;
+    }
+    let is_over = semaphore.is_some_and(|name| caller.may(Right::Operate, name));
+    Some(if is_own || is_over { event } else { Event { peer: None, ..event } })
+}
+
 fn kind_of(name: &str) -> Result<EventKind, Refusal> {
     EventKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
         let known = EventKind::ALL.map(EventKind::name).join(", ");
@@ -165,6 +195,7 @@ fn kind_of(name: &str) -> Result<EventKind, Refusal> {
 /// The body of an answer.
 struct Reader {
     app: Arc<App>,
+    caller: Arc<Caller>,
     subscription: Subscription,
     filter: Filter,
     /// What is sent before any event.
@@ -178,7 +209,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(app: Arc<App>, subscription: Subscription, filter: Filter, missed: Option<Missed>) -> Self {
+    fn new(
+        app: Arc<App>,
+        caller: Arc<Caller>,
+        subscription: Subscription,
+        filter: Filter,
+        missed: Option<Missed>,
+    ) -> Self {
         let mut greeting = b"retry: 1000\n".to_vec();
         id(&mut greeting, &app, subscription.position().wrapping_sub(1));
         if let Some(missed) = missed {
@@ -187,7 +224,16 @@ impl Reader {
             greeting.push(b'\n');
         }
         let due = Instant::now() + app.event_keep_alive;
-        Self { app, subscription, filter, greeting: Some(greeting), unwritten: None, due, is_over: false }
+        Self {
+            app,
+            caller,
+            subscription,
+            filter,
+            greeting: Some(greeting),
+            unwritten: None,
+            due,
+            is_over: false,
+        }
     }
 
     /// The next part of the body. Serialises outside the engine's lock, and only what the connection has room for.
@@ -234,8 +280,11 @@ impl Reader {
     /// As many events as make a frame. Whoever wants all events gets what others got who read the same.
     fn write(&mut self, page: Page, from: u64) -> Bytes {
         let make = || self.encode(&page, from);
-        let (frame, next) =
-            if self.filter.is_open() { self.app.frames.get(from, page.end(), make) } else { make() };
+        let (frame, next) = if self.filter.is_open() && sees_all(&self.caller) {
+            self.app.frames.get(from, page.end(), make)
+        } else {
+            make()
+        };
         self.unwritten = next.map(|next| (page, next));
         frame
     }
@@ -247,7 +296,8 @@ impl Reader {
             if frame.len() >= FRAME {
                 return (frame.into(), Some(number));
             }
-            if let Some(event) = self.filter.pass(logged) {
+            let wanted = self.filter.pass(logged);
+            if let Some(event) = wanted.and_then(|event| seen_by(&self.app, &self.caller, logged, event)) {
                 id(&mut frame, &self.app, number);
                 block(&mut frame, logged.kind.name(), &event);
             }

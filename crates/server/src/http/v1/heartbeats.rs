@@ -11,7 +11,11 @@ use throttle_api::{AnyDigits, HeartbeatsBody, Renewed};
 use throttle_core::PeerId;
 
 use super::{documented, problem::Answer};
-use crate::http::{App, extract, gate};
+use crate::http::{
+    App,
+    extract::{self, Who},
+    gate,
+};
 
 /// The largest body here: some 45,000 peers.
 const BODY_BYTES: usize = 1 << 20;
@@ -29,7 +33,11 @@ const EXAMPLE: &str = r#"{"expires_in": "5m", "peers": ["15248218688310292863"]}
     request_body = HeartbeatsBody,
     responses((status = 200, body = Renewed, description = "What became of it."), documented::RenewMany)
 )]
-pub(in crate::http) async fn renew(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn renew(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let bytes = extract::bytes_up_to(&app, body, BODY_BYTES).await?;
     extract::check_json(&parts.headers)?;
@@ -42,7 +50,7 @@ pub(in crate::http) async fn renew(State(app): State<Arc<App>>, request: Request
             beyond @ AnyDigits::Beyond(_) => gone.push(beyond),
         }
     }
-    let (unknown, condition) = app.engine.heartbeats(&peers, expires_in).await;
+    let (unknown, condition) = app.engine.heartbeats(caller.by(), &peers, expires_in).await;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(|peer| AnyDigits::Number(peer.0)));
     Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))

@@ -11,7 +11,14 @@ use throttle_api::{Histories, History, Span};
 use utoipa::IntoParams;
 
 use super::{convert, documented, problem::Answer};
-use crate::http::{App, extract, refusal::Refusal};
+use crate::{
+    http::{
+        App,
+        extract::{self, Who},
+        refusal::Refusal,
+    },
+    security::Right,
+};
 
 /// How many semaphores one request may ask for.
 const MOST: usize = 100;
@@ -36,7 +43,11 @@ pub(super) struct HistoryParams {
     params(HistoryParams),
     responses((status = 200, body = Histories, description = "The samples."), documented::GetHistory)
 )]
-pub(in crate::http) async fn history(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn history(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: Vec<(String, String)> = extract::query(&mut parts, EXAMPLE).await?;
     if let Some((name, _)) = query.iter().find(|(name, _)| name != "semaphore") {
@@ -47,6 +58,7 @@ pub(in crate::http) async fn history(State(app): State<Arc<App>>, request: Reque
         let sentence = format!("{} semaphores are asked for; at most {MOST} are shown at once.", query.len());
         return Err(Refusal::Invalid(sentence).into());
     }
+    query.iter().try_for_each(|(_, semaphore)| caller.check(Right::Read, semaphore))?;
     let seen = app.history.of(query.iter().map(|(_, semaphore)| &**semaphore));
     let items = query.into_iter().zip(seen.samples).map(|((_, semaphore), samples)| History {
         semaphore,

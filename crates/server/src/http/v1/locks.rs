@@ -21,10 +21,13 @@ use super::{
 };
 use crate::http::{
     App,
-    extract::{self, PathOf},
+    extract::{self, PathOf, Who},
     refusal::Refusal,
 };
-use crate::runtime::Outcome;
+use crate::{
+    runtime::Outcome,
+    security::{Caller, Right},
+};
 
 const LOCKS: &str = r#"{"locks": {"A": 1}, "wait": "10s", "priority": 0, "expires_in": "5m"}"#;
 const RELEASE: &str = r#"{"locks": ["A"]}"#;
@@ -48,6 +51,7 @@ const SESSION: &str = r#"{"locks": {"A": 1}, "expires_in": "5m", "wait": "10s", 
 )]
 pub(in crate::http) async fn acquire(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
@@ -56,14 +60,17 @@ pub(in crate::http) async fn acquire(
     let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
     let expires_in = read::lease(&app, body.expires_in.as_ref())?;
+    let locks = read::locks(&body.locks, LOCKS)?;
+    extract::check_locks(&caller, &locks)?;
     let ask = Ask {
-        locks: &read::locks(&body.locks, LOCKS)?,
+        locks: &locks,
         priority: body.priority.0,
         expires_in,
         wait: read::wait(&app, body.wait.as_ref(), expires_in)?,
     };
-    let outcome = app.engine.acquire(peer, &ask, seen).await;
-    match outcome.map_err(|refusal| Problem::explained(&app.engine, Some(peer), refusal))? {
+    let outcome =
+        app.engine.acquire(peer.by(caller.by()), &ask, |seen, wall| shown(seen, wall, &caller)).await;
+    match outcome.map_err(|refusal| Problem::explained(&app.engine, &caller, Some(peer), refusal))? {
         Outcome::Acquired(peer) => Ok(Json(peer).into_response()),
         Outcome::Pending(peer) => Ok((StatusCode::ACCEPTED, Json(peer)).into_response()),
         Outcome::NotAcquired => Err(withdrawn()),
@@ -71,8 +78,8 @@ pub(in crate::http) async fn acquire(
 }
 
 /// A look at the peer of a request: its lease has a length, so it is there.
-fn seen(peer: Option<PeerView<'_>>, wall: Wall) -> Option<Peer> {
-    peer.map(|peer| convert::peer(peer, wall))
+fn shown(peer: Option<PeerView<'_>>, wall: Wall, caller: &Caller) -> Option<Peer> {
+    peer.map(|peer| convert::peer(peer, wall, caller))
 }
 
 fn withdrawn() -> Problem {
@@ -90,11 +97,16 @@ fn withdrawn() -> Problem {
     params(documented::PeerPath, documented::SemaphorePath),
     responses((status = 204, description = "It is not held any more."), documented::ReleaseLock)
 )]
-pub(in crate::http) async fn release(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn release(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    path: PathOf<(String, String)>,
+) -> Answer {
     let (peer, semaphore) = extract::path(path)?;
     let peer = read::peer_id(&peer)?;
-    let released = app.engine.release(peer, &[semaphore]);
-    released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    caller.check(Right::Release, &semaphore)?;
+    let released = app.engine.release(peer.by(caller.by()), &[semaphore]);
+    released.map_err(|error| Problem::explained(&app.engine, &caller, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -112,6 +124,7 @@ pub(in crate::http) async fn release(State(app): State<Arc<App>>, path: PathOf<(
 )]
 pub(in crate::http) async fn release_several(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
@@ -122,8 +135,9 @@ pub(in crate::http) async fn release_several(
         let sentence = format!("There is nothing to release: locks is empty. Expected: {RELEASE}");
         return Err(Refusal::Invalid(sentence).into());
     }
-    let released = app.engine.release(peer, &locks);
-    released.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    locks.iter().try_for_each(|semaphore| caller.check(Right::Release, semaphore))?;
+    let released = app.engine.release(peer.by(caller.by()), &locks);
+    released.map_err(|error| Problem::explained(&app.engine, &caller, Some(peer), error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -150,24 +164,31 @@ pub(in crate::http) async fn release_several(
         documented::NewSession
     )
 )]
-pub(in crate::http) async fn session(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn session(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
     let expires_in = read::new_lease(&app, &body.expires_in)?;
+    let locks = read::locks(&body.locks, SESSION)?;
+    extract::check_locks(&caller, &locks)?;
     let ask = Ask {
-        locks: &read::locks(&body.locks, SESSION)?,
+        locks: &locks,
         priority: body.priority.0,
         expires_in: None,
         wait: read::wait(&app, body.wait.as_ref(), Some(expires_in))?,
     };
     let new = NewPeer {
+        by: caller.by(),
         expires_in,
         labels: read::labels(body.labels, &app)?,
-        key: read::key(&parts.headers, "POST /v1/locks", &bytes)?,
+        key: read::key(&caller, &parts.headers, "POST /v1/locks", &bytes)?,
     };
     let leaves = body.on_timeout == OnTimeout::Leave;
-    let outcome = app.engine.session(&new, &ask, leaves, seen).await;
-    let (_, outcome) = outcome.map_err(|refusal| of_session(&app, refusal))?;
+    let outcome = app.engine.session(&new, &ask, leaves, |seen, wall| shown(seen, wall, &caller)).await;
+    let (_, outcome) = outcome.map_err(|refusal| of_session(&app, &caller, refusal))?;
     match outcome {
         Outcome::Acquired(peer) => Ok(created(peer.as_ref())),
         Outcome::Pending(peer) => Ok((StatusCode::ACCEPTED, Json(peer)).into_response()),

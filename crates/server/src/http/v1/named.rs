@@ -13,7 +13,11 @@ use serde::de::DeserializeOwned;
 use throttle_api::{ChangeBody, Holder, SemaphoreBody, SemaphoreDetail, query};
 
 use super::{documented, problem::Answer, semaphores};
-use crate::http::{App, extract, refusal::Refusal};
+use crate::http::{
+    App,
+    extract::{self, Who},
+    refusal::Refusal,
+};
 
 /// What the query of a request that makes or changes a semaphore looks like.
 const NAME: &str = "?name=t/in";
@@ -29,10 +33,10 @@ const NAME: &str = "?name=t/in";
     params(query::GetNamed),
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
-pub(in crate::http) async fn get(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn get(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query::GetNamed { name, limit } = read_query(&mut parts, "?name=t/in&limit=100").await?;
-    semaphores::show(&app, named("name", &name)?, limit)
+    semaphores::show(&app, &caller, named("name", &name)?, limit)
 }
 
 /// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
@@ -51,11 +55,11 @@ pub(in crate::http) async fn get(State(app): State<Arc<App>>, request: Request) 
         documented::SetSemaphore
     )
 )]
-pub(in crate::http) async fn set(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn set(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let body = semaphores::declaration(&app, &parts, body).await?;
     let query::SetNamed { name } = read_query(&mut parts, NAME).await?;
-    semaphores::declare(&app, named("name", &name)?, body)
+    semaphores::declare(&app, &caller, named("name", &name)?, body)
 }
 
 /// Changes a semaphore: resizes it, pauses it with `max` 0, gives it a rate.
@@ -70,11 +74,15 @@ pub(in crate::http) async fn set(State(app): State<Arc<App>>, request: Request) 
     request_body = ChangeBody,
     responses((status = 200, body = SemaphoreDetail, description = "It is changed."), documented::ChangeSemaphore)
 )]
-pub(in crate::http) async fn change(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn change(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (mut parts, body) = request.into_parts();
     let body = semaphores::change_of(&app, &parts, body).await?;
     let query::ChangeNamed { name } = read_query(&mut parts, NAME).await?;
-    semaphores::alter(&app, named("name", &name)?, body)
+    semaphores::alter(&app, &caller, named("name", &name)?, body)
 }
 
 /// Removes a semaphore.
@@ -88,10 +96,14 @@ pub(in crate::http) async fn change(State(app): State<Arc<App>>, request: Reques
     params(query::RemoveNamed),
     responses((status = 204, description = "It is removed."), documented::RemoveSemaphore)
 )]
-pub(in crate::http) async fn remove(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn remove(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query::RemoveNamed { name, force } = read_query(&mut parts, "?name=t/in&force=true").await?;
-    semaphores::discard(&app, named("name", &name)?, force).await
+    semaphores::discard(&app, &caller, named("name", &name)?, force).await
 }
 
 /// Tells whether a fencing token is live: 200 while its grant is, 410 after that.
@@ -105,11 +117,15 @@ pub(in crate::http) async fn remove(State(app): State<Arc<App>>, request: Reques
     params(query::CheckToken),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(in crate::http) async fn token(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn token(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (mut parts, _) = request.into_parts();
     let example = "?semaphore=t/in&token=1795480000000001";
     let query::CheckToken { semaphore, token } = read_query(&mut parts, example).await?;
-    semaphores::verify(&app, named("semaphore", &semaphore)?, &token)
+    semaphores::verify(&app, &caller, named("semaphore", &semaphore)?, &token)
 }
 
 /// The query. A path refuses bytes that are no text, so it must, too.

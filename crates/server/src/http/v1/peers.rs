@@ -20,9 +20,10 @@ use super::{
 };
 use crate::http::{
     App,
-    extract::{self, PathOf},
+    extract::{self, PathOf, Who},
     refusal::Refusal,
 };
+use crate::security::{Caller, Right};
 
 /// The longest reason that an operator may give, in characters.
 const REASON_LENGTH: usize = 1024;
@@ -40,16 +41,21 @@ const HEARTBEAT: &str = r#"{"expires_in": "5m"}, or no body at all"#;
     request_body = NewPeerBody,
     responses((status = 201, body = Peer, description = "It is made.", headers(("Location" = String, description = "The peer, relative to the address of the request."))), documented::CreatePeer)
 )]
-pub(in crate::http) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn create(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    request: Request,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
     let new = NewPeer {
+        by: caller.by(),
         expires_in: read::new_lease(&app, &new.expires_in)?,
         labels: read::labels(new.labels, &app)?,
-        key: read::key(&parts.headers, "POST /v1/peers", &bytes)?,
+        key: read::key(&caller, &parts.headers, "POST /v1/peers", &bytes)?,
     };
-    let made = app.engine.new_peer_and_look(&new, convert::peer);
-    Ok(created(Some(&made.map_err(|refusal| of_session(&app, refusal))?)))
+    let made = app.engine.new_peer_and_look(&new, |seen, wall| convert::peer(seen, wall, &caller));
+    Ok(created(Some(&made.map_err(|refusal| of_session(&app, &caller, refusal))?)))
 }
 
 /// The answer of a request that made a peer.
@@ -64,9 +70,9 @@ pub(super) fn created(peer: Option<&Peer>) -> Response {
 }
 
 /// Why a request that makes a peer is refused.
-pub(super) fn of_session(app: &App, refusal: node::Refusal) -> Problem {
+pub(super) fn of_session(app: &App, caller: &Caller, refusal: node::Refusal) -> Problem {
     let peer = if let node::Refusal::Gone(peer) = refusal { Some(peer) } else { None };
-    Problem::explained(&app.engine, peer, refusal)
+    Problem::explained(&app.engine, caller, peer, refusal)
 }
 
 /// Lists peers, page by page. A peer that lives all the while is in the list once.
@@ -78,7 +84,7 @@ pub(super) fn of_session(app: &App, refusal: node::Refusal) -> Problem {
     params(query::ListPeers),
     responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
 )]
-pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: query::ListPeers =
         extract::query(&mut parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64").await?;
@@ -94,8 +100,9 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
     });
     let label = label.transpose()?;
     if let Some(semaphore) = &query.semaphore {
+        caller.check(Right::Read, semaphore)?;
         let known = app.engine.semaphore(semaphore, |_, _| (), |_| ());
-        known.map_err(|error| Problem::explained(&app.engine, None, error))?;
+        known.map_err(|error| Problem::explained(&app.engine, &caller, None, error))?;
     }
     if parts.method == Method::HEAD {
         return Ok(page::head());
@@ -108,9 +115,12 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
             let waits = || peer.pending().is_some_and(|p| p.locks().any(|(name, _)| **name == *semaphore));
             peer.lock(semaphore).is_some() || waits()
         };
-        let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched));
-        (has_label && is_found() && query.semaphore.as_deref().is_none_or(uses))
-            .then(|| convert::listed_peer(peer, wall))
+        let is_found = || query.search.as_deref().is_none_or(|searched| is_found(peer, searched, &caller));
+        (has_label
+            && is_found()
+            && query.semaphore.as_deref().is_none_or(uses)
+            && convert::is_visible(peer, &caller))
+        .then(|| convert::listed_peer(peer, wall, &caller))
     });
     let next = |written: usize| {
         let place = page.items.get(written).map(|(place, _)| *place).or(page.next);
@@ -120,9 +130,9 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
 }
 
 /// Whether a search finds the peer.
-fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
+fn is_found(peer: PeerView<'_>, searched: &str, caller: &Caller) -> bool {
     let mut labels = peer.labels().into_iter().flat_map(|labels| labels.iter());
-    contains(&peer.id().to_string(), searched)
+    (peer.is_for(caller.by()) && contains(&peer.id().to_string(), searched))
         || labels.any(|(key, value)| contains(&format!("{key}:{value}"), searched))
 }
 
@@ -135,10 +145,17 @@ fn is_found(peer: PeerView<'_>, searched: &str) -> bool {
     params(documented::PeerPath),
     responses((status = 200, body = Peer, description = "The peer."), documented::GetPeer)
 )]
-pub(in crate::http) async fn get(State(app): State<Arc<App>>, path: PathOf<String>) -> Answer {
+pub(in crate::http) async fn get(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    path: PathOf<String>,
+) -> Answer {
     let peer = read::peer_id(&extract::path(path)?)?;
-    let seen = app.engine.view_with_wall(|core, wall| core.peer(peer).map(|peer| convert::peer(peer, wall)));
-    Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?).into_response())
+    let seen = app.engine.view_with_wall(|core, wall| {
+        core.peer(peer.by(caller.by())).map(|seen| convert::peer(seen, wall, &caller))
+    });
+    Ok(Json(seen.map_err(|error| Problem::explained(&app.engine, &caller, Some(peer), error))?)
+        .into_response())
 }
 
 /// Starts the lease of a peer anew. A loss is never hidden: a peer that is gone is answered 410.
@@ -153,6 +170,7 @@ pub(in crate::http) async fn get(State(app): State<Arc<App>>, path: PathOf<Strin
 )]
 pub(in crate::http) async fn heartbeat(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
@@ -160,8 +178,10 @@ pub(in crate::http) async fn heartbeat(
     let body: HeartbeatBody = read::optional_body(&app, &parts.headers, body, HEARTBEAT).await?;
     let peer = read::peer_id(&extract::path(path)?)?;
     let expires_in = read::lease(&app, body.expires_in.as_ref())?;
-    let kept = app.engine.heartbeat_and_look(peer, expires_in, convert::peer);
-    let seen = kept.map_err(|error| Problem::explained(&app.engine, Some(peer), error))?;
+    let kept = app.engine.heartbeat_and_look(peer.by(caller.by()), expires_in, |seen, wall| {
+        convert::peer(seen, wall, &caller)
+    });
+    let seen = kept.map_err(|error| Problem::explained(&app.engine, &caller, Some(peer), error))?;
     // It waits for the journal, as it shows what may have been granted a moment ago.
     Ok(Json(seen).into_response())
 }
@@ -177,6 +197,7 @@ pub(in crate::http) async fn heartbeat(
 )]
 pub(in crate::http) async fn release(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
@@ -196,9 +217,9 @@ pub(in crate::http) async fn release(
     // A number beyond 64 bits is that of no peer.
     if let Some(peer) = number.map(PeerId) {
         match reason {
-            None => drop(app.engine.end_peer(peer, EndCause::Released)),
+            None => drop(app.engine.end_peer(peer.by(caller.by()), EndCause::Released)),
             Some(reason) => {
-                app.engine.release_with_reason(peer, reason.as_str().into());
+                app.engine.release_with_reason(peer.by(caller.by()), reason.as_str().into());
             }
         }
     }

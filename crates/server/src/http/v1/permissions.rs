@@ -11,7 +11,10 @@ use axum::{
 use throttle_api::{Action, Permissions};
 
 use super::documented;
-use crate::http::App;
+use crate::{
+    http::{App, extract::Who},
+    security::Right,
+};
 
 /// Tells what the caller may do, so that a user interface offers just that.
 ///
@@ -22,12 +25,24 @@ use crate::http::App;
     path = "/v1/permissions",
     operation_id = "get_permissions",
     tag = documented::SERVER,
-    responses((status = 200, body = Permissions, description = "What the caller may do."))
+    responses((status = 200, body = Permissions, description = "What the caller may do."), documented::GetPermissions)
 )]
-pub(in crate::http) async fn permissions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn permissions(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    headers: HeaderMap,
+) -> Response {
+    let identity = caller.identity().map(str::to_owned);
     let permissions = match app.hosts.check(&headers) {
-        Ok(()) => Permissions { actions: Action::ALL.map(Into::into).into(), reason: None },
-        Err(problem) => Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()) },
+        Ok(()) => match caller.check_any(Right::Operate) {
+            Ok(()) => Permissions { actions: Action::ALL.map(Into::into).into(), reason: None, identity },
+            Err(forbidden) => {
+                Permissions { actions: Vec::new(), reason: Some(forbidden.to_string()), identity }
+            }
+        },
+        Err(problem) => {
+            Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()), identity }
+        }
     };
     Json(permissions).into_response()
 }

@@ -41,11 +41,15 @@ pub(in crate::http) async fn readyz(State(app): State<Arc<App>>) -> Answer {
             "The server is about to stop. Ask another one, or try again.",
         ));
     }
+    let mut sentence = "Ok".to_owned();
+    if app.guard.is_exposed() {
+        sentence += ". The server is open: whoever reaches it may do everything";
+    }
     let Some((holding, wall)) = app.engine.holding() else {
-        return Ok(text(StatusCode::OK, "Ok"));
+        return Ok(text(StatusCode::OK, sentence));
     };
     let sentence = format!(
-        "Ok. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
+        "{sentence}. Until {} nothing is granted anew, so that peers can come back first; POST /v1/resume ends that.",
         convert::stamp(wall.at(holding.until))
     );
     Ok(text(StatusCode::OK, sentence))

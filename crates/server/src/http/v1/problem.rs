@@ -14,7 +14,11 @@ use throttle_core::{EndCause, PeerId};
 use throttle_node::Ending;
 
 use super::convert;
-use crate::{http::refusal::Refusal, runtime::Engine};
+use crate::{
+    http::refusal::{Refusal, circle},
+    runtime::Engine,
+    security::{Caller, Forbidden, Right},
+};
 
 /// An answer of this dialect, or a refusal that turns into one.
 pub(in crate::http) type Answer = Result<Response, Problem>;
@@ -69,13 +73,17 @@ impl Problem {
     /// The same refusal, with what the engine knows about what the request named.
     pub(in crate::http) fn explained(
         engine: &Engine,
+        caller: &Caller,
         peer: Option<PeerId>,
         refusal: impl Into<Refusal>,
     ) -> Self {
-        match (refusal.into(), peer) {
-            (Refusal::UnknownPeer, Some(peer)) => Self::peer_gone(peer, engine.ending(peer).as_ref()),
+        match (refusal.into().told_to(caller), peer) {
+            (Refusal::UnknownPeer, Some(peer)) => {
+                Self::peer_gone(peer, engine.ending(peer.by(caller.by())).as_ref())
+            }
             (Refusal::UnknownSemaphore(name), _) => {
-                Self::unknown_semaphore(&name, &engine.suggestions(&name))
+                let near = engine.suggestions(&name, |near| caller.may(Right::Read, near));
+                Self::unknown_semaphore(&name, &near)
             }
             (refusal, _) => refusal.into(),
         }
@@ -174,19 +182,26 @@ impl From<Refusal> for Problem {
                 Code::AlreadyPending,
                 "The peer already waits for other locks. Ask for just those again, or release them first.",
             ),
-            Refusal::Deadlock(circle) => Self::new(
+            Refusal::Deadlock(chain) => Self::new(
                 Code::Deadlock,
                 format!(
-                    "The request would wait for ever: {circle}. Release what is held, and ask for all of it in one \
-                     request."
+                    "The request would wait for ever: {}. Release what is held, and ask for all of it in one request.",
+                    circle(&chain)
                 ),
             ),
             Refusal::RestoreConflict(sentence) => Self::new(Code::RestoreConflict, sentence),
+            Refusal::Forbidden(forbidden) => forbidden.into(),
             Refusal::Limit(sentence) => Self::new(
                 Code::LimitReached,
                 format!("The server is at a limit: {sentence}. Try again later."),
             ),
         }
+    }
+}
+
+impl From<Forbidden> for Problem {
+    fn from(forbidden: Forbidden) -> Self {
+        Self::new(Code::Forbidden, forbidden.to_string())
     }
 }
 

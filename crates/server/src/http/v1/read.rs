@@ -17,6 +17,7 @@ use crate::http::{
     extract::{self, check_json},
     refusal::Refusal,
 };
+use crate::security::Caller;
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -110,6 +111,7 @@ pub(super) async fn optional_body<T: DeserializeOwned + Default>(
 
 /// The `Idempotency-Key` of a request to `route` with this body.
 pub(super) fn key<'a>(
+    caller: &'a Caller,
     headers: &'a HeaderMap,
     route: &str,
     body: &[u8],
@@ -121,7 +123,7 @@ pub(super) fn key<'a>(
         (1..=KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     match first.to_str().ok().filter(is_right).filter(|_| second.is_none()) {
-        Some(text) => Ok(Some(IdempotencyKey::new(text, route, body))),
+        Some(text) => Ok(Some(IdempotencyKey::new(caller.owner(), text, route, body))),
         None => Err(Refusal::Invalid(format!(
             "The header Idempotency-Key is {first:?}{}. Expected one, of 1 to {KEY_BYTES} visible ASCII \
              characters, such as a UUID.",

@@ -15,7 +15,7 @@ use crate::http::App;
     path = "/v1/resume",
     operation_id = "resume",
     tag = documented::SERVER,
-    responses((status = 200, body = Resumed, description = "Grants are given out."))
+    responses((status = 200, body = Resumed, description = "Grants are given out."), documented::Resume)
 )]
 pub(in crate::http) async fn resume(State(app): State<Arc<App>>) -> Answer {
     let was_holding = app.engine.resume_grants();

@@ -25,9 +25,10 @@ use crate::{
     config::is_dot_segment,
     http::{
         App,
-        extract::{self, PathOf},
+        extract::{self, PathOf, Who},
         refusal::Refusal,
     },
+    security::{Caller, Right},
 };
 
 /// The longest name of a semaphore that a request makes, in characters.
@@ -50,7 +51,7 @@ const PATCH: &str = r#"{"max": 42}"#;
         documented::ListSemaphores
     )
 )]
-pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request) -> Answer {
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
     let query: query::ListSemaphores =
         extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
@@ -61,7 +62,8 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
     }
     let search = query.search.unwrap_or_default();
     let page = app.engine.semaphore_page(after.map(Into::into), limit, |semaphore| {
-        contains(semaphore.name(), &search).then(|| convert::semaphore(semaphore))
+        let is_shown = contains(semaphore.name(), &search) && caller.may(Right::Read, semaphore.name());
+        is_shown.then(|| convert::semaphore(semaphore))
     });
     let next = |written: usize| {
         let is_cut = written < page.items.len();
@@ -84,24 +86,26 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, request: Request)
 )]
 pub(in crate::http) async fn get(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let query::GetSemaphore { limit } = extract::query(&mut parts, "?limit=100").await?;
-    show(&app, &name, limit)
+    show(&app, &caller, &name, limit)
 }
 
 /// The answer to a look at a semaphore.
-pub(super) fn show(app: &App, name: &str, limit: Option<usize>) -> Answer {
+pub(super) fn show(app: &App, caller: &Caller, name: &str, limit: Option<usize>) -> Answer {
+    caller.check(Right::Read, name)?;
     let limit = page_length(limit)?;
     let seen = app.engine.semaphore(
         name,
-        |semaphore, wall| convert::detail(semaphore, wall, limit),
+        |semaphore, wall| convert::detail(semaphore, wall, limit, caller),
         |spec| convert::unused_detail(name, spec),
     );
-    let mut seen = seen.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    let mut seen = seen.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     page::cut(&mut seen.holders);
     page::cut(&mut seen.queue);
     Ok(Json(seen).into_response())
@@ -126,12 +130,13 @@ pub(super) fn show(app: &App, name: &str, limit: Option<usize>) -> Answer {
 )]
 pub(in crate::http) async fn set(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let body = declaration(&app, &parts, body).await?;
-    declare(&app, &extract::path(path)?, body)
+    declare(&app, &caller, &extract::path(path)?, body)
 }
 
 /// Reads a declaration of a semaphore.
@@ -140,7 +145,8 @@ pub(super) async fn declaration(app: &App, parts: &Parts, body: Body) -> Result<
 }
 
 /// The answer to a declaration of a semaphore.
-pub(super) fn declare(app: &App, name: &str, body: SemaphoreBody) -> Answer {
+pub(super) fn declare(app: &App, caller: &Caller, name: &str, body: SemaphoreBody) -> Answer {
+    caller.check(Right::Operate, name)?;
     let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock } = body;
     let spec = Spec {
         max: checked_max(max)?,
@@ -150,8 +156,10 @@ pub(super) fn declare(app: &App, name: &str, body: SemaphoreBody) -> Answer {
         origin: Origin::Runtime,
     };
     check_name(name)?;
-    let set = app.engine.set_semaphore(name, spec, |semaphore, wall| convert::detail(semaphore, wall, PAGE));
-    let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    let set = app
+        .engine
+        .set_semaphore(name, spec, |semaphore, wall| convert::detail(semaphore, wall, PAGE, caller));
+    let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
     Ok((status, Json(seen)).into_response())
@@ -169,12 +177,13 @@ pub(super) fn declare(app: &App, name: &str, body: SemaphoreBody) -> Answer {
 )]
 pub(in crate::http) async fn change(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let body = change_of(&app, &parts, body).await?;
-    alter(&app, &extract::path(path)?, body)
+    alter(&app, &caller, &extract::path(path)?, body)
 }
 
 /// Reads a change of a semaphore.
@@ -183,7 +192,8 @@ pub(super) async fn change_of(app: &App, parts: &Parts, body: Body) -> Result<Ch
 }
 
 /// The answer to a change of a semaphore.
-pub(super) fn alter(app: &App, name: &str, body: ChangeBody) -> Answer {
+pub(super) fn alter(app: &App, caller: &Caller, name: &str, body: ChangeBody) -> Answer {
+    caller.check(Right::Operate, name)?;
     let ChangeBody { max, level, per, deadlock } = body;
     let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
     let per = per.map(|NewRate(per)| per.map(|per| rate(&per)).transpose()).transpose()?;
@@ -195,9 +205,10 @@ pub(super) fn alter(app: &App, name: &str, body: ChangeBody) -> Answer {
         deadlock: deadlock.map_or(spec.deadlock, convert::asked_deadlock),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
-    let changed =
-        app.engine.change_semaphore(name, change, |semaphore, wall| convert::detail(semaphore, wall, PAGE));
-    let seen = changed.map_err(|error| Problem::explained(&app.engine, None, error))?;
+    let changed = app
+        .engine
+        .change_semaphore(name, change, |semaphore, wall| convert::detail(semaphore, wall, PAGE, caller));
+    let seen = changed.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     if is_change {
         tracing::info!(semaphore = name, max, "Semaphore changed by a request.");
     }
@@ -252,24 +263,26 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 )]
 pub(in crate::http) async fn remove(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let query::RemoveSemaphore { force } = extract::query(&mut parts, "?force=true").await?;
-    discard(&app, &name, force).await
+    discard(&app, &caller, &name, force).await
 }
 
 /// The answer to the removal of a semaphore.
-pub(super) async fn discard(app: &App, name: &str, force: bool) -> Answer {
+pub(super) async fn discard(app: &App, caller: &Caller, name: &str, force: bool) -> Answer {
+    caller.check(Right::Operate, name)?;
     match app.engine.remove_semaphore(name, force).await {
         Ok(()) => {
             tracing::info!(semaphore = name, force, "Semaphore removed by a request.");
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         Err(RemoveError::UnknownSemaphore(name)) => {
-            Err(Problem::explained(&app.engine, None, UnknownSemaphore(name)))
+            Err(Problem::explained(&app.engine, caller, None, UnknownSemaphore(name)))
         }
         Err(RemoveError::InUse(in_use)) => Err(Problem::new(
             Code::InUse,
@@ -293,17 +306,24 @@ pub(super) async fn discard(app: &App, name: &str, force: bool) -> Answer {
     params(documented::SemaphorePath, documented::TokenPath),
     responses((status = 200, body = Holder, description = "It is live; who holds it."), documented::CheckToken)
 )]
-pub(in crate::http) async fn token(State(app): State<Arc<App>>, path: PathOf<(String, String)>) -> Answer {
+pub(in crate::http) async fn token(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    path: PathOf<(String, String)>,
+) -> Answer {
     let (name, token) = extract::path(path)?;
-    verify(&app, &name, &token)
+    verify(&app, &caller, &name, &token)
 }
 
 /// The answer to the question whether a token is live.
-pub(super) fn verify(app: &App, name: &str, token: &str) -> Answer {
+pub(super) fn verify(app: &App, caller: &Caller, name: &str, token: &str) -> Answer {
+    caller.check(Right::Read, name)?;
     // A number beyond 64 bits was never given, as is true of others.
     let number = read::digits(token, "a fencing token")?;
-    let live = app.engine.holder(name, Token(number.unwrap_or(u64::MAX)), convert::holder);
-    if let Some(holder) = live.map_err(|error| Problem::explained(&app.engine, None, error))? {
+    let live = app.engine.holder(name, Token(number.unwrap_or(u64::MAX)), |holder, wall| {
+        convert::holder(holder, wall, caller)
+    });
+    if let Some(holder) = live.map_err(|error| Problem::explained(&app.engine, caller, None, error))? {
         return Ok(Json(holder).into_response());
     }
     let ending = number.and_then(|number| app.engine.token_ending(Token(number)));

@@ -22,12 +22,13 @@ use tokio::{
 
 use super::{
     convert, documented,
-    events::{block, stream_of},
+    events::{block, seen_by, sees_all, stream_of},
     problem::{Answer, Problem},
 };
 use crate::{
-    http::{App, refusal::Refusal},
+    http::{App, extract::Who, refusal::Refusal},
     runtime::{News, Subscription, wall_now},
+    security::{Caller, Right},
 };
 
 /// The least time between two updates.
@@ -60,33 +61,79 @@ const KEPT: usize = 16;
         documented::ReadUpdates
     )
 )]
-pub(in crate::http) async fn updates(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn updates(State(app): State<Arc<App>>, Who(caller): Who) -> Answer {
     let receiver = app.updates.subscribe(&app)?;
-    let first = first(&app);
-    let frames = stream::unfold((Some(first), receiver), async |(first, mut receiver)| {
-        if let Some(first) = first {
-            return Some((Ok::<_, Infallible>(first), (None, receiver)));
-        }
-        let frame = match receiver.recv().await {
-            Ok(frame) => frame,
-            Err(RecvError::Lagged(updates)) => {
-                let mut frame = Vec::new();
-                block(&mut frame, "missed", &MissedUpdates { updates });
-                frame.into()
+    let first = first(&app, &caller);
+    let looks_on = (app, caller);
+    let frames =
+        stream::unfold((Some(first), receiver, looks_on), async |(first, mut receiver, looks_on)| {
+            if let Some(first) = first {
+                return Some((Ok::<_, Infallible>(first), (None, receiver, looks_on)));
             }
-            Err(RecvError::Closed) => return None,
-        };
-        Some((Ok(frame), (None, receiver)))
-    });
+            let frame = match receiver.recv().await {
+                Ok(told) => told.for_caller(&looks_on.0, &looks_on.1),
+                Err(RecvError::Lagged(updates)) => {
+                    let mut frame = Vec::new();
+                    block(&mut frame, "missed", &MissedUpdates { updates });
+                    frame.into()
+                }
+                Err(RecvError::Closed) => return None,
+            };
+            Some((Ok(frame), (None, receiver, looks_on)))
+        });
     Ok(stream_of(frames))
 }
 
 /// What a reader is told when it begins.
-fn first(app: &App) -> Bytes {
+fn first(app: &App, caller: &Caller) -> Bytes {
     let latest = app.engine.latest_events(FIRST_EVENTS);
     let mut frame = b"retry: 1000\n".to_vec();
-    block(&mut frame, "update", &Update { events: numbered(&latest), ..unchanged(app) });
+    let told = Told { update: unchanged(app), latest, frame: Bytes::new() };
+    block(&mut frame, "update", &told.update_for(app, caller));
     frame.into()
+}
+
+/// An update, and how it is written for whoever sees everything.
+#[derive(Debug)]
+struct Told {
+    /// Without its events.
+    update: Update,
+    latest: Vec<(u64, LoggedEvent)>,
+    frame: Bytes,
+}
+
+impl Told {
+    /// The update as it is written for a caller.
+    fn for_caller(&self, app: &App, caller: &Caller) -> Bytes {
+        if sees_all(caller) {
+            return self.frame.clone();
+        }
+        let mut frame = Vec::new();
+        block(&mut frame, "update", &self.update_for(app, caller));
+        frame.into()
+    }
+
+    /// What a caller may see of it.
+    fn update_for(&self, app: &App, caller: &Caller) -> Update {
+        let mut update = Update { events: numbered(&self.latest), ..self.update.clone() };
+        if sees_all(caller) {
+            return update;
+        }
+        let may_read = |semaphore: &str| caller.may(Right::Read, semaphore);
+        let seen = |(number, logged): &(u64, LoggedEvent)| {
+            let event = seen_by(app, caller, logged, convert::event(logged))?;
+            Some(Numbered { number: *number, event })
+        };
+        update.events = self.latest.iter().filter_map(seen).collect();
+        update.changed.retain(|semaphore| may_read(&semaphore.name));
+        update.removed.retain(|semaphore| may_read(semaphore));
+        update.changed_peers.retain(|peer| app.engine.is_for(PeerId(peer.0).by(caller.by())));
+        if !caller.may_all(Right::Read) {
+            // How much there is that he may not see is not for him.
+            (update.semaphores, update.peers, update.skipped) = (0, 0, 0);
+        }
+        update
+    }
 }
 
 fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, LoggedEvent)>) -> Vec<Numbered> {
@@ -104,7 +151,7 @@ fn unchanged(app: &App) -> Update {
 pub(in crate::http) struct Updates {
     limit: usize,
     /// There while anybody looks on.
-    sender: Mutex<Option<broadcast::Sender<Bytes>>>,
+    sender: Mutex<Option<broadcast::Sender<Arc<Told>>>>,
 }
 
 impl Updates {
@@ -112,7 +159,7 @@ impl Updates {
         Self { limit, sender: Mutex::default() }
     }
 
-    fn subscribe(&self, app: &Arc<App>) -> Result<broadcast::Receiver<Bytes>, Problem> {
+    fn subscribe(&self, app: &Arc<App>) -> Result<broadcast::Receiver<Arc<Told>>, Problem> {
         let mut sender = self.lock();
         let readers = sender.as_ref().map_or(0, broadcast::Sender::receiver_count);
         if readers >= self.limit {
@@ -142,13 +189,13 @@ impl Updates {
         is_over
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<broadcast::Sender<Bytes>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<broadcast::Sender<Arc<Told>>>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Tells until nobody looks on or the server stops.
-async fn run(app: Arc<App>, mut subscription: Subscription, sender: broadcast::Sender<Bytes>) {
+async fn run(app: Arc<App>, mut subscription: Subscription, sender: broadcast::Sender<Arc<Told>>) {
     let mut gathered = Gathered::default();
     let mut said = Instant::now();
     let mut due = said + PACE;
@@ -179,7 +226,7 @@ async fn run(app: Arc<App>, mut subscription: Subscription, sender: broadcast::S
                 break;
             }
             // Fails if the last reader has just gone.
-            let _ = sender.send(update);
+            let _ = sender.send(Arc::new(update));
         }
     }
     // So that the readers' streams end.
@@ -216,9 +263,8 @@ impl Gathered {
         self.total += events;
     }
 
-    fn written(self, app: &App) -> Bytes {
+    fn written(self, app: &App) -> Told {
         let mut update = Update {
-            events: numbered(&self.latest),
             skipped: self.total.saturating_sub(self.latest.len() as u64),
             is_partial: self.is_partial,
             changed_peers: self.peers.iter().map(|peer| Digits(peer.0)).collect(),
@@ -235,9 +281,12 @@ impl Gathered {
                 }
             });
         }
+        let latest = Vec::from(self.latest);
+        update.events = numbered(&latest);
         let mut frame = Vec::new();
         block(&mut frame, "update", &update);
-        frame.into()
+        update.events = Vec::new();
+        Told { update, latest, frame: frame.into() }
     }
 }
 

@@ -51,12 +51,13 @@ pub(in crate::http::v1) fn event(logged: &LoggedEvent) -> Event {
             Event { semaphore: Some(semaphore.shared()), max: Some(spec.max), ..bare }
         }
         Core::SemaphoreRemoved { semaphore } => Event { semaphore: Some(semaphore.shared()), ..bare },
-        Core::PeerEnded { peer, cause } => {
+        Core::PeerEnded { peer, cause, .. } => {
             Event { peer: Some(Digits(peer.0)), cause: Some(cause_name(*cause).into()), ..bare }
         }
         // Readers are not shown these.
         Core::SemaphoreRetired { .. }
         | Core::PeerCreated { .. }
+        | Core::PeerOwned { .. }
         | Core::LeaseChanged { .. }
         | Core::Connected { .. }
         | Core::Counters { .. }
@@ -83,6 +84,7 @@ pub(in crate::http::v1) fn subjects(event: &Core) -> (Option<&Name>, Option<&Pee
         Core::PeerEnded { peer, .. } => (None, Some(peer)),
         Core::SemaphoreRetired { .. }
         | Core::PeerCreated { .. }
+        | Core::PeerOwned { .. }
         | Core::LeaseChanged { .. }
         | Core::Connected { .. }
         | Core::Counters { .. }

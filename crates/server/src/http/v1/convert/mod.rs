@@ -8,7 +8,7 @@ mod semaphore;
 mod time;
 
 pub(super) use event::{event, subjects};
-pub(super) use peer::{listed_peer, peer};
+pub(super) use peer::{is_visible, listed_peer, peer};
 pub(super) use reload::difference;
 pub(super) use semaphore::{asked_deadlock, detail, holder, semaphore, unused_detail};
 pub(super) use time::stamp;

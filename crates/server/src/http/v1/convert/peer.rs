@@ -5,25 +5,45 @@ use throttle_core::{HeldView, HolderView, PeerView, PendingView};
 use throttle_journal::Wall;
 
 use super::stamp;
+use crate::security::{Caller, Right};
 
 /// How many of those who hold what a peer waits for are shown with it.
 const BLOCKERS: usize = 10;
 
-/// A peer as it is at this moment.
-pub(in crate::http::v1) fn peer(peer: PeerView<'_>, wall: Wall) -> Peer {
+/// A peer as it is at this moment, as far as the caller may see it: all of his own; of another, what it has to do with
+/// semaphores that he may look at.
+pub(in crate::http::v1) fn peer(peer: PeerView<'_>, wall: Wall, caller: &Caller) -> Peer {
+    let is_own = peer.is_for(caller.by());
+    let may_see = |semaphore: &str| is_own || caller.may(Right::Read, semaphore);
+    let held = peer.locks().filter(|held| may_see(held.semaphore()));
+    let asked = peer.pending().filter(|pending| pending.locks().all(|(semaphore, _)| may_see(semaphore)));
     Peer {
-        id: Digits(peer.id().0),
+        id: id(peer, caller),
         labels: Labels::new(peer.labels().cloned()),
         created_at: stamp(wall.at(peer.created_at())),
         expires_at: stamp(wall.at(peer.expires_at())),
-        locks: peer.locks().map(|held| lock(held, wall)).collect(),
-        pending: peer.pending().map(|view| Box::new(pending(view, wall))),
+        locks: held.map(|held| lock(held, wall)).collect(),
+        pending: asked.map(|view| Box::new(pending(view, wall, caller))),
     }
 }
 
+/// The id of a peer; 0 if it is not for the caller.
+pub(super) fn id(peer: PeerView<'_>, caller: &Caller) -> Digits {
+    Digits(if peer.is_for(caller.by()) { peer.id().0 } else { 0 })
+}
+
+/// Whether the caller may see anything of a peer.
+pub(in crate::http::v1) fn is_visible(peer: PeerView<'_>, caller: &Caller) -> bool {
+    let may_see = |semaphore: &str| caller.may(Right::Read, semaphore);
+    caller.may_all(Right::Read)
+        || peer.is_for(caller.by())
+        || peer.locks().any(|held| may_see(held.semaphore()))
+        || peer.pending().is_some_and(|pending| pending.locks().any(|(semaphore, _)| may_see(semaphore)))
+}
+
 /// A peer as a list shows it: the labels of one that is in the way of many would come again and again.
-pub(in crate::http::v1) fn listed_peer(view: PeerView<'_>, wall: Wall) -> Peer {
-    let mut listed = peer(view, wall);
+pub(in crate::http::v1) fn listed_peer(view: PeerView<'_>, wall: Wall, caller: &Caller) -> Peer {
+    let mut listed = peer(view, wall, caller);
     for blocker in listed.pending.iter_mut().flat_map(|pending| &mut pending.blocked_by) {
         blocker.labels = Labels::default();
     }
@@ -39,21 +59,24 @@ fn lock(lock: HeldView<'_>, wall: Wall) -> Lock {
     }
 }
 
-fn pending(pending: PendingView<'_>, wall: Wall) -> Pending {
+fn pending(pending: PendingView<'_>, wall: Wall, caller: &Caller) -> Pending {
+    let in_the_way = pending
+        .holders()
+        .filter(|holder| holder.peer.is_for(caller.by()) || caller.may(Right::Read, holder.lock.semaphore()));
     Pending {
         locks: pending.locks().map(|(name, count)| (name.shared(), count)).collect(),
         priority: pending.priority(),
         since: stamp(wall.at(pending.since())),
         position: pending.position(),
         estimated_wait: pending.estimated_wait().map(Span),
-        blocked_by: pending.holders().take(BLOCKERS).map(|holder| blocker(holder, wall)).collect(),
+        blocked_by: in_the_way.take(BLOCKERS).map(|holder| blocker(holder, wall, caller)).collect(),
     }
 }
 
-fn blocker(holder: HolderView<'_>, wall: Wall) -> Blocker {
+fn blocker(holder: HolderView<'_>, wall: Wall, caller: &Caller) -> Blocker {
     Blocker {
         semaphore: holder.lock.semaphore().shared(),
-        peer: Digits(holder.peer.id().0),
+        peer: id(holder.peer, caller),
         count: holder.lock.count(),
         since: stamp(wall.at(holder.lock.since())),
         labels: Labels::new(holder.peer.labels().cloned()),

@@ -6,7 +6,8 @@ use throttle_api::{
 use throttle_core::{self as core, HolderView, SemaphoreView, Spec, WaiterView};
 use throttle_journal::Wall;
 
-use super::stamp;
+use super::{peer::id, stamp};
+use crate::security::Caller;
 
 /// A semaphore and its figures as they are at this moment.
 pub(in crate::http::v1) fn semaphore(semaphore: SemaphoreView<'_>) -> Semaphore {
@@ -56,21 +57,26 @@ pub(in crate::http::v1) fn unused_detail(name: &str, spec: Spec) -> SemaphoreDet
 }
 
 /// A semaphore with its first `limit` holders and waiters.
-pub(in crate::http::v1) fn detail(view: SemaphoreView<'_>, wall: Wall, limit: usize) -> SemaphoreDetail {
+pub(in crate::http::v1) fn detail(
+    view: SemaphoreView<'_>,
+    wall: Wall,
+    limit: usize,
+    caller: &Caller,
+) -> SemaphoreDetail {
     let places = 1..=limit;
     SemaphoreDetail {
         semaphore: semaphore(view),
-        holders: view.holders().take(limit).map(|view| holder(view, wall)).collect(),
+        holders: view.holders().take(limit).map(|view| holder(view, wall, caller)).collect(),
         holders_total: view.holder_count(),
-        queue: places.zip(view.queue(0)).map(|(place, view)| waiter(place, view, wall)).collect(),
+        queue: places.zip(view.queue(0)).map(|(place, view)| waiter(place, view, wall, caller)).collect(),
         queue_total: view.waiting(),
     }
 }
 
 /// A peer that holds a semaphore.
-pub(in crate::http::v1) fn holder(holder: HolderView<'_>, wall: Wall) -> Holder {
+pub(in crate::http::v1) fn holder(holder: HolderView<'_>, wall: Wall, caller: &Caller) -> Holder {
     Holder {
-        peer: Digits(holder.peer.id().0),
+        peer: id(holder.peer, caller),
         count: holder.lock.count(),
         token: holder.lock.token().map(|token| Digits(token.0)),
         since: stamp(wall.at(holder.lock.since())),
@@ -79,9 +85,9 @@ pub(in crate::http::v1) fn holder(holder: HolderView<'_>, wall: Wall) -> Holder 
     }
 }
 
-fn waiter(position: usize, waiter: WaiterView<'_>, wall: Wall) -> Waiter {
+fn waiter(position: usize, waiter: WaiterView<'_>, wall: Wall, caller: &Caller) -> Waiter {
     Waiter {
-        peer: Digits(waiter.peer.id().0),
+        peer: id(waiter.peer, caller),
         count: waiter.count(),
         priority: waiter.peer.pending().map_or(0, |pending| pending.priority()),
         position,

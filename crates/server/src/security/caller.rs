@@ -1,0 +1,111 @@
+//! Who sends a request.
+
+use std::sync::{Arc, LazyLock};
+
+use throttle_core::{By, Oversight, Owner};
+
+use super::rights::{Forbidden, Right, Rights};
+
+/// Who sends a request, and what he may do.
+#[derive(Debug)]
+pub struct Caller {
+    owner: Owner,
+    rights: Rights,
+    /// Whether nobody has to say who he is.
+    is_open: bool,
+}
+
+/// Everybody, at an open server.
+static ANYBODY: LazyLock<Arc<Caller>> =
+    LazyLock::new(|| Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::all(), is_open: true }));
+
+/// Whoever did not say who he is, where that is asked for.
+static NOBODY: LazyLock<Arc<Caller>> =
+    LazyLock::new(|| Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::default(), is_open: false }));
+
+/// Whoever asks for what is open to all, at a server that is not.
+static PUBLIC: LazyLock<Arc<Caller>> =
+    LazyLock::new(|| Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::to_read(), is_open: false }));
+
+impl Caller {
+    /// Somebody of this name.
+    pub fn new(identity: &str, rights: Rights) -> Self {
+        Self { owner: Owner::new(identity), rights, is_open: false }
+    }
+
+    /// Everybody, at an open server.
+    pub fn anybody() -> Arc<Self> {
+        ANYBODY.clone()
+    }
+
+    /// Somebody who may do nothing.
+    pub fn nobody() -> Arc<Self> {
+        NOBODY.clone()
+    }
+
+    /// Whoever asks for what is open to all.
+    pub fn public() -> Arc<Self> {
+        PUBLIC.clone()
+    }
+
+    /// His name, if he has to have one.
+    pub fn identity(&self) -> Option<&str> {
+        self.owner.name()
+    }
+
+    /// Whose peers he makes.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// What he may do.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// As the core is told of him.
+    pub fn by(&self) -> By<'_> {
+        if self.is_open {
+            By::Anybody
+        } else if self.rights.has(Right::Operate) {
+            By::Overseer(&self.owner, self)
+        } else {
+            By::Owner(&self.owner)
+        }
+    }
+
+    /// Whether he may do this to a semaphore, whether there is one of that name or not.
+    pub fn may(&self, right: Right, semaphore: &str) -> bool {
+        self.is_open || self.rights.covers(right, semaphore)
+    }
+
+    /// Whether he may do this to all semaphores.
+    pub fn may_all(&self, right: Right) -> bool {
+        self.is_open || self.rights.covers_all(right)
+    }
+
+    /// Refuses what he may not do to a semaphore.
+    pub fn check(&self, right: Right, semaphore: &str) -> Result<(), Forbidden> {
+        if self.may(right, semaphore) { Ok(()) } else { Err(self.forbidden(right, Some(semaphore))) }
+    }
+
+    /// Refuses what he may do to nothing at all.
+    pub fn check_any(&self, right: Right) -> Result<(), Forbidden> {
+        if self.is_open || self.rights.has(right) { Ok(()) } else { Err(self.forbidden(right, None)) }
+    }
+
+    fn forbidden(&self, right: Right, semaphore: Option<&str>) -> Forbidden {
+        let identity = self.identity().unwrap_or_default().to_owned();
+        Forbidden { right, semaphore: semaphore.map(str::to_owned), identity }
+    }
+}
+
+impl Oversight for Caller {
+    fn covers(&self, semaphore: &str) -> bool {
+        self.rights.covers(Right::Operate, semaphore)
+    }
+
+    fn covers_all(&self) -> bool {
+        self.rights.covers_all(Right::Operate)
+    }
+}

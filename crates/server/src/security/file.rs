@@ -1,0 +1,273 @@
+//! The file of tokens: which hash is whose, and what each identity may do.
+
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    caller::Caller,
+    rights::{NamePattern, Rights},
+    token::Hash,
+};
+
+/// The longest file that is read.
+const BYTES_MAX: u64 = 16 << 20;
+
+/// What is wrong with a file of tokens. It names no hash and no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokensError {
+    path: PathBuf,
+    line: Option<usize>,
+    message: String,
+}
+
+impl TokensError {
+    /// The file, the line if it is one, and what is wrong.
+    pub fn into_parts(self) -> (String, Option<usize>, String) {
+        (self.path.display().to_string(), self.line, self.message)
+    }
+}
+
+impl fmt::Display for TokensError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for TokensError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    token: Vec<toml::Spanned<TokenEntry>>,
+    #[serde(default)]
+    identity: Vec<toml::Spanned<IdentityEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenEntry {
+    identity: String,
+    hash: String,
+    expires: Option<toml::value::Datetime>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentityEntry {
+    name: String,
+    #[serde(default)]
+    allow: Vec<String>,
+}
+
+/// The tokens that are known, each with whose it is.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    by_hash: HashMap<[u8; 8], Vec<Known>>,
+    identities: Vec<(NamePattern, Rights)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    hash: Hash,
+    caller: Arc<Caller>,
+    expires: Option<SystemTime>,
+}
+
+impl Tokens {
+    /// Reads the file, all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or is not right: where, what was found, and what is allowed.
+    pub fn read(path: &Path) -> Result<Self, TokensError> {
+        let error = |message: String| TokensError { path: path.to_owned(), line: None, message };
+        let unreadable = |source: io::Error| error(format!("cannot be read: {source}"));
+        if fs::metadata(path).map_err(unreadable)?.len() > BYTES_MAX {
+            return Err(error(format!("is larger than {BYTES_MAX} bytes")));
+        }
+        Self::parse(path, &fs::read_to_string(path).map_err(unreadable)?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, TokensError> {
+        let at = |offset: usize, message: String| {
+            let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+            let line = before.split(|byte| *byte == b'\n').count();
+            TokensError { path: path.to_owned(), line: Some(line), message }
+        };
+        let file: File = toml::from_str(text).map_err(|error| {
+            // Not as the error shows itself: that repeats a line of the file.
+            at(
+                error.span().map_or(0, |span| span.start),
+                format!("{}.", error.message().trim_end_matches('.')),
+            )
+        })?;
+        let mut tokens = Self::default();
+        for entry in file.identity {
+            let (span, IdentityEntry { name, allow }) = (entry.span(), entry.into_inner());
+            let wrong = |message: String| at(span.start, format!("identity {name:?}: {message}."));
+            let pattern = name.parse().map_err(wrong)?;
+            let mut rights = Rights::default();
+            allow.iter().try_for_each(|text| rights.allow(text)).map_err(wrong)?;
+            if tokens.identities.iter().any(|(known, _)| *known == pattern) {
+                return Err(wrong("it comes twice; allowed: one entry with all that it may do".to_owned()));
+            }
+            tokens.identities.push((pattern, rights));
+        }
+        for (index, entry) in file.token.into_iter().enumerate() {
+            let (span, TokenEntry { identity, hash, expires }) = (entry.span(), entry.into_inner());
+            let wrong =
+                |message: &str| at(span.start, format!("token {} of {identity:?}: {message}.", index + 1));
+            if identity.is_empty() || identity.contains('*') || identity.chars().any(char::is_control) {
+                return Err(wrong(
+                    "its identity is no name; allowed: text without `*` and control characters",
+                ));
+            }
+            let hash = Hash::parse(&hash).ok_or_else(|| {
+                wrong("its hash is not right; allowed: \"sha256:\" and 64 hexadecimal digits")
+            })?;
+            let expires =
+                expires.map(|time| humantime::parse_rfc3339(&time.to_string())).transpose().map_err(
+                    |_| wrong("expires is not right; allowed: a time in UTC, such as 2027-01-01T00:00:00Z"),
+                )?;
+            let caller = Arc::new(Caller::new(&identity, tokens.rights_of(&identity)));
+            let known = tokens.by_hash.entry(start_of(&hash)).or_default();
+            if known.iter().any(|other| other.hash == hash) {
+                return Err(wrong("its hash comes twice; allowed: each token once"));
+            }
+            known.push(Known { hash, caller, expires });
+        }
+        Ok(tokens)
+    }
+
+    /// Whose this token is, unless it has expired. Nothing tells a token that has from one that never was.
+    pub fn find(&self, token: &str, now: SystemTime) -> Option<Arc<Caller>> {
+        let hash = Hash::of(token);
+        let candidates = self.by_hash.get(&start_of(&hash))?;
+        let mut found = None;
+        for known in candidates {
+            let is_same: bool = known.hash.bytes().ct_eq(hash.bytes()).into();
+            if is_same && known.expires.is_none_or(|expires| now < expires) {
+                found = Some(known.caller.clone());
+            }
+        }
+        found
+    }
+
+    /// When this token expires, if it does, whether that is over or not.
+    pub fn expiry(&self, token: &str) -> Option<SystemTime> {
+        let hash = Hash::of(token);
+        self.by_hash.get(&start_of(&hash))?.iter().find(|known| known.hash == hash)?.expires
+    }
+
+    /// How many tokens there are, and how many of them expire within this time.
+    pub fn count(&self, now: SystemTime, within: Duration) -> (usize, usize) {
+        let all = self.by_hash.values().flatten();
+        let soon = |known: &&Known| known.expires.is_some_and(|expires| expires < now + within);
+        (all.clone().count(), all.filter(soon).count())
+    }
+
+    /// What somebody of this name may do: what the narrowest entry says that stands for it.
+    pub fn rights_of(&self, identity: &str) -> Rights {
+        let entries = self.identities.iter().filter(|(name, _)| name.matches(identity));
+        entries.max_by_key(|(name, _)| name.length()).map(|(_, rights)| rights.clone()).unwrap_or_default()
+    }
+}
+
+/// Finds candidates. That takes no longer for a better guess: nobody can choose a hash.
+fn start_of(hash: &Hash) -> [u8; 8] {
+    let mut start = [0; 8];
+    start.iter_mut().zip(hash.bytes()).for_each(|(to, from)| *to = *from);
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::security::{Right, token::Secret};
+
+    fn parse(text: &str) -> Result<Tokens, TokensError> {
+        Tokens::parse(Path::new("tokens.toml"), text)
+    }
+
+    #[test]
+    fn a_token_is_found_until_it_expires() {
+        let [etl, old] = [[1; 32], [2; 32]].map(|random| Secret::of(&random));
+        let text = format!(
+            "[[token]]\nidentity = \"etl\"\nhash = \"{}\"\n[[token]]\nidentity = \"etl\"\nhash = \"{}\"\nexpires = \
+             2027-01-01T00:00:00Z\n[[identity]]\nname = \"e*\"\nallow = [\"read\"]\n[[identity]]\nname = \
+             \"etl\"\nallow = [\"acquire:etl/*\"]",
+            etl.hash(),
+            old.hash()
+        );
+        let tokens = parse(&text).unwrap();
+        let new_year = humantime::parse_rfc3339("2027-01-01T00:00:00Z").unwrap();
+        let before = new_year - Duration::from_secs(1);
+        let caller = tokens.find(etl.reveal(), new_year).unwrap();
+        assert_eq!(caller.identity(), Some("etl"));
+        // The narrower entry counts, and it alone.
+        assert!(caller.may(Right::Acquire, "etl/a") && !caller.may(Right::Read, "etl/a"));
+        assert!(tokens.find(old.reveal(), before).is_some() && tokens.find(old.reveal(), new_year).is_none());
+        assert!(tokens.find("thr_", before).is_none());
+        assert_eq!(tokens.expiry(old.reveal()), Some(new_year));
+        assert_eq!(tokens.count(before, Duration::from_secs(2)), (2, 1));
+        assert!(tokens.rights_of("e2").has(Right::Read) && !tokens.rights_of("x").has(Right::Read));
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_with_its_line_and_without_its_secrets() {
+        let hash = Secret::of(&[1; 32]).hash();
+        let token = format!("[[token]]\nidentity = \"a\"\nhash = \"{hash}\"\n");
+        for (text, expected) in [
+            (
+                "tokens = 1".to_owned(),
+                "tokens.toml:1: unknown field `tokens`, expected `token` or `identity`.",
+            ),
+            (
+                format!("{token}expires = 2027-01-01"),
+                "tokens.toml:1: token 1 of \"a\": expires is not right; allowed: a time in UTC, such as \
+                 2027-01-01T00:00:00Z.",
+            ),
+            (
+                token.replace("sha256", "md5"),
+                "tokens.toml:1: token 1 of \"a\": its hash is not right; allowed: \"sha256:\" and 64 hexadecimal \
+                 digits.",
+            ),
+            (
+                format!("{token}{token}"),
+                "tokens.toml:4: token 2 of \"a\": its hash comes twice; allowed: each token once.",
+            ),
+            (
+                "[[identity]]\nname = \"a\"\nallow = [\"admin:x\"]".to_owned(),
+                "tokens.toml:1: identity \"a\": \"admin:x\": admin is over everything; allowed: \"admin\".",
+            ),
+            (
+                "[[identity]]\nname = \"a\"\n[[identity]]\nname = \"a\"".to_owned(),
+                "tokens.toml:3: identity \"a\": it comes twice; allowed: one entry with all that it may do.",
+            ),
+            (
+                token.replace("\"a\"", "\"a*\""),
+                "tokens.toml:1: token 1 of \"a*\": its identity is no name; allowed: text without `*` and control \
+                 characters.",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert_eq!(error, expected);
+            assert!(!error.contains("sha256:4") && !error.contains(&hash.to_string()));
+        }
+        let error = parse(&token.replace('"', "'").replace("hash = '", "hash = ")).unwrap_err().to_string();
+        assert!(error.starts_with("tokens.toml:3: ") && !error.contains(&hash.to_string()), "{error}");
+    }
+}

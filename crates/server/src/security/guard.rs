@@ -1,0 +1,205 @@
+//! Finds out who sends a request, by what it shows.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use axum::http::{
+    HeaderMap,
+    header::{AUTHORIZATION, COOKIE},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use tokio::time::sleep;
+use tracing::{error, info};
+
+use super::{
+    caller::Caller,
+    file::{Tokens, TokensError},
+};
+
+/// How often the file of tokens is looked at for a change.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The cookie with which the dashboard shows the token of whoever signed in.
+const COOKIE_NAME: &str = "throttle_token";
+
+/// The request shows nothing by which anybody is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unauthenticated;
+
+/// Who may come in.
+#[derive(Debug, Default)]
+pub struct Guard {
+    tokens: Option<File>,
+    /// The paths that are open to all.
+    public: Vec<String>,
+    /// Whether the server listens beyond this machine.
+    is_reachable: AtomicBool,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    tokens: RwLock<Arc<Tokens>>,
+}
+
+impl File {
+    /// By this a change shows.
+    fn state(&self) -> Option<(SystemTime, u64)> {
+        let metadata = fs::metadata(&self.path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+}
+
+impl Guard {
+    /// Lets everybody in.
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Lets in whoever shows a token of this file, and everybody to what is `public`.
+    ///
+    /// # Errors
+    ///
+    /// If the file is not right.
+    pub fn with_tokens(path: PathBuf, public: Vec<String>) -> Result<Self, TokensError> {
+        let tokens = RwLock::new(Arc::new(Tokens::read(&path)?));
+        Ok(Self { tokens: Some(File { path, tokens }), public, ..Self::default() })
+    }
+
+    /// Whether nobody has to say who he is.
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_none()
+    }
+
+    /// The server listens beyond this machine.
+    pub fn is_reached(&self) {
+        self.is_reachable.store(true, Relaxed);
+    }
+
+    /// Whether other machines may reach a server at which nobody has to say who he is.
+    pub fn is_exposed(&self) -> bool {
+        self.is_open() && self.is_reachable.load(Relaxed)
+    }
+
+    /// Reads the file again, for [`Guard::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub fn read(&self) -> Result<Option<Tokens>, TokensError> {
+        self.tokens.as_ref().map(|file| Tokens::read(&file.path)).transpose()
+    }
+
+    /// From now on these tokens count.
+    pub fn adopt(&self, tokens: Option<Tokens>) {
+        if let (Some(file), Some(tokens)) = (&self.tokens, tokens) {
+            *file.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+        }
+    }
+
+    /// Takes up changes of the file, for as long as the server runs.
+    pub async fn watch(&self) {
+        let Some(file) = &self.tokens else { return };
+        let mut seen = file.state();
+        loop {
+            sleep(LOOK_EVERY).await;
+            let state = file.state();
+            if state == seen {
+                continue;
+            }
+            seen = state;
+            match self.read() {
+                Ok(tokens) => {
+                    self.adopt(tokens);
+                    info!("The tokens were read again, as their file changed.");
+                }
+                Err(error) => error!("The tokens stay as they were. {error}"),
+            }
+        }
+    }
+
+    /// Who sends a request with these headers.
+    ///
+    /// # Errors
+    ///
+    /// If it shows nothing, nothing that is known, or more than one thing.
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Unauthenticated> {
+        let Some(file) = &self.tokens else { return Ok(Caller::anybody()) };
+        let token = shown(headers).ok_or(Unauthenticated)?;
+        let tokens = file.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        tokens.find(&token, SystemTime::now()).ok_or(Unauthenticated)
+    }
+
+    /// Whether everybody may ask for this path.
+    pub fn is_public(&self, template: &str) -> bool {
+        self.public.iter().any(|path| path == template)
+    }
+}
+
+/// The token that a request shows: as a bearer, as the password of HTTP Basic, or in the cookie of the dashboard.
+fn shown(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => {
+            let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+            let rest = rest.trim();
+            if scheme.eq_ignore_ascii_case("bearer") {
+                return Some(rest.to_owned());
+            }
+            if scheme.eq_ignore_ascii_case("basic") {
+                let pair = String::from_utf8(BASE64_STANDARD.decode(rest).ok()?).ok()?;
+                return Some(pair.split_once(':')?.1.to_owned());
+            }
+            None
+        }
+        (None, _) => cookie(headers),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, token)| token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn token(headers: &[(HeaderName, &'static str)]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        shown(&map)
+    }
+
+    #[test]
+    fn a_token_is_shown_in_three_ways() {
+        for value in ["Bearer t", "bearer t", "BEARER  t ", "Basic OnQ=", "basic ZXRsOnQ="] {
+            assert_eq!(token(&[(AUTHORIZATION, value)]).as_deref(), Some("t"), "{value}");
+        }
+        assert_eq!(token(&[(COOKIE, "a=b; throttle_token=t; c")]).as_deref(), Some("t"));
+        // A password may have a colon.
+        assert_eq!(token(&[(AUTHORIZATION, "Basic dTphOmI=")]).as_deref(), Some("a:b"));
+    }
+
+    #[test]
+    fn anything_else_shows_nothing() {
+        for value in ["", "Bearer", "t", "Digest t", "Basic t", "Basic /w==", "Basic dA=="] {
+            assert_eq!(token(&[(AUTHORIZATION, value), (COOKIE, "throttle_token=t")]), None, "{value}");
+        }
+        assert_eq!(token(&[]), None);
+        assert_eq!(token(&[(AUTHORIZATION, "Bearer t"), (AUTHORIZATION, "Bearer t")]), None);
+    }
+}

@@ -216,6 +216,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("http", before.http != now.http),
         ("telemetry", before.telemetry != now.telemetry),
         ("security", before.security != now.security),
+        ("tls", before.tls != now.tls),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Loaded, Security, Start},
+    config::{Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Encryption, Loaded, Security, Start},
     durable::{self, Durable},
     history::History,
     http::{self, App, INSTANCE, Stage},
     metrics::Metrics,
-    net::{self, Budget},
+    net::{self, Budget, Tls},
     platform,
     reload::{Current, Reloaded, Reloader},
     runtime::{Engine, Parts, wall_now},
@@ -80,7 +80,7 @@ async fn serve(
     let reloader = Arc::new(OnceLock::<Arc<Reloader>>::new());
     let reload_signal = platform::on_reload_signal(reload(reloader.clone()))
         .map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let guard = guard(config)?;
+    let (guard, tls) = (guard(config)?, encryption(config)?);
     let mut durable = durable::find(config, &metrics)?;
     let instance = match &durable {
         Some(durable) => durable.journal(),
@@ -104,6 +104,7 @@ async fn serve(
     )?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.is_probe = http::is_probe;
+    network.tls.clone_from(&tls);
     network.headers.insert(INSTANCE, instance.clone());
     let stage = Stage::default();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -140,10 +141,10 @@ async fn serve(
             async move { history.run(&engine).await }
         }),
         tokio::spawn(reload_signal),
-        tokio::spawn(async move { guard.watch().await }),
+        tokio::spawn(watch_files(guard, tls.clone())),
     ];
     stage.open(app.clone(), telemetry.tracer());
-    announce(local, app.guard.is_exposed());
+    announce(local, tls.is_some(), app.guard.is_exposed());
 
     let failed = tokio::select! {
         () = &mut network => None,
@@ -203,15 +204,35 @@ fn reload(reloader: Arc<OnceLock<Arc<Reloader>>>) -> impl Fn() {
     }
 }
 
+/// Takes up changes of tokens and certificates.
+async fn watch_files(guard: Arc<Guard>, tls: Option<Arc<Tls>>) {
+    tokio::join!(guard.watch(), async {
+        if let Some(tls) = &tls {
+            tls.watch().await;
+        }
+    });
+}
+
 /// The first line of a server that listens, and a warning if that is for everybody.
-fn announce(local: SocketAddr, is_exposed: bool) {
-    info!("Listening on http://{local}");
+fn announce(local: SocketAddr, is_encrypted: bool, is_exposed: bool) {
+    info!("Listening on http{}://{local}", if is_encrypted { "s" } else { "" });
     if is_exposed {
         warn!(
             "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen on \
              127.0.0.1."
         );
     }
+}
+
+/// How connections are encrypted.
+fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
+    let Some(Encryption { files, handshake_timeout }) = &config.tls else { return Ok(None) };
+    if files.client_ca.is_some() && config.security.tokens.is_none() {
+        return Err("tls.client_ca says who clients are, but nothing says what they may do: set tokens in [security], \
+                    and write an [[identity]] for each into that file."
+            .into());
+    }
+    Ok(Some(Tls::read(files.clone(), *handshake_timeout)?))
 }
 
 /// Who may come in.

@@ -37,6 +37,7 @@ mod site;
 mod standstill;
 mod start;
 mod support;
+mod tls;
 mod traces;
 mod v1;
 mod waiting;

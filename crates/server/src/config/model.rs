@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use throttle_core::{Deadlock, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
+use crate::net::TlsFiles;
+
 /// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
@@ -34,6 +36,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[security]`.
     pub security: Security,
+    /// `[tls]`: HTTPS instead of HTTP.
+    pub tls: Option<Encryption>,
 }
 
 impl Config {
@@ -296,6 +300,15 @@ impl Config {
 pub struct Http {
     /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
     pub hosts: Vec<String>,
+}
+
+/// `[tls]`: HTTPS instead of HTTP on the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// The certificates and their key.
+    pub files: TlsFiles,
+    /// The time in which client and server must have agreed on keys.
+    pub handshake_timeout: Duration,
 }
 
 /// `[security]`: who may come in. Without a file of tokens, everybody.

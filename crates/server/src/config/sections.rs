@@ -9,9 +9,11 @@ use toml::{
 };
 use tracing::level_filters::LevelFilter;
 
+use crate::net::TlsFiles;
+
 use super::{
-    Config, ConfigError, Durability, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
-    Security, SemaphoreConfig, Stderr, Telemetry,
+    Config, ConfigError, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue,
+    Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
     names::is_dot_segment,
     table::{Table, integer, integers},
@@ -55,6 +57,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "http",
         "telemetry",
         "security",
+        "tls",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -71,6 +74,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         http: top.table("http")?.map_or(Ok(Http::default()), |table| http(&table))?,
         telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
         security: top.table("security")?.map_or(Ok(Security::default()), |table| security(&table))?,
+        tls: top.table("tls")?.map(|table| tls(top, &table)).transpose()?,
     })
 }
 
@@ -286,6 +290,19 @@ fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
     table.only(&["hosts"])?;
     let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
     Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
+}
+
+fn tls(top: &Table<'_>, table: &Table<'_>) -> Result<Encryption, ConfigError> {
+    const FILE: &str = "the path of a file in PEM format";
+    let offset = top.start_of("tls").unwrap_or(0);
+    table.only(&["cert", "key", "client_ca", "handshake_timeout"])?;
+    let file = |key: &str| table.string(key, FILE).map(|path| path.map(PathBuf::from));
+    let needed = |key: &str| file(key)?.ok_or_else(|| table.missing(key, offset, FILE));
+    let timeout = table.duration("handshake_timeout", 100 * MILLISECOND..=HOUR)?;
+    Ok(Encryption {
+        files: TlsFiles { cert: needed("cert")?, key: needed("key")?, client_ca: file("client_ca")? },
+        handshake_timeout: timeout.unwrap_or(10 * SECOND),
+    })
 }
 
 fn security(table: &Table<'_>) -> Result<Security, ConfigError> {

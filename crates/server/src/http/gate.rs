@@ -73,7 +73,7 @@ fn admitted(app: &App, found: Found, request: &Request) -> Result<Arc<Caller>, B
     let Some(route) = found.route.filter(|route| route.right != Right::None) else {
         return Ok(Caller::nobody());
     };
-    let caller = match app.guard.caller(request.headers()) {
+    let caller = match app.guard.caller(request.headers(), request.extensions().get()) {
         Ok(caller) => caller,
         Err(Unauthenticated) if app.guard.is_public(route.path) => Caller::public(),
         Err(Unauthenticated) => return Err(unauthenticated(found.dialect, request).into()),

@@ -55,6 +55,7 @@ pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus:
         "throttle_connection_errors_total",
         "Connections that failed: malformed (what came is not HTTP), head_timeout (a head came too late), \
          answer_timeout (an answer was not read in time), too_much (there was no room for a request or its answer), \
+         handshake (client and server did not agree on keys), \
          accept (the system could not give one).",
         "error",
         [
@@ -62,6 +63,7 @@ pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus:
             ("head_timeout", read(stats, NetStats::head_timeouts)),
             ("answer_timeout", read(stats, NetStats::answer_timeouts)),
             ("too_much", read(stats, NetStats::too_much)),
+            ("handshake", read(stats, NetStats::handshakes_failed)),
             ("accept", read(stats, NetStats::accept_errors)),
         ],
     )?))

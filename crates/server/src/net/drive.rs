@@ -30,6 +30,7 @@ use super::{
     link::{Link, Phase, Wire},
     own_answers::OwnAnswers,
     source::Source,
+    tls::ClientName,
     watched::Watched,
 };
 
@@ -94,6 +95,7 @@ pub(super) async fn drive<R, W, S, B>(
     read: R,
     mut write: W,
     service: S,
+    client: Option<ClientName>,
     http: &Builder,
     patience: Patience,
     shared: &Shared,
@@ -113,7 +115,7 @@ where
     let link = Arc::new(Link::new(budget));
     let source = Source::new(read);
     let wire = Wire::new(source.clone(), Arc::clone(&link));
-    let watched = Watched { service, link: Arc::clone(&link) };
+    let watched = Watched { service, client, link: Arc::clone(&link) };
     let mut connection = http.serve_connection(TokioIo::new(wire), watched);
     let mut watch = Watch::new(patience);
     let mut sleep = pin!(sleep_until(watch.since + patience.head));

@@ -72,6 +72,8 @@ struct Out {
     bytes: Vec<u8>,
     /// Where hyper's last write began.
     last_write: usize,
+    /// Whether something that was written may not be on its way yet.
+    is_unflushed: bool,
     /// Whether hyper waits for room.
     blocked: bool,
 }
@@ -167,7 +169,8 @@ impl Link {
 
     /// Whether bytes wait for the network.
     pub(super) fn unsent(&self) -> bool {
-        !self.out().bytes.is_empty()
+        let out = self.out();
+        out.is_unflushed || !out.bytes.is_empty()
     }
 
     /// Whether there was no room for the request or its answer.
@@ -233,6 +236,11 @@ impl Link {
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
+        }
+        // What an encrypted connection took may not be on its way yet.
+        out.is_unflushed |= sent > 0;
+        if out.is_unflushed && Pin::new(to).poll_flush(cx)?.is_ready() {
+            out.is_unflushed = false;
         }
         if sent == 0 {
             return Ok(false);

@@ -13,6 +13,7 @@ mod own_answers;
 mod refuse;
 mod serve;
 mod source;
+mod tls;
 mod watched;
 
 #[cfg(test)]
@@ -22,4 +23,5 @@ pub use body::{BodyError, read_body};
 pub use budget::Budget;
 pub use listen::{BindError, bind};
 pub use serve::{NetStats, Settings, capacity, converse, serve};
+pub use tls::{ClientName, Tls, TlsError, TlsFiles};
 pub use watched::request_waits;

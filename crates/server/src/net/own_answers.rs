@@ -33,6 +33,11 @@ impl OwnAnswers {
         self.answer(StatusCode::SERVICE_UNAVAILABLE, sentence)
     }
 
+    pub(super) fn https_only(&self) -> String {
+        let sentence = "The server speaks HTTPS here: begin the address with https://.";
+        self.answer(StatusCode::BAD_REQUEST, sentence)
+    }
+
     pub(super) fn too_much(&self) -> String {
         let sentence = "There is no room for this request or its answer: others on their way take all of it. Try again \
                         in a second.";

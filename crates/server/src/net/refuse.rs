@@ -13,9 +13,9 @@ use super::{drive::discard, own_answers::OwnAnswers};
 
 /// How long a client may take to send its head and to read its answer while all connections are in use.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-const LINGER_BYTES: u64 = 64 * 1024;
+pub(super) const LINGER_BYTES: u64 = 64 * 1024;
 /// As much of a first line as is looked at.
-const LINE_BYTES: usize = 128;
+pub(super) const LINE_BYTES: usize = 128;
 
 /// Whether what a client sends first, until then, is a request that is answered though all connections are in use.
 pub(super) async fn is_answered(
@@ -25,8 +25,12 @@ pub(super) async fn is_answered(
 ) -> bool {
     let mut head = [0; LINE_BYTES];
     let Ok(Ok(length)) = timeout_at(until, stream.peek(&mut head)).await else { return false };
-    let request = head.get(..length).and_then(first_line);
-    request.is_some_and(|(method, path)| is_probe(&method, path))
+    head.get(..length).is_some_and(|head| asks_as_probe(head, is_probe))
+}
+
+/// Whether a head that begins so is that of a request that is answered though all connections are in use.
+pub(super) fn asks_as_probe(head: &[u8], is_probe: fn(&Method, &str) -> bool) -> bool {
+    first_line(head).is_some_and(|(method, path)| is_probe(&method, path))
 }
 
 /// The method and the path that a request begins with.

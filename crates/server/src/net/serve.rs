@@ -18,18 +18,19 @@ use hyper::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::warn;
 
 use super::{
     budget::Budget,
-    drive::{BoxError, Drain, End, Patience, Shared, drive},
+    drive::{BoxError, Drain, End, Patience, Shared, discard, drive},
     own_answers::OwnAnswers,
-    refuse::{PATIENCE, is_answered, refuse},
+    refuse::{LINE_BYTES, LINGER_BYTES, PATIENCE, asks_as_probe, is_answered, refuse},
+    tls::{Encrypted, NoTls, Tls},
 };
 use crate::config::Limits;
 
@@ -70,6 +71,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Which requests are answered though all connections are in use: those that ask whether the server lives.
     pub is_probe: fn(&Method, &str) -> bool,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<Arc<Tls>>,
     /// Headers of the answers that are given here, before a request has reached the service.
     pub headers: HeaderMap,
     /// What happens is counted here.
@@ -87,6 +90,7 @@ impl From<&Limits> for Settings {
             idle_timeout: limits.idle_timeout,
             grace: Duration::from_millis(800),
             is_probe: |_, _| false,
+            tls: None,
             headers: HeaderMap::new(),
             stats: Arc::default(),
         }
@@ -103,6 +107,7 @@ pub struct NetStats {
     head_timeouts: AtomicU64,
     answer_timeouts: AtomicU64,
     too_much: AtomicU64,
+    handshakes_failed: AtomicU64,
     accept_errors: AtomicU64,
 }
 
@@ -141,6 +146,11 @@ impl NetStats {
     /// Connections that ended because there was no room for a request or its answer.
     pub fn too_much(&self) -> u64 {
         self.too_much.load(Relaxed)
+    }
+
+    /// Connections that ended because client and server did not agree on keys.
+    pub fn handshakes_failed(&self) -> u64 {
+        self.handshakes_failed.load(Relaxed)
     }
 
     /// Times that the system could not give a connection.
@@ -211,14 +221,7 @@ pub async fn serve<S, B>(
             Some(Arrival::Refused(stream, place)) => {
                 let (service, all, is_probe) = (service.clone(), Arc::clone(&all), settings.is_probe);
                 tokio::spawn(async move {
-                    let until = Instant::now() + PATIENCE;
-                    if is_answered(&stream, is_probe, until).await {
-                        all.stats.accepted.fetch_add(1, Relaxed);
-                        connection(stream, service, &all.brief, &all).await;
-                    } else {
-                        all.stats.refused.fetch_add(1, Relaxed);
-                        refuse(stream, &all.shared.own, until).await;
-                    }
+                    refused(stream, service, is_probe, &all).await;
                     drop(place);
                 });
             }
@@ -242,7 +245,7 @@ where
     B::Error: Into<BoxError>,
 {
     let Connections { usual, shared, stats, .. } = &Connections::new(settings);
-    stats.count(&drive(read, write, service, &usual.http, usual.patience, shared).await);
+    stats.count(&drive(read, write, service, None, &usual.http, usual.patience, shared).await);
 }
 
 /// How a connection is served.
@@ -256,10 +259,26 @@ struct Connections {
     /// For one request, while all connections are in use.
     brief: Terms,
     shared: Shared,
+    tls: Option<Arc<Tls>>,
     stats: Arc<NetStats>,
 }
 
 impl Connections {
+    /// Ends a connection that is not encrypted; a client that speaks plain HTTP is told so.
+    async fn without_tls(&self, failed: NoTls) -> End {
+        self.stats.handshakes_failed.fetch_add(1, Relaxed);
+        if let NoTls::Plain(mut stream) = failed {
+            let answer = self.shared.own.https_only();
+            let _ = timeout(PATIENCE, async {
+                stream.write_all(answer.as_bytes()).await?;
+                stream.shutdown().await?;
+                discard(stream, LINGER_BYTES).await
+            })
+            .await;
+        }
+        End::Lost
+    }
+
     fn new(settings: &Settings) -> Self {
         let mut http = Builder::new();
         // Hyper's own timeout cannot tell an idle connection from a slow head, so the driver has its own.
@@ -287,11 +306,13 @@ impl Connections {
                 budget: settings.buffers.clone(),
                 own: OwnAnswers::new(&settings.headers),
             },
+            tls: settings.tls.clone(),
             stats: Arc::clone(&settings.stats),
         }
     }
 }
 
+/// Serves a connection to its end.
 async fn connection<S, B>(stream: TcpStream, service: S, terms: &Terms, all: &Connections)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
@@ -299,10 +320,68 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    let (read, write) = stream.into_split();
-    let end = drive(read, write, service, &terms.http, terms.patience, &all.shared).await;
-    all.stats.count(&end);
-    all.stats.closed.fetch_add(1, Relaxed);
+    let Connections { shared, stats, .. } = all;
+    let end = match &all.tls {
+        None => {
+            let (read, write) = stream.into_split();
+            drive(read, write, service, None, &terms.http, terms.patience, shared).await
+        }
+        // In a box, so that connections that are not encrypted need no room for it.
+        Some(tls) => match Box::pin(tls.accept(stream, None)).await {
+            Ok(Encrypted { read, write, client }) => {
+                Box::pin(drive(read, write, service, client, &terms.http, terms.patience, shared)).await
+            }
+            Err(failed) => all.without_tls(failed).await,
+        },
+    };
+    stats.count(&end);
+    stats.closed.fetch_add(1, Relaxed);
+}
+
+/// Answers a connection for which there is no room, if it asks whether the server lives; else it is told so.
+async fn refused<S, B>(stream: TcpStream, service: S, is_probe: fn(&Method, &str) -> bool, all: &Connections)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let until = Instant::now() + PATIENCE;
+    let Some(tls) = &all.tls else {
+        if is_answered(&stream, is_probe, until).await {
+            all.stats.accepted.fetch_add(1, Relaxed);
+            connection(stream, service, &all.brief, all).await;
+        } else {
+            all.stats.refused.fetch_add(1, Relaxed);
+            refuse(stream, &all.shared.own, until).await;
+        }
+        return;
+    };
+    match Box::pin(tls.accept(stream, Some(until))).await {
+        Ok(Encrypted { mut read, mut write, client }) => {
+            let mut first = [0; LINE_BYTES];
+            let length = timeout_at(until, read.read(&mut first)).await.map_or(0, Result::unwrap_or_default);
+            let first = first.get(..length).unwrap_or_default().to_vec();
+            if asks_as_probe(&first, is_probe) {
+                all.stats.accepted.fetch_add(1, Relaxed);
+                let read = io::Cursor::new(first).chain(read);
+                let Terms { http, patience } = &all.brief;
+                all.stats.count(
+                    &Box::pin(drive(read, write, service, client, http, *patience, &all.shared)).await,
+                );
+                all.stats.closed.fetch_add(1, Relaxed);
+            } else {
+                all.stats.refused.fetch_add(1, Relaxed);
+                let answer = all.shared.own.too_many_connections();
+                let _ = timeout_at(until, async {
+                    write.write_all(answer.as_bytes()).await?;
+                    write.shutdown().await
+                })
+                .await;
+            }
+        }
+        Err(failed) => _ = all.without_tls(failed).await,
+    }
 }
 
 enum Arrival {

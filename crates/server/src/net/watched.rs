@@ -19,6 +19,7 @@ use super::{
     date::date,
     drive::BoxError,
     link::{Link, Phase},
+    tls::ClientName,
 };
 
 thread_local! {
@@ -34,6 +35,8 @@ pub fn request_waits() {
 /// A service that tells the driver when a request begins and when its answer is written, and dates the answer.
 pub(super) struct Watched<S> {
     pub(super) service: S,
+    /// Whose certificate came with the connection, if one did.
+    pub(super) client: Option<ClientName>,
     pub(super) link: Arc<Link>,
 }
 
@@ -47,7 +50,10 @@ where
     type Error = BoxError;
     type Future = Answering<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(client) = &self.client {
+            request.extensions_mut().insert(client.clone());
+        }
         self.link.enter(Phase::Busy);
         self.link.set_waiting(false);
         Answering { future: self.service.call(request), written: Some(Written(Arc::clone(&self.link))) }

@@ -22,7 +22,7 @@ def lock_and_release(release: Release, server: Server) -> None:
 
 
 def token_in_the_url(release: Release, server: Server) -> None:
-    """A token is the password of the URL; a peer of its owner is found again, and one of another is unknown."""
+    """A token is the password of the URL."""
     with server.secured("read", "acquire") as url:
         assert release.remainder(url, "A") == 1
         first = release.party(url)

@@ -1,6 +1,7 @@
 //! The server around the state machine of Throttle: the only place that knows HTTP, JSON, TOML, the clock
 //! and the network. One module a concern; `ARCHITECTURE.md` has the map.
 
+pub mod audit;
 pub mod config;
 pub mod dialect;
 mod durable;

@@ -21,6 +21,7 @@ pub use recorder::Recorder;
 pub use requests::RequestCounters;
 
 use crate::{
+    audit::Audit,
     journal::Figures,
     net::NetStats,
     runtime::Engine,
@@ -153,6 +154,7 @@ impl Metrics {
     pub fn watch(
         &self,
         is_exposed: bool,
+        audit: Option<&Audit>,
         network: &Arc<NetStats>,
         gelf: Option<&Arc<GelfStats>>,
         otlp: Option<&Arc<OtlpStats>>,
@@ -161,6 +163,7 @@ impl Metrics {
         let open = IntGauge::new("throttle_security_open", help)?;
         open.set(is_exposed.into());
         self.registry.register(Box::new(open))?;
+        audit.map_or(Ok(()), |audit| shell::audit(&self.registry, audit))?;
         shell::network(&self.registry, network)?;
         gelf.map_or(Ok(()), |stats| shell::gelf(&self.registry, stats))?;
         otlp.map_or(Ok(()), |stats| shell::otlp(&self.registry, stats))

@@ -13,6 +13,7 @@ use throttle_node::{Declared, Difference, Usage};
 use tracing::{error, info, warn};
 
 use crate::{
+    audit::Audit,
     config::{self, Config, ConfigError, Content, Loaded, Start},
     runtime::Engine,
     security::Guard,
@@ -125,13 +126,25 @@ pub struct Reloader {
     start: Start,
     engine: Arc<Engine>,
     guard: Arc<Guard>,
+    audit: Option<Arc<Audit>>,
     current: Mutex<Current>,
 }
 
 impl Reloader {
     /// For a server that was started by these start, and read this configuration.
-    pub fn new(start: Start, current: Current, engine: Arc<Engine>, guard: Arc<Guard>) -> Self {
-        Self { start, engine, guard, current: Mutex::new(current) }
+    pub fn new(
+        start: Start,
+        current: Current,
+        engine: Arc<Engine>,
+        guard: Arc<Guard>,
+        audit: Option<Arc<Audit>>,
+    ) -> Self {
+        Self { start, engine, guard, audit, current: Mutex::new(current) }
+    }
+
+    /// Where it is written who did what.
+    pub fn audit(&self) -> Option<Arc<Audit>> {
+        self.audit.clone()
     }
 
     /// Who may come in.
@@ -170,6 +183,9 @@ impl Reloader {
 
     /// Reloads, and leaves it to the log to say how that went.
     pub fn reload_and_log(&self) {
+        if let Some(audit) = &self.audit {
+            audit.reopen();
+        }
         if let Err(error) = self.reload() {
             error!("The configuration stays as it is. {error}");
         }
@@ -217,6 +233,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("telemetry", before.telemetry != now.telemetry),
         ("security", before.security != now.security),
         ("tls", before.tls != now.tls),
+        ("audit", before.audit != now.audit),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

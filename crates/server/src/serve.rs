@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Encryption, Loaded, Security, Start},
+    audit::Audit,
+    config::{AuditLog, Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Encryption, Loaded, Security, Start},
     durable::{self, Durable},
     history::History,
     http::{self, App, INSTANCE, Stage},
@@ -80,7 +81,7 @@ async fn serve(
     let reloader = Arc::new(OnceLock::<Arc<Reloader>>::new());
     let reload_signal = platform::on_reload_signal(reload(reloader.clone()))
         .map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let (guard, tls) = (guard(config)?, encryption(config)?);
+    let (guard, tls, audit) = (guard(config)?, encryption(config)?, audit(config)?);
     let mut durable = durable::find(config, &metrics)?;
     let instance = match &durable {
         Some(durable) => durable.journal(),
@@ -98,6 +99,7 @@ async fn serve(
     }
     metrics.watch(
         guard.is_exposed(),
+        audit.as_deref(),
         &network.stats,
         telemetry.gelf().as_ref(),
         telemetry.otlp().as_ref(),
@@ -105,6 +107,7 @@ async fn serve(
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.is_probe = http::is_probe;
     network.tls.clone_from(&tls);
+    network.tells_address = audit.is_some();
     network.headers.insert(INSTANCE, instance.clone());
     let stage = Stage::default();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -129,7 +132,8 @@ async fn serve(
             humantime::format_duration(config.recovery.hold_grants)
         );
     }
-    let make = || Arc::new(Reloader::new(start.clone(), current, engine.clone(), guard.clone()));
+    let make =
+        || Arc::new(Reloader::new(start.clone(), current, engine.clone(), guard.clone(), audit.clone()));
     let reloader = reloader.get_or_init(make).clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader, buffers);
@@ -185,8 +189,8 @@ pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let loaded = Loaded { config, content: Content::Something };
     let (engine, current) = begin(&start, &loaded, &metrics, follower, None)?;
-    let guard = guard(&loaded.config)?;
-    let reloader = Arc::new(Reloader::new(start, current, engine.clone(), guard));
+    let (guard, audit) = (guard(&loaded.config)?, audit(&loaded.config)?);
+    let reloader = Arc::new(Reloader::new(start, current, engine.clone(), guard, audit));
     let (instance, buffers) = (HeaderValue::from_static("0"), Budget::new(loaded.config.limits.buffer_bytes));
     let app = App::new(engine, metrics, &loaded.config, instance, history, reloader, buffers);
     let stage = Stage::default();
@@ -224,6 +228,13 @@ fn announce(local: SocketAddr, is_encrypted: bool, is_exposed: bool) {
     }
 }
 
+/// Where it is written who did what.
+fn audit(config: &Config) -> Result<Option<Arc<Audit>>, Box<dyn Error>> {
+    let Some(AuditLog { file, kinds }) = &config.audit else { return Ok(None) };
+    let audit = Audit::begin(file, kinds.clone());
+    Ok(Some(Arc::new(audit.map_err(|error| format!("The audit log {}: {error}.", file.display()))?)))
+}
+
 /// How connections are encrypted.
 fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
     let Some(Encryption { files, handshake_timeout }) = &config.tls else { return Ok(None) };
@@ -246,7 +257,12 @@ fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
         return Err(sentence.into());
     }
     match tokens {
-        Some(path) => Ok(Arc::new(Guard::with_tokens(path.clone(), public.clone())?)),
+        Some(path) => {
+            let guard = Guard::with_tokens(path.clone(), public.clone())?;
+            // Nobody but its owner can do anything with a peer, so its id is but a name.
+            telemetry::show_ids();
+            Ok(Arc::new(guard))
+        }
         None if *required => {
             Err("security.required is true, but nothing says who may come in: set tokens in [security]."
                 .into())

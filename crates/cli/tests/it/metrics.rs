@@ -239,6 +239,7 @@ const SECTIONS: &[(&str, &str)] = &[
         "With `[logging.gelf]`",
         "[logging.gelf]\nname = 'it'\nhost = '127.0.0.1'\nport = 9\n[logging.stderr]\n",
     ),
+    ("With `[audit]`", "[audit]\nfile = 'audit.jsonl'\n"),
     ("With `[telemetry.otlp]`", "[telemetry.otlp]\nendpoint = 'http://127.0.0.1:9'\n"),
 ];
 

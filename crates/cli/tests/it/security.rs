@@ -433,3 +433,87 @@ fn permissions_tell_who_asks() {
     let by_cookie = format!("cookie: throttle_token={}\r\n", secured.tokens["ann"]);
     assert_eq!(by(&by_cookie)["identity"], "ann");
 }
+
+/// The lines of an audit log, without their times, once there are so many.
+fn audited(file: &Path, count: usize) -> Vec<Value> {
+    let read = || fs::read_to_string(file).unwrap_or_default();
+    until("the lines are written", || read().lines().count() >= count);
+    let lines: Vec<Value> = read().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), count, "{lines:?}");
+    let without_time = |mut line: Value| {
+        let at = line.as_object_mut().and_then(|fields| fields.remove("at")).expect("a time");
+        assert!(at.as_str().is_some_and(|at| at.ends_with('Z')), "{at}");
+        line
+    };
+    lines.into_iter().map(without_time).collect()
+}
+
+#[test]
+fn the_audit_log_tells_who_did_what() {
+    let file = format!(
+        "{FILE}[audit]\nfile = \"audit.jsonl\"\nlog = [\"acquire\", \"operate\", \"admin\", \"refused\"]\n"
+    );
+    let secured = Secured::with(&file, &[("etl", &["acquire:etl/*"]), ("ops", &["admin"])]);
+    let log = secured.directory.join("audit.jsonl");
+    let peer = secured.holder("etl", &json!({"etl/a": 1}));
+    let other = json!({"expires_in": "1m", "locks": {"web/a": 1}});
+    secured.ask("etl", "POST", "/v1/locks", &other).problem(403, "forbidden");
+    secured.server.post("/v1/reload", "").problem(401, "unauthenticated");
+    let traced = format!(
+        "{}traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+        secured.bearer("ops")
+    );
+    secured.server.ask_with("PATCH", "/v1/semaphores/web%2Fa", &traced, r#"{"max":2}"#).shape(200);
+    secured.ask("ops", "DELETE", &format!("/v1/peers/{peer}?reason=night"), &Value::Null).is_empty();
+    secured.ask("ops", "POST", "/v1/reload", &Value::Null).shape(200);
+    // Looking is worth no line.
+    secured.get("ops", "/v1/semaphores").shape(200);
+    let line = |identity: Option<&str>,
+                operation: &str,
+                peer: Option<&str>,
+                semaphores: &[&str],
+                status: u16,
+                code: Option<&str>| {
+        json!({
+            "identity": identity, "address": "127.0.0.1", "operation": operation, "peer": peer,
+            "semaphores": semaphores, "status": status, "code": code, "trace": null,
+        })
+    };
+    let mut lines = audited(&log, 6);
+    assert_eq!(lines[3]["trace"], "0af7651916cd43dd8448eb211c80319c");
+    lines[3]["trace"] = Value::Null;
+    assert_eq!(
+        lines,
+        [
+            line(Some("etl"), "acquire_with_new_peer", Some(&peer), &["etl/a"], 201, None),
+            line(Some("etl"), "acquire_with_new_peer", None, &[], 403, Some("forbidden")),
+            line(None, "reload", None, &[], 401, Some("unauthenticated")),
+            line(Some("ops"), "change_semaphore", None, &["web/a"], 200, None),
+            line(Some("ops"), "release_peer", Some(&peer), &[], 204, None),
+            line(Some("ops"), "reload", None, &[], 200, None),
+        ]
+    );
+    assert!(!fs::read_to_string(&log).expect("readable").contains("thr_"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&log).expect("there").permissions().mode() & 0o777, 0o600);
+        // It may be moved away, and is opened again on SIGHUP.
+        fs::rename(&log, secured.directory.join("audit.1")).expect("moved");
+        secured.server.process.signal(rustix::process::Signal::HUP);
+        secured.server.process.stderr.line("The configuration was reloaded.");
+        secured.server.process.stderr.line("The configuration was reloaded.");
+        until("the file is opened again", || {
+            secured.holder("etl", &json!({"etl/n/x": 1}));
+            fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0)
+        });
+    }
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_is_no_reason_to_start() {
+    let error = Launch::new(&["--port", "0"])
+        .file("[semaphores]\nA = 1\n[audit]\nfile = \"none/audit.jsonl\"")
+        .fails();
+    assert!(error.contains("The audit log none/audit.jsonl: "), "{error}");
+}

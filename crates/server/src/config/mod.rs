@@ -14,8 +14,8 @@ mod tests;
 pub use error::ConfigError;
 pub use load::{Content, Loaded, load, parse};
 pub use model::{
-    Config, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue, Recovery,
-    Security, SemaphoreConfig, Stderr, Telemetry,
+    AuditLog, Config, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue,
+    Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
 };
 pub(crate) use names::is_dot_segment;
 pub use start::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT, Start};

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use throttle_core::{Deadlock, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
-use crate::net::TlsFiles;
+use crate::{audit::Kind, net::TlsFiles};
 
 /// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub security: Security,
     /// `[tls]`: HTTPS instead of HTTP.
     pub tls: Option<Encryption>,
+    /// `[audit]`: who did what.
+    pub audit: Option<AuditLog>,
 }
 
 impl Config {
@@ -300,6 +302,15 @@ impl Config {
 pub struct Http {
     /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
     pub hosts: Vec<String>,
+}
+
+/// `[audit]`: a log of who did what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditLog {
+    /// The file; `-` is standard output.
+    pub file: PathBuf,
+    /// What is worth a line.
+    pub kinds: Vec<Kind>,
 }
 
 /// `[tls]`: HTTPS instead of HTTP on the port.

@@ -9,11 +9,11 @@ use toml::{
 };
 use tracing::level_filters::LevelFilter;
 
-use crate::net::TlsFiles;
+use crate::{audit::Kind, net::TlsFiles};
 
 use super::{
-    Config, ConfigError, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue,
-    Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
+    AuditLog, Config, ConfigError, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging,
+    Otlp, Queue, Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
     model::TEN_YEARS,
     names::is_dot_segment,
     table::{Table, integer, integers},
@@ -58,6 +58,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "telemetry",
         "security",
         "tls",
+        "audit",
     ])?;
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
@@ -75,6 +76,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
         security: top.table("security")?.map_or(Ok(Security::default()), |table| security(&table))?,
         tls: top.table("tls")?.map(|table| tls(top, &table)).transpose()?,
+        audit: top.table("audit")?.map(|table| audit(top, &table)).transpose()?,
     })
 }
 
@@ -290,6 +292,18 @@ fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
     table.only(&["hosts"])?;
     let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
     Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
+}
+
+fn audit(top: &Table<'_>, table: &Table<'_>) -> Result<AuditLog, ConfigError> {
+    const FILE: &str = "the path of a file, or \"-\" for standard output";
+    const LOG: &str = "a list of \"acquire\", \"operate\", \"admin\" and \"refused\"";
+    table.only(&["file", "log"])?;
+    let file = table.string("file", FILE)?;
+    let file = file.ok_or_else(|| table.missing("file", top.start_of("audit").unwrap_or(0), FILE))?;
+    let kind = |name: &str| Kind::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+    let kinds = table.strings("log", |name| kind(name).is_some(), LOG)?;
+    let kinds = kinds.unwrap_or_else(|| ["operate", "admin", "refused"].map(str::to_owned).into());
+    Ok(AuditLog { file: file.into(), kinds: kinds.iter().filter_map(|name| kind(name)).collect() })
 }
 
 fn tls(top: &Table<'_>, table: &Table<'_>) -> Result<Encryption, ConfigError> {

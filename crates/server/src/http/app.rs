@@ -10,8 +10,8 @@ use super::{
     v1::{Frames, Updates},
 };
 use crate::{
-    config::Config, history::History, metrics::Metrics, net::Budget, reload::Reloader, runtime::Engine,
-    security::Guard,
+    audit::Audit, config::Config, history::History, metrics::Metrics, net::Budget, reload::Reloader,
+    runtime::Engine, security::Guard,
 };
 
 /// Shared by all handlers.
@@ -36,6 +36,8 @@ pub struct App {
     pub label_bytes_max: usize,
     /// Identifies the state of this server; part of every answer.
     pub instance: HeaderValue,
+    /// Where it is written who did what.
+    pub audit: Option<Arc<Audit>>,
     /// Who may come in.
     pub guard: Arc<Guard>,
     /// Reads the configuration file again.
@@ -79,6 +81,7 @@ impl App {
             label_length_max: limits.label_length,
             label_bytes_max: limits.label_bytes,
             instance,
+            audit: reloader.audit(),
             guard: reloader.guard(),
             reloader,
             history,

@@ -14,7 +14,7 @@ use throttle_core::PeerId;
 use super::{app::App, refusal::Refusal};
 use crate::{
     net,
-    security::{Caller, Forbidden, Right},
+    security::{Asker, Caller, Forbidden, Right},
 };
 
 /// The JSON body of a request. `example` shows a right one.
@@ -76,17 +76,18 @@ pub(super) fn check_locks(caller: &Caller, locks: &[(&str, i64)]) -> Result<(), 
 }
 
 /// Who sends a request.
-pub(super) struct Who(pub(super) Arc<Caller>);
+pub(super) struct Who(pub(super) Asker);
 
 impl FromRequestParts<Arc<App>> for Who {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        if app.guard.is_open() {
+            return Ok(Self(Asker::Anybody));
+        }
+        // The gate tells.
         let found = parts.extensions.get::<Arc<Caller>>().cloned();
-        // The gate tells, unless the server is open.
-        Ok(Self(
-            found.unwrap_or_else(|| if app.guard.is_open() { Caller::anybody() } else { Caller::nobody() }),
-        ))
+        Ok(Self(Asker::Known(found.unwrap_or_else(Caller::nobody))))
     }
 }
 

@@ -15,13 +15,15 @@ use super::{
     app::App,
     origin::{self, SEC_FETCH_SITE},
     refusal::Refusal,
-    routes::{Found, Waits, Weight},
+    routes::{Found, Route, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
 };
 use crate::{
+    audit::{self, Answered, Audit, Subjects},
     dialect::Dialect,
     http::v1::PAGE_BYTES,
+    net::ClientAddress,
     security::{Caller, Right, Unauthenticated},
 };
 
@@ -46,12 +48,54 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -
     if let Some(refusal) = origin::refusal(&request, &app.hosts) {
         return refusal;
     }
+    if let (Some(audit), Some(route)) = (&app.audit, found.route) {
+        // In a box, so that other requests need no room for it.
+        return Box::pin(audited(app, audit, found, route, request)).await;
+    }
     if !app.guard.is_open() {
         match admitted(app, found, &request) {
             Ok(caller) => _ = request.extensions_mut().insert(caller),
             Err(refusal) => return *refusal,
         }
     }
+    run(app, found, request).await
+}
+
+/// The same, with a line in the audit log.
+async fn audited(
+    app: &Arc<App>,
+    audit: &Audit,
+    found: Found,
+    route: &Route,
+    mut request: Request,
+) -> Response {
+    let address = request.extensions().get().map(|ClientAddress(address)| *address);
+    let caller = if app.guard.is_open() { Ok(Caller::anybody()) } else { admitted(app, found, &request) };
+    let (caller, (response, subjects)) = match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller.clone());
+            (caller, audit::observed(run(app, found, request)).await)
+        }
+        Err(refusal) => {
+            let caller = app.guard.caller(request.headers(), request.extensions().get());
+            (caller.unwrap_or_else(|Unauthenticated| Caller::nobody()), (*refusal, Subjects::default()))
+        }
+    };
+    audit.tell(Answered {
+        identity: caller.identity(),
+        is_operator: caller.rights().has(Right::Operate),
+        address,
+        operation: route.operation,
+        right: route.right,
+        subjects: &subjects,
+        status: response.status().as_u16(),
+        code: response.extensions().get().copied(),
+    });
+    response
+}
+
+/// Runs the handler of a request whose sender may ask for it.
+async fn run(app: &Arc<App>, found: Found, request: Request) -> Response {
     let (waits, weight) =
         found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
     if weight == Weight::Long {

@@ -1,12 +1,13 @@
 //! Figures of what is around the engine: the network, the telemetry, the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use prometheus::Registry;
 use tokio::time::Instant;
 
 use super::read::ReadMetric;
 use crate::{
+    audit::Audit,
     net::NetStats,
     telemetry::{GelfStats, OtlpStats},
 };
@@ -90,5 +91,15 @@ pub(super) fn otlp(registry: &Registry, stats: &Arc<OtlpStats>) -> prometheus::R
             ("failed", read(stats, OtlpStats::failed)),
             ("dropped", read(stats, OtlpStats::dropped)),
         ],
+    )?))
+}
+
+/// What became of lines of the audit log.
+pub(super) fn audit(registry: &Registry, audit: &Audit) -> prometheus::Result<()> {
+    let lost = audit.lost();
+    registry.register(Box::new(ReadMetric::counter(
+        "throttle_audit_lines_lost_total",
+        "Lines of the audit log that could not be written, or not as fast as they came.",
+        move || lost.load(Relaxed),
     )?))
 }

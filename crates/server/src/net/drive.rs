@@ -30,8 +30,7 @@ use super::{
     link::{Link, Phase, Wire},
     own_answers::OwnAnswers,
     source::Source,
-    tls::ClientName,
-    watched::Watched,
+    watched::{Remote, Watched},
 };
 
 /// How long, and how many bytes, a client may go on sending after its last answer so that it can read that.
@@ -95,7 +94,7 @@ pub(super) async fn drive<R, W, S, B>(
     read: R,
     mut write: W,
     service: S,
-    client: Option<ClientName>,
+    client: Remote,
     http: &Builder,
     patience: Patience,
     shared: &Shared,

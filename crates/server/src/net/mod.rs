@@ -24,4 +24,4 @@ pub use budget::Budget;
 pub use listen::{BindError, bind};
 pub use serve::{NetStats, Settings, capacity, converse, serve};
 pub use tls::{ClientName, Tls, TlsError, TlsFiles};
-pub use watched::request_waits;
+pub use watched::{ClientAddress, request_waits};

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -31,6 +32,7 @@ use super::{
     own_answers::OwnAnswers,
     refuse::{LINE_BYTES, LINGER_BYTES, PATIENCE, asks_as_probe, is_answered, refuse},
     tls::{Encrypted, NoTls, Tls},
+    watched::Remote,
 };
 use crate::config::Limits;
 
@@ -73,6 +75,8 @@ pub struct Settings {
     pub is_probe: fn(&Method, &str) -> bool,
     /// How connections are encrypted, if they are.
     pub tls: Option<Arc<Tls>>,
+    /// Whether requests are told where they come from.
+    pub tells_address: bool,
     /// Headers of the answers that are given here, before a request has reached the service.
     pub headers: HeaderMap,
     /// What happens is counted here.
@@ -91,6 +95,7 @@ impl From<&Limits> for Settings {
             grace: Duration::from_millis(800),
             is_probe: |_, _| false,
             tls: None,
+            tells_address: false,
             headers: HeaderMap::new(),
             stats: Arc::default(),
         }
@@ -245,7 +250,7 @@ where
     B::Error: Into<BoxError>,
 {
     let Connections { usual, shared, stats, .. } = &Connections::new(settings);
-    stats.count(&drive(read, write, service, None, &usual.http, usual.patience, shared).await);
+    stats.count(&drive(read, write, service, Remote::default(), &usual.http, usual.patience, shared).await);
 }
 
 /// How a connection is served.
@@ -260,10 +265,16 @@ struct Connections {
     brief: Terms,
     shared: Shared,
     tls: Option<Arc<Tls>>,
+    tells_address: bool,
     stats: Arc<NetStats>,
 }
 
 impl Connections {
+    /// The address of a client, if requests are to tell it.
+    fn address_of(&self, stream: &TcpStream) -> Option<IpAddr> {
+        stream.peer_addr().ok().filter(|_| self.tells_address).map(|address| address.ip())
+    }
+
     /// Ends a connection that is not encrypted; a client that speaks plain HTTP is told so.
     async fn without_tls(&self, failed: NoTls) -> End {
         self.stats.handshakes_failed.fetch_add(1, Relaxed);
@@ -307,6 +318,7 @@ impl Connections {
                 own: OwnAnswers::new(&settings.headers),
             },
             tls: settings.tls.clone(),
+            tells_address: settings.tells_address,
             stats: Arc::clone(&settings.stats),
         }
     }
@@ -321,15 +333,18 @@ where
     B::Error: Into<BoxError>,
 {
     let Connections { shared, stats, .. } = all;
+    let address = all.address_of(&stream);
     let end = match &all.tls {
         None => {
             let (read, write) = stream.into_split();
-            drive(read, write, service, None, &terms.http, terms.patience, shared).await
+            drive(read, write, service, Remote { name: None, address }, &terms.http, terms.patience, shared)
+                .await
         }
         // In a box, so that connections that are not encrypted need no room for it.
         Some(tls) => match Box::pin(tls.accept(stream, None)).await {
-            Ok(Encrypted { read, write, client }) => {
-                Box::pin(drive(read, write, service, client, &terms.http, terms.patience, shared)).await
+            Ok(Encrypted { read, write, client: name }) => {
+                let remote = Remote { name, address };
+                Box::pin(drive(read, write, service, remote, &terms.http, terms.patience, shared)).await
             }
             Err(failed) => all.without_tls(failed).await,
         },
@@ -357,8 +372,9 @@ where
         }
         return;
     };
+    let address = all.address_of(&stream);
     match Box::pin(tls.accept(stream, Some(until))).await {
-        Ok(Encrypted { mut read, mut write, client }) => {
+        Ok(Encrypted { mut read, mut write, client: name }) => {
             let mut first = [0; LINE_BYTES];
             let length = timeout_at(until, read.read(&mut first)).await.map_or(0, Result::unwrap_or_default);
             let first = first.get(..length).unwrap_or_default().to_vec();
@@ -367,7 +383,16 @@ where
                 let read = io::Cursor::new(first).chain(read);
                 let Terms { http, patience } = &all.brief;
                 all.stats.count(
-                    &Box::pin(drive(read, write, service, client, http, *patience, &all.shared)).await,
+                    &Box::pin(drive(
+                        read,
+                        write,
+                        service,
+                        Remote { name, address },
+                        http,
+                        *patience,
+                        &all.shared,
+                    ))
+                    .await,
                 );
                 all.stats.closed.fetch_add(1, Relaxed);
             } else {

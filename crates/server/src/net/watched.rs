@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -32,11 +33,22 @@ pub fn request_waits() {
     WAITS.set(true);
 }
 
+/// Where a request comes from: a client, or a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The other end of a connection, as far as requests are to tell of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remote {
+    /// Whose certificate came with the connection, if one did.
+    pub(super) name: Option<ClientName>,
+    pub(super) address: Option<IpAddr>,
+}
+
 /// A service that tells the driver when a request begins and when its answer is written, and dates the answer.
 pub(super) struct Watched<S> {
     pub(super) service: S,
-    /// Whose certificate came with the connection, if one did.
-    pub(super) client: Option<ClientName>,
+    pub(super) client: Remote,
     pub(super) link: Arc<Link>,
 }
 
@@ -51,8 +63,12 @@ where
     type Future = Answering<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(client) = &self.client {
-            request.extensions_mut().insert(client.clone());
+        let Remote { name, address } = &self.client;
+        if let Some(name) = name {
+            request.extensions_mut().insert(name.clone());
+        }
+        if let Some(address) = address {
+            request.extensions_mut().insert(ClientAddress(*address));
         }
         self.link.enter(Phase::Busy);
         self.link.set_waiting(false);

@@ -1,6 +1,9 @@
 //! Who sends a request.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 use throttle_core::{By, Oversight, Owner};
 
@@ -13,6 +16,26 @@ pub struct Caller {
     rights: Rights,
     /// Whether nobody has to say who he is.
     is_open: bool,
+}
+
+/// A caller, shared by those who work on his request. At an open server nothing is counted for that.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// Everybody, at an open server.
+    Anybody,
+    /// Somebody.
+    Known(Arc<Caller>),
+}
+
+impl Deref for Asker {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        match self {
+            Self::Anybody => &ANYBODY,
+            Self::Known(caller) => caller,
+        }
+    }
 }
 
 /// Everybody, at an open server.

@@ -11,7 +11,7 @@ mod guard;
 mod rights;
 pub mod token;
 
-pub use caller::Caller;
+pub use caller::{Asker, Caller};
 pub use file::{Tokens, TokensError};
 pub use guard::{Guard, Unauthenticated};
 pub use rights::{Forbidden, NamePattern, Right, Rights};

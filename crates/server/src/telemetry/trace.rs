@@ -23,6 +23,7 @@ use throttle_core::{Name, PeerId, Token};
 use tokio::task::futures::TaskLocalFuture;
 
 use super::ShownPeer;
+use crate::audit;
 
 tokio::task_local! {
     static CURRENT: Arc<Traced>;
@@ -148,6 +149,7 @@ pub enum Subject<'a> {
 /// Notes what the request is about that this task works on.
 #[inline]
 pub fn about(subject: Subject<'_>) {
+    audit::about(subject);
     if is_on() {
         tell(subject);
     }

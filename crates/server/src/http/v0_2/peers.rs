@@ -25,7 +25,7 @@ use crate::http::{
     v0_1::{self, Claim},
     v1,
 };
-use crate::security::{Caller, Right};
+use crate::security::{Asker, Right};
 
 /// How many peers are read in one go while they are listed, so that a long list holds up no grant.
 const PAGE: usize = 1024;
@@ -101,7 +101,7 @@ pub(in crate::http) async fn list_peers(State(app): State<Arc<App>>, Who(caller)
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-fn peer_pages(app: Arc<App>, caller: Arc<Caller>) -> impl Iterator<Item = Bytes> {
+fn peer_pages(app: Arc<App>, caller: Asker) -> impl Iterator<Item = Bytes> {
     let (mut after, mut is_first) = (None, true);
     std::iter::from_fn(move || {
         let (mut page, mut is_over) = (String::new(), false);

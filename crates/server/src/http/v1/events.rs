@@ -29,7 +29,7 @@ use crate::{
         refusal::Refusal,
     },
     runtime::{News, SubscribeError, Subscription},
-    security::{Caller, Right},
+    security::{Asker, Caller, Right},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -195,7 +195,7 @@ fn kind_of(name: &str) -> Result<EventKind, Refusal> {
 /// The body of an answer.
 struct Reader {
     app: Arc<App>,
-    caller: Arc<Caller>,
+    caller: Asker,
     subscription: Subscription,
     filter: Filter,
     /// What is sent before any event.
@@ -211,7 +211,7 @@ struct Reader {
 impl Reader {
     fn new(
         app: Arc<App>,
-        caller: Arc<Caller>,
+        caller: Asker,
         subscription: Subscription,
         filter: Filter,
         missed: Option<Missed>,

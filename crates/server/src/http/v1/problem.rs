@@ -211,6 +211,8 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = Response::new(body.into());
         *response.status_mut() = self.status();
+        // For those who tell of it.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.code.asks_to_retry() {

@@ -49,6 +49,8 @@ export const getPeers = (entries) => ask('GET', `v1/peers${query(entries)}`);
 export const getPeer = (id) => ask('GET', `v1/peers/${id}`);
 export const releasePeer = (id, reason) => ask('DELETE', `v1/peers/${id}${query({ reason })}`);
 export const getPermissions = () => ask('GET', 'v1/permissions');
+export const signIn = (token) => ask('POST', 'v1/session', { token });
+export const signOut = () => ask('DELETE', 'v1/session');
 
 export function getHistory(names) {
   return ask('GET', `v1/history?${new URLSearchParams(names.map((name) => ['semaphore', name]))}`);

@@ -1,16 +1,18 @@
 // Starts the dashboard: which page is shown, and what is around it.
 
 import { html, nothing, render } from './vendor/lit-html/lit-html.js';
+import { signOut } from './api.js';
 import { drawBy, schedule } from './draw.js';
 import { length } from './format.js';
 import { connection, follow } from './live.js';
-import { learn, restriction } from './may.js';
+import { caller, learn, restriction } from './may.js';
 import { recall, remember } from './memory.js';
 import * as events from './pages/events.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
 import * as semaphore from './pages/semaphore.js';
 import * as semaphores from './pages/semaphores.js';
+import * as signIn from './pages/sign-in.js';
 import { apply, load, store } from './store.js';
 
 const ROUTES = [
@@ -25,6 +27,8 @@ const content = document.getElementById('content');
 const searchBox = document.getElementById('search');
 let page = null;
 let section = '#/';
+/** Whether the server asks who looks at this. */
+let isUnknown = false;
 
 const nowhere = () => ({
   title: 'Not found',
@@ -43,6 +47,12 @@ function go() {
   const [path, query = ''] = (location.hash.slice(1) || '/').split('?');
   const parameters = new URLSearchParams(query);
   page?.leave?.();
+  if (isUnknown) {
+    page = signIn.page(() => location.reload());
+    draw();
+    document.getElementById('token')?.focus();
+    return;
+  }
   const found = ROUTES.find(([pattern]) => pattern.test(path));
   page = found ? found[1].page(path.match(found[0]).slice(1).map(decoded), parameters) : nowhere();
   section = found?.[2] ?? '';
@@ -60,9 +70,9 @@ const STATES = { live: 'Live', connecting: 'Connecting…', paused: 'Resting', l
 function drawAround() {
   const state = document.getElementById('state');
   state.dataset.state = connection.state;
-  const text = STATES[connection.state];
+  const text = isUnknown ? 'Not signed in' : STATES[connection.state];
   if (state.textContent !== text) state.textContent = text;
-  const isLost = connection.state === 'lost';
+  const isLost = connection.state === 'lost' && !isUnknown;
   // Not part of what is read aloud, which would begin anew each second.
   document.getElementById('since').textContent = isLost ? `${length(Date.now() - connection.since)} ago` : '';
   document.getElementById('lost').hidden = !isLost;
@@ -70,6 +80,9 @@ function drawAround() {
   const restricted = document.getElementById('restricted');
   restricted.hidden = !restriction();
   if (restriction()) restricted.textContent = `You can look, but not act. ${restriction()}`;
+  document.getElementById('exposed').hidden = !caller.exposed;
+  document.getElementById('who').textContent = caller.identity ?? '';
+  document.getElementById('sign-out').hidden = isUnknown || caller.identity === null;
   for (const link of document.querySelectorAll('nav a')) {
     if (link.getAttribute('href') === section) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
@@ -133,14 +146,33 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', schedule);
 // Ages grow.
 setInterval(() => document.hidden || schedule(), 1_000);
 
+document.getElementById('sign-out').addEventListener('click', async () => {
+  await signOut();
+  location.reload();
+});
+
+/** Asks what the caller may do; whoever is not known is asked who he is. */
+async function ask() {
+  try {
+    await learn();
+  } catch (error) {
+    if (error.status !== 401) return;
+    isUnknown = true;
+    go();
+  } finally {
+    schedule();
+  }
+}
+
 drawBy(draw);
 go();
+ask();
 follow({
   onUpdate(update, isFirst) {
     apply(update, isFirst);
     if (isFirst) {
       load();
-      learn().finally(schedule);
+      ask();
       page.again?.();
     } else {
       page.update?.(update);
@@ -150,5 +182,9 @@ follow({
     load();
     page.again?.();
   },
-  onState: schedule,
+  onState() {
+    // A token may have come to its end.
+    if (connection.state === 'lost' && !isUnknown) ask();
+    schedule();
+  },
 });

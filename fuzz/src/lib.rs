@@ -5,6 +5,7 @@
 //! - [`configuration`]: the text of a configuration file.
 //! - [`journal`]: batches of a journal, and pieces of a snapshot.
 //! - [`core`]: commands, compared with the model of the property tests.
+//! - [`security`]: what a request shows, and the file of tokens.
 //!
 //! `libfuzzer` has a program for each; the files in `corpus` are run by the tests.
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is how it tells")]
@@ -20,6 +21,7 @@ mod model;
 #[allow(dead_code, reason = "it is shared with the property tests of the core")]
 #[path = "../../crates/core/tests/it/run.rs"]
 mod run;
+pub mod security;
 mod server;
 
 /// A target: its name, and what runs it.
@@ -32,4 +34,5 @@ pub const TARGETS: &[Target] = &[
     ("configuration", configuration::run),
     ("journal", journal::run),
     ("core", core::run),
+    ("security", security::run),
 ];

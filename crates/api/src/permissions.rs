@@ -39,6 +39,19 @@ pub struct Permissions {
     #[cfg_attr(feature = "openapi", schema(required, example = "etl"))]
     #[serde(default)]
     pub identity: Option<String>,
+    /// Whether other machines reach the server and nobody has to say who he is.
+    #[serde(default)]
+    pub exposed: bool,
+}
+
+/// What signs in.
+#[derive(Clone, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignInBody {
+    /// The token.
+    #[cfg_attr(feature = "openapi", schema(example = "thr_…", format = Password))]
+    pub token: String,
 }
 
 impl Action {

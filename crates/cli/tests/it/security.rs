@@ -388,6 +388,39 @@ fn a_token_is_checked_without_a_server() {
 }
 
 #[test]
+fn a_stream_ends_with_its_token() {
+    let secured = Secured::start(&[("ann", &["read"]), ("admin", &["admin"])]);
+    let file = secured.directory.join("tokens.toml");
+    let before = fs::read_to_string(&file).expect("readable");
+    let mut events = secured.server.stream("/v1/events", &secured.bearer("ann"));
+    let (of_ann, others) = before.split_at(before.rfind("[[token]]").expect("a token"));
+    assert!(of_ann.contains("\"ann\"") && others.contains("\"admin\""));
+    fs::write(&file, others).expect("writable");
+    secured.server.process.stderr.line("The tokens were read again");
+    secured.holder("admin", &json!({"web/a": 1}));
+    assert_eq!(events.rest().len(), 0, "what happens after that is not for her");
+}
+
+#[test]
+fn signing_in_sets_a_cookie_and_signing_out_takes_it_away() {
+    let secured = Secured::start(&[("ann", &["read"])]);
+    let wrong = secured.server.post("/v1/session", r#"{"token":"thr_"}"#);
+    wrong.problem(401, "unauthenticated");
+    assert_eq!(wrong.header("set-cookie"), None);
+    let body = json!({"token": secured.tokens["ann"]}).to_string();
+    let known = secured.server.post("/v1/session", &body);
+    known.is_empty();
+    let cookie = known.header("set-cookie").expect("a cookie").to_owned();
+    assert_eq!(
+        cookie,
+        format!("throttle_token={}; HttpOnly; SameSite=Strict; Path=/", secured.tokens["ann"])
+    );
+    let out = secured.server.delete("/v1/session");
+    let gone = "throttle_token=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
+    assert_eq!((out.status, out.header("set-cookie")), (204, Some(gone)));
+}
+
+#[test]
 fn what_is_public_needs_no_token() {
     let secured = Secured::start(&[("ann", &["read:etl/*"])]);
     assert_eq!(secured.status("GET", "/metrics", "").0, 401);

@@ -38,6 +38,8 @@ pub struct App {
     pub instance: HeaderValue,
     /// Where it is written who did what.
     pub audit: Option<Arc<Audit>>,
+    /// Whether connections are encrypted.
+    pub is_encrypted: bool,
     /// Who may come in.
     pub guard: Arc<Guard>,
     /// Reads the configuration file again.
@@ -82,6 +84,7 @@ impl App {
             label_bytes_max: limits.label_bytes,
             instance,
             audit: reloader.audit(),
+            is_encrypted: config.tls.is_some(),
             guard: reloader.guard(),
             reloader,
             history,

@@ -60,6 +60,7 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "pages/peers.js",
     "pages/semaphore.js",
     "pages/semaphores.js",
+    "pages/sign-in.js",
     "parts/bar.js",
     "parts/chart.js",
     "parts/dialog.js",

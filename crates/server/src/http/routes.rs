@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     dialect::Dialect::{self, Site, V0_1, V0_2, V1},
-    http::v1::{reload, resume, semaphores, updates},
+    http::v1::{reload, resume, semaphores, session, updates},
     security::Right,
     telemetry::ShownPeer,
 };
@@ -131,6 +131,8 @@ table! {
     GET    "/v1/events",                  V1, "read_events",    Committed, Light, Any,    described events::events;
     GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Any,    described updates::updates;
     GET    "/v1/permissions",             V1, "get_permissions", Committed, Light, Any,   described permissions::permissions;
+    POST   "/v1/session",                 V1, "sign_in",        Now,       Light, None,    described session::sign_in;
+    DELETE "/v1/session",                 V1, "sign_out",       Now,       Light, None,    described session::sign_out;
     POST   "/v1/reload",                  V1, "reload",         Committed, Heavy, Admin,   described reload::reload;
     POST   "/v1/resume",                  V1, "resume",         Committed, Heavy, Admin,   described resume::resume;
     GET    "/livez",                      Site, "livez",        Now, Light, None,          described probes::livez;

@@ -3,6 +3,7 @@
 use std::{
     ops::Deref,
     sync::{Arc, LazyLock},
+    time::SystemTime,
 };
 
 use throttle_core::{By, Oversight, Owner};
@@ -14,6 +15,8 @@ use super::rights::{Forbidden, Right, Rights};
 pub struct Caller {
     owner: Owner,
     rights: Rights,
+    /// When what he has shown is no longer right.
+    expires: Option<SystemTime>,
     /// Whether nobody has to say who he is.
     is_open: bool,
 }
@@ -39,21 +42,29 @@ impl Deref for Asker {
 }
 
 /// Everybody, at an open server.
-static ANYBODY: LazyLock<Arc<Caller>> =
-    LazyLock::new(|| Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::all(), is_open: true }));
+static ANYBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::all(), expires: None, is_open: true })
+});
 
 /// Whoever did not say who he is, where that is asked for.
-static NOBODY: LazyLock<Arc<Caller>> =
-    LazyLock::new(|| Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::default(), is_open: false }));
+static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::default(), expires: None, is_open: false })
+});
 
 /// Whoever asks for what is open to all, at a server that is not.
-static PUBLIC: LazyLock<Arc<Caller>> =
-    LazyLock::new(|| Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::to_read(), is_open: false }));
+static PUBLIC: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+    Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::to_read(), expires: None, is_open: false })
+});
 
 impl Caller {
-    /// Somebody of this name.
-    pub fn new(identity: &str, rights: Rights) -> Self {
-        Self { owner: Owner::new(identity), rights, is_open: false }
+    /// Somebody of this name, until then.
+    pub fn new(identity: &str, rights: Rights, expires: Option<SystemTime>) -> Self {
+        Self { owner: Owner::new(identity), rights, expires, is_open: false }
+    }
+
+    /// When what he has shown is no longer right.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     /// Everybody, at an open server.

@@ -101,7 +101,12 @@ impl Tokens {
         Self::parse(path, &fs::read_to_string(path).map_err(unreadable)?)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, TokensError> {
+    /// Reads this text as such a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, TokensError> {
         let at = |offset: usize, message: String| {
             let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
             let line = before.split(|byte| *byte == b'\n').count();
@@ -142,7 +147,7 @@ impl Tokens {
                 expires.map(|time| humantime::parse_rfc3339(&time.to_string())).transpose().map_err(
                     |_| wrong("expires is not right; allowed: a time in UTC, such as 2027-01-01T00:00:00Z"),
                 )?;
-            let caller = Arc::new(Caller::new(&identity, tokens.rights_of(&identity)));
+            let caller = Arc::new(Caller::new(&identity, tokens.rights_of(&identity), expires));
             let known = tokens.by_hash.entry(start_of(&hash)).or_default();
             if known.iter().any(|other| other.hash == hash) {
                 return Err(wrong("its hash comes twice; allowed: each token once"));

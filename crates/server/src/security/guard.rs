@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -29,7 +29,7 @@ use super::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The cookie with which the dashboard shows the token of whoever signed in.
-const COOKIE_NAME: &str = "throttle_token";
+pub const COOKIE_NAME: &str = "throttle_token";
 
 /// The request shows nothing by which anybody is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,15 @@ pub struct Guard {
 struct File {
     path: PathBuf,
     tokens: RwLock<Arc<Tokens>>,
+    /// How often the file was read.
+    generation: AtomicU64,
+}
+
+/// What lets somebody read a stream: until his token expires, or other tokens count.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    generation: u64,
+    expires: Option<SystemTime>,
 }
 
 impl File {
@@ -72,7 +81,8 @@ impl Guard {
     /// If the file is not right.
     pub fn with_tokens(path: PathBuf, public: Vec<String>) -> Result<Self, TokensError> {
         let tokens = RwLock::new(Arc::new(Tokens::read(&path)?));
-        Ok(Self { tokens: Some(File { path, tokens }), public, ..Self::default() })
+        let file = File { path, tokens, generation: AtomicU64::new(0) };
+        Ok(Self { tokens: Some(file), public, ..Self::default() })
     }
 
     /// Whether nobody has to say who he is.
@@ -103,6 +113,7 @@ impl Guard {
     pub fn adopt(&self, tokens: Option<Tokens>) {
         if let (Some(file), Some(tokens)) = (&self.tokens, tokens) {
             *file.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+            file.generation.fetch_add(1, Relaxed);
         }
     }
 
@@ -140,10 +151,30 @@ impl Guard {
         let Some(file) = &self.tokens else { return Ok(Caller::anybody()) };
         let tokens = file.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(ClientName(name)) = client.filter(|_| !shows_anything(headers)) {
-            return Ok(Arc::new(Caller::new(name, tokens.rights_of(name))));
+            return Ok(Arc::new(Caller::new(name, tokens.rights_of(name), None)));
         }
         let token = shown(headers).ok_or(Unauthenticated)?;
         tokens.find(&token, SystemTime::now()).ok_or(Unauthenticated)
+    }
+
+    /// What lets a caller read a stream.
+    pub fn pass(&self, caller: &Caller) -> Pass {
+        Pass { generation: self.generation(), expires: caller.expires() }
+    }
+
+    /// Whether it still does. If not, the reader may come again, and show what he has.
+    pub fn is_good(&self, pass: Pass) -> bool {
+        pass.generation == self.generation() && pass.expires.is_none_or(|expires| SystemTime::now() < expires)
+    }
+
+    fn generation(&self) -> u64 {
+        self.tokens.as_ref().map_or(0, |file| file.generation.load(Relaxed))
+    }
+
+    /// Whose a token is, if it is known.
+    pub fn find(&self, token: &str) -> Option<Arc<Caller>> {
+        let tokens = self.tokens.as_ref()?.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        tokens.find(token, SystemTime::now())
     }
 
     /// Whether everybody may ask for this path.
@@ -157,7 +188,7 @@ fn shows_anything(headers: &HeaderMap) -> bool {
 }
 
 /// The token that a request shows: as a bearer, as the password of HTTP Basic, or in the cookie of the dashboard.
-fn shown(headers: &HeaderMap) -> Option<String> {
+pub fn shown(headers: &HeaderMap) -> Option<String> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => {

@@ -13,5 +13,5 @@ pub mod token;
 
 pub use caller::{Asker, Caller};
 pub use file::{Tokens, TokensError};
-pub use guard::{Guard, Unauthenticated};
+pub use guard::{COOKIE_NAME, Guard, Pass, Unauthenticated, shown};
 pub use rights::{Forbidden, NamePattern, Right, Rights};

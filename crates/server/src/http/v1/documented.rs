@@ -105,6 +105,21 @@ problems! {
     Resume: ;
 }
 
+/// Everybody may sign in who can.
+pub(super) struct SignIn;
+
+impl IntoResponses for SignIn {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented(&[
+            Code::InvalidRequest,
+            Code::RequestTimeout,
+            Code::TooLarge,
+            Code::UnsupportedMediaType,
+            Code::Unauthenticated,
+        ])
+    }
+}
+
 /// Everybody may ask whether the server is ready.
 pub(super) struct Ready;
 

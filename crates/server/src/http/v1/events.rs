@@ -29,7 +29,7 @@ use crate::{
         refusal::Refusal,
     },
     runtime::{News, SubscribeError, Subscription},
-    security::{Asker, Caller, Right},
+    security::{Asker, Caller, Pass, Right},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -196,6 +196,7 @@ fn kind_of(name: &str) -> Result<EventKind, Refusal> {
 struct Reader {
     app: Arc<App>,
     caller: Asker,
+    pass: Pass,
     subscription: Subscription,
     filter: Filter,
     /// What is sent before any event.
@@ -224,9 +225,11 @@ impl Reader {
             greeting.push(b'\n');
         }
         let due = Instant::now() + app.event_keep_alive;
+        let pass = app.guard.pass(&caller);
         Self {
             app,
             caller,
+            pass,
             subscription,
             filter,
             greeting: Some(greeting),
@@ -239,6 +242,9 @@ impl Reader {
     /// The next part of the body. Serialises outside the engine's lock, and only what the connection has room for.
     async fn frame(&mut self) -> Option<Bytes> {
         loop {
+            if !self.app.guard.is_good(self.pass) {
+                return None;
+            }
             let frame = if let Some(greeting) = self.greeting.take() {
                 greeting.into()
             } else if let Some((page, from)) = self.unwritten.take() {

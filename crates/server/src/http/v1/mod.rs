@@ -28,6 +28,7 @@ mod read;
 pub(super) mod reload;
 pub(super) mod resume;
 pub(super) mod semaphores;
+pub(super) mod session;
 pub(super) mod updates;
 
 pub(super) use frames::Frames;

@@ -32,16 +32,18 @@ pub(in crate::http) async fn permissions(
     Who(caller): Who,
     headers: HeaderMap,
 ) -> Response {
-    let identity = caller.identity().map(str::to_owned);
+    let (identity, exposed) = (caller.identity().map(str::to_owned), app.guard.is_exposed());
     let permissions = match app.hosts.check(&headers) {
         Ok(()) => match caller.check_any(Right::Operate) {
-            Ok(()) => Permissions { actions: Action::ALL.map(Into::into).into(), reason: None, identity },
+            Ok(()) => {
+                Permissions { actions: Action::ALL.map(Into::into).into(), reason: None, identity, exposed }
+            }
             Err(forbidden) => {
-                Permissions { actions: Vec::new(), reason: Some(forbidden.to_string()), identity }
+                Permissions { actions: Vec::new(), reason: Some(forbidden.to_string()), identity, exposed }
             }
         },
         Err(problem) => {
-            Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()), identity }
+            Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()), identity, exposed }
         }
     };
     Json(permissions).into_response()

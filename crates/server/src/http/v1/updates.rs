@@ -64,13 +64,18 @@ const KEPT: usize = 16;
 pub(in crate::http) async fn updates(State(app): State<Arc<App>>, Who(caller): Who) -> Answer {
     let receiver = app.updates.subscribe(&app)?;
     let first = first(&app, &caller);
-    let looks_on = (app, caller);
+    let pass = app.guard.pass(&caller);
+    let looks_on = (app, caller, pass);
     let frames =
         stream::unfold((Some(first), receiver, looks_on), async |(first, mut receiver, looks_on)| {
             if let Some(first) = first {
                 return Some((Ok::<_, Infallible>(first), (None, receiver, looks_on)));
             }
-            let frame = match receiver.recv().await {
+            let told = receiver.recv().await;
+            if !looks_on.0.guard.is_good(looks_on.2) {
+                return None;
+            }
+            let frame = match told {
                 Ok(told) => told.for_caller(&looks_on.0, &looks_on.1),
                 Err(RecvError::Lagged(updates)) => {
                     let mut frame = Vec::new();

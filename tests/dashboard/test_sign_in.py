@@ -1,0 +1,67 @@
+"""Who looks at the dashboard of a server that asks."""
+
+import subprocess
+from pathlib import Path
+
+from conftest import CONFIGURATION, Serve, Watched, looking
+from playwright.sync_api import Browser, Page, expect
+from server import SERVER, Server
+from visit import row
+
+
+def secured(file: Path) -> str:
+    """What a server reads that asks for tokens of this file."""
+    return f'{CONFIGURATION}[security]\ntokens = "{file}"\n'
+
+
+def token(file: Path, name: str, *rights: str) -> str:
+    """A new token of somebody who may do this."""
+    allow = [part for right in rights for part in ("--allow", right)]
+    made = subprocess.run(
+        [SERVER, "token", "new", name, *allow, "--file", file], check=True, capture_output=True, text=True
+    )
+    return made.stdout.strip()
+
+
+def sign_in(page: Page, server: Server, secret: str) -> None:
+    """Opens the dashboard, and says who it is."""
+    page.goto(server.url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    page.get_by_label("Token").fill(secret)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_whoever_is_known_is_let_in(browser: Browser, serve: Serve, watched: Watched, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    secret = token(file, "ana", "read:s3", "operate:s3")
+    server = serve(secured(file))
+    watched.may_fail = True
+    with looking(browser, server.url, watched) as page:
+        sign_in(page, server, "thr_wrong")
+        expect(page.get_by_role("alert").filter(has_text="not known here")).to_be_visible()
+        sign_in(page, server, secret)
+        expect(row(page, "s3")).to_be_visible()
+        expect(page.locator("#state")).to_have_text("Live")
+        expect(page.locator("#who")).to_have_text("ana")
+        # What it may not look at is not there.
+        expect(page.locator("#content")).not_to_contain_text("mutex")
+        cookies = page.context.cookies()
+        assert [(cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [(True, "Strict")]
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert page.context.cookies() == []
+
+
+def test_whoever_may_only_look_is_told_why(
+    browser: Browser, serve: Serve, watched: Watched, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens.toml"
+    secret = token(file, "ana", "read")
+    server = serve(secured(file))
+    watched.may_fail = True
+    with looking(browser, server.url, watched) as page:
+        sign_in(page, server, secret)
+        expect(page.locator("#restricted")).to_contain_text('"ana" lacks the right "operate"')
+        # A token that is taken away ends it.
+        file.write_text("")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in", timeout=60_000)

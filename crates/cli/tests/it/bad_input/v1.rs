@@ -25,6 +25,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/permissions", ""),
     ("DELETE", "/v1/semaphores/A", ""),
     ("POST", "/v1/resume", ""),
+    ("DELETE", "/v1/session", ""),
+    ("POST", "/v1/session", r#"{"token":"thr_"}"#),
     ("POST", "/v1/peers", r#"{"expires_in":"5m","labels":{"host":"w1"}}"#),
     ("POST", "/v1/peers/7/heartbeat", r#"{"expires_in":"5m"}"#),
     ("PUT", "/v1/peers/7/locks", r#"{"locks":{"B":1},"priority":0,"expires_in":"5m"}"#),

@@ -4,7 +4,7 @@
 use std::ops::{Index, IndexMut};
 
 /// How many rows a chunk has.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1 << 15;
 
 pub(crate) struct Arena<T> {
     /// All but the last are full of places.
@@ -46,7 +46,13 @@ impl<T> Arena<T> {
         } else {
             match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
                 Some(chunk) => chunk.push(Place::Used(row)),
-                None => self.chunks.push(vec![Place::Used(row)]),
+                None => {
+                    // Only the first one has to be small while there are few.
+                    let room = if self.chunks.is_empty() { 0 } else { CHUNK };
+                    let mut chunk = Vec::with_capacity(room);
+                    chunk.push(Place::Used(row));
+                    self.chunks.push(chunk);
+                }
             }
             self.places += 1;
             self.next = self.places;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 /// How many tables there are, as a power of two.
-const PARTS_LOG2: u32 = 6;
+const PARTS_LOG2: u32 = 4;
 
 pub(crate) struct Index<V> {
     parts: Box<[HashMap<u64, V, FixedState>]>,
@@ -67,7 +67,7 @@ mod tests {
             (index.len(), index.get(5), index.get(u64::MAX), index.get(64_000)),
             (64_001, Some(6), Some(0), None)
         );
-        assert!(index.parts.iter().all(|part| (900..1100).contains(&part.len())));
+        assert!(index.parts.iter().all(|part| (3_600..4_400).contains(&part.len())));
         index.remove(5);
         assert!(!index.contains(5) && index.contains(6));
         assert_eq!(index.len(), 64_000);

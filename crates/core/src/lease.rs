@@ -10,7 +10,7 @@ use crate::{
     peer::Peer,
     planted,
     slot::PeerSlot,
-    state::Core,
+    state::{Core, Settings},
     time::Time,
 };
 
@@ -48,9 +48,9 @@ impl Core {
     ) -> Result<(), UnknownPeer> {
         let now = self.begin_with(now, claim.peer);
         let slot = self.find(claim)?;
-        self.renew(now, slot, Some(expires_in));
+        let ends_at = self.renew(now, slot, Some(expires_in));
         // Nothing follows from it, unless that was its end.
-        if self.peers[slot].ends_at <= now {
+        if ends_at <= now {
             self.finish(now);
         }
         Ok(())
@@ -109,49 +109,42 @@ impl Core {
         slot
     }
 
-    /// Starts the peer's lease anew, with a new length if one is given.
-    pub(crate) fn renew(&mut self, now: Time, slot: PeerSlot, expires_in: Option<Duration>) {
-        let peer = &mut self.peers[slot];
+    /// Starts the peer's lease anew, with a new length if one is given. Returns when it ends, margin included.
+    pub(crate) fn renew(&mut self, now: Time, slot: PeerSlot, expires_in: Option<Duration>) -> Time {
+        let Self { settings, peers, leases, events, .. } = self;
+        let peer = &mut peers[slot];
         let expires_in = expires_in.unwrap_or(peer.expires_in);
         if expires_in != peer.expires_in {
             peer.expires_in = expires_in;
-            self.events.push(Event::LeaseChanged { peer: peer.id, expires_in });
+            events.push(Event::LeaseChanged { peer: peer.id, expires_in });
         }
-        if planted!(HeartbeatIgnored) && self.peers[slot].ends_at > now {
-            return;
+        if planted!(HeartbeatIgnored) && peer.ends_at > now {
+            return peer.ends_at;
         }
-        let ends_at = now + expires_in + self.margin(expires_in);
+        let ends_at = now + expires_in + margin(settings, expires_in);
         let ends_at = if planted!(LeaseEndsEarly) { now + expires_in / 2 } else { ends_at };
         let ends_at = if planted!(LeaseEndsLate) { ends_at + expires_in } else { ends_at };
-        let peer = &mut self.peers[slot];
         peer.expires_at = now + expires_in;
         peer.ends_at = ends_at;
         // A lease that ends later is found late enough when its old place in the index comes up: so
         // a heartbeat is a store, and the tree is touched once in the length of a lease.
         if ends_at < peer.indexed_at {
-            let moved = self.leases.remove(&(peer.indexed_at, slot));
+            let moved = leases.remove(&(peer.indexed_at, slot));
             debug_assert!(moved, "every peer is in the index of leases");
             peer.indexed_at = ends_at;
-            self.leases.insert((ends_at, slot));
+            leases.insert((ends_at, slot));
         }
+        ends_at
     }
 
     /// Starts the lease of a peer that is not in the index.
     pub(crate) fn arm(&mut self, now: Time, slot: PeerSlot) {
         let expires_in = self.peers[slot].expires_in;
-        let ends_at = now + expires_in + self.margin(expires_in);
+        let ends_at = now + expires_in + margin(&self.settings, expires_in);
         let peer = &mut self.peers[slot];
         peer.expires_at = now + expires_in;
         peer.ends_at = ends_at;
         peer.indexed_at = ends_at;
-    }
-
-    pub(crate) fn margin(&self, expires_in: Duration) -> Duration {
-        if planted!(MarginForgotten) {
-            Duration::ZERO
-        } else {
-            (expires_in / 20).min(self.settings.margin_max)
-        }
     }
 
     /// Ends the first peer in the index of leases, if its lease is over. Tells how much work it was: with how many
@@ -181,4 +174,9 @@ impl Core {
         self.leases.remove(&(peer.indexed_at, slot));
         self.events.push(Event::PeerEnded { peer: peer.id, owner: peer.owner, cause });
     }
+}
+
+/// How long a peer lives on after its promised time.
+fn margin(settings: &Settings, expires_in: Duration) -> Duration {
+    if planted!(MarginForgotten) { Duration::ZERO } else { (expires_in / 20).min(settings.margin_max) }
 }

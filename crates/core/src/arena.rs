@@ -44,15 +44,13 @@ impl<T> Arena<T> {
                 self.next = before;
             }
         } else {
-            match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
-                Some(chunk) => chunk.push(Place::Used(row)),
-                None => {
-                    // Only the first one has to be small while there are few.
-                    let room = if self.chunks.is_empty() { 0 } else { CHUNK };
-                    let mut chunk = Vec::with_capacity(room);
-                    chunk.push(Place::Used(row));
-                    self.chunks.push(chunk);
-                }
+            if let Some(chunk) = self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+                chunk.push(Place::Used(row));
+            } else {
+                // Only the first one has to be small while there are few.
+                let mut chunk = Vec::with_capacity(if self.chunks.is_empty() { 0 } else { CHUNK });
+                chunk.push(Place::Used(row));
+                self.chunks.push(chunk);
             }
             self.places += 1;
             self.next = self.places;

@@ -14,6 +14,9 @@ use crate::{
     time::Time,
 };
 
+/// No counter comes that far by counting: a journal that says so is damaged.
+const COUNT_MAX: u64 = u64::MAX / 2;
+
 impl Core {
     /// Feeds back one event of an earlier run; events come in the order in which they were emitted. Nothing is
     /// due, and no command may be sent, before [`Core::end_replay`].
@@ -133,6 +136,7 @@ impl Core {
                 }
             }
             Event::Counters { token, sequence } => {
+                unless(*token > COUNT_MAX || *sequence > COUNT_MAX)?;
                 if !planted!(TokensForgottenBySnapshot) {
                     self.next_token = self.next_token.max(*token);
                 }
@@ -189,7 +193,8 @@ impl Core {
         self.leave_queues(slot, &request);
         request.parts.push(part);
         self.enter_queues(slot, request);
-        self.next_sequence = self.next_sequence.max(rank.sequence.checked_add(1)?);
+        unless(rank.sequence > COUNT_MAX)?;
+        self.next_sequence = self.next_sequence.max(rank.sequence + 1);
         Some(())
     }
 
@@ -197,7 +202,8 @@ impl Core {
         unless(held.count < 1)?;
         unless(self.has(slot, held.semaphore) || self.serials.contains(held.serial))?;
         self.saw(held.since);
-        self.next_token = self.next_token.max(held.serial.checked_add(1)?);
+        unless(held.serial > COUNT_MAX)?;
+        self.next_token = self.next_token.max(held.serial + 1);
         self.hold(slot, held);
         Some(())
     }

@@ -11,8 +11,6 @@ pub(crate) struct Arena<T> {
     chunks: Vec<Vec<Place<T>>>,
     /// How many rows there are.
     len: usize,
-    /// How many places there are, in use or not.
-    places: usize,
     /// The place of the next row: the one that came free last, or a new one.
     next: usize,
 }
@@ -25,7 +23,7 @@ enum Place<T> {
 
 impl<T> Arena<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), len: 0, places: 0, next: 0 }
+        Self { chunks: Vec::new(), len: 0, next: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -34,7 +32,8 @@ impl<T> Arena<T> {
 
     /// How many places there are: all rows are below that.
     pub(crate) fn places(&self) -> usize {
-        self.places
+        // All chunks before the last are full.
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     pub(crate) fn insert(&mut self, row: T) -> usize {
@@ -52,8 +51,7 @@ impl<T> Arena<T> {
                 chunk.push(Place::Used(row));
                 self.chunks.push(chunk);
             }
-            self.places += 1;
-            self.next = self.places;
+            self.next = at + 1;
         }
         self.len += 1;
         at

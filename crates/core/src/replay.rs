@@ -174,6 +174,7 @@ impl Core {
         since: Time,
         rank: Rank,
     ) -> Option<()> {
+        unless(rank.sequence > COUNT_MAX)?;
         let queue = &self.semaphores[part.semaphore].queue;
         unless(self.has(slot, part.semaphore) || queue.get(rank).is_some())?;
         // All parts of a request stand in line under one rank.
@@ -193,16 +194,14 @@ impl Core {
         self.leave_queues(slot, &request);
         request.parts.push(part);
         self.enter_queues(slot, request);
-        unless(rank.sequence > COUNT_MAX)?;
         self.next_sequence = self.next_sequence.max(rank.sequence + 1);
         Some(())
     }
 
     fn replay_hold(&mut self, slot: PeerSlot, held: Held) -> Option<()> {
-        unless(held.count < 1)?;
+        unless(held.count < 1 || held.serial > COUNT_MAX)?;
         unless(self.has(slot, held.semaphore) || self.serials.contains(held.serial))?;
         self.saw(held.since);
-        unless(held.serial > COUNT_MAX)?;
         self.next_token = self.next_token.max(held.serial + 1);
         self.hold(slot, held);
         Some(())
@@ -321,12 +320,10 @@ impl Core {
         let Some(request) = peer.pending.as_ref().filter(|_| !planted!(WaitersForgottenBySnapshot)) else {
             return;
         };
-        let parts: Vec<(Name, i64)> =
-            request.parts.iter().map(|part| (self.name_of(part.semaphore), part.count)).collect();
-        events.extend(parts.into_iter().map(|(semaphore, count)| Event::Queued {
+        events.extend(request.parts.iter().map(|part| Event::Queued {
             peer: peer.id,
-            semaphore,
-            count,
+            semaphore: self.name_of(part.semaphore),
+            count: part.count,
             priority: request.priority,
             since: request.since,
             rank: request.rank,

@@ -9,7 +9,7 @@ use crate::{
     owner::Claim,
     peer::{Held, Part},
     planted,
-    semaphore::{Semaphore, Spec},
+    semaphore::Semaphore,
     slot::{PeerSlot, SemaphoreSlot},
     state::{Core, RestorePolicy},
     time::Time,
@@ -61,8 +61,8 @@ impl Core {
             let semaphore = self.name_of(part.semaphore);
             return Err(RestoreError::CountBelowOne { semaphore, count: part.count });
         }
-        if let Ok(slot) = self.slot_of(restore.peer.peer) {
-            self.find(restore.peer).map_err(|UnknownPeer| RestoreError::Conflict)?;
+        if self.slot_of(restore.peer.peer).is_ok() {
+            let slot = self.find(restore.peer).map_err(|UnknownPeer| RestoreError::Conflict)?;
             if !parts.is_empty() && !self.holds_just(slot, &parts) && !planted!(RestoreOfOthersAccepted) {
                 return Err(RestoreError::Conflict);
             }
@@ -86,15 +86,13 @@ impl Core {
 
     /// Whether a peer that is not known may bring these back.
     fn check_policy(&self, parts: &[Part]) -> Result<(), RestoreError> {
-        for part in parts {
-            let Semaphore { name, spec: Spec { max, .. }, .. } = &self.semaphores[part.semaphore];
-            if *max > 0 && part.count > *max {
-                return Err(RestoreError::ExceedsMax {
-                    semaphore: name.clone(),
-                    count: part.count,
-                    max: *max,
-                });
-            }
+        if let Some(part) = parts.iter().find(|part| self.semaphores[part.semaphore].is_beyond(part.count)) {
+            let Semaphore { name, spec, .. } = &self.semaphores[part.semaphore];
+            return Err(RestoreError::ExceedsMax {
+                semaphore: name.clone(),
+                count: part.count,
+                max: spec.max,
+            });
         }
         match self.settings.restore {
             RestorePolicy::Deny if !parts.is_empty() => Err(RestoreError::Denied),

@@ -2,6 +2,7 @@
 //! and the network. One module a concern; `ARCHITECTURE.md` has the map.
 
 pub mod audit;
+mod changes;
 pub mod config;
 pub mod dialect;
 mod durable;

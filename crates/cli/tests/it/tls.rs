@@ -86,9 +86,16 @@ struct Encrypted {
 
 impl Encrypted {
     fn start(authority: &Authority, file: &str) -> Self {
+        Self::with_tokens(authority, file, None)
+    }
+
+    fn with_tokens(authority: &Authority, file: &str, tokens: Option<&str>) -> Self {
         let launch = Launch::new(&["--port", "0"]).file(file).env("THROTTLE_LOG", "info");
         let directory = launch.path("");
         authority.install(&directory);
+        if let Some(tokens) = tokens {
+            fs::write(directory.join("tokens.toml"), tokens).expect("writable");
+        }
         let process = launch.start();
         let line = process.stderr.line("Listening on https://127.0.0.1:");
         let port = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
@@ -179,14 +186,8 @@ fn a_client_certificate_is_an_identity() {
         error.contains("tls.client_ca says who clients are, but nothing says what they may do"),
         "{error}"
     );
-    let launch = Launch::new(&["--port", "0"]).file(&file).env("THROTTLE_LOG", "info");
-    let directory = launch.path("");
-    authority.install(&directory);
     let tokens = "[[identity]]\nname = \"worker-*\"\nallow = [\"acquire\", \"read\"]\n";
-    fs::write(directory.join("tokens.toml"), tokens).expect("writable");
-    let process = launch.start();
-    let line = process.stderr.line("Listening on https://127.0.0.1:");
-    let url = format!("https://localhost:{}", line.rsplit(':').next().expect("a port"));
+    let Encrypted { url, process: _running, .. } = Encrypted::with_tokens(&authority, &file, Some(tokens));
     let status = |authority: &Authority, name: Option<&str>, path: &str| {
         let client = authority.client(name.map(|name| authority.issue(name)), &TLS13);
         client

@@ -2,8 +2,6 @@
 
 use std::{fmt, path::Path};
 
-use crate::security::TokensError;
-
 const TO_REMOVE_ALL: &str = "To remove all semaphores, write [semaphores] with nothing below it.";
 
 /// Why a configuration cannot be used. Displays as one line that names the file, the line, the key, what was
@@ -20,7 +18,7 @@ impl ConfigError {
         Self { file: file.to_owned(), line: Some(line), message: message.into() }
     }
 
-    pub(super) fn file(file: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn file(file: &str, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: None, message: message.into() }
     }
 
@@ -48,13 +46,6 @@ impl ConfigError {
     /// The line of the file, counted from 1; `None` if the file as a whole is meant.
     pub fn line(&self) -> Option<usize> {
         self.line
-    }
-}
-
-impl From<TokensError> for ConfigError {
-    fn from(error: TokensError) -> Self {
-        let (file, line, message) = error.into_parts();
-        Self { file, line, message }
     }
 }
 

@@ -19,3 +19,4 @@ pub use model::{
 };
 pub(crate) use names::is_dot_segment;
 pub use start::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT, Start};
+pub(crate) use table::Source;

@@ -11,13 +11,13 @@ use super::{ConfigError, names::nearest};
 
 /// The text of a configuration file and the name it goes by in messages.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl Source<'_> {
-    pub(super) fn error(&self, offset: usize, message: impl Into<String>) -> ConfigError {
+    pub(crate) fn error(&self, offset: usize, message: impl Into<String>) -> ConfigError {
         let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
         let line = before.split(|&byte| byte == b'\n').count();
         ConfigError::at(self.file, line, message)

@@ -24,7 +24,7 @@ use crate::{
     dialect::Dialect,
     http::v1::PAGE_BYTES,
     net::ClientAddress,
-    security::{Caller, Right, Unauthenticated},
+    security::{Asker, Caller, Right, Unauthenticated},
 };
 
 /// The pause between two answers that may be long.
@@ -52,13 +52,10 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -
         // In a box, so that other requests need no room for it.
         return Box::pin(audited(app, audit, found, route, request)).await;
     }
-    if !app.guard.is_open() {
-        match admitted(app, found, &request) {
-            Ok(caller) => _ = request.extensions_mut().insert(caller),
-            Err(refusal) => return *refusal,
-        }
+    match admit(app, found, &mut request) {
+        Ok(_) => run(app, found, request).await,
+        Err(denied) => denied.answer,
     }
-    run(app, found, request).await
 }
 
 /// The same, with a line in the audit log.
@@ -70,15 +67,11 @@ async fn audited(
     mut request: Request,
 ) -> Response {
     let address = request.extensions().get().map(|ClientAddress(address)| *address);
-    let caller = if app.guard.is_open() { Ok(Caller::anybody()) } else { admitted(app, found, &request) };
-    let (caller, (response, subjects)) = match caller {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller.clone());
-            (caller, audit::observed(run(app, found, request)).await)
-        }
-        Err(refusal) => {
-            let caller = app.guard.caller(request.headers(), request.extensions().get());
-            (caller.unwrap_or_else(|Unauthenticated| Caller::nobody()), (*refusal, Subjects::default()))
+    let (caller, (response, subjects)) = match admit(app, found, &mut request) {
+        Ok(caller) => (caller, audit::observed(run(app, found, request)).await),
+        Err(denied) => {
+            let Denied { caller, answer } = *denied;
+            (Asker::Known(caller), (answer, Subjects::default()))
         }
     };
     audit.tell(Answered {
@@ -112,23 +105,39 @@ async fn run(app: &Arc<App>, found: Found, request: Request) -> Response {
     leave(app, found, waits, response).await
 }
 
-/// Who sends a request, if he may ask for its route at all. Where there is no route, anybody may learn that.
-fn admitted(app: &App, found: Found, request: &Request) -> Result<Arc<Caller>, Box<Response>> {
+/// Whoever may not ask for a route, as far as he is known, and what he is told.
+struct Denied {
+    caller: Arc<Caller>,
+    answer: Response,
+}
+
+/// Who sends a request, if he may ask for its route at all; the handler finds him with the request. Where there is no
+/// route, anybody may learn that.
+fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, Box<Denied>> {
+    if app.guard.is_open() {
+        return Ok(Asker::Anybody);
+    }
     let Some(route) = found.route.filter(|route| route.right != Right::None) else {
-        return Ok(Caller::nobody());
+        return Ok(Asker::Known(Caller::nobody()));
     };
     let caller = match app.guard.caller(request.headers(), request.extensions().get()) {
         Ok(caller) => caller,
         Err(Unauthenticated) if app.guard.is_public(route.path) => Caller::public(),
-        Err(Unauthenticated) => return Err(unauthenticated(found.dialect, request).into()),
-    };
-    match caller.check_any(route.right) {
-        Ok(()) => Ok(caller),
-        Err(forbidden) if found.dialect == Dialect::V1 => {
-            Err(Problem::from(forbidden).into_response().into())
+        Err(Unauthenticated) => {
+            let answer = unauthenticated(found.dialect, request);
+            return Err(Denied { caller: Caller::nobody(), answer }.into());
         }
-        Err(forbidden) => Err(Refusal::from(forbidden).into_response().into()),
+    };
+    if let Err(forbidden) = caller.check_any(route.right) {
+        let answer = if found.dialect == Dialect::V1 {
+            Problem::from(forbidden).into_response()
+        } else {
+            Refusal::from(forbidden).into_response()
+        };
+        return Err(Denied { caller, answer }.into());
     }
+    request.extensions_mut().insert(caller.clone());
+    Ok(Asker::Known(caller))
 }
 
 const BEARER: &str = "Bearer realm=\"throttle\"";

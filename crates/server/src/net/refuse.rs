@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use hyper::Method;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
@@ -13,7 +13,7 @@ use super::{drive::discard, own_answers::OwnAnswers};
 
 /// How long a client may take to send its head and to read its answer while all connections are in use.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-pub(super) const LINGER_BYTES: u64 = 64 * 1024;
+const LINGER_BYTES: u64 = 64 * 1024;
 /// As much of a first line as is looked at.
 pub(super) const LINE_BYTES: usize = 128;
 
@@ -46,10 +46,20 @@ pub(super) async fn refuse(stream: TcpStream, own: &OwnAnswers, until: Instant) 
     let _ = timeout_at(until, answer(stream, own)).await;
 }
 
-async fn answer(mut stream: TcpStream, own: &OwnAnswers) -> io::Result<()> {
+async fn answer(stream: TcpStream, own: &OwnAnswers) -> io::Result<()> {
     // Clients take an answer that comes before their request for a broken connection.
     stream.readable().await?;
-    stream.write_all(own.too_many_connections().as_bytes()).await?;
-    stream.shutdown().await?;
-    discard(stream, LINGER_BYTES).await
+    let (read, write) = stream.into_split();
+    say(read, write, &own.too_many_connections()).await
+}
+
+/// Sends an answer, and lets the client read it.
+pub(super) async fn say<R, W>(read: R, mut write: W, answer: &str) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    write.write_all(answer.as_bytes()).await?;
+    write.shutdown().await?;
+    discard(read, LINGER_BYTES).await
 }

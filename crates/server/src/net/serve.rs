@@ -19,7 +19,7 @@ use hyper::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout, timeout_at},
@@ -28,9 +28,9 @@ use tracing::warn;
 
 use super::{
     budget::Budget,
-    drive::{BoxError, Drain, End, Patience, Shared, discard, drive},
+    drive::{BoxError, Drain, End, Patience, Shared, drive},
     own_answers::OwnAnswers,
-    refuse::{LINE_BYTES, LINGER_BYTES, PATIENCE, asks_as_probe, is_answered, refuse},
+    refuse::{LINE_BYTES, PATIENCE, asks_as_probe, is_answered, refuse, say},
     tls::{Encrypted, NoTls, Tls},
     watched::Remote,
 };
@@ -278,14 +278,9 @@ impl Connections {
     /// Ends a connection that is not encrypted; a client that speaks plain HTTP is told so.
     async fn without_tls(&self, failed: NoTls) -> End {
         self.stats.handshakes_failed.fetch_add(1, Relaxed);
-        if let NoTls::Plain(mut stream) = failed {
-            let answer = self.shared.own.https_only();
-            let _ = timeout(PATIENCE, async {
-                stream.write_all(answer.as_bytes()).await?;
-                stream.shutdown().await?;
-                discard(stream, LINGER_BYTES).await
-            })
-            .await;
+        if let NoTls::Plain(stream) = failed {
+            let (read, write) = stream.into_split();
+            let _ = timeout(PATIENCE, say(read, write, &self.shared.own.https_only())).await;
         }
         End::Lost
     }
@@ -374,7 +369,7 @@ where
     };
     let address = all.address_of(&stream);
     match Box::pin(tls.accept(stream, Some(until))).await {
-        Ok(Encrypted { mut read, mut write, client: name }) => {
+        Ok(Encrypted { mut read, write, client: name }) => {
             let mut first = [0; LINE_BYTES];
             let length = timeout_at(until, read.read(&mut first)).await.map_or(0, Result::unwrap_or_default);
             let first = first.get(..length).unwrap_or_default().to_vec();
@@ -397,12 +392,7 @@ where
                 all.stats.closed.fetch_add(1, Relaxed);
             } else {
                 all.stats.refused.fetch_add(1, Relaxed);
-                let answer = all.shared.own.too_many_connections();
-                let _ = timeout_at(until, async {
-                    write.write_all(answer.as_bytes()).await?;
-                    write.shutdown().await
-                })
-                .await;
+                let _ = timeout_at(until, say(read, write, &all.shared.own.too_many_connections())).await;
             }
         }
         Err(failed) => _ = all.without_tls(failed).await,

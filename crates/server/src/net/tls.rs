@@ -1,10 +1,10 @@
 //! TLS: certificates from files, which are taken up again when they change.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use rustls::{
@@ -17,14 +17,14 @@ use rustls::{
 use tokio::{
     io::{ReadHalf, WriteHalf, split},
     net::TcpStream,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{error, info};
 use x509_parser::parse_x509_certificate;
 
-/// How often the files are looked at for a change.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use crate::changes;
+
 /// What an encrypted connection keeps at most of what its client does not take, in bytes.
 const BUFFER: usize = 16 * 1024;
 /// The first byte of a TLS handshake.
@@ -109,19 +109,14 @@ impl Tls {
 
     /// Takes up changes of the files, for as long as the server runs.
     pub async fn watch(&self) {
-        let mut seen = self.files.state();
-        loop {
-            sleep(LOOK_EVERY).await;
-            let state = self.files.state();
-            if state == seen {
-                continue;
-            }
-            seen = state;
-            match self.reload() {
-                Ok(()) => info!(target: "throttle", "The certificates were read again, as a file changed."),
-                Err(error) => error!(target: "throttle", "The certificates stay as they were. {error}"),
-            }
-        }
+        let TlsFiles { cert, key, client_ca } = &self.files;
+        let files: Vec<&Path> =
+            [Some(cert), Some(key), client_ca.as_ref()].into_iter().flatten().map(|path| &**path).collect();
+        changes::each(&files, || match self.reload() {
+            Ok(()) => info!(target: "throttle", "The certificates were read again, as a file changed."),
+            Err(error) => error!(target: "throttle", "The certificates stay as they were. {error}"),
+        })
+        .await;
     }
 
     /// Agrees with a client on keys.
@@ -146,18 +141,6 @@ impl Tls {
             }
             _ => Err(NoTls::Failed),
         }
-    }
-}
-
-impl TlsFiles {
-    /// By this a change shows.
-    fn state(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let files = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
-        let state = |path: &PathBuf| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        files.into_iter().map(|path| state(path?)).collect()
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs, io,
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+
+use crate::config::{ConfigError, Source};
 
 use super::{
     caller::Caller,
@@ -19,33 +21,6 @@ use super::{
 
 /// The longest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
-
-/// What is wrong with a file of tokens. It names no hash and no token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokensError {
-    path: PathBuf,
-    line: Option<usize>,
-    message: String,
-}
-
-impl TokensError {
-    /// The file, the line if it is one, and what is wrong.
-    pub fn into_parts(self) -> (String, Option<usize>, String) {
-        (self.path.display().to_string(), self.line, self.message)
-    }
-}
-
-impl fmt::Display for TokensError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-impl std::error::Error for TokensError {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,9 +66,10 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or is not right: where, what was found, and what is allowed.
-    pub fn read(path: &Path) -> Result<Self, TokensError> {
-        let error = |message: String| TokensError { path: path.to_owned(), line: None, message };
+    /// If it cannot be read, or is not right: where, what was found, and what is allowed. It names no hash and no
+    /// token.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let error = |message: String| ConfigError::file(&path.display().to_string(), message);
         let unreadable = |source: io::Error| error(format!("cannot be read: {source}"));
         if fs::metadata(path).map_err(unreadable)?.len() > BYTES_MAX {
             return Err(error(format!("is larger than {BYTES_MAX} bytes")));
@@ -106,12 +82,10 @@ impl Tokens {
     /// # Errors
     ///
     /// As [`Tokens::read`].
-    pub fn parse(path: &Path, text: &str) -> Result<Self, TokensError> {
-        let at = |offset: usize, message: String| {
-            let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-            let line = before.split(|byte| *byte == b'\n').count();
-            TokensError { path: path.to_owned(), line: Some(line), message }
-        };
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let source = Source { file: &name, text };
+        let at = |offset: usize, message: String| source.error(offset, message);
         let file: File = toml::from_str(text).map_err(|error| {
             // Not as the error shows itself: that repeats a line of the file.
             at(
@@ -203,7 +177,7 @@ mod tests {
     use super::*;
     use crate::security::{Right, token::Secret};
 
-    fn parse(text: &str) -> Result<Tokens, TokensError> {
+    fn parse(text: &str) -> Result<Tokens, ConfigError> {
         Tokens::parse(Path::new("tokens.toml"), text)
     }
 

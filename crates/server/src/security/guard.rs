@@ -1,13 +1,12 @@
 //! Finds out who sends a request, by what it shows.
 
 use std::{
-    fs,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use axum::http::{
@@ -15,18 +14,11 @@ use axum::http::{
     header::{AUTHORIZATION, COOKIE},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use tokio::time::sleep;
 use tracing::{error, info};
 
-use crate::net::ClientName;
+use crate::{changes, config::ConfigError, net::ClientName};
 
-use super::{
-    caller::Caller,
-    file::{Tokens, TokensError},
-};
-
-/// How often the file of tokens is looked at for a change.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use super::{caller::Caller, file::Tokens};
 
 /// The cookie with which the dashboard shows the token of whoever signed in.
 pub const COOKIE_NAME: &str = "throttle_token";
@@ -60,14 +52,6 @@ pub struct Pass {
     expires: Option<SystemTime>,
 }
 
-impl File {
-    /// By this a change shows.
-    fn state(&self) -> Option<(SystemTime, u64)> {
-        let metadata = fs::metadata(&self.path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
-    }
-}
-
 impl Guard {
     /// Lets everybody in.
     pub fn open() -> Self {
@@ -79,7 +63,7 @@ impl Guard {
     /// # Errors
     ///
     /// If the file is not right.
-    pub fn with_tokens(path: PathBuf, public: Vec<String>) -> Result<Self, TokensError> {
+    pub fn with_tokens(path: PathBuf, public: Vec<String>) -> Result<Self, ConfigError> {
         let tokens = RwLock::new(Arc::new(Tokens::read(&path)?));
         let file = File { path, tokens, generation: AtomicU64::new(0) };
         Ok(Self { tokens: Some(file), public, ..Self::default() })
@@ -105,7 +89,7 @@ impl Guard {
     /// # Errors
     ///
     /// What is wrong with the file.
-    pub fn read(&self) -> Result<Option<Tokens>, TokensError> {
+    pub fn read(&self) -> Result<Option<Tokens>, ConfigError> {
         self.tokens.as_ref().map(|file| Tokens::read(&file.path)).transpose()
     }
 
@@ -120,22 +104,14 @@ impl Guard {
     /// Takes up changes of the file, for as long as the server runs.
     pub async fn watch(&self) {
         let Some(file) = &self.tokens else { return };
-        let mut seen = file.state();
-        loop {
-            sleep(LOOK_EVERY).await;
-            let state = file.state();
-            if state == seen {
-                continue;
+        changes::each(&[&file.path], || match self.read() {
+            Ok(tokens) => {
+                self.adopt(tokens);
+                info!("The tokens were read again, as their file changed.");
             }
-            seen = state;
-            match self.read() {
-                Ok(tokens) => {
-                    self.adopt(tokens);
-                    info!("The tokens were read again, as their file changed.");
-                }
-                Err(error) => error!("The tokens stay as they were. {error}"),
-            }
-        }
+            Err(error) => error!("The tokens stay as they were. {error}"),
+        })
+        .await;
     }
 
     /// Who sends a request with these headers, over a connection of a client of this name. A token counts before that.
@@ -148,8 +124,7 @@ impl Guard {
         headers: &HeaderMap,
         client: Option<&ClientName>,
     ) -> Result<Arc<Caller>, Unauthenticated> {
-        let Some(file) = &self.tokens else { return Ok(Caller::anybody()) };
-        let tokens = file.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(tokens) = self.tokens() else { return Ok(Caller::anybody()) };
         if let Some(ClientName(name)) = client.filter(|_| !shows_anything(headers)) {
             return Ok(Arc::new(Caller::new(name, tokens.rights_of(name), None)));
         }
@@ -173,8 +148,13 @@ impl Guard {
 
     /// Whose a token is, if it is known.
     pub fn find(&self, token: &str) -> Option<Arc<Caller>> {
-        let tokens = self.tokens.as_ref()?.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
-        tokens.find(token, SystemTime::now())
+        self.tokens()?.find(token, SystemTime::now())
+    }
+
+    /// The tokens that count now.
+    fn tokens(&self) -> Option<Arc<Tokens>> {
+        let file = self.tokens.as_ref()?;
+        Some(file.tokens.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Whether everybody may ask for this path.

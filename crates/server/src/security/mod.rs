@@ -12,6 +12,6 @@ mod rights;
 pub mod token;
 
 pub use caller::{Asker, Caller};
-pub use file::{Tokens, TokensError};
+pub use file::Tokens;
 pub use guard::{COOKIE_NAME, Guard, Pass, Unauthenticated, shown};
 pub use rights::{Forbidden, NamePattern, Right, Rights};

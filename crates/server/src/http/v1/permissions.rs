@@ -32,19 +32,14 @@ pub(in crate::http) async fn permissions(
     Who(caller): Who,
     headers: HeaderMap,
 ) -> Response {
-    let (identity, exposed) = (caller.identity().map(str::to_owned), app.guard.is_exposed());
-    let permissions = match app.hosts.check(&headers) {
-        Ok(()) => match caller.check_any(Right::Operate) {
-            Ok(()) => {
-                Permissions { actions: Action::ALL.map(Into::into).into(), reason: None, identity, exposed }
-            }
-            Err(forbidden) => {
-                Permissions { actions: Vec::new(), reason: Some(forbidden.to_string()), identity, exposed }
-            }
-        },
-        Err(problem) => {
-            Permissions { actions: Vec::new(), reason: Some(problem.detail().to_owned()), identity, exposed }
-        }
+    let by_name = app.hosts.check(&headers).map_err(|problem| problem.detail().to_owned());
+    let allowed =
+        by_name.and_then(|()| caller.check_any(Right::Operate).map_err(|forbidden| forbidden.to_string()));
+    let permissions = Permissions {
+        actions: if allowed.is_ok() { Action::ALL.map(Into::into).into() } else { Vec::new() },
+        reason: allowed.err(),
+        identity: caller.identity().map(str::to_owned),
+        exposed: app.guard.is_exposed(),
     };
     Json(permissions).into_response()
 }

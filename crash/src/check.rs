@@ -12,7 +12,7 @@ use crate::{
     clock::{lifetime, time_of_day},
     model::{Peer, Request, State},
     view::View,
-    world::{Creation, World},
+    world::{Client, Creation, World},
 };
 
 type Outcome = Result<(), String>;
@@ -41,10 +41,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.check_peers(client, view, start, &mut owned)?;
         }
-        self.adopt(view, start, &mut owned)?;
-        if let Some(foreign) = view.peers.values().find(|peer| !owned.contains(&peer.id.0)) {
-            return Err(format!("a peer that is gone, or that nobody made, is there: {foreign:?}"));
-        }
+        self.adopt(view, start, &owned)?;
         let mut tokens = HashSet::new();
         for peer in view.peers.values() {
             for token in peer.locks.iter().filter_map(|lock| lock.token) {
@@ -126,24 +123,34 @@ impl World {
         Ok(())
     }
 
-    /// Finds the peers that were made by requests whose answer was lost.
-    fn adopt(&mut self, view: &View, start: Start, owned: &mut HashSet<u64>) -> Outcome {
-        for client in 0..self.clients.len() {
-            let Some(own) = self.clients.get_mut(client) else { continue };
-            for creation in std::mem::take(&mut own.creations) {
-                let fits =
-                    |seen: &&api::Peer| !owned.contains(&seen.id.0) && is_made_by(seen, &creation, start);
-                let Some(seen) = view.peers.values().find(fits) else { continue };
-                let mut peer = creation.peer(seen.id.0);
-                peer.meet(seen, creation.sent, view.peers_received, &mut self.ledger)?;
-                begins_anew(&mut peer, seen, start)?;
-                owned.insert(seen.id.0);
-                self.figures.happened += 1;
-                if peer.key.is_some() {
-                    own.repeats.push(peer.id);
-                }
-                own.peers.push(peer);
+    /// Finds who made each peer that nobody owns, among the requests whose answer was lost.
+    ///
+    /// Only their leases may tell two such peers apart, and those not sharply. Shortest first, each peer goes to the
+    /// shortest request that fits, and leaves those that only a longer one can have made their own.
+    fn adopt(&mut self, view: &View, start: Start, owned: &HashSet<u64>) -> Outcome {
+        let clients = self.clients.iter_mut().enumerate();
+        let lost = |(at, own): (usize, &mut Client)| {
+            std::mem::take(&mut own.creations).into_iter().map(move |creation| (at, creation))
+        };
+        let mut creations: Vec<_> = clients.flat_map(lost).collect();
+        creations.sort_by_key(|(_, creation)| creation.expires_in);
+        let mut found: Vec<_> = view.peers.values().filter(|seen| !owned.contains(&seen.id.0)).collect();
+        found.sort_by_key(|seen| since_epoch(seen.expires_at));
+        for seen in found {
+            let Some(at) = creations.iter().position(|(_, creation)| is_made_by(seen, creation, start))
+            else {
+                return Err(format!("a peer that is gone, or that nobody made, is there: {seen:?}"));
+            };
+            let (client, creation) = creations.remove(at);
+            let mut peer = creation.peer(seen.id.0);
+            peer.meet(seen, creation.sent, view.peers_received, &mut self.ledger)?;
+            begins_anew(&mut peer, seen, start)?;
+            self.figures.happened += 1;
+            let own = self.clients.get_mut(client).ok_or("no client")?;
+            if peer.key.is_some() {
+                own.repeats.push(peer.id);
             }
+            own.peers.push(peer);
         }
         Ok(())
     }
@@ -265,4 +272,51 @@ fn is_made_by(seen: &api::Peer, creation: &Creation, start: Start) -> bool {
     // Only its lease tells a peer without labels from another one.
     let is_its_lease = ends(creation.expires_in, start).contains(&since_epoch(seen.expires_at));
     creation.labels.are(&seen.labels) && asked.eq(has) && (is_its_lease || !creation.labels.0.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{clock::now, view::Labels};
+
+    fn creation(expires_in: Duration) -> Creation {
+        Creation { labels: Labels::default(), key: None, ask: None, expires_in, sent: now() }
+    }
+
+    /// A peer whose lease began `after` the start.
+    fn shown(id: u64, start: Start, after: Duration) -> (u64, api::Peer) {
+        let micros = u64::try_from((start.spawned_at + after).as_micros()).unwrap();
+        let stamp = api::Stamp::from_micros(micros);
+        let peer = json!({
+            "id": id.to_string(), "labels": {}, "created_at": stamp, "expires_at": stamp, "locks": [],
+            "pending": null,
+        });
+        (id, serde_json::from_value(peer).unwrap())
+    }
+
+    #[test]
+    fn peers_alike_go_to_the_requests_that_can_have_made_them() {
+        let start = Start { spawned: now(), spawned_at: time_of_day() };
+        let (recovery, shorter, longer) =
+            (Duration::from_millis(10), Duration::from_millis(890), Duration::from_millis(940));
+        // A table has its peers in another order each time.
+        for _ in 0..50 {
+            let mut world = World::new(2, BTreeMap::new());
+            world.clients[0].creations.push(creation(shorter));
+            world.clients[1].creations.push(creation(longer));
+            let peers =
+                HashMap::from([shown(1, start, recovery + shorter), shown(2, start, recovery + longer)]);
+            let (sent, semaphores) = (start.spawned, BTreeMap::new());
+            let mut view = View { peers, semaphores, instance: String::new(), sent, peers_received: now() };
+            world.check(&view, start).unwrap();
+            assert_eq!((world.clients[0].peers[0].id, world.clients[1].peers[0].id), (1, 2));
+
+            view.peers.extend([shown(3, start, recovery + shorter)]);
+            assert!(world.check(&view, start).unwrap_err().contains("nobody made"));
+        }
+    }
 }

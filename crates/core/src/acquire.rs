@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     deadlock::Candidate,
-    error::{AcquireError, LimitReached, Resource, UnknownPeer, UnknownSemaphore},
+    error::{AcquireError, LimitReached, Resource, Share, UnknownPeer, UnknownSemaphore},
     event::{EndCause, Event},
     names::Token,
     owner::Claim,
@@ -54,7 +54,7 @@ impl Core {
     }
 
     fn try_acquire(&mut self, now: Time, request: &Acquire<'_>) -> Result<Status, AcquireError> {
-        let parts = self.resolve(request.locks, AcquireError::NamedTwice)?;
+        let parts = self.resolve(request.peer.by, request.locks, AcquireError::NamedTwice)?;
         self.check_leaving(request.peer, &parts)?;
         self.check_max(request.peer, &parts)?;
         let slot = self.find(request.peer)?;
@@ -80,7 +80,8 @@ impl Core {
         }
         // What a shrunk lock frees may be for another, so the new part takes its place in line first.
         let at_once = !self.shrinks(slot, &parts) && self.fits_ahead_of_all(now, &new, request.priority);
-        if !at_once {
+        if !at_once && !new.is_empty() {
+            self.check_share(request.peer.by, Share::Pending)?;
             for part in &new {
                 let on = &self.semaphores[part.semaphore];
                 self.check_room(Resource::Waiters, on.queue.len() + 1)?;
@@ -88,7 +89,7 @@ impl Core {
                     self.check_room(Resource::JointParts, on.joint_parts + new.len())?;
                 }
             }
-            if self.detecting > 0 && !new.is_empty() && !planted!(DeadlockMissed) {
+            if self.detecting > 0 && !planted!(DeadlockMissed) {
                 let rank = self.rank(now, request.priority);
                 self.check_deadlock(&Candidate { peer: slot, rank, new: &new, named: &parts })?;
             }

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     names::Name,
+    owner::Owner,
     pattern::Patterns,
     peer::{Part, Request},
     presence::Presence,
@@ -14,12 +15,14 @@ use crate::{
     semaphore::{Deadlock, Spec},
     slot::SemaphoreSlot,
     state::Core,
+    usage::Usages,
 };
 
 impl Core {
     /// Compares the indices and figures with a full scan, and names the first one that is wrong.
     pub fn audit(&self) -> Result<(), String> {
         self.audit_peers()?;
+        self.audit_usage()?;
         self.audit_semaphores()?;
         self.audit_progress()
     }
@@ -43,6 +46,21 @@ impl Core {
         let serials = self.peers.iter().flat_map(|(_, peer)| &peer.locks);
         check(serials.clone().all(|held| self.serials.contains(held.serial)), "serials")?;
         check(serials.count() == self.serials.len(), "number of serials")
+    }
+
+    fn audit_usage(&self) -> Result<(), String> {
+        let mut usages = Usages::default();
+        for (_, peer) in self.peers.iter() {
+            usages.change(&peer.owner, |usage| {
+                usage.peers += 1;
+                usage.pending += usize::from(peer.pending.is_some());
+            });
+        }
+        for (_, semaphore) in self.semaphores.iter() {
+            check(semaphore.pattern.is_some() || semaphore.maker == Owner::NOBODY, "maker of no member")?;
+            usages.change(&semaphore.maker, |usage| usage.members += 1);
+        }
+        check(usages.0 == self.usages.0, "what owners use")
     }
 
     fn audit_semaphores(&self) -> Result<(), String> {

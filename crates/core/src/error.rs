@@ -41,6 +41,19 @@ pub enum Resource {
     Members,
     /// Peers to look at before a request can be shown to close no deadlock.
     Walk,
+    /// What the peers of one owner use.
+    Share(Share),
+}
+
+/// What a [`Quota`](crate::Quota) is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Live peers.
+    Peers,
+    /// Pending requests.
+    Pending,
+    /// Members of patterns that came to be by his requests.
+    Members,
 }
 
 /// Why a peer could not be made.
@@ -196,6 +209,9 @@ impl fmt::Display for LimitReached {
             Resource::Semaphores => "semaphores",
             Resource::Members => "members of one pattern",
             Resource::Walk => "peers to look at for a deadlock",
+            Resource::Share(Share::Peers) => "live peers of one identity",
+            Resource::Share(Share::Pending) => "waiting requests of one identity",
+            Resource::Share(Share::Members) => "semaphores that one identity has made by patterns",
         };
         write!(f, "the limit of {} {what} is reached", self.limit)
     }

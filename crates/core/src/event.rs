@@ -27,6 +27,13 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// The member of a pattern that was just made counts for somebody.
+    SemaphoreOwned {
+        /// Its name.
+        semaphore: Name,
+        /// By whose request it came to be.
+        owner: Owner,
+    },
     /// A semaphore was removed; no lock on it is left.
     SemaphoreRemoved {
         /// Its name.

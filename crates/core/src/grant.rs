@@ -1,6 +1,6 @@
 //! Grants: the one place that gives out count.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use crate::{
     event::{EndCause, Event},
@@ -8,7 +8,7 @@ use crate::{
     peer::{Held, Part},
     planted,
     slot::{PeerSlot, SemaphoreSlot},
-    state::Core,
+    state::{Core, First},
     time::Time,
 };
 
@@ -20,7 +20,7 @@ impl Core {
     /// again. Higher levels come first, since who leads there decides who is held up below
     /// (see [`Core::set_marks`]); so a request is granted only when its lowest level has its turn.
     pub(crate) fn grant_touched(&mut self, now: Time) {
-        while let Some((.., semaphore)) = self.touched.pop() {
+        while let Some(semaphore) = self.next_touched() {
             let next = self.next_grant(semaphore);
             if let Some((peer, None)) = next {
                 self.touch(semaphore);
@@ -39,6 +39,25 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The semaphore to look at next. Of several on one level it is that whose first waiter came first: so nobody is
+    /// overtaken by one who came later just because that one's semaphore is looked at before.
+    fn next_touched(&mut self) -> Option<SemaphoreSlot> {
+        while let Some(mut touched) = self.touched.pop() {
+            let is_alone = self.touched.peek().is_none_or(|next| next.level < touched.level);
+            if is_alone {
+                return Some(touched.slot);
+            }
+            let on = self.semaphores.get(touched.slot);
+            let first = on.and_then(|on| on.queue.first(on.spec.max));
+            let first = first.map_or(First::Nobody, |first| First::Waiter(Reverse(first.rank)));
+            if std::mem::replace(&mut touched.first, first) == first {
+                return Some(touched.slot);
+            }
+            self.touched.push(touched);
+        }
+        None
     }
 
     /// From now on nothing is granted, until [`Core::resume_grants`]: requests stand in line, and only restores

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    error::{NewPeerError, Resource, UnknownPeer},
+    error::{NewPeerError, Resource, Share, UnknownPeer},
     event::{EndCause, Event},
     names::{Labels, PeerId},
     owner::{By, Claim, Owner},
@@ -29,6 +29,7 @@ impl Core {
     ) -> Result<PeerId, NewPeerError> {
         let now = self.begin(now);
         self.check_room(Resource::Peers, self.peers.len() + 1)?;
+        self.check_share(by, Share::Peers)?;
         let mut id = PeerId(random);
         while self.peer_slots.contains(id.0) {
             // A full-period generator (Knuth's MMIX), so it reaches a free number whatever is taken.
@@ -78,7 +79,7 @@ impl Core {
         if owner != Owner::NOBODY {
             self.events.push(Event::PeerOwned { peer: id, owner: owner.clone() });
         }
-        self.peers[slot].owner = owner;
+        self.set_owner(slot, owner);
         self.arm(now, slot);
         let indexed_at = self.peers[slot].indexed_at;
         self.leases.insert((indexed_at, slot));
@@ -170,6 +171,9 @@ impl Core {
             self.give_up(now, slot, held, cause);
         }
         let peer = self.peers.remove(slot);
+        if !planted!(QuotaLeaks) {
+            self.usages.change(&peer.owner, |usage| usage.peers -= 1);
+        }
         self.peer_slots.remove(peer.id.0);
         self.leases.remove(&(peer.indexed_at, slot));
         self.events.push(Event::PeerEnded { peer: peer.id, owner: peer.owner, cause });

@@ -58,19 +58,21 @@ mod slot;
 mod state;
 mod step;
 mod time;
+mod usage;
 mod view;
 
 pub use acquire::{Acquire, Status};
 pub use error::{
     AcquireError, InUse, LimitReached, Link, NewPeerError, ReleaseError, RemoveError, Resource, RestoreError,
-    UnknownPeer, UnknownSemaphore,
+    Share, UnknownPeer, UnknownSemaphore,
 };
 pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};
-pub use owner::{By, Claim, Oversight, Owner};
+pub use owner::{Account, By, Claim, Oversight, Owner};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};
 pub use semaphore::{Deadlock, Origin, Spec};
 pub use state::{Core, Limits, RestorePolicy, Settings};
 pub use time::Time;
+pub use usage::{Quota, Usage};
 pub use view::{HeldView, HolderView, PeerView, PendingView, SemaphoreView, WaiterView};

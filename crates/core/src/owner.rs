@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{names::PeerId, peer::Peer, state::Core};
+use crate::{names::PeerId, peer::Peer, state::Core, usage::Quota};
 
 /// Whose a peer is: an opaque name. What was made while nobody had to say who he is belongs to nobody. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,33 +34,53 @@ pub trait Oversight: Sync {
     fn covers_all(&self) -> bool;
 }
 
+/// Somebody, and how much his peers may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Who it is.
+    pub owner: Owner,
+    /// How much his peers may use, all together.
+    pub quota: Quota,
+}
+
+impl From<Owner> for Account {
+    fn from(owner: Owner) -> Self {
+        Self { owner, quota: Quota::NONE }
+    }
+}
+
 /// Who acts.
 #[derive(Clone, Copy)]
 pub enum By<'a> {
     /// The server itself; or anybody, where nobody has to say who he is.
     Anybody,
     /// Somebody, who may act on his own peers, and on those of nobody.
-    Owner(&'a Owner),
+    Owner(&'a Account),
     /// The same, and on peers of others that he is over.
-    Overseer(&'a Owner, &'a dyn Oversight),
+    Overseer(&'a Account, &'a dyn Oversight),
 }
 
-impl By<'_> {
+impl<'a> By<'a> {
+    /// Somebody, unless it is the server or anybody.
+    pub fn account(&self) -> Option<&'a Account> {
+        match self {
+            Self::Anybody => None,
+            Self::Owner(account) | Self::Overseer(account, _) => Some(account),
+        }
+    }
+
     /// Whether he may act on what belongs to this owner, whatever it is.
     pub fn owns(&self, owner: &Owner) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Owner(mine) => *owner == Owner::NOBODY || owner == *mine,
+            Self::Owner(mine) => *owner == Owner::NOBODY || *owner == mine.owner,
             Self::Overseer(mine, oversight) => Self::Owner(mine).owns(owner) || oversight.covers_all(),
         }
     }
 
     /// Whose the peers are that are made so.
     pub fn owner(&self) -> Owner {
-        match self {
-            Self::Anybody => Owner::NOBODY,
-            Self::Owner(owner) | Self::Overseer(owner, _) => (*owner).clone(),
-        }
+        self.account().map_or(Owner::NOBODY, |account| account.owner.clone())
     }
 }
 
@@ -68,8 +88,8 @@ impl fmt::Debug for By<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anybody => f.write_str("anybody"),
-            Self::Owner(owner) => write!(f, "{owner:?}"),
-            Self::Overseer(owner, _) => write!(f, "{owner:?} as overseer"),
+            Self::Owner(account) => write!(f, "{:?}", account.owner),
+            Self::Overseer(account, _) => write!(f, "{:?} as overseer", account.owner),
         }
     }
 }

@@ -8,9 +8,10 @@ use std::{
 };
 
 use crate::{
-    error::{LimitReached, Resource, UnknownSemaphore},
+    error::{LimitReached, Resource, Share, UnknownSemaphore},
     event::Event,
     names::Name,
+    owner::{By, Owner},
     semaphore::{Deadlock, Origin, Semaphore, Spec},
     slot::SemaphoreSlot,
     state::Core,
@@ -142,7 +143,7 @@ impl Core {
     }
 
     /// The semaphore of this name; made now if it is the member of a pattern.
-    pub(crate) fn slot_or_member<E>(&mut self, name: &str) -> Result<SemaphoreSlot, E>
+    pub(crate) fn slot_or_member<E>(&mut self, by: By<'_>, name: &str) -> Result<SemaphoreSlot, E>
     where
         E: From<UnknownSemaphore> + From<LimitReached>,
     {
@@ -156,16 +157,21 @@ impl Core {
         self.check_room(Resource::Semaphores, self.semaphores.len() + 1)?;
         let members = self.patterns.member_counts.get(&pattern).copied().unwrap_or(0);
         self.check_room(Resource::Members, members + 1)?;
+        self.check_share(by, Share::Members)?;
         let slot = self.insert_semaphore(name.into(), spec);
         self.set_pattern_of(slot, Some(pattern));
+        self.set_maker(slot, by.owner());
         self.semaphores[slot].is_announced = false;
         // Unless the command makes use of it, it goes again at its end.
         self.touch(slot);
         Ok(slot)
     }
 
-    /// Makes a semaphore a member of this pattern, or of none.
+    /// Makes a semaphore a member of this pattern, or of none; then it counts for nobody.
     pub(crate) fn set_pattern_of(&mut self, slot: SemaphoreSlot, pattern: Option<Name>) {
+        if pattern.is_none() {
+            self.set_maker(slot, Owner::NOBODY);
+        }
         let counts = &mut self.patterns.member_counts;
         if let Some(pattern) = pattern.clone() {
             *counts.entry(pattern).or_default() += 1;
@@ -206,9 +212,13 @@ impl Core {
 
     /// Tells of a semaphore before anything that happens on it is told.
     pub(crate) fn announce(&mut self, slot: SemaphoreSlot) {
-        let semaphore = &mut self.semaphores[slot];
-        if !std::mem::replace(&mut semaphore.is_announced, true) {
-            self.emit_set(slot);
+        if std::mem::replace(&mut self.semaphores[slot].is_announced, true) {
+            return;
+        }
+        self.emit_set(slot);
+        let Semaphore { name, maker, .. } = &self.semaphores[slot];
+        if *maker != Owner::NOBODY {
+            self.events.push(Event::SemaphoreOwned { semaphore: name.clone(), owner: maker.clone() });
         }
     }
 }

@@ -67,11 +67,14 @@ impl Core {
             }
             self.touch(part.semaphore);
         }
-        self.peers[slot].pending = Some(Box::new(request));
+        let peer = &mut self.peers[slot];
+        self.usages.change(&peer.owner, |usage| usage.pending += 1);
+        peer.pending = Some(Box::new(request));
     }
 
     /// Takes a request, already gone from its peer, out of every queue.
     pub(crate) fn leave_queues(&mut self, slot: PeerSlot, request: &Request) {
+        self.usages.change(&self.peers[slot].owner, |usage| usage.pending -= 1);
         for part in &request.parts {
             let on = &mut self.semaphores[part.semaphore];
             on.queue.remove(request.rank);

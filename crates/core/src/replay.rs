@@ -39,7 +39,8 @@ impl Core {
     }
 
     /// Ends a replay: every lease begins anew in full, and what follows from the state as a whole is put in
-    /// order. Gives out nothing that the journal does not tell of, unless something is due at `now`.
+    /// order. Gives out nothing that the journal does not tell of, unless something is due at `now`, or a waiter that
+    /// was absent holds up another again that held up a third.
     ///
     /// `now` is taken as the largest time in the events if that is larger: a clock may have been set back.
     pub fn end_replay(&mut self, now: Time) {
@@ -64,6 +65,11 @@ impl Core {
                 self.saw(*at);
                 self.replay_set(*at, semaphore, *spec, pattern.clone());
             }
+            Event::SemaphoreOwned { semaphore, owner } => {
+                let slot = self.semaphore_slot(semaphore).ok()?;
+                unless(self.semaphores[slot].pattern.is_none())?;
+                self.set_maker(slot, owner.clone());
+            }
             Event::SemaphoreRetired { semaphore } => {
                 let slot = self.semaphore_slot(semaphore).ok()?;
                 self.retire(slot);
@@ -80,7 +86,7 @@ impl Core {
             }
             Event::PeerOwned { peer, owner } => {
                 let slot = self.slot_of(*peer).ok()?;
-                self.peers[slot].owner = owner.clone();
+                self.set_owner(slot, owner.clone());
             }
             Event::LeaseChanged { peer, expires_in } => {
                 let slot = self.slot_of(*peer).ok()?;
@@ -180,19 +186,17 @@ impl Core {
         // All parts of a request stand in line under one rank.
         unless(self.peers[slot].pending.as_ref().is_some_and(|request| request.rank != rank))?;
         self.saw(since);
-        let mut request = self.peers[slot].pending.take().map_or_else(
-            || Request {
-                rank,
-                priority,
-                since,
-                examined_at: rank.sequence,
-                presence: Presence::Polling,
-                parts: Vec::new(),
-            },
-            |request| *request,
-        );
-        self.leave_queues(slot, &request);
-        request.parts.push(part);
+        let request = match self.peers[slot].pending.take() {
+            None => {
+                let (examined_at, presence) = (rank.sequence, Presence::Polling);
+                Request { rank, priority, since, examined_at, presence, parts: vec![part] }
+            }
+            Some(mut request) => {
+                self.leave_queues(slot, &request);
+                request.parts.push(part);
+                *request
+            }
+        };
         self.enter_queues(slot, request);
         self.next_sequence = self.next_sequence.max(rank.sequence + 1);
         Some(())
@@ -277,6 +281,10 @@ impl Core {
                 pattern: semaphore.pattern.clone(),
                 at: Time::default(),
             });
+            if semaphore.maker != Owner::NOBODY && !planted!(MakersForgottenBySnapshot) {
+                events
+                    .push(Event::SemaphoreOwned { semaphore: name.clone(), owner: semaphore.maker.clone() });
+            }
             if semaphore.is_leaving {
                 events.push(Event::SemaphoreRetired { semaphore: name.clone() });
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    error::{LimitReached, Resource, RestoreError, UnknownPeer, UnknownSemaphore},
+    error::{LimitReached, Resource, RestoreError, Share, UnknownPeer, UnknownSemaphore},
     event::Event,
     names::{Labels, Token},
     owner::Claim,
@@ -56,7 +56,7 @@ impl Core {
 
     fn try_restore(&mut self, now: Time, restore: &Restore<'_>) -> Result<(), RestoreError> {
         let named: Vec<_> = restore.locks.iter().map(|lock| (lock.semaphore, lock.count)).collect();
-        let parts = self.resolve(&named, RestoreError::NamedTwice)?;
+        let parts = self.resolve(restore.peer.by, &named, RestoreError::NamedTwice)?;
         if let Some(part) = parts.iter().find(|part| part.count < 1) {
             let semaphore = self.name_of(part.semaphore);
             return Err(RestoreError::CountBelowOne { semaphore, count: part.count });
@@ -76,6 +76,7 @@ impl Core {
             self.check_room(Resource::Peers, self.peers.len() + 1)?;
             self.check_room(Resource::Locks, parts.len())?;
             let Claim { peer, by } = restore.peer;
+            self.check_share(by, Share::Peers)?;
             let slot = self.insert_peer(now, peer, by.owner(), restore.expires_in, restore.labels.clone());
             for (lock, part) in restore.locks.iter().zip(&parts) {
                 self.restore_lock(now, slot, *part, lock.token);

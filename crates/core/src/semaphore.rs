@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     names::Name,
+    owner::Owner,
     planted,
     queue::{Queue, Rank},
     slot::PeerSlot,
@@ -76,6 +77,8 @@ pub(crate) struct Semaphore {
     pub(crate) leader: Option<(PeerSlot, Rank)>,
     /// The pattern that it was made from.
     pub(crate) pattern: Option<Name>,
+    /// For whom the member of a pattern counts: it came to be by one of his requests.
+    pub(crate) maker: Owner,
     /// Whether anybody was told of it. A member of a pattern is made before it is known to be of use.
     pub(crate) is_announced: bool,
     /// Takes no new requests and goes once it is idle.
@@ -100,6 +103,7 @@ impl Semaphore {
             cooling_sum: 0,
             leader: None,
             pattern: None,
+            maker: Owner::NOBODY,
             is_announced: true,
             is_leaving: false,
             changed_at: 0,

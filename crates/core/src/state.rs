@@ -15,9 +15,11 @@ use crate::{
     pattern::Patterns,
     peer::{Part, Peer},
     planted,
+    queue::Rank,
     semaphore::Semaphore,
     slot::{PeerSlot, SemaphoreSlot, Table},
     time::Time,
+    usage::Usages,
 };
 
 /// What may be chosen about the rules.
@@ -115,15 +117,39 @@ pub struct Core {
     pub(crate) returns: BTreeSet<(Time, SemaphoreSlot)>,
     /// Every peer whose waiting client is gone, by the time when it is passed over.
     pub(crate) absences: BTreeSet<(Time, PeerSlot)>,
+    /// What each owner uses.
+    pub(crate) usages: Usages,
     /// The serials of all acquired locks, fencing tokens among them.
     pub(crate) serials: Index<()>,
     /// Makes the shape of tables unpredictable for clients; of no influence on any reply.
     pub(crate) seed: u64,
     pub(crate) next_token: u64,
     pub(crate) next_sequence: u64,
-    /// Semaphores to look at before this command is over: from the highest level down, then by name.
-    pub(crate) touched: BinaryHeap<(i32, Reverse<Name>, SemaphoreSlot)>,
+    /// Semaphores to look at before this command is over.
+    pub(crate) touched: BinaryHeap<Touched>,
     pub(crate) events: Vec<Event>,
+}
+
+/// A semaphore to look at. The greatest is next: that of the highest level; of several that whose first waiter came
+/// first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Touched {
+    pub(crate) level: i32,
+    /// Its first waiter; it may have become another since.
+    pub(crate) first: First,
+    pub(crate) name: Reverse<Name>,
+    pub(crate) slot: SemaphoreSlot,
+}
+
+/// Who is first on a semaphore: the greatest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum First {
+    /// A waiter of this rank.
+    Waiter(Reverse<Rank>),
+    /// Nobody.
+    Nobody,
+    /// Nobody has looked, as it does not matter where a semaphore is alone on its level.
+    Unknown,
 }
 
 impl Core {
@@ -147,6 +173,7 @@ impl Core {
             leases: BTreeSet::new(),
             returns: BTreeSet::new(),
             absences: BTreeSet::new(),
+            usages: Usages::default(),
             serials: Index::new(hash_seed),
             seed: hash_seed,
             next_token: first_token,
@@ -200,6 +227,7 @@ impl Core {
     /// Turns a request by name into slots. The first use of a name that matches a pattern makes its semaphore.
     pub(crate) fn resolve<E>(
         &mut self,
+        by: By<'_>,
         locks: &[(&str, i64)],
         named_twice: impl FnOnce(Name) -> E,
     ) -> Result<Vec<Part>, E>
@@ -208,7 +236,7 @@ impl Core {
     {
         let mut parts = Vec::with_capacity(locks.len());
         for &(name, count) in locks {
-            parts.push(Part { semaphore: self.slot_or_member::<E>(name)?, count });
+            parts.push(Part { semaphore: self.slot_or_member::<E>(by, name)?, count });
         }
         let mut slots: Vec<_> = parts.iter().map(|part| part.semaphore).collect();
         slots.sort_unstable();
@@ -221,7 +249,8 @@ impl Core {
     /// Marks the queue of a semaphore to be looked at before this command is over.
     pub(crate) fn touch(&mut self, semaphore: SemaphoreSlot) {
         let Semaphore { name, spec, .. } = &self.semaphores[semaphore];
-        self.touched.push((spec.level, Reverse(name.clone()), semaphore));
+        let (level, name) = (spec.level, Reverse(name.clone()));
+        self.touched.push(Touched { level, first: First::Unknown, name, slot: semaphore });
     }
 
     pub(crate) fn touch_all(&mut self) {
@@ -246,6 +275,8 @@ impl Core {
             Resource::Semaphores => limits.semaphores,
             Resource::Members => limits.members_per_pattern,
             Resource::Walk => limits.deadlock_walk,
+            // See `check_share`.
+            Resource::Share(_) => usize::MAX,
         };
         if used <= limit || planted!(LimitsIgnored) { Ok(()) } else { Err(LimitReached { resource, limit }) }
     }

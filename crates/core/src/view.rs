@@ -256,6 +256,11 @@ impl<'a> SemaphoreView<'a> {
         self.semaphore.pattern.as_ref()
     }
 
+    /// For whom it counts, as the member of a pattern: it came to be by one of his requests.
+    pub fn maker(&self) -> &'a Owner {
+        &self.semaphore.maker
+    }
+
     /// Whether it takes no new requests and goes once it is idle.
     pub fn is_leaving(&self) -> bool {
         self.semaphore.is_leaving

@@ -130,6 +130,14 @@ faults! {
     RestorePolicyIgnored,
     /// Whoever knows the id of a peer may act on it.
     OwnersIgnored,
+    /// No quota holds.
+    QuotaIgnored,
+    /// Everybody may have as many requests waiting as there is room for.
+    BlockedIgnored,
+    /// A peer that is gone still counts.
+    QuotaLeaks,
+    /// A snapshot forgets for whom members of patterns count.
+    MakersForgottenBySnapshot,
     /// A snapshot forgets whose peers are.
     OwnersForgottenBySnapshot,
     /// An idempotency key is everybody's.

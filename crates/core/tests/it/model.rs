@@ -171,18 +171,13 @@ impl Model {
     }
 
     pub(crate) fn grant(&mut self) {
-        let mut semaphores: Vec<_> = self.semaphores.iter().collect();
-        semaphores.sort_by_key(|(name, spec)| (Reverse(spec.level), *name));
-        // A request has its turn with its lowest level.
+        // A request has its turn with its lowest level, from above; of several that which came first.
         let lowest =
             |request: &ModelRequest| request.parts.keys().map(|name| self.semaphores[name].level).min();
-        let next = semaphores.iter().find_map(|(name, spec)| {
-            let waiting = self.peers.iter().filter_map(|peer| Some((peer.pending.as_ref()?, peer.id)));
-            let mut on_it = waiting.filter(|(request, _)| {
-                request.parts.contains_key(*name) && lowest(request) == Some(spec.level)
-            });
-            on_it.find(|(request, _)| self.can_grant(request))
-        });
+        let waiting = self.peers.iter().filter_map(|peer| Some((peer.pending.as_ref()?, peer.id)));
+        let next = waiting
+            .filter(|(request, _)| self.can_grant(request))
+            .min_by_key(|(request, _)| (Reverse(lowest(request)), request.rank));
         if let Some((request, id)) = next {
             let parts = request.parts.clone();
             self.give(id, &parts);

@@ -15,6 +15,7 @@ mod rate;
 mod recovery;
 mod release;
 mod restore;
+mod share;
 mod steps;
 mod view;
 
@@ -261,6 +262,9 @@ impl World {
             }
             Event::PeerOwned { peer, owner } => {
                 format!("{} is {}'s", name(*peer), owner.name().expect("somebody"))
+            }
+            Event::SemaphoreOwned { semaphore, owner } => {
+                format!("{semaphore} is {}'s", owner.name().expect("somebody"))
             }
             Event::LeaseChanged { peer, expires_in } => format!("{} lasts {expires_in:?}", name(*peer)),
             Event::Queued { peer, semaphore, count, priority, since, rank } => {

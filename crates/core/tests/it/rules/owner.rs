@@ -1,6 +1,6 @@
 //! Whose a peer is: to others it is as unknown as one that never was.
 
-use throttle_core::{By, Claim, Oversight, Owner};
+use throttle_core::{Account, By, Claim, Oversight, Owner};
 
 use super::*;
 
@@ -17,9 +17,13 @@ impl Oversight for Over {
     }
 }
 
+fn account(name: &str) -> Account {
+    Owner::new(name).into()
+}
+
 /// Ann's and Bob's peers, and what they hold and wait for.
-fn world() -> (World, Owner, Owner) {
-    let (ann, bob) = (Owner::new("ann"), Owner::new("bob"));
+fn world() -> (World, Account, Account) {
+    let [ann, bob] = ["ann", "bob"].map(account);
     let mut w = World::new("etl/a=1 web=1", []);
     for (peer, owner) in [(ANN, &ann), (BOB, &bob)] {
         let events = [format!("{} begins, 86400s", name(peer)), format!("{0} is {0}'s", name(peer))];
@@ -100,7 +104,7 @@ fn is_unknown_but_free(w: &mut World, claim: Claim<'_>) {
 #[test]
 fn what_nobody_owns_is_for_everybody() {
     let mut w = World::new("A=1", [ANN]);
-    let bob = Owner::new("bob");
+    let bob = account("bob");
     w.run(|core, now| core.heartbeat(now, ANN.by(By::Owner(&bob)), HOUR)).is(Ok(()), ["ann lasts 3600s"]);
     assert_eq!(w.core.peer(ANN.by_server()).expect("known").owner(), &Owner::NOBODY);
 }
@@ -108,7 +112,7 @@ fn what_nobody_owns_is_for_everybody() {
 #[test]
 fn whoever_brings_a_peer_back_has_it() {
     let mut w = World::new("A=1", []);
-    let (ann, bob) = (Owner::new("ann"), Owner::new("bob"));
+    let [ann, bob] = ["ann", "bob"].map(account);
     let locks = [RestoreLock { semaphore: "A", count: 1, token: None }];
     let restore = Restore { peer: ANN.by(By::Owner(&ann)), expires_in: DAY, locks: &locks, labels: None };
     w.run(|core, now| core.restore(now, &restore))

@@ -124,9 +124,34 @@ fn a_joint_grant_makes_way_in_every_queue() {
             "ann gives up A=2 #1 after 1ms, Released",
             "bob gets A=1 #2 after 1ms",
             "bob gets B=1 #3 after 1ms",
-            // There is no order between semaphores.
-            "dan gets A=1 #4 after 1ms",
-            "cat gets B=1 #5 after 1ms",
+            // In the order in which they came, whatever their semaphores are called.
+            "cat gets B=1 #4 after 1ms",
+            "dan gets A=1 #5 after 1ms",
+        ],
+    );
+}
+
+#[test]
+fn of_several_semaphores_of_one_level_who_came_first_goes_first() {
+    let mut w = World::new("", [ANN, BOB, CAT, DAN]);
+    for (name, at) in [("a", 2), ("c", 1), ("d", 1)] {
+        w = w.with_semaphore(name, Spec { level: at, ..max(2) });
+    }
+    w.acquire(ANN, "c=1 d=1").is(acquired(1), ["ann gets c=1 #1", "ann gets d=1 #2"]);
+    w.acquire(BOB, "a=1 d=2").is(PENDING, ["bob waits for a=1", "bob waits for d=2"]);
+    w.acquire(CAT, "a=1 c=1").is(PENDING, ["cat waits for a=1", "cat waits for c=1"]);
+    w.acquire(DAN, "c=2").is(PENDING, ["dan waits for c=2"]);
+    // Once Bob has a and d, Cat is first on a, and so holds up Dan on c: who must not have been looked at before.
+    w.end(ANN, EndCause::Released).is(
+        true,
+        [
+            "ann gives up c=1 #1 after 0ns, Released",
+            "ann gives up d=1 #2 after 0ns, Released",
+            "ann ends, Released",
+            "bob gets a=1 #3 after 0ns",
+            "bob gets d=2 #4 after 0ns",
+            "cat gets a=1 #5 after 0ns",
+            "cat gets c=1 #6 after 0ns",
         ],
     );
 }

@@ -3,6 +3,7 @@
 import { getPermissions } from './api.js';
 
 let actions = new Set();
+let operates = [];
 let reason = null;
 
 /** Who asks, by the server's word; null where nobody has to say. And whether other machines reach such a server. */
@@ -12,6 +13,7 @@ export const caller = { identity: null, exposed: false };
 export async function learn() {
   const answer = await getPermissions();
   actions = new Set(answer.actions);
+  operates = answer.operates ?? ['*'];
   reason = answer.reason;
   Object.assign(caller, { identity: answer.identity, exposed: answer.exposed });
 }
@@ -19,7 +21,19 @@ export async function learn() {
 /** Why the caller may not do everything, in a sentence; null if it may. */
 export const restriction = () => reason;
 
-/** Whether the caller may do this: `release_peer`, `change_semaphore`. What it would be done to may matter one day. */
-export function may(action, _subject) {
-  return actions.has(action);
+/** Whether a pattern, with at most one `*` for any run of characters, stands for a name. */
+function matches(pattern, name) {
+  const [start, end] = pattern.split('*');
+  if (end === undefined) return name === start;
+  return name.length >= start.length + end.length && name.startsWith(start) && name.endsWith(end);
 }
+
+/** Whether the caller may do this, `release_peer` or `change_semaphore`, where it concerns these semaphores. */
+export function may(action, semaphores) {
+  return actions.has(action) && semaphores.every((name) => operates.some((pattern) => matches(pattern, name)));
+}
+
+/** Why not, in a sentence; null if nobody may do it here or the page says so anyway. */
+export const whyNot = (action, name) => actions.has(action) && !may(action, [name])
+  ? `You can look, but not act here: operating is allowed to you over ${operates.join(', ')}.`
+  : null;

@@ -33,13 +33,14 @@ pub(crate) struct Honest {
 
 impl Honest {
     /// Begins on a thread of its own, so that it measures the server and not the attackers.
-    pub(crate) fn start(port: u16) -> Outcome<Self> {
+    pub(crate) fn start(port: u16, header: &'static str) -> Outcome<Self> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
-            let (_, made) = ask(&mut stream, "POST /v1/peers", Some(&json!({ "expires_in": "10s" })))?;
+            let (_, made) =
+                ask(&mut stream, header, "POST /v1/peers", Some(&json!({ "expires_in": "10s" })))?;
             let peer = made.get("id").and_then(Value::as_str).ok_or("no id")?.to_owned();
             let heartbeat = format!("POST /v1/peers/{peer}/heartbeat");
             let acquire = format!("PUT /v1/peers/{peer}/locks");
@@ -49,7 +50,7 @@ impl Honest {
             while !stopped.load(Relaxed) {
                 for (line, body) in [(&heartbeat, None), (&acquire, Some(&locks)), (&release, None)] {
                     let start = now();
-                    let (status, answer) = ask(&mut stream, line, body)?;
+                    let (status, answer) = ask(&mut stream, header, line, body)?;
                     waits.push(start.elapsed());
                     if !(200..300).contains(&status) || status == 202 {
                         return Err(format!("the honest client was answered {status}: {answer}").into());
@@ -77,8 +78,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn ask(stream: &mut TcpStream, line: &str, body: Option<&Value>) -> Outcome<(u16, Value)> {
-    stream.write_all(client::request(line, body).as_bytes())?;
+fn ask(stream: &mut TcpStream, header: &str, line: &str, body: Option<&Value>) -> Outcome<(u16, Value)> {
+    stream.write_all(client::with_headers(line, header, body).as_bytes())?;
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     loop {

@@ -77,8 +77,8 @@ async fn run(options: &Options) -> Outcome<bool> {
 }
 
 async fn play(options: &Options, attack: &'static Attack, scale: Scale) -> Outcome<Line> {
-    let server = Server::start(&options.server, scale.server_connections).await?;
-    let honest = Honest::start(server.port)?;
+    let server = Server::start(&options.server, scale.server_connections, attack.asks_for_tokens).await?;
+    let honest = Honest::start(server.port, if attack.asks_for_tokens { server::POLITE } else { "" })?;
     let sent = Arc::new(Sent::default());
     // What it holds is open until the honest client has been at work beside it for a while.
     let held = (attack.run)(server.port, scale, sent.clone()).await?;

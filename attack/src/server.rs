@@ -27,18 +27,43 @@ other = { max = 1, deadlock = 'detect' }
 'many/*' = 1
 ";
 
+/// Who the attacker is where tokens are asked for, and who the honest client is. Their tokens are no secrets.
+pub(crate) const GREEDY: &str = "authorization: Bearer greedy\r\n";
+pub(crate) const POLITE: &str = "authorization: Bearer polite\r\n";
+
+const TOKENS: &str = "
+[[token]]
+identity = 'greedy'
+hash = 'sha256:370aed697dc503aecee7d8faad5de775f4f7019c86e672e8d93f3df590527058'
+[[token]]
+identity = 'polite'
+hash = 'sha256:cad2a80df44e3abf27b7cc4c2a5f932891a32baaf2d49bc133b4013c42480a6a'
+[[identity]]
+name = 'greedy'
+allow = ['read', 'acquire']
+quota = { peers = 1000, pending = 500, blocked = 100, semaphores = 100, rate = '2000/s' }
+[[identity]]
+name = 'polite'
+allow = ['read', 'acquire']
+";
+
 pub(crate) struct Server {
     pub(crate) port: u16,
     process: Child,
     file: PathBuf,
+    tokens: PathBuf,
 }
 
 impl Server {
-    pub(crate) async fn start(binary: &Path, connections: usize) -> Outcome<Self> {
+    pub(crate) async fn start(binary: &Path, connections: usize, asks_for_tokens: bool) -> Outcome<Self> {
         // Another process could take it before the server does, but hardly does.
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let file = std::env::temp_dir().join(format!("throttle-attack-{}-{port}.toml", std::process::id()));
-        fs::write(&file, format!("{CONFIGURATION}[limits]\nconnections = {connections}\n"))?;
+        let tokens = file.with_extension("tokens.toml");
+        fs::write(&tokens, TOKENS)?;
+        let security =
+            if asks_for_tokens { format!("[security]\ntokens = {tokens:?}\n") } else { String::new() };
+        fs::write(&file, format!("{CONFIGURATION}{security}[limits]\nconnections = {connections}\n"))?;
         let process = Command::new(binary)
             .arg("--configuration")
             .arg(&file)
@@ -49,7 +74,7 @@ impl Server {
             .map_err(|error| format!("{} cannot be started: {error}", binary.display()))?;
         for _ in 0..200 {
             if Connection::open(port).await.is_ok() {
-                return Ok(Self { port, process, file });
+                return Ok(Self { port, process, file, tokens });
             }
             sleep(Duration::from_millis(25)).await;
         }
@@ -70,6 +95,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_file(&self.tokens);
     }
 }
 

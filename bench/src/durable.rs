@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::http::{self, Answer};
-use crate::load::{Load, Script, exchange};
+use crate::load::{Load, Script};
 use crate::process::{Running, Server, WIDE, start};
 use crate::rows::{Peers, ROWS, Row};
 use crate::stats::{Spread, percentile};
@@ -94,7 +94,7 @@ struct Sample {
 impl Target {
     fn start(options: &Options, server: &Server) -> Result<Self> {
         let running = start(server, options.pin)?;
-        let mut load = Load::connect(running.address, options.connections)?;
+        let mut load = running.connect(options.connections)?;
         let none = Rc::new(Peers { own: Vec::new(), idle: Vec::new(), constant: false });
         let own = create(&mut load, &none, options.connections, options.fill)?;
         Ok(Self { load, peers: Rc::new(Peers { own, idle: Vec::new(), constant: false }), _running: running })
@@ -177,7 +177,7 @@ fn recover_in(options: &Options, server: &Server, leases: usize, data: &Path) ->
     let server =
         Server { arguments: vec!["--data-dir".into(), data.display().to_string()], ..server.clone() };
     let running = start(&server, options.pin)?;
-    let mut load = Load::connect(running.address, options.connections)?;
+    let mut load = running.connect(options.connections)?;
     let mut scripts: Vec<Box<dyn Script>> = (0..load.len())
         .map(|index| {
             let left = leases / options.connections + usize::from(index < leases % options.connections);
@@ -239,7 +239,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
 fn figure(running: &Running, name: &str) -> Result<f64> {
     let mut request = Vec::new();
     http::get(&mut request, "/metrics");
-    let page = String::from_utf8(exchange(running.address, &request)?)?;
+    let page = String::from_utf8(running.exchange(&request)?)?;
     let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     Ok(value.ok_or_else(|| format!("no {name}"))?.parse()?)
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 use serde::Serialize;
 
-use crate::load::{Connection, Load, exchange};
+use crate::load::Connection;
 use crate::process::{self, MUTEX, Running, Server};
 use crate::rows::Peers;
 use crate::stats::{Spread, percentile};
@@ -151,7 +151,7 @@ impl Chain {
     fn start(options: &Options, server: &Server, waiters: usize) -> Result<Self> {
         let running = process::start(server, options.pin)?;
         let none = Rc::new(Peers { own: Vec::new(), idle: Vec::new(), constant: false });
-        let peers = create(&mut Load::connect(running.address, 8)?, &none, waiters + 1, options.fill)?;
+        let peers = create(&mut running.connect(8)?, &none, waiters + 1, options.fill)?;
         if peers.len() <= waiters {
             return Err(format!("{} did not make {waiters} peers in time", server.name).into());
         }
@@ -159,7 +159,7 @@ impl Chain {
         let poll = Poll::new()?;
         let connections = (0..=waiters)
             .map(|index| {
-                let connection = Connection::open(running.address, &poll, index)?;
+                let connection = Connection::open(running.address, &poll, index, &running.tls)?;
                 Ok(Waiter { connection, expected: VecDeque::with_capacity(2) })
             })
             .collect::<Result<_>>()?;
@@ -181,7 +181,7 @@ impl Chain {
         let connected = chain.running.memory();
         let mut lock = Vec::new();
         http::acquire(&mut lock, chain.peers.first().copied().unwrap_or_default(), MUTEX, "");
-        exchange(chain.running.address, &lock)?;
+        chain.running.exchange(&lock)?;
         for index in 1..=waiters {
             chain.send(index, |out, peer| http::acquire(out, peer, MUTEX, BLOCK), &[Expected::Lock])?;
         }
@@ -232,7 +232,7 @@ impl Chain {
         while now() < deadline {
             self.step(Duration::from_millis(1))
                 .or_else(|error| if error.is::<Stalled>() { Ok(None) } else { Err(error) })?;
-            let body = exchange(self.running.address, &request)?;
+            let body = self.running.exchange(&request)?;
             pending = gauge(&String::from_utf8_lossy(&body), "throttle_pending", MUTEX);
             if pending == Some(self.waiters as f64) {
                 return Ok(());

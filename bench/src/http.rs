@@ -1,7 +1,18 @@
 //! As much of HTTP/1.1 as a load generator needs: requests laid out beforehand, and a parser that looks at
 //! the status line and the length of the body and at nothing else.
 
+use std::cell::Cell;
 use std::io::Write as _;
+
+thread_local! {
+    /// A line of the head of every request, with its end.
+    static HEADER: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// From now on every request of this thread has this line in its head, or none.
+pub(crate) fn set_header(line: &'static str) {
+    HEADER.set(line);
+}
 
 /// A whole answer. It borrows the bytes that were read.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,10 +92,13 @@ fn number(digits: &[u8]) -> Option<usize> {
 
 /// Appends a request. `target` is written between the method and the version, e.g. `/peers/{id}`.
 fn push(out: &mut Vec<u8>, method: &str, target: std::fmt::Arguments<'_>, tail: &str) {
+    let (version, rest) = tail.split_at(VERSION.len());
     // Writing to a vector cannot fail.
-    let _ = write!(out, "{method} {target}{tail}");
+    let _ = write!(out, "{method} {target}{version}{}{rest}", HEADER.get());
 }
 
+/// What every tail begins with.
+const VERSION: &str = " HTTP/1.1\r\n";
 const NO_BODY: &str = " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 const EXPIRES: &str = concat!(
     " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n",

@@ -6,11 +6,13 @@
 //! looked at just as far as needed, and all connections share their buffers.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::http::{self, Answer};
 use crate::{Result, now};
@@ -31,26 +33,35 @@ pub(crate) trait Script {
     }
 }
 
+/// How connections are encrypted, if they are.
+pub(crate) type Tls = Option<Arc<ClientConfig>>;
+
 /// One connection: a socket, and the bytes that were cut off on either way.
 pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     received: Vec<u8>,
     unsent: Vec<u8>,
 }
 
 impl Connection {
     /// Connects, and registers with `poll` under `token` for as long as it lives.
-    pub(crate) fn open(address: SocketAddr, poll: &Poll, token: usize) -> Result<Self> {
-        let stream = std::net::TcpStream::connect(address)?;
+    pub(crate) fn open(address: SocketAddr, poll: &Poll, token: usize, tls: &Tls) -> Result<Self> {
+        let mut stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        let tls = tls.as_ref().map(|config| encrypt(config, &mut stream)).transpose()?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(token), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, received: Vec::new(), unsent: Vec::new() })
+        Ok(Self { stream, tls, received: Vec::new(), unsent: Vec::new() })
     }
 
     /// Sends what the socket takes and keeps the rest until it takes more.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(bytes)?;
+            return write_encrypted(tls, &mut self.stream);
+        }
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
             return self.flush();
@@ -62,6 +73,9 @@ impl Connection {
 
     /// Sends what was kept. To be called when the socket takes bytes again.
     pub(crate) fn flush(&mut self) -> Result<()> {
+        if let Some(tls) = &mut self.tls {
+            return write_encrypted(tls, &mut self.stream);
+        }
         if !self.unsent.is_empty() {
             let written = write_some(&mut self.stream, &self.unsent)?;
             self.unsent.drain(..written);
@@ -76,7 +90,11 @@ impl Connection {
         mut take: impl FnMut(&Answer<'_>) -> Result<()>,
     ) -> Result<()> {
         loop {
-            let count = match self.stream.read(scratch) {
+            let read = match &mut self.tls {
+                None => self.stream.read(scratch),
+                Some(tls) => read_encrypted(tls, &mut self.stream, scratch),
+            };
+            let count = match read {
                 Ok(0) => return Err("the server closed the connection".into()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -94,10 +112,45 @@ impl Connection {
                 self.received.drain(..used);
             }
             // A short read has emptied the socket: the poll tells when there is more.
-            if count < scratch.len() {
+            if count < scratch.len() && self.tls.is_none() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Agrees with a server on keys.
+fn encrypt(config: &Arc<ClientConfig>, stream: &mut std::net::TcpStream) -> Result<Box<ClientConnection>> {
+    let name = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
+    let mut tls = Box::new(ClientConnection::new(Arc::clone(config), name)?);
+    while tls.is_handshaking() {
+        tls.complete_io(stream)?;
+    }
+    Ok(tls)
+}
+
+fn write_encrypted(tls: &mut ClientConnection, stream: &mut TcpStream) -> Result<()> {
+    while tls.wants_write() {
+        match tls.write_tls(stream) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn read_encrypted(tls: &mut ClientConnection, stream: &mut TcpStream, to: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match tls.reader().read(to) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+        if tls.read_tls(stream)? == 0 {
+            return Ok(0);
+        }
+        tls.process_new_packets().map_err(io::Error::other)?;
     }
 }
 
@@ -127,9 +180,16 @@ fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// One request on a connection of its own, for setting up; gives back the body.
-pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn exchange(address: SocketAddr, tls: &Tls, request: &[u8]) -> Result<Vec<u8>> {
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    match tls {
+        None => ask(stream, request),
+        Some(config) => ask(rustls::StreamOwned::new(*encrypt(config, &mut stream)?, stream), request),
+    }
+}
+
+fn ask(mut stream: impl io::Read + io::Write, request: &[u8]) -> Result<Vec<u8>> {
     stream.write_all(request)?;
     let mut received = Vec::new();
     let mut scratch = [0; 16 * 1024];
@@ -169,10 +229,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Load {
     /// Opens `count` connections.
-    pub(crate) fn connect(address: SocketAddr, count: usize) -> Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, tls: &Tls, count: usize) -> Result<Self> {
         let poll = Poll::new()?;
         let connections =
-            (0..count).map(|token| Connection::open(address, &poll, token)).collect::<Result<_>>()?;
+            (0..count).map(|token| Connection::open(address, &poll, token, tls)).collect::<Result<_>>()?;
         Ok(Self {
             poll,
             events: Events::with_capacity(1024),

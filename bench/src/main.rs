@@ -19,6 +19,7 @@ mod load;
 mod process;
 mod report;
 mod rows;
+mod secured;
 mod stats;
 mod throughput;
 
@@ -62,6 +63,9 @@ enum Hidden {
     BareHyper {
         #[arg(long)]
         port: u16,
+        /// With `cert.pem` and `key.pem` of the directory it runs in.
+        #[arg(long)]
+        tls: bool,
     },
 }
 
@@ -180,7 +184,7 @@ impl Options {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Some(Hidden::BareHyper { port }) => bare::serve(port).map(|()| true),
+        Some(Hidden::BareHyper { port, tls }) => bare::serve(port, tls).map(|()| true),
         None => run(&cli.arguments),
     };
     match outcome {
@@ -229,6 +233,8 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         settings: "",
         workers: arguments.workers,
         dashboards: 0,
+        files: Vec::new(),
+        tls: None,
     };
     let mut servers = vec![
         server("bare hyper", Kind::Bare, std::env::current_exe()?),
@@ -262,6 +268,9 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
     if let Some(server) = &own {
         if options.wants("durable") {
             report.durable = durable::measure(options, server)?;
+        }
+        if options.wants("secured") {
+            report.secured = secured::measure(options, server)?;
         }
         if options.wants("recovery") {
             report.recovery = Some(durable::recover(options, server, arguments.quick)?);

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::load::{Load, Tls};
 use crate::{Result, http, load, now};
 
 /// A semaphore that is never full.
@@ -35,6 +36,10 @@ pub(crate) struct Server {
     pub(crate) workers: Option<usize>,
     /// How many dashboards are open on it.
     pub(crate) dashboards: usize,
+    /// Files beside its configuration, by their names.
+    pub(crate) files: Vec<(&'static str, String)>,
+    /// How connections to it are encrypted.
+    pub(crate) tls: Tls,
 }
 
 /// What a server can do, and so which rows and scenarios it takes part in.
@@ -114,6 +119,8 @@ pub(crate) struct Running {
     directory: PathBuf,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// How connections to it are encrypted.
+    pub(crate) tls: Tls,
 }
 
 impl Running {
@@ -125,6 +132,9 @@ impl Running {
         fs::create_dir_all(&directory)?;
         let configuration = directory.join("throttle.toml");
         fs::write(&configuration, format!("{CONFIGURATION}{}", server.settings))?;
+        for (name, text) in &server.files {
+            fs::write(directory.join(name), text)?;
+        }
         let log = directory.join("log");
 
         // The port is free now; that nobody else takes it before the server does is likely enough here.
@@ -133,6 +143,9 @@ impl Running {
         let mut command = Command::new(&server.binary);
         if server.kind == Kind::Bare {
             command.args(["bare-hyper", "--port", &port]);
+            if server.tls.is_some() {
+                command.arg("--tls");
+            }
         } else {
             command.args(["--address", "127.0.0.1", "--port", &port, "-c"]).arg(&configuration);
         }
@@ -148,7 +161,7 @@ impl Running {
             .spawn()
             .map_err(|error| format!("cannot start {}: {error}", server.binary.display()))?;
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push((directory.clone(), child.id()));
-        let mut running = Self { child, directory, address };
+        let mut running = Self { child, directory, address, tls: server.tls.clone() };
         running.wait_until_ready().map_err(|error| {
             let said = fs::read_to_string(&log).unwrap_or_default();
             format!("{} did not start: {error}\n{said}", server.binary.display())
@@ -165,7 +178,7 @@ impl Running {
                 return Err(format!("it ended with {status}").into());
             }
             // A server that reads its journal listens, but says that it is not ready.
-            let is_ready = || load::exchange(self.address, &request).is_ok();
+            let is_ready = || self.exchange(&request).is_ok();
             if TcpStream::connect(self.address).is_ok() && is_ready() {
                 return Ok(());
             }
@@ -174,6 +187,16 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// One request on a connection of its own, for setting up; gives back the body.
+    pub(crate) fn exchange(&self, request: &[u8]) -> Result<Vec<u8>> {
+        load::exchange(self.address, &self.tls, request)
+    }
+
+    /// Opens `count` connections.
+    pub(crate) fn connect(&self, count: usize) -> Result<Load> {
+        Load::connect(self.address, &self.tls, count)
     }
 
     /// Resident memory in bytes, where the system tells (Linux).

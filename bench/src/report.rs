@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::rows::ROWS;
 use crate::stats::Spread;
-use crate::{Options, Result, durable, engine, handover, throughput};
+use crate::{Options, Result, durable, engine, handover, secured, throughput};
 
 /// A row with a smaller ratio to the other server is slower beyond noise.
 const NO_SLOWER: f64 = 0.9;
@@ -21,6 +21,7 @@ pub(crate) struct Report {
     pub(crate) blocked_requests: Vec<handover::Memory>,
     pub(crate) engine: Vec<engine::Line>,
     pub(crate) durable: Vec<durable::Line>,
+    pub(crate) secured: Vec<secured::Line>,
     pub(crate) recovery: Option<durable::Recovery>,
     pub(crate) promises: Vec<Promise>,
 }
@@ -120,6 +121,9 @@ impl Report {
         if let Some(line) = self.durable.iter().find(|line| line.row == "cycle") {
             add("cycle: durable rate to that in memory".into(), Some(line.ratio), None, 0.5);
         }
+        for line in self.secured.iter().filter(|line| line.what == "tokens") {
+            add(format!("{}: rate with tokens to that without", line.row), Some(line.ratio), line.work, 0.93);
+        }
         self.promises = promises;
     }
 
@@ -144,6 +148,7 @@ impl Report {
         self.handover_table(&mut text);
         self.memory_tables(&mut text);
         self.durable_tables(&mut text);
+        self.secured_table(&mut text);
         self.engine_table(&mut text);
         if !self.promises.is_empty() {
             let mut table = Table::new(&["Promise", "found", "at least", "", "by server us"]);
@@ -329,6 +334,18 @@ impl Report {
                     each(line.connected, line.blocked, blocked),
                     each(line.before, line.blocked, blocked),
                 ]);
+            }
+            table.print(text);
+        }
+    }
+
+    fn secured_table(&self, text: &mut String) {
+        if !self.secured.is_empty() {
+            let mut table = Table::new(&["Safety", "row", "without/s", "with/s", "ratio", "by server us"]);
+            for secured::Line { what, row, rates, ratio: found, work } in &self.secured {
+                let [without, with] = rates.map(|rate| count(rate.median as usize));
+                let (found, work) = (ratio(Some(*found)), ratio(*work));
+                table.row([(*what).to_owned(), (*row).to_owned(), without, with, found, work]);
             }
             table.print(text);
         }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::dashboards::Dashboards;
-use crate::load::{Load, Script, exchange};
+use crate::load::{Load, Script};
 use crate::process::{self, Kind, Running, Server};
 use crate::rows::{Create, Heartbeat, Peers, ROWS, Remove, Row};
 use crate::stats::Spread;
 use crate::{Options, Result, http, note, now};
 
 /// A filled server and the connections to it.
-struct Target {
+pub(crate) struct Target {
     server: &'static str,
     kind: Kind,
     /// How many idle peers were asked for: what targets are compared by.
@@ -84,8 +84,8 @@ pub(crate) struct Line {
 
 /// One slice.
 #[derive(Clone, Copy)]
-struct Sample {
-    rate: f64,
+pub(crate) struct Sample {
+    pub(crate) rate: f64,
     server_us: Option<f64>,
     client_us: Option<f64>,
 }
@@ -194,18 +194,18 @@ fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<V
     Ok(lines)
 }
 
-fn column(samples: &[Sample], pick: fn(&Sample) -> Option<f64>) -> Option<Spread> {
+pub(crate) fn column(samples: &[Sample], pick: fn(&Sample) -> Option<f64>) -> Option<Spread> {
     Spread::of(&samples.iter().filter_map(pick).collect::<Vec<_>>())
 }
 
 /// The rates of `own` against those of `base`, round by round.
-fn rates(own: &[Sample], base: &[Sample]) -> Option<Spread> {
+pub(crate) fn rates(own: &[Sample], base: &[Sample]) -> Option<Spread> {
     let (own, base): (Vec<_>, Vec<_>) = own.iter().zip(base).map(|(own, base)| (own.rate, base.rate)).unzip();
     Spread::of_ratios(&own, &base)
 }
 
 /// What `own` does in a second of the server's processor time against what `base` does, round by round.
-fn work(own: &[Sample], base: &[Sample]) -> Option<Spread> {
+pub(crate) fn work(own: &[Sample], base: &[Sample]) -> Option<Spread> {
     let pairs = own.iter().zip(base).filter_map(|(own, base)| Some((own.server_us?, base.server_us?)));
     let (own, base): (Vec<_>, Vec<_>) = pairs.unzip();
     // Less time is more work.
@@ -213,12 +213,12 @@ fn work(own: &[Sample], base: &[Sample]) -> Option<Spread> {
 }
 
 impl Target {
-    fn start(options: &Options, server: &Server, idle: usize) -> Result<Self> {
+    pub(crate) fn start(options: &Options, server: &Server, idle: usize) -> Result<Self> {
         let running = process::start(server, options.pin)?;
         let mut probe = Vec::new();
         http::v1_heartbeats(&mut probe, std::iter::empty());
-        let has_v1 = exchange(running.address, &probe).is_ok();
-        let mut load = Load::connect(running.address, options.connections)?;
+        let has_v1 = running.exchange(&probe).is_ok();
+        let mut load = running.connect(options.connections)?;
         let constant = server.kind == Kind::Bare;
         let none = Rc::new(Peers {
             own: (0..options.connections as u64).map(|index| u64::MAX / 3 + index).collect(),
@@ -279,7 +279,7 @@ impl Target {
         self.dashboards.as_ref().map_or(0.0, Dashboards::updates)
     }
 
-    fn slice(&mut self, row: &Row, depth: usize, time: Duration) -> Result<Sample> {
+    pub(crate) fn slice(&mut self, row: &Row, depth: usize, time: Duration) -> Result<Sample> {
         let mut scripts: Vec<_> =
             (0..self.load.len()).map(|connection| (row.script)(&self.peers, connection)).collect();
         let used = || (self.running.processor_time(), process::own_processor_time());

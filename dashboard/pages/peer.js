@@ -70,7 +70,7 @@ export function page([id]) {
       const events = store.events.filter((event) => event.peer === id);
       return html`<p class="crumbs"><a href="#/peers">Peers</a></p>
         <div class="headline"><h1 tabindex="-1">Peer <code class="id whole">${id}</code>${isGone ? html` <span class="badge paused">gone</span>` : nothing}</h1>
-          ${seen && !isGone && may('release_peer', id) ? html`<div class="acts"><button type="button" class="button dangerous" @click=${() => askToRelease(id)}>Release…</button></div>` : nothing}</div>
+          ${seen && !isGone && may('release_peer', names()) ? html`<div class="acts"><button type="button" class="button dangerous" @click=${() => askToRelease(id)}>Release…</button></div>` : nothing}</div>
         ${isGone ? html`<p class="why">${error.message.replace(/ It holds nothing any more\..*$| Make a new one with.*$/, '')} It holds nothing any more.</p>` : nothing}
         ${error && !isGone ? html`<p class="error" role="alert">${error.message}</p>` : nothing}
         ${seen && !isGone ? body() : error ? nothing : html`<p class="empty">Reading…</p>`}

@@ -5,7 +5,7 @@ import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { getPeer, getSemaphore } from '../api.js';
 import { schedule } from '../draw.js';
 import { age, count, full, length, many, now, span, until } from '../format.js';
-import { may } from '../may.js';
+import { may, whyNot } from '../may.js';
 import { bar } from '../parts/bar.js';
 import { chartIn } from '../parts/chart.js';
 import { askToPause, askToResize, askToResume } from '../parts/dialog.js';
@@ -29,24 +29,24 @@ const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 84 : 52);
 function rowsOf(id, items, columns, row) {
   const height = rowHeight();
   const { first, last } = inSight(document.querySelector(`#${id} tbody`), items.length, height);
-  return html`<tbody role="rowgroup">${space(first, height, columns)}${repeat(items.slice(first, last), (item) => item.peer, row)}${space(items.length - last, height, columns)}</tbody>`;
+  return html`<tbody role="rowgroup">${space(first, height, columns)}${repeat(items.slice(first, last), (item, index) => (item.peer === '0' ? `hidden ${index}` : item.peer), row)}${space(items.length - last, height, columns)}</tbody>`;
 }
 
-const holder = (item) => html`<tr role="row">
+const holder = (name) => (item) => html`<tr role="row">
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels, `token ${item.token ?? 'none'}`)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
   <td role="cell" class="number" data-name="Since" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number expires ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
-  <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
+  <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
 
-const waiter = (max) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
+const waiter = (name, max) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
   <td role="cell" class="number place">${count(item.position)}</td>
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
   <td role="cell" class="number priority" data-name="Priority">${item.priority}</td>
   <td role="cell" class="number waits wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number estimate" data-name="Estimate">${item.absent ? html`<span class="none" title="It waited with a connection, and has had none for too long: it keeps its place, and others pass it">absent</span>` : item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
-  <td role="cell" class="acts">${releaseButton(item.peer, item.labels)}</td></tr>`;
+  <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
 
 const head = (...names) => html`<thead role="rowgroup"><tr role="row">${names.map(([name, kind]) => html`<th scope="col" role="columnheader" class=${kind ?? ''}>${name}</th>`)}</tr></thead>`;
 
@@ -81,7 +81,9 @@ export function page([name]) {
     : nothing;
 
   function acts() {
-    if (!may('change_semaphore', name)) return nothing;
+    const reason = whyNot('change_semaphore', name);
+    if (reason) return html`<p class="note">${reason}</p>`;
+    if (!may('change_semaphore', [name])) return nothing;
     return html`<div class="acts">
       ${seen.max === 0
         ? html`<button type="button" class="button main" @click=${() => askToResume(name)}>Resume…</button>`
@@ -113,14 +115,14 @@ export function page([name]) {
         <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>
           ${seen.holders.length ? html`<table class="rows compact" id="holders" role="table" aria-labelledby="holders-title" aria-rowcount=${seen.holders_total + 1}>
             ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number expires'], [html`<span class="unseen">Act</span>`, 'acts'])}
-            ${rowsOf('holders', seen.holders, 5, holder)}</table>` : html`<p class="empty">Nobody holds it.</p>`}
+            ${rowsOf('holders', seen.holders, 5, holder(name))}</table>` : html`<p class="empty">Nobody holds it.</p>`}
           ${cut(seen.holders.length, seen.holders_total, 'holders')}</section>
         <section aria-labelledby="hour"><h2 id="hour">${period()}</h2><div id="chart" role="img" aria-label=${`${period()}: ${hour(name)}`}></div></section>
         </div><div>
         <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>
           ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>
             ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number priority'], ['Waits', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
-            ${rowsOf('queue', seen.queue, 7, waiter(seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}
+            ${rowsOf('queue', seen.queue, 7, waiter(name, seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}
           ${cut(seen.queue.length, seen.queue_total, 'requests')}</section>
         <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60, 'None of the events that are at hand is about this semaphore.')}</div></section>
       </div></div>`;

@@ -13,6 +13,7 @@ export const peerName = (id, labels, also) => html`<a class="peer" data-row href
   ${Object.keys(labels).length ? chips(labels) : html`<code class="bare">${short(id)}</code>`}
   ${also || Object.keys(labels).length ? html`<code class="id">${also ?? short(id)}</code>` : html`<span class="id unnamed">no labels</span>`}</a>`;
 
-export const releaseButton = (id, labels = {}) => may('release_peer', id)
+/** The id of a peer that is none of the caller's is hidden as 0. */
+export const releaseButton = (id, labels, semaphore) => id !== '0' && may('release_peer', [semaphore])
   ? html`<button type="button" class="button small" @click=${() => askToRelease(id)} aria-label=${`Release ${labelled(labels) || id}…`}>Release…</button>`
   : nothing;

@@ -1,20 +1,60 @@
-//! What a request shows, and the file of tokens.
+//! What a request shows, the file of tokens, and tokens and keys of an issuer.
 
-use std::{path::Path, time::SystemTime};
+use std::{env, fs, path::Path, process, sync::LazyLock, time::SystemTime};
 
 use axum::http::{
     HeaderMap, HeaderValue,
     header::{AUTHORIZATION, COOKIE},
 };
-use throttle_service::security::{Tokens, shown, token};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use throttle_service::security::{Guard, JwtConfig, KeySet, KeySource, Quotas, Tokens, shown, token};
+use tokio::runtime::Runtime;
 
-/// The first line is a header, and tells which; the rest is a file of tokens. What is shown is not known by chance, and
-/// a file that is read says the same when it is asked twice.
+/// A key that nobody here has the other half of: that of RFC 7515, A.3.
+const KEYS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "one",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+/// A server that trusts an issuer.
+static TRUSTING: LazyLock<(Runtime, Guard)> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let file = |name: &str, text: &str| {
+        let path = env::temp_dir().join(format!("throttle-fuzz-{}-{name}", process::id()));
+        fs::write(&path, text).expect("writable");
+        path
+    };
+    let (issuer, audience) = ("https://issuer.example".to_owned(), "throttle".to_owned());
+    let keys = KeySource::File(file("keys", KEYS));
+    let jwt = JwtConfig { issuer, audience, keys, identity: "sub".to_owned(), ca: None };
+    let guard = Guard::open(None).with_tokens(file("tokens", ""), Quotas::NONE, Vec::new());
+    (runtime, guard.and_then(|guard| guard.with_issuer(jwt)).expect("right files"))
+});
+
+/// A token with this head and these claims, or these parts as they are: nobody can sign it.
+fn issued(head: &[u8], claims: &[u8], is_encoded: bool) {
+    let (runtime, guard) = &*TRUSTING;
+    let mut parts = [head.to_vec(), claims.to_vec(), b"c2lnbmVk".to_vec()];
+    if !is_encoded {
+        parts.iter_mut().take(2).for_each(|part| *part = BASE64_URL_SAFE_NO_PAD.encode(&*part).into_bytes());
+    }
+    if let Ok(token) = String::from_utf8(parts.join(&b'.')) {
+        assert!(runtime.block_on(guard.whose(&token)).is_err(), "{token}");
+    }
+}
+
+/// The first line is a header, and tells which; the rest is a file of tokens. Or the first line is the head of a token
+/// and the rest its claims, or the rest is a set of keys. What is shown is not known by chance, and a file that is read
+/// says the same when it is asked twice.
 pub fn run(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (line, file) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match line.split_first() {
+        Some((b'j', head)) => return issued(head, file, false),
+        Some((b'J', head)) => return issued(head, file, true),
+        Some((b'k', _)) => return drop(KeySet::parse(file)),
+        _ => {}
+    }
     let Ok(file) = str::from_utf8(file) else { return };
-    let tokens = Tokens::parse(Path::new("tokens.toml"), file);
+    let tokens = Tokens::parse(Path::new("tokens.toml"), file, Quotas::NONE);
     if let Err(error) = &tokens {
         let sentence = error.to_string();
         assert!(sentence.starts_with("tokens.toml"), "{sentence}");
@@ -34,6 +74,6 @@ pub fn run(data: &[u8]) {
         // Nobody finds a token by its hash.
         assert!(file.contains(&token::Hash::of(&token).to_string()));
         let identity = caller.identity().expect("somebody");
-        assert_eq!(tokens.rights_of(identity).to_string(), caller.rights().to_string());
+        assert_eq!(&tokens.terms_of(identity).rights, caller.rights());
     }
 }

@@ -22,6 +22,8 @@ class Server:
     def __init__(self, directory: Path, configuration: str) -> None:
         self.directory = directory
         self.port = 0
+        # Shown with every request, if the server asks for one.
+        self.token: str | None = None
         (directory / "throttle.toml").write_text(configuration)
         self.start()
 
@@ -56,6 +58,8 @@ class Server:
         """The answer, which must be a success."""
         data = None if body is None else json.dumps(body).encode()
         headers = {} if data is None else {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()

@@ -65,3 +65,24 @@ def test_whoever_may_only_look_is_told_why(
         # A token that is taken away ends it.
         file.write_text("")
         expect(page.get_by_role("heading", level=1)).to_have_text("Sign in", timeout=60_000)
+
+
+def test_buttons_are_there_for_the_semaphores_that_one_may_operate(
+    browser: Browser, serve: Serve, watched: Watched, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens.toml"
+    ana, ops = token(file, "ana", "read", "operate:s*"), token(file, "ops", "admin")
+    server = serve(secured(file))
+    server.token = ops
+    for name in ("s3", "mutex"):
+        server.session({name: 1})
+    with looking(browser, server.url, watched) as page:
+        sign_in(page, server, ana)
+        row(page, "s3").get_by_role("link").click()
+        expect(page.get_by_role("button", name="Pause…")).to_be_visible()
+        expect(page.locator("#holders").get_by_role("button", name="Release")).to_have_count(1)
+        page.goto(f"{server.url}/#/semaphores/mutex")
+        expect(page.locator("#holders tbody .cell-peer")).to_have_count(1)
+        expect(page.get_by_text("operating is allowed to you over s*.")).to_be_visible()
+        expect(page.get_by_role("button", name="Release")).to_have_count(0)
+        expect(page.get_by_role("button", name="Pause…")).to_have_count(0)

@@ -34,6 +34,19 @@ def token_in_the_url(release: Release, server: Server) -> None:
         assert release.remainder(url, "A") == 1
 
 
+def token_in_the_url_over_tls(release: Release, server: Server) -> None:
+    """The same over TLS, by a client that was given the certificate."""
+    with server.secured("read", "acquire", with_tls=True) as url:
+        assert release.remainder(url, "A") == 1
+        with release.party(url).lock("A"):
+            second = Visitor(release.party(url), "A")
+            until(lambda: release.remainder(url, "A") == 0, "the lock is held")
+            assert second.entered_at is None
+        second.await_entry(PROMPT)
+        second.leave()
+        assert release.remainder(url, "A") == 1
+
+
 def second_waiter(release: Release, server: Server) -> None:
     """Who waits gets the lock the moment it is released."""
     with release.party(server.url).lock("A"):
@@ -268,6 +281,7 @@ def common(release: Release) -> dict[str, Scenario]:
         release,
         lock_and_release,
         token_in_the_url,
+        token_in_the_url_over_tls,
         second_waiter,
         expiry,
         remove_expired,

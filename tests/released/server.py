@@ -35,6 +35,15 @@ def until(condition: Callable[[], bool], what: str, within: float = PATIENCE) ->
         time.sleep(0.005)
 
 
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    cert, key = folder / "server.pem", folder / "server.key"
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=throttle", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*new, *name, "-out", cert, "-keyout", key], check=True, capture_output=True)
+    return cert, key
+
+
 class Server:
     """A `throttle` on 127.0.0.1 without a data directory, so that it forgets everything when it is killed."""
 
@@ -53,8 +62,11 @@ class Server:
         return f"http://127.0.0.1:{self._port}"
 
     @contextmanager
-    def secured(self, *rights: str) -> Iterator[str]:
-        """The URL of another server, with a token in it that has these rights there."""
+    def secured(self, *rights: str, with_tls: bool = False) -> Iterator[str]:
+        """The URL of another server, with a token in it that has these rights there.
+
+        With TLS, `REQUESTS_CA_BUNDLE` names the certificate that a client has to trust.
+        """
         with tempfile.TemporaryDirectory() as folder:
             tokens = Path(folder) / "tokens.toml"
             allow = [part for right in rights for part in ("--allow", right)]
@@ -65,8 +77,13 @@ class Server:
                 text=True,
             )
             configuration = f'{CONFIGURATION}\n[security]\ntokens = "{tokens}"\n'
+            if with_tls:
+                cert, key = certificate(Path(folder))
+                configuration += f'[tls]\ncert = "{cert}"\nkey = "{key}"\n'
+                os.environ["REQUESTS_CA_BUNDLE"] = str(cert)
             with serving(Path(self._command[0]), configuration) as server:
-                yield server.url.replace("http://", f"http://etl:{made.stdout.strip()}@")
+                scheme = "https" if with_tls else "http"
+                yield server.url.replace("http://", f"{scheme}://etl:{made.stdout.strip()}@")
 
     def start(self) -> None:
         """Returns when the server accepts connections."""
@@ -82,7 +99,7 @@ class Server:
         def accepts() -> bool:
             assert process.poll() is None, f"the server ended with {process.returncode}"
             if self._port == 0:
-                chosen = re.search(r"Listening on http://127\.0\.0\.1:(\d+)\n", self.output())
+                chosen = re.search(r"Listening on https?://127\.0\.0\.1:(\d+)\n", self.output())
                 self._port = int(chosen[1]) if chosen else 0
             with socket.socket() as probe:
                 return self._port != 0 and probe.connect_ex(("127.0.0.1", self._port)) == 0

@@ -3,6 +3,7 @@
 mod answers;
 mod connections;
 mod endings;
+mod greedy;
 mod many;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -55,35 +56,39 @@ type Running = Pin<Box<dyn Future<Output = Outcome<Held>> + Send>>;
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    /// Whether the server asks for tokens, and the attacker is somebody with quotas.
+    pub(crate) asks_for_tokens: bool,
     pub(crate) run: fn(u16, Scale, Arc<Sent>) -> Running,
 }
 
 macro_rules! attacks {
-    ($($name:literal, $about:literal, $run:path;)+) => {
+    ($($name:literal, $about:literal, $tokens:literal, $run:path;)+) => {
         pub(crate) const ATTACKS: &[Attack] = &[$(Attack {
             name: $name,
             about: $about,
+            asks_for_tokens: $tokens,
             run: |port, scale, sent| Box::pin(async move { $run(port, scale, &sent).await }),
         },)+];
     };
 }
 
 attacks! {
-    "nothing", "an idle server, to compare with", connections::nothing;
-    "idle", "connections that have sent one request", connections::idle;
-    "full", "connections until the server has no more, then those that ask whether it lives", connections::full;
-    "heads", "connections with 15 KB of a head that never ends", connections::heads;
-    "bodies", "connections with 60 KB of a bulk heartbeat that never ends", connections::bodies;
-    "blocked", "requests that wait, each with a head of 15 KB", connections::blocked;
-    "unread", "connections that ask for a long list and read nothing", answers::unread;
-    "lists", "lists of waiters behind holders with many labels, and pipelined HEADs", answers::lists;
-    "metrics", "semaphores made by requests, and /metrics four times at once", answers::metrics;
-    "streams", "event streams that nobody reads, while locks are granted", answers::streams;
-    "levels", "waiters over 32 semaphores, and changes of a level", many::levels;
-    "deadlocks", "holders that ask for what detects deadlocks", many::deadlocks;
-    "peers", "peers that hold a lock each: tables that grow", endings::peers;
-    "expiry", "leases that end at one instant", endings::expiry;
-    "removal", "a semaphore with many holders, removed by force", endings::removal;
+    "nothing", "an idle server, to compare with", false, connections::nothing;
+    "idle", "connections that have sent one request", false, connections::idle;
+    "full", "connections until the server has no more, then those that ask whether it lives", false, connections::full;
+    "heads", "connections with 15 KB of a head that never ends", false, connections::heads;
+    "bodies", "connections with 60 KB of a bulk heartbeat that never ends", false, connections::bodies;
+    "blocked", "requests that wait, each with a head of 15 KB", false, connections::blocked;
+    "unread", "connections that ask for a long list and read nothing", false, answers::unread;
+    "lists", "lists of waiters behind holders with many labels, and pipelined HEADs", false, answers::lists;
+    "metrics", "semaphores made by requests, and /metrics four times at once", false, answers::metrics;
+    "streams", "event streams that nobody reads, while locks are granted", false, answers::streams;
+    "levels", "waiters over 32 semaphores, and changes of a level", false, many::levels;
+    "deadlocks", "holders that ask for what detects deadlocks", false, many::deadlocks;
+    "peers", "peers that hold a lock each: tables that grow", false, endings::peers;
+    "expiry", "leases that end at one instant", false, endings::expiry;
+    "removal", "a semaphore with many holders, removed by force", false, endings::removal;
+    "greedy", "an identity that asks for more than its quotas, on a server with tokens", true, greedy::greedy;
 }
 
 /// Makes peers, many at once, each with what `body` says, by `POST /v1/locks` or `POST /v1/peers`. Returns their ids.

@@ -32,6 +32,10 @@ pub struct Permissions {
         schema(value_type = Vec<Action>, example = json!(["release_peer", "change_semaphore"]))
     )]
     pub actions: Vec<Open<Action>>,
+    /// The semaphores that they may concern: names, or patterns with one `*`; `*` alone is all of them.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(example = json!(["etl/*"])))]
+    pub operates: Vec<String>,
     /// Why the caller may not do more, for people. Null if it may do everything.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,

@@ -230,8 +230,7 @@ impl Node {
         if self.is_draining || at <= now {
             return Ok(Step::Done(Outcome::Pending));
         }
-        let entered = self.waits.enter(claim.peer, until, at);
-        let ticket = entered.map_err(|limit| Refusal::TooManyWaits { limit })?;
+        let ticket = self.waits.enter(claim.by, claim.peer, until, at)?;
         if let Err(error) = self.core.connect(now, claim) {
             self.waits.leave(claim.peer, ticket);
             return Err(error.into());

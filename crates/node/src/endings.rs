@@ -108,7 +108,7 @@ impl TokenEndings {
 
 #[cfg(test)]
 mod tests {
-    use throttle_core::By;
+    use throttle_core::{Account, By};
 
     use super::*;
 
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn how_a_peer_ended_is_for_its_owner() {
         let mut ended = Endings::new(2);
-        let [ann, bob] = ["ann", "bob"].map(Owner::new);
-        ended.remember(PeerId(1), ann.clone(), ending(1));
+        let [ann, bob] = ["ann", "bob"].map(|name| Account::from(Owner::new(name)));
+        ended.remember(PeerId(1), ann.owner.clone(), ending(1));
         assert_eq!(ended.of(PeerId(1).by(By::Owner(&ann))), Some(&ending(1)));
         assert_eq!(ended.of(PeerId(1).by(By::Owner(&bob))), None);
         assert_eq!(ended.of(PeerId(1).by_server()), Some(&ending(1)));

@@ -65,6 +65,7 @@ impl EventKind {
             Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
             | Event::PeerOwned { .. }
+            | Event::SemaphoreOwned { .. }
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }
             | Event::Counters { .. }

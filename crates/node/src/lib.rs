@@ -48,4 +48,4 @@ pub use recovery::Holding;
 pub use refusal::{Refusal, SetRefusal};
 pub use role::Follower;
 pub use sessions::NewPeer;
-pub use waits::Ticket;
+pub use waits::{Ticket, TooManyWaits};

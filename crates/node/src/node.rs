@@ -212,6 +212,7 @@ impl Node {
                 | Event::SemaphoreRetired { .. }
                 | Event::PeerCreated { .. }
                 | Event::PeerOwned { .. }
+                | Event::SemaphoreOwned { .. }
                 | Event::LeaseChanged { .. }
                 | Event::Queued { .. }
                 | Event::Connected { .. }

@@ -4,6 +4,8 @@ use std::{error::Error, fmt};
 
 use throttle_core::{AcquireError, LimitReached, PeerId, RestoreError, UnknownPeer, UnknownSemaphore};
 
+use crate::waits::TooManyWaits;
+
 /// Why a request for a peer or for locks is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -14,10 +16,7 @@ pub enum Refusal {
     /// The peer could not be restored.
     Restore(RestoreError),
     /// The request stands in the queue, but cannot wait there with its connection open: this many do already.
-    TooManyWaits {
-        /// How many may.
-        limit: usize,
-    },
+    TooManyWaits(TooManyWaits),
     /// Its idempotency key belongs to another request.
     KeyReused,
     /// The peer that the same request made earlier is gone.
@@ -52,6 +51,12 @@ impl From<UnknownPeer> for Refusal {
     }
 }
 
+impl From<TooManyWaits> for Refusal {
+    fn from(full: TooManyWaits) -> Self {
+        Self::TooManyWaits(full)
+    }
+}
+
 impl From<LimitReached> for Refusal {
     fn from(limit: LimitReached) -> Self {
         Self::Limit(limit)
@@ -82,8 +87,9 @@ impl fmt::Display for Refusal {
             Self::Acquire(error) => error.fmt(f),
             Self::Limit(error) => error.fmt(f),
             Self::Restore(error) => error.fmt(f),
-            Self::TooManyWaits { limit } => {
-                write!(f, "the limit of {limit} requests that wait at the same time is reached")
+            Self::TooManyWaits(TooManyWaits { limit, is_share }) => {
+                let whose = if *is_share { " of one identity" } else { "" };
+                write!(f, "the limit of {limit} requests{whose} that wait at the same time is reached")
             }
             Self::KeyReused => f.write_str("the idempotency key belongs to another request"),
             Self::Gone(_) => f.write_str("the peer that this request made earlier is gone"),

@@ -1,8 +1,8 @@
 //! The requests that wait for a grant with their connection open.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use throttle_core::{PeerId, Time};
+use throttle_core::{Account, By, Owner, PeerId, Time, planted};
 
 /// Identifies a waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,14 +16,27 @@ pub(crate) struct Waits {
     limit: usize,
     next: u64,
     by_peer: HashMap<PeerId, Vec<Wait>, foldhash::fast::RandomState>,
+    /// How many each owner has that has any.
+    by_owner: BTreeMap<Owner, usize>,
     /// Every wait by a time that is not after its end.
     deadlines: BTreeSet<(Time, Ticket, PeerId)>,
 }
 
+/// There is no room for one more waiting request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyWaits {
+    /// How many there may be.
+    pub limit: usize,
+    /// Whether that is the share of whoever asks.
+    pub is_share: bool,
+}
+
 /// A waiting request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Wait {
     ticket: Ticket,
+    /// Whose it is.
+    owner: Owner,
     /// When the client wants an answer.
     until: Time,
     /// Where it stands in the index of deadlines.
@@ -40,25 +53,44 @@ pub(crate) struct Due {
 
 impl Waits {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, next: 0, by_peer: HashMap::default(), deadlines: BTreeSet::new() }
+        Self {
+            limit,
+            next: 0,
+            by_peer: HashMap::default(),
+            by_owner: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.deadlines.len()
     }
 
-    /// Enters a request of `peer` that waits until `until`, and is looked at again at `at`.
+    /// Enters somebody's request of `peer` that waits until `until`, and is looked at again at `at`.
     ///
     /// # Errors
     ///
-    /// With the limit, if as many wait as may.
-    pub(crate) fn enter(&mut self, peer: PeerId, until: Time, at: Time) -> Result<Ticket, usize> {
+    /// If as many wait as may.
+    pub(crate) fn enter(
+        &mut self,
+        by: By<'_>,
+        peer: PeerId,
+        until: Time,
+        at: Time,
+    ) -> Result<Ticket, TooManyWaits> {
         if self.len() >= self.limit {
-            return Err(self.limit);
+            return Err(TooManyWaits { limit: self.limit, is_share: false });
+        }
+        if let Some(Account { owner, quota }) = by.account() {
+            let own = self.by_owner.get(owner).copied().unwrap_or(0);
+            if own >= quota.blocked && !planted!(BlockedIgnored) {
+                return Err(TooManyWaits { limit: quota.blocked, is_share: true });
+            }
+            self.by_owner.insert(owner.clone(), own + 1);
         }
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.by_peer.entry(peer).or_default().push(Wait { ticket, until, indexed_at: at });
+        self.by_peer.entry(peer).or_default().push(Wait { ticket, owner: by.owner(), until, indexed_at: at });
         self.deadlines.insert((at, ticket, peer));
         Ok(ticket)
     }
@@ -69,6 +101,7 @@ impl Waits {
         let Some(at) = waits.iter().position(|wait| wait.ticket == ticket) else { return false };
         let wait = waits.swap_remove(at);
         self.deadlines.remove(&(wait.indexed_at, ticket, peer));
+        count_off(&mut self.by_owner, &wait.owner);
         let was_last = waits.is_empty();
         if was_last {
             self.by_peer.remove(&peer);
@@ -91,6 +124,7 @@ impl Waits {
         waits.sort_unstable_by_key(|wait| wait.ticket);
         for wait in &waits {
             self.deadlines.remove(&(wait.indexed_at, wait.ticket, peer));
+            count_off(&mut self.by_owner, &wait.owner);
             wake(wait.ticket);
         }
         waits.first().map(|wait| wait.ticket)
@@ -99,6 +133,7 @@ impl Waits {
     /// Removes every request.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Ticket, PeerId)> + use<> {
         self.by_peer.clear();
+        self.by_owner.clear();
         std::mem::take(&mut self.deadlines).into_iter().map(|(_, ticket, peer)| (ticket, peer))
     }
 
@@ -135,6 +170,16 @@ impl Waits {
     }
 }
 
+/// One request of this owner waits no longer.
+fn count_off(by_owner: &mut BTreeMap<Owner, usize>, owner: &Owner) {
+    if let Some(own) = by_owner.get_mut(owner) {
+        *own -= 1;
+        if *own == 0 {
+            by_owner.remove(owner);
+        }
+    }
+}
+
 /// Has a wait looked at again at another time.
 fn reindex(deadlines: &mut BTreeSet<(Time, Ticket, PeerId)>, peer: PeerId, wait: &mut Wait, at: Time) {
     deadlines.remove(&(wait.indexed_at, wait.ticket, peer));
@@ -144,6 +189,8 @@ fn reindex(deadlines: &mut BTreeSet<(Time, Ticket, PeerId)>, peer: PeerId, wait:
 
 #[cfg(test)]
 mod tests {
+    use throttle_core::Quota;
+
     use super::*;
 
     fn at(micros: u64) -> Time {
@@ -153,19 +200,44 @@ mod tests {
     #[test]
     fn there_is_a_limit() {
         let mut waits = Waits::new(2);
-        let first = waits.enter(PeerId(1), at(9), at(9)).unwrap();
-        waits.enter(PeerId(1), at(9), at(9)).unwrap();
-        assert_eq!(waits.enter(PeerId(2), at(9), at(9)), Err(2));
+        let first = waits.enter(By::Anybody, PeerId(1), at(9), at(9)).unwrap();
+        waits.enter(By::Anybody, PeerId(1), at(9), at(9)).unwrap();
+        assert_eq!(
+            waits.enter(By::Anybody, PeerId(2), at(9), at(9)),
+            Err(TooManyWaits { limit: 2, is_share: false })
+        );
         assert!(!waits.leave(PeerId(1), first), "another one waits");
         assert!(!waits.leave(PeerId(1), first), "it is gone");
-        assert!(waits.enter(PeerId(2), at(9), at(9)).is_ok());
+        assert!(waits.enter(By::Anybody, PeerId(2), at(9), at(9)).is_ok());
+    }
+
+    #[test]
+    fn nobody_has_more_than_his_share() {
+        let mut waits = Waits::new(10);
+        let [ann, bob] = ["ann", "bob"].map(|name| {
+            let quota = Quota { blocked: 2, ..Quota::NONE };
+            Account { owner: Owner::new(name), quota }
+        });
+        let first = waits.enter(By::Owner(&ann), PeerId(1), at(9), at(9)).unwrap();
+        waits.enter(By::Owner(&ann), PeerId(2), at(9), at(9)).unwrap();
+        let full = Err(TooManyWaits { limit: 2, is_share: true });
+        assert_eq!(waits.enter(By::Owner(&ann), PeerId(3), at(9), at(9)), full);
+        // It concerns nobody else, and what is over does not count.
+        assert!(waits.enter(By::Owner(&bob), PeerId(4), at(9), at(9)).is_ok());
+        waits.leave(PeerId(1), first);
+        assert!(waits.enter(By::Owner(&ann), PeerId(3), at(9), at(9)).is_ok());
+        waits.take_all(PeerId(2), |_| {});
+        assert!(waits.enter(By::Owner(&ann), PeerId(3), at(9), at(9)).is_ok());
+        assert_eq!(waits.enter(By::Owner(&ann), PeerId(3), at(9), at(9)), full);
+        drop(waits.drain());
+        assert!(waits.enter(By::Owner(&ann), PeerId(3), at(9), at(9)).is_ok());
     }
 
     #[test]
     fn a_wait_comes_up_at_its_deadline_and_may_be_postponed() {
         let mut waits = Waits::new(10);
-        let ticket = waits.enter(PeerId(1), at(9), at(5)).unwrap();
-        let later = waits.enter(PeerId(2), at(7), at(7)).unwrap();
+        let ticket = waits.enter(By::Anybody, PeerId(1), at(9), at(5)).unwrap();
+        let later = waits.enter(By::Anybody, PeerId(2), at(7), at(7)).unwrap();
         assert_eq!((waits.next_deadline(), waits.due(at(4))), (Some(at(5)), None));
         let due = waits.due(at(5)).unwrap();
         assert_eq!(due, Due { ticket, peer: PeerId(1), until: at(9) });
@@ -179,8 +251,8 @@ mod tests {
     #[test]
     fn the_waits_of_a_peer_come_up_earlier_if_its_lease_does() {
         let mut waits = Waits::new(10);
-        let ticket = waits.enter(PeerId(1), at(9), at(7)).unwrap();
-        waits.enter(PeerId(2), at(9), at(6)).unwrap();
+        let ticket = waits.enter(By::Anybody, PeerId(1), at(9), at(7)).unwrap();
+        waits.enter(By::Anybody, PeerId(2), at(9), at(6)).unwrap();
         waits.bring_forward(PeerId(1), || Some(at(8)));
         assert_eq!(waits.due(at(6)).map(|due| due.peer), Some(PeerId(2)), "it is earlier already");
         waits.bring_forward(PeerId(1), || Some(at(3)));
@@ -193,8 +265,9 @@ mod tests {
     #[test]
     fn all_of_a_peer_are_woken_in_their_order() {
         let mut waits = Waits::new(10);
-        let mine: Vec<_> = (0..3).map(|_| waits.enter(PeerId(1), at(9), at(9)).unwrap()).collect();
-        let other = waits.enter(PeerId(2), at(9), at(9)).unwrap();
+        let mine: Vec<_> =
+            (0..3).map(|_| waits.enter(By::Anybody, PeerId(1), at(9), at(9)).unwrap()).collect();
+        let other = waits.enter(By::Anybody, PeerId(2), at(9), at(9)).unwrap();
         let mut woken = Vec::new();
         assert_eq!(waits.take_all(PeerId(1), |ticket| woken.push(ticket)), mine.first().copied());
         assert_eq!(woken, mine);

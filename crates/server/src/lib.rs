@@ -11,6 +11,7 @@ pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod net;
+mod outgoing;
 pub mod platform;
 pub mod printable;
 pub mod reload;

@@ -25,6 +25,7 @@ use crate::{
     journal::Figures,
     net::NetStats,
     runtime::Engine,
+    security::Excess,
     telemetry::{GelfStats, OtlpStats},
 };
 
@@ -46,6 +47,8 @@ pub struct Metrics {
     pub num_404: IntCounter,
     /// Requests that were answered.
     pub requests: Arc<RequestCounters>,
+    /// Requests of those who had too much of something, by what that was.
+    excesses: IntCounterVec,
     peers: IntGauge,
     semaphores: IntGauge,
     blocked_requests: IntGauge,
@@ -112,6 +115,12 @@ impl Metrics {
         let num_404 = plain("throttle_num_404", "GET requests for pages that do not exist.")?;
         let requests = Arc::new(RequestCounters::new()?);
         registry.register(Box::new(requests.family().clone()))?;
+        let help = "Requests that were refused because an identity or an address had its share, by what of.";
+        let excesses = IntCounterVec::new(Opts::new("throttle_quota_refusals_total", help), &["quota"])?;
+        registry.register(Box::new(excesses.clone()))?;
+        for excess in Excess::ALL {
+            excesses.with_label_values(&[excess.name()]);
+        }
         let peers = figure("throttle_peers", "Live peers.")?;
         let semaphores = figure("throttle_semaphores", "Semaphores, members of patterns among them.")?;
         let blocked_requests = figure(
@@ -140,6 +149,7 @@ impl Metrics {
             shown: Arc::new(Shown::new(series)),
             num_404,
             requests,
+            excesses,
             peers,
             semaphores,
             blocked_requests,
@@ -167,6 +177,11 @@ impl Metrics {
         shell::network(&self.registry, network)?;
         gelf.map_or(Ok(()), |stats| shell::gelf(&self.registry, stats))?;
         otlp.map_or(Ok(()), |stats| shell::otlp(&self.registry, stats))
+    }
+
+    /// Counts a request of somebody who had too much of something.
+    pub fn count_excess(&self, excess: Excess) {
+        self.excesses.with_label_values(&[excess.name()]).inc();
     }
 
     /// What one page at a time is made with.

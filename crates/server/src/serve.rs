@@ -3,7 +3,6 @@
 use std::{
     env,
     error::Error,
-    net::SocketAddr,
     pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -12,7 +11,10 @@ use std::{
 use axum::http::HeaderValue;
 use throttle_core::{Core, Limits, Settings};
 use throttle_node::{Bounds, Declared, Difference, Follower};
-use tokio::time::Instant;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     history::History,
     http::{self, App, INSTANCE, Stage},
     metrics::Metrics,
-    net::{self, Budget, Tls},
+    net::{self, Budget, Local, Tls},
     platform,
     reload::{Current, Reloaded, Reloader},
     runtime::{Engine, Parts, wall_now},
@@ -90,11 +92,12 @@ async fn serve(
     let instance = HeaderValue::try_from(format!("{instance:016x}"))?;
 
     let address = config.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
-    let listener = net::bind(address, config.port.unwrap_or(DEFAULT_PORT)).await?;
-    let local = listener.local_addr()?;
+    let port = config.port.unwrap_or(DEFAULT_PORT);
+    let listener = net::bind(address, port, config.http.socket_mode).await?;
+    let local = listener.local()?;
     let mut network = net::Settings::from(limits);
     let buffers = network.buffers.clone();
-    if !local.ip().is_loopback() {
+    if !local.is_of_this_machine() {
         guard.is_reached();
     }
     metrics.watch(
@@ -107,7 +110,7 @@ async fn serve(
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.is_probe = http::is_probe;
     network.tls.clone_from(&tls);
-    network.tells_address = audit.is_some();
+    network.tells_address = audit.is_some() || guard.counts_addresses();
     network.headers.insert(INSTANCE, instance.clone());
     let stage = Stage::default();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -137,18 +140,12 @@ async fn serve(
     let reloader = reloader.get_or_init(make).clone();
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader, buffers);
-    let tasks = [
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
-        tokio::spawn({
-            let engine = engine.clone();
-            async move { history.run(&engine).await }
-        }),
-        tokio::spawn(reload_signal),
-        tokio::spawn(watch_files(guard, tls.clone())),
-    ];
+    let mut tasks = background(&engine, history);
+    tasks.push(tokio::spawn(reload_signal));
+    tasks.push(tokio::spawn(watch_files(guard, tls.clone())));
     stage.open(app.clone(), telemetry.tracer());
-    announce(local, tls.is_some(), app.guard.is_exposed());
+    announce(&local, tls.is_some(), app.guard.is_exposed());
+    platform::tell_ready();
 
     let failed = tokio::select! {
         () = &mut network => None,
@@ -162,6 +159,7 @@ async fn serve(
     };
     *asked_at = Some(Instant::now());
     info!("Shutting down.");
+    platform::tell_stopping();
     engine.drain();
     // It ends only when it is told so.
     let _ = stop.send(());
@@ -198,6 +196,17 @@ pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     Ok((stage, app))
 }
 
+/// What goes on beside the requests for as long as the server runs.
+fn background(engine: &Arc<Engine>, history: Arc<History>) -> Vec<JoinHandle<()>> {
+    let sampled = engine.clone();
+    vec![
+        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
+        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
+        tokio::spawn(async move { history.run(&sampled).await }),
+        tokio::spawn(give_signs_of_life(engine.clone())),
+    ]
+}
+
 /// Reads the configuration again, once there is one.
 fn reload(reloader: Arc<OnceLock<Arc<Reloader>>>) -> impl Fn() {
     move || {
@@ -217,9 +226,22 @@ async fn watch_files(guard: Arc<Guard>, tls: Option<Arc<Tls>>) {
     });
 }
 
+/// Tells whoever started this process that it lives, if he asks for that: as long as requests can be answered.
+async fn give_signs_of_life(engine: Arc<Engine>) {
+    let Some((pause, tell)) = platform::watchdog() else { return };
+    loop {
+        engine.view(|_| ());
+        tell();
+        sleep(pause).await;
+    }
+}
+
 /// The first line of a server that listens, and a warning if that is for everybody.
-fn announce(local: SocketAddr, is_encrypted: bool, is_exposed: bool) {
-    info!("Listening on http{}://{local}", if is_encrypted { "s" } else { "" });
+fn announce(local: &Local, is_encrypted: bool, is_exposed: bool) {
+    match local {
+        Local::Tcp(_) => info!("Listening on http{}://{local}", if is_encrypted { "s" } else { "" }),
+        Local::Unix(_) => info!("Listening on {local}"),
+    }
     if is_exposed {
         warn!(
             "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen on \
@@ -238,6 +260,9 @@ fn audit(config: &Config) -> Result<Option<Arc<Audit>>, Box<dyn Error>> {
 /// How connections are encrypted.
 fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
     let Some(Encryption { files, handshake_timeout }) = &config.tls else { return Ok(None) };
+    if config.address.as_deref().is_some_and(|address| address.starts_with("unix:")) {
+        return Err("A Unix domain socket is not encrypted: leave out [tls], or listen on a port.".into());
+    }
     if files.client_ca.is_some() && config.security.tokens.is_none() {
         return Err("tls.client_ca says who clients are, but nothing says what they may do: set tokens in [security], \
                     and write an [[identity]] for each into that file."
@@ -246,9 +271,20 @@ fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
     Ok(Some(Tls::read(files.clone(), *handshake_timeout)?))
 }
 
+/// Reads the files that a configuration names: tokens, keys and certificates.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn check_files(config: &Config) -> Result<(), Box<dyn Error>> {
+    guard(config)?;
+    encryption(config)?;
+    Ok(())
+}
+
 /// Who may come in.
 fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
-    let Security { tokens, required, public } = &config.security;
+    let Security { tokens, required, public, quota: _, jwt } = &config.security;
     if let Some(path) = public.iter().find(|path| !http::is_for_looking(path)) {
         let sentence = format!(
             "security.public: {path:?} is no route that only shows something; allowed: such as \"/metrics\" or \
@@ -256,9 +292,16 @@ fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
         );
         return Err(sentence.into());
     }
+    let guard = Guard::open(config.limits.rate_per_address);
     match tokens {
+        None if jwt.is_some() => {
+            Err("[security.jwt] says who clients are, but nothing says what they may do: set tokens in [security], and \
+                 write an [[identity]] for them into that file."
+                .into())
+        }
         Some(path) => {
-            let guard = Guard::with_tokens(path.clone(), public.clone())?;
+            let guard = guard.with_tokens(path.clone(), config.usual_quotas(), public.clone())?;
+            let guard = jwt.iter().try_fold(guard, |guard, jwt| guard.with_issuer(jwt.clone()))?;
             // Nobody but its owner can do anything with a peer, so its id is but a name.
             telemetry::show_ids();
             Ok(Arc::new(guard))
@@ -267,7 +310,7 @@ fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
             Err("security.required is true, but nothing says who may come in: set tokens in [security]."
                 .into())
         }
-        None => Ok(Arc::new(Guard::open())),
+        None => Ok(Arc::new(guard)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use throttle_core::{By, Claim, EndCause, Labels, Owner, PeerId, Restore, RestoreLock, Time, Token};
+use throttle_core::{Account, By, Claim, EndCause, Labels, Owner, PeerId, Restore, RestoreLock, Time, Token};
 use throttle_journal::Wall;
 use throttle_node::{
     Ask, Condition, IdempotencyKey, NewPeer, Node, Outcome, Refusal, Step, Ticket, managing::Found,
@@ -33,10 +33,10 @@ pub(crate) fn act(
     node: &mut Node,
     now: Time,
     random: u64,
-    owner: &Owner,
+    account: &Account,
     call: &Call,
 ) -> Result<Progress, Refusal> {
-    let (key, by) = (key_of(owner, call), by(owner));
+    let (key, by) = (key_of(&account.owner, call), by(account));
     Ok(match call {
         Call::NewPeer { expires_in, .. } => {
             let labels: Option<Labels> = None;
@@ -200,13 +200,13 @@ pub(crate) fn seen(node: &Node, wall: Wall, progress: Progress) -> Seen {
     }
 }
 
-pub(crate) fn refused(node: &Node, owner: &Owner, call: &Call, refusal: &Refusal) -> Seen {
-    Seen::Answer(shown::refusal(node, by(owner), call, refusal), node.committed())
+pub(crate) fn refused(node: &Node, account: &Account, call: &Call, refusal: &Refusal) -> Seen {
+    Seen::Answer(shown::refusal(node, by(account), call, refusal), node.committed())
 }
 
 /// Who acts: operators, and everybody where nobody has to say who he is, are nobody.
-pub(crate) fn by(owner: &Owner) -> By<'_> {
-    if *owner == Owner::NOBODY { By::Anybody } else { By::Owner(owner) }
+pub(crate) fn by(account: &Account) -> By<'_> {
+    if account.owner == Owner::NOBODY { By::Anybody } else { By::Owner(account) }
 }
 
 /// The key of a request, with what tells it from others.

@@ -86,7 +86,8 @@ impl World {
             return self.fail("liveness", "the server is down".to_owned());
         };
         let (events, connected) = (&[], &self.server.connected());
-        let shown = Shown { at: self.now, events, is_broken: false, seen: &seen, connected };
+        let waiting = &self.server.waiting_by_owner();
+        let shown = Shown { at: self.now, events, is_broken: false, seen: &seen, connected, waiting };
         let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
         self.settle(verdict);
         // What everybody has given back can be had, also by a server that died since, though its clock was set back.

@@ -4,8 +4,6 @@ mod habits;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use throttle_core::Owner;
-
 use crate::{
     message::{Answer, Call, Locks, Peer, Refused, Reply, Request, RequestId, Write},
     setup::{Setup, pick},
@@ -236,7 +234,10 @@ impl Client {
             self.keys += 1;
             // Before the colon stands who he is, for those who judge; the server is sent the rest.
             let owners = &self.setup.owners;
-            let name = owners.get(self.index % owners.len().max(1)).and_then(Owner::name).unwrap_or_default();
+            let name = owners
+                .get(self.index % owners.len().max(1))
+                .and_then(|one| one.owner.name())
+                .unwrap_or_default();
             format!("{name}:{}-{}", self.index / owners.len().max(1), self.keys)
         });
         let is_session = self.dialect == Dialect::V01 || (self.dialect == Dialect::V1 && self.random.bool());

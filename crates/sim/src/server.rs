@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{Core, PeerId, Time, planted};
+use throttle_core::{Core, Owner, PeerId, Time, planted};
 use throttle_journal::{
     Election as _, LogReader as _, Wall, WallTime, Writer, encode,
     memory::{Fault, MemoryLog},
@@ -130,6 +130,16 @@ impl Server {
     pub fn connected(&self) -> BTreeSet<u64> {
         let blocked = self.up.iter().flat_map(|up| up.blocked.values());
         blocked.filter(|blocked| !blocked.is_woken).map(|blocked| blocked.peer.0).collect()
+    }
+
+    /// How many requests of each owner wait with an open connection.
+    pub fn waiting_by_owner(&self) -> BTreeMap<Owner, usize> {
+        let mut waiting = BTreeMap::new();
+        let blocked = self.up.iter().flat_map(|up| up.blocked.values()).filter(|blocked| !blocked.is_woken);
+        for one in blocked {
+            *waiting.entry(self.setup.account_of(&one.request).owner).or_default() += 1;
+        }
+        waiting
     }
 
     /// Begins to stop: whoever waits is answered.
@@ -301,11 +311,11 @@ impl Server {
 
     /// Sends an answer once its condition holds.
     fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition, has_waited: bool) {
-        let owner = self.setup.owner_of(&request);
+        let account = self.setup.account_of(&request);
         let Some(up) = &mut self.up else { return };
         let answer = match answer {
             // It may have ended in this very turn.
-            Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer).by(by(&owner))),
+            Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer).by(by(&account))),
             answer => answer,
         };
         let reply = Reply { request, answer, instance: self.instance, has_waited };
@@ -335,12 +345,12 @@ impl Server {
             self.answer(request.clone(), Answer::Done, condition.unwrap_or(Condition::Now), false);
             return;
         }
-        let (call, owner) = (&request.call, self.setup.owner_of(request));
+        let (call, account) = (&request.call, self.setup.account_of(request));
         let progress = self.turn(at, |node, now, random| {
-            let progress = act(node, now, random, &owner, call);
+            let progress = act(node, now, random, &account, call);
             match progress {
                 Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
-                Err(refusal) => refused(node, &owner, call, &refusal),
+                Err(refusal) => refused(node, &account, call, &refusal),
             }
         });
         if let Some(progress) = progress {
@@ -353,13 +363,14 @@ impl Server {
         let wall_now = self.wall_at(at);
         let Some(blocked) = self.up.as_mut().and_then(|up| up.blocked.remove(&ticket)) else { return };
         let request = blocked.request.clone();
-        let owner = self.setup.owner_of(&request);
+        let account = self.setup.account_of(&request);
         let progress = self.turn(at, |node, now, _| {
             let locks = borrowed(&blocked.locks);
-            let waiting = Waiting { claim: blocked.peer.by(by(&owner)), locks: &locks, until: blocked.until };
+            let waiting =
+                Waiting { claim: blocked.peer.by(by(&account)), locks: &locks, until: blocked.until };
             let step = match &request.call {
                 Call::Session { leaves, .. } if blocked.is_session => {
-                    let session = Session { leaves: *leaves, key: key_of(&owner, &request.call) };
+                    let session = Session { leaves: *leaves, key: key_of(&account.owner, &request.call) };
                     node.resume_session(now, &waiting, session)
                 }
                 _ => node.resume(now, &waiting),
@@ -367,7 +378,7 @@ impl Server {
             let progress = step.map(|step| Progress::Step { peer: blocked.peer, step });
             match progress {
                 Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
-                Err(refusal) => refused(node, &owner, &request.call, &refusal),
+                Err(refusal) => refused(node, &account, &request.call, &refusal),
             }
         });
         if let Some(progress) = progress {
@@ -384,11 +395,11 @@ impl Server {
         let Some((ticket, blocked)) = found.and_then(|ticket| up.blocked.remove_entry(&ticket)) else {
             return false;
         };
-        let owner = self.setup.owner_of(&blocked.request);
+        let account = self.setup.account_of(&blocked.request);
         self.turn(at, |node, now, _| {
             node.cancel_wait(now, blocked.peer, ticket);
             if let Call::Session { leaves: true, .. } = blocked.request.call {
-                node.abandon_session(now, blocked.peer, key_of(&owner, &blocked.request.call));
+                node.abandon_session(now, blocked.peer, key_of(&account.owner, &blocked.request.call));
             }
         });
         true

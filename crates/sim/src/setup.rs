@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use throttle_core::{Deadlock, Limits, Origin, Owner, RestorePolicy, Settings, Spec};
+use throttle_core::{Account, Deadlock, Limits, Origin, Owner, Quota, RestorePolicy, Settings, Spec};
 use throttle_node::Bounds;
 
 use crate::message::Request;
@@ -10,6 +10,8 @@ use crate::time::{MS, Micros, SECOND, duration};
 
 /// Who clients may be.
 const OWNERS: [&str; 2] = ["ann", "bob"];
+/// Who is none of them.
+pub const THIEF: &str = "thief";
 
 /// Everything that a run is made of, but for its events.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct Setup {
     pub names: Vec<Arc<str>>,
     pub clients: usize,
     /// Whose the peers of clients are: each client is one of these. Without any, nobody has to say who he is.
-    pub owners: Vec<Owner>,
+    pub owners: Vec<Account>,
     /// The longest lease that a client asks for.
     pub lease_max: Micros,
     pub faults: Faults,
@@ -144,7 +146,7 @@ impl Setup {
             declared,
             names,
             clients: random.usize(2..=12),
-            owners: if random.bool() { OWNERS.map(Owner::new).to_vec() } else { Vec::new() },
+            owners: if random.bool() { owners(random) } else { Vec::new() },
             lease_max,
             faults,
             steps,
@@ -152,11 +154,11 @@ impl Setup {
     }
 
     /// Who sends a request, as far as the server asks.
-    pub fn owner_of(&self, request: &Request) -> Owner {
+    pub fn account_of(&self, request: &Request) -> Account {
         match request.client {
-            _ if request.is_theft => Owner::new("thief"),
+            _ if request.is_theft => Owner::new(THIEF).into(),
             Some(client) if !self.owners.is_empty() => self.owners[client % self.owners.len()].clone(),
-            _ => Owner::NOBODY,
+            _ => Owner::NOBODY.into(),
         }
     }
 
@@ -219,6 +221,13 @@ fn semaphores(random: &mut fastrand::Rng) -> (BTreeMap<String, Spec>, Vec<Arc<st
         names.extend(["t/1".into(), "t/2".into()]);
     }
     (declared, names)
+}
+
+/// Who clients are, and how much each may use.
+fn owners(random: &mut fastrand::Rng) -> Vec<Account> {
+    let mut share = |few| *pick(random, &[few, 1_000]);
+    let quota = Quota { peers: share(2), pending: share(1), members: share(1), blocked: share(1) };
+    OWNERS.map(|name| Account { owner: Owner::new(name), quota }).to_vec()
 }
 
 /// A rate, often longer than the server is down.

@@ -1,10 +1,10 @@
 //! What the server shows: views and refusals of the node as answers.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use throttle_core::{
-    AcquireError, By, Claim, PeerId, PeerView, RemoveError, RestoreError, SemaphoreView, Spec,
-    UnknownSemaphore, WaiterView,
+    AcquireError, By, Claim, Core, Owner, PeerId, PeerView, RemoveError, RestoreError, SemaphoreView, Spec,
+    UnknownSemaphore, Usage, WaiterView,
 };
 use throttle_journal::Wall;
 use throttle_node::{Node, Refusal, SetRefusal};
@@ -19,15 +19,40 @@ pub struct Everything {
     pub semaphores: Vec<Semaphore>,
     pub peers: usize,
     pub is_holding: bool,
+    /// How many semaphores are members of patterns.
+    pub members: usize,
+    /// What peers use, by whose they are: counted one by one, and by the node's word.
+    pub counted: BTreeMap<Owner, Usage>,
+    pub used: BTreeMap<Owner, Usage>,
 }
 
 pub fn everything(node: &Node) -> Everything {
     let core = node.core();
+    let counted = counted(core);
     Everything {
         semaphores: core.semaphores(None).map(|one| semaphore(&one)).collect(),
         peers: core.peer_count(),
         is_holding: core.is_holding_grants(),
+        members: core.semaphores(None).filter(|one| one.pattern().is_some()).count(),
+        used: counted.keys().map(|owner| (owner.clone(), core.usage(owner))).collect(),
+        counted,
     }
+}
+
+/// What peers use, by whose they are.
+fn counted(core: &Core) -> BTreeMap<Owner, Usage> {
+    let mut counted = BTreeMap::<Owner, Usage>::new();
+    for (_, peer) in core.peers(None) {
+        let usage = counted.entry(peer.owner().clone()).or_default();
+        usage.peers += 1;
+        usage.pending += usize::from(peer.pending().is_some());
+    }
+    for semaphore in core.semaphores(None) {
+        counted.entry(semaphore.maker().clone()).or_default().members +=
+            usize::from(semaphore.pattern().is_some());
+    }
+    counted.retain(|owner, _| *owner != Owner::NOBODY);
+    counted
 }
 
 pub fn peer(seen: PeerView<'_>, wall: Wall) -> Peer {
@@ -113,7 +138,7 @@ pub fn refusal(node: &Node, by: By<'_>, call: &Call, refusal: &Refusal) -> Answe
             RestoreError::Limit(_) => Refused::Limit,
             RestoreError::CountBelowOne { .. } | RestoreError::NamedTwice(_) => Refused::Invalid,
         },
-        Refusal::Limit(_) | Refusal::TooManyWaits { .. } => Refused::Limit,
+        Refusal::Limit(_) | Refusal::TooManyWaits(_) => Refused::Limit,
         Refusal::KeyReused => Refused::KeyReused,
     })
 }

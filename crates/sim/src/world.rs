@@ -436,8 +436,8 @@ impl World {
                 "the server takes its own number for that of another run, or the other way round".to_owned(),
             );
         }
-        let connected = &self.server.connected();
-        let shown = Shown { at: self.now, events: &events, is_broken, seen: &seen, connected };
+        let (connected, waiting) = (&self.server.connected(), &self.server.waiting_by_owner());
+        let shown = Shown { at: self.now, events: &events, is_broken, seen: &seen, connected, waiting };
         let verdict = self.judge(|invariant, ledger| invariant.shown(ledger, &shown));
         self.settle(verdict);
         self.collect();

@@ -10,6 +10,7 @@ use throttle_service::{
         SemaphoreConfig,
     },
     printable::printable,
+    serve,
 };
 
 /// Arguments of `throttle check`.
@@ -27,6 +28,7 @@ pub fn check(arguments: &Check, out: &mut dyn io::Write) -> Result<(), Box<dyn E
     if loaded.content == Content::Missing {
         return Err(ConfigError::missing(&arguments.configuration).into());
     }
+    serve::check_files(&loaded.config)?;
     out.write_all(summary(&file.to_string(), &loaded.config).as_bytes())?;
     Ok(())
 }
@@ -36,7 +38,8 @@ fn summary(file: &str, config: &Config) -> String {
     let address = printable(config.address.as_deref().unwrap_or(DEFAULT_ADDRESS));
     let port = config.port.unwrap_or(DEFAULT_PORT);
     // Writing to a string cannot fail, here and below.
-    let _ = writeln!(text, "It would listen on {address}, port {port}, and serve:");
+    let port = if address.starts_with("unix:") { String::new() } else { format!(", port {port}") };
+    let _ = writeln!(text, "It would listen on {address}{port}, and serve:");
     if config.semaphores.is_empty() {
         text.push_str("  no semaphores\n");
     }

@@ -12,7 +12,7 @@ use std::{
 use throttle_service::{
     printable::printable,
     security::{
-        Tokens,
+        Quotas, Tokens,
         token::{Secret, is_well_formed},
     },
 };
@@ -80,7 +80,7 @@ impl New {
         let entry = self.entry(&before, &secret)?;
         let tokens = write(&self.file, &(before + &entry))?;
         writeln!(out, "{}", secret.reveal())?;
-        let rights = tokens.rights_of(&self.name).to_string();
+        let rights = tokens.terms_of(&self.name).rights.to_string();
         let name = printable(&self.name);
         if rights.is_empty() {
             eprintln!(
@@ -125,7 +125,7 @@ impl CheckToken {
                 "That is no token: its form or its checksum is not right. Was all of it copied?".into()
             );
         }
-        let tokens = Tokens::read(&self.file)?;
+        let tokens = Tokens::read(&self.file, Quotas::NONE)?;
         let expiry = tokens.expiry(&token).map(|at| humantime::format_rfc3339_seconds(at).to_string());
         let Some(caller) = tokens.find(&token, SystemTime::now()) else {
             return Err(match expiry {
@@ -183,8 +183,8 @@ fn replace(target: &Path, new: &Path, text: &str) -> Result<Tokens, Box<dyn Erro
         fs::set_permissions(new, before.permissions()).map_err(failed)?;
     }
     let name = new.display().to_string();
-    let tokens =
-        Tokens::read(new).map_err(|error| error.to_string().replace(&name, &target.display().to_string()))?;
+    let tokens = Tokens::read(new, Quotas::NONE)
+        .map_err(|error| error.to_string().replace(&name, &target.display().to_string()))?;
     fs::rename(new, target).map_err(failed)?;
     Ok(tokens)
 }

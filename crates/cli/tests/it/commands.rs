@@ -49,6 +49,21 @@ fn check_says_in_one_line_what_is_wrong() {
 }
 
 #[test]
+fn check_reads_the_files_that_are_named() {
+    let file = "[semaphores]\nA = 1\n[security]\ntokens = \"tokens.toml\"\n";
+    let launch = Launch::new(&["check"]).file(file);
+    fs::write(launch.path("tokens.toml"), "[[identity]]\nname = \"a\"\nallow = [\"write\"]\n")
+        .expect("written");
+    let line = launch.fails();
+    assert!(line.starts_with("tokens.toml:1: identity \"a\": \"write\" is no right; allowed: "), "{line}");
+    let line = Launch::new(&["check"]).file(file).fails();
+    assert!(line.starts_with("tokens.toml: cannot be read: "), "{line}");
+    let line =
+        Launch::new(&["check"]).file("semaphores.A = 1\ntls = { cert = \"a\", key = \"b\" }\n").fails();
+    assert!(line.starts_with("a: holds no certificate: "), "{line}");
+}
+
+#[test]
 fn check_insists_on_a_file() {
     let line = Launch::new(&["check"]).fails();
     assert!(line.starts_with("throttle.toml: there is no such file."), "{line}");

@@ -34,6 +34,8 @@ mod run;
 mod security;
 mod site;
 #[cfg(unix)]
+mod socket;
+#[cfg(unix)]
 mod standstill;
 mod start;
 mod support;

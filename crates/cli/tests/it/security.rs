@@ -1,5 +1,9 @@
 //! Identity and rights, against a real server: who may come in, what he may do, and what he is shown.
 
+mod jwt;
+mod quotas;
+mod rotation;
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -23,13 +23,13 @@ const FILE: &str =
     "[semaphores]\nA = 1\n[tls]\ncert = \"server.pem\"\nkey = \"server.key\"\nhandshake_timeout = \"1s\"\n";
 
 /// An authority, whose certificates are written beside a server.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -38,7 +38,7 @@ impl Authority {
     }
 
     /// The certificate and the key of somebody.
-    fn issue(&self, name: &str) -> (String, String) {
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");

@@ -125,6 +125,11 @@ pub enum Record {
         peer: u64,
         owner: Arc<str>,
     },
+    /// The member of a pattern counts for somebody.
+    SemaphoreOwned {
+        semaphore: Name,
+        owner: Arc<str>,
+    },
 }
 
 /// What a semaphore is declared to be.
@@ -198,6 +203,9 @@ impl Record {
             Event::PeerOwned { peer, owner } => {
                 Self::PeerOwned { peer: peer.0, owner: owner.name().unwrap_or_default().into() }
             }
+            Event::SemaphoreOwned { semaphore, owner } => {
+                Self::SemaphoreOwned { semaphore, owner: owner.name().unwrap_or_default().into() }
+            }
             Event::LeaseChanged { peer, expires_in } => Self::LeaseChanged { peer: peer.0, expires_in },
             Event::Queued { peer, semaphore, count, priority, since, rank } => {
                 let (since, Rank { key, sequence }) = (since.as_micros(), rank);
@@ -254,6 +262,9 @@ impl Record {
             }
             Self::PeerOwned { peer, owner } => {
                 Event::PeerOwned { peer: PeerId(peer), owner: Owner::new(owner) }
+            }
+            Self::SemaphoreOwned { semaphore, owner } => {
+                Event::SemaphoreOwned { semaphore, owner: Owner::new(owner) }
             }
             Self::LeaseChanged { peer, expires_in } => Event::LeaseChanged { peer: PeerId(peer), expires_in },
             Self::Queued { peer, semaphore, count, priority, since, key, sequence } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use throttle_core::{Core, EndCause, Owner, PeerId, Settings, Spec};
 use throttle_journal::{Epoch, Record, Wall};
-use throttle_node::{Bounds, Follower, IdempotencyKey, NewPeer, Node, Refusal};
+use throttle_node::{Bounds, Follower, IdempotencyKey, NewPeer, Node, Refusal, TooManyWaits};
 
 use crate::world::{BOUNDS, LEASE, at, begun, new_peer, node, node_with, publish, waiter};
 
@@ -106,7 +106,11 @@ fn the_wall_clock_is_written_down_when_it_was_set() {
 
 #[test]
 fn refusals_have_words() {
-    for refusal in [Refusal::TooManyWaits { limit: 3 }, Refusal::KeyReused, Refusal::Gone(PeerId(1))] {
+    for refusal in [
+        Refusal::TooManyWaits(TooManyWaits { limit: 3, is_share: false }),
+        Refusal::KeyReused,
+        Refusal::Gone(PeerId(1)),
+    ] {
         assert!(!refusal.to_string().is_empty());
     }
     let (mut node, holder) = node();

@@ -2,7 +2,8 @@
 
 use throttle_core::{AcquireError, EndCause, Owner, PeerId};
 use throttle_node::{
-    Ask, Bounds, IdempotencyKey, NewPeer, Node, Outcome, Refusal, Session, Step, Ticket, Waiting,
+    Ask, Bounds, IdempotencyKey, NewPeer, Node, Outcome, Refusal, Session, Step, Ticket, TooManyWaits,
+    Waiting,
 };
 
 use crate::world::{BOUNDS, LEASE, ask, at, new_peer, node, node_with, waiter};
@@ -73,7 +74,7 @@ fn a_session_that_is_refused_when_it_goes_on_ends() {
     waiter(&mut node, "A", 5);
     let session = Session { leaves: false, key: None };
     let step = node.resume_session(at(0), &waiting(peer), session);
-    assert_eq!(step, Err(Refusal::TooManyWaits { limit: 1 }));
+    assert_eq!(step, Err(Refusal::TooManyWaits(TooManyWaits { limit: 1, is_share: false })));
     assert!(!lives(&node, peer));
 }
 

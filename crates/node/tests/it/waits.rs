@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use throttle_core::EndCause;
-use throttle_node::{Ask, Bounds, EventKind, Outcome, Refusal, Step, Waiting};
+use throttle_node::{Ask, Bounds, EventKind, Outcome, Refusal, Step, TooManyWaits, Waiting};
 
 use crate::world::{BOUNDS, LEASE, LONG, ask, at, new_peer, node, node_with, publish, waiter, woken};
 
@@ -109,6 +109,6 @@ fn as_many_wait_as_may() {
     waiter(&mut node, "A", 60);
     let peer = node.new_peer(at(0), 3, &new_peer(LEASE)).unwrap();
     let refused = node.acquire(at(0), peer.by_server(), &ask(&[("A", 1)], 5));
-    assert_eq!(refused, Err(Refusal::TooManyWaits { limit: 1 }));
+    assert_eq!(refused, Err(Refusal::TooManyWaits(TooManyWaits { limit: 1, is_share: false })));
     assert_eq!(node.waits(), 1);
 }

@@ -2,10 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use throttle_core::{Deadlock, RestorePolicy};
+use throttle_core::{Deadlock, Quota, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
-use crate::{audit::Kind, net::TlsFiles};
+use crate::{
+    audit::Kind,
+    net::TlsFiles,
+    security::{JwtConfig, QuotaEntry, Quotas, Rate},
+};
 
 /// Everything that `throttle.toml` can say. The default is what an empty or missing file means.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -138,6 +142,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Open connections. The number of files that the system lets this process open may lower it.
     pub connections: usize,
+    /// Open connections of one address; 0: as many as there may be.
+    pub connections_per_address: usize,
+    /// Requests of one address in a time; probes are not counted.
+    pub rate_per_address: Option<Rate>,
     /// Requests that wait for a lock at the same time.
     pub blocked_requests: usize,
     /// Peers that live at the same time.
@@ -201,6 +209,8 @@ impl Default for Limits {
             long_answers: 1000,
             body_bytes: 16 * 1024,
             connections: 20_000,
+            connections_per_address: 0,
+            rate_per_address: None,
             blocked_requests: 100_000,
             peers: 10_000_000,
             locks_per_peer: 1024,
@@ -302,6 +312,8 @@ impl Config {
 pub struct Http {
     /// Names, beside literal addresses and `localhost`, under which browsers know this server. Without a port.
     pub hosts: Vec<String>,
+    /// Who may use a Unix domain socket on which the server listens: the mode of its file.
+    pub socket_mode: Option<u32>,
 }
 
 /// `[audit]`: a log of who did what.
@@ -331,6 +343,23 @@ pub struct Security {
     pub required: bool,
     /// Paths of routes to look at that are open to all, beside the probes.
     pub public: Vec<String>,
+    /// `[security.quota]`: what an identity may use of which the file of tokens says nothing.
+    pub quota: QuotaEntry,
+    /// `[security.jwt]`: whose tokens count beside those of the file.
+    pub jwt: Option<JwtConfig>,
+}
+
+impl Config {
+    /// What an identity may use if nothing else is said: half of what the server has for all, so that nobody can take
+    /// all of it.
+    pub fn usual_quotas(&self) -> Quotas {
+        let half = |limit: usize| limit.div_ceil(2);
+        let Limits { peers, semaphores, blocked_requests, .. } = self.limits;
+        let (peers, members, blocked) = (half(peers), half(semaphores), half(blocked_requests));
+        self.security
+            .quota
+            .or(Quotas { shares: Quota { peers, pending: peers, members, blocked }, rate: None })
+    }
 }
 
 /// `[telemetry]`: what is sent to those who watch this server, beside logs and metrics.

@@ -1,6 +1,6 @@
 //! The sections of the file: which settings each has, and how they are read.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use throttle_core::{Deadlock, RestorePolicy};
 use toml::{
@@ -9,7 +9,11 @@ use toml::{
 };
 use tracing::level_filters::LevelFilter;
 
-use crate::{audit::Kind, net::TlsFiles};
+use crate::{
+    audit::Kind,
+    net::TlsFiles,
+    security::{JwtConfig, QuotaEntry, Rate},
+};
 
 use super::{
     AuditLog, Config, ConfigError, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging,
@@ -177,6 +181,8 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         "buffer_bytes",
         "long_answers",
         "connections",
+        "connections_per_address",
+        "rate_per_address",
         "blocked_requests",
         "peers",
         "locks_per_peer",
@@ -216,6 +222,12 @@ fn limits(table: &Table<'_>) -> Result<Limits, ConfigError> {
         buffer_bytes: count("buffer_bytes", 1 << 20..=1 << 40, default.buffer_bytes)?,
         long_answers: count("long_answers", 1..=1_000_000, default.long_answers)?,
         connections: count("connections", 16..=10_000_000, default.connections)?,
+        connections_per_address: count(
+            "connections_per_address",
+            0..=10_000_000,
+            default.connections_per_address,
+        )?,
+        rate_per_address: table.parsed("rate_per_address", Rate::ALLOWED)?,
         blocked_requests: count("blocked_requests", 1..=100_000_000, default.blocked_requests)?,
         peers: count("peers", 1..=1_000_000_000, default.peers)?,
         locks_per_peer: count("locks_per_peer", 1..=1_000_000, default.locks_per_peer)?,
@@ -289,9 +301,25 @@ fn recovery(table: &Table<'_>) -> Result<Recovery, ConfigError> {
 
 fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
     const HOSTS: &str = "a list of host names without a scheme or port, such as [\"throttle.example.com\"]";
-    table.only(&["hosts"])?;
+    const MODE: &str = "a mode in octal digits, such as \"0660\"";
+    table.only(&["hosts", "socket_mode"])?;
     let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
-    Ok(Http { hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default() })
+    let mode = table.parsed::<Mode>("socket_mode", MODE)?;
+    Ok(Http {
+        hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default(),
+        socket_mode: mode.map(|Mode(mode)| mode),
+    })
+}
+
+/// Who may use a file.
+struct Mode(u32);
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777).map(Self).ok_or(())
+    }
 }
 
 fn audit(top: &Table<'_>, table: &Table<'_>) -> Result<AuditLog, ConfigError> {
@@ -321,13 +349,48 @@ fn tls(top: &Table<'_>, table: &Table<'_>) -> Result<Encryption, ConfigError> {
 
 fn security(table: &Table<'_>) -> Result<Security, ConfigError> {
     const PUBLIC: &str = "a list of paths that are for looking, such as [\"/metrics\"]";
-    table.only(&["tokens", "required", "public"])?;
+    table.only(&["tokens", "required", "public", "quota", "jwt"])?;
     Ok(Security {
         tokens: table
             .string("tokens", "the path of a file of tokens, such as \"tokens.toml\"")?
             .map(PathBuf::from),
         required: table.boolean("required")?.unwrap_or_default(),
         public: table.strings("public", |path| path.starts_with('/'), PUBLIC)?.unwrap_or_default(),
+        quota: table.table("quota")?.map_or(Ok(QuotaEntry::default()), |table| quota(&table))?,
+        jwt: table.table("jwt")?.map(|below| jwt(table, &below)).transpose()?,
+    })
+}
+
+fn quota(table: &Table<'_>) -> Result<QuotaEntry, ConfigError> {
+    table.only(&["peers", "pending", "blocked", "semaphores", "rate"])?;
+    let count = |key| table.integer(key, MAX).map(|n| n.and_then(|n| usize::try_from(n).ok()));
+    Ok(QuotaEntry {
+        peers: count("peers")?,
+        pending: count("pending")?,
+        blocked: count("blocked")?,
+        semaphores: count("semaphores")?,
+        rate: table.parsed("rate", Rate::ALLOWED)?,
+    })
+}
+
+fn jwt(above: &Table<'_>, table: &Table<'_>) -> Result<JwtConfig, ConfigError> {
+    const ISSUER: &str = "who issues the tokens, as their claim \"iss\" says it";
+    const AUDIENCE: &str =
+        "for whom the tokens must be, as their claim \"aud\" says it, such as \"throttle\"";
+    const KEYS: &str =
+        "the path of a file with the keys of the issuer (a JSON Web Key Set), or its https URL";
+    table.only(&["issuer", "audience", "keys", "identity", "ca"])?;
+    let offset = above.start_of("jwt").unwrap_or(0);
+    let needed =
+        |key: &str, what: &str| table.string(key, what)?.ok_or_else(|| table.missing(key, offset, what));
+    Ok(JwtConfig {
+        issuer: needed("issuer", ISSUER)?,
+        audience: needed("audience", AUDIENCE)?,
+        keys: table.parsed("keys", KEYS)?.ok_or_else(|| table.missing("keys", offset, KEYS))?,
+        identity: table
+            .string("identity", "the claim that is the name of the identity")?
+            .unwrap_or_else(|| "sub".to_owned()),
+        ca: table.string("ca", "the path of a file of certificates in PEM format")?.map(PathBuf::from),
     })
 }
 

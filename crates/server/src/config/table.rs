@@ -1,6 +1,6 @@
 //! Reading a table of the file, with an error that names the line for whatever is wrong.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use toml::{
     Spanned,
@@ -136,6 +136,12 @@ impl<'a> Table<'a> {
     pub(super) fn string(&self, key: &str, what: &str) -> Result<Option<String>, ConfigError> {
         let parse = |value: &DeValue<'_>| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         self.read(key, parse, || format!("{what}, as a string that is not empty"))
+    }
+
+    /// A string that stands for a value; `what` says how it looks.
+    pub(super) fn parsed<T: FromStr>(&self, key: &str, what: &str) -> Result<Option<T>, ConfigError> {
+        let parse = |value: &DeValue<'_>| value.as_str()?.parse().ok();
+        self.read(key, parse, || what.to_owned())
     }
 
     /// A list of strings that all pass `is_right`; `what` says what it stands for.

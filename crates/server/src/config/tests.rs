@@ -155,6 +155,28 @@ fn wrong_semaphores() {
 }
 
 #[test]
+fn wrong_rates_and_modes() {
+    let cases = [
+        (
+            "[limits]\nrate_per_address = 5",
+            "throttle.toml:2: limits.rate_per_address: found integer 5; allowed: a count and a time such as \"200/s\" \
+             or \"1000/10min\".",
+        ),
+        (
+            "[security.quota]\nrate = \"0/s\"",
+            "throttle.toml:2: security.quota.rate: found string \"0/s\"; allowed: a count and a time such as \
+             \"200/s\" or \"1000/10min\".",
+        ),
+        (
+            "[http]\nsocket_mode = \"0999\"",
+            "throttle.toml:2: http.socket_mode: found string \"0999\"; allowed: a mode in octal digits, such as \
+             \"0660\".",
+        ),
+    ];
+    check(&cases);
+}
+
+#[test]
 fn wrong_keys_and_settings() {
     let cases = [
         ("semaphores = 3", "throttle.toml:1: semaphores: found integer 3; allowed: a table."),
@@ -212,10 +234,11 @@ fn wrong_keys_and_settings() {
         (
             "[limits]\nbody-bytes = 1",
             "throttle.toml:2: limits.body-bytes: unknown key; did you mean \"body_bytes\"? Known keys: head_bytes, \
-             body_bytes, buffer_bytes, long_answers, connections, blocked_requests, peers, locks_per_peer, \
-             locks_per_request, locks_per_queue, waiters_per_semaphore, semaphores, members_per_pattern, \
-             deadlock_walk, labels_per_peer, label_length, label_bytes, remembered_peers, idempotency_keys, events, \
-             event_streams, event_keep_alive, metric_series, histories, history_step, expires_in_max, head_timeout, body_timeout, answer_timeout, idle_timeout.",
+             body_bytes, buffer_bytes, long_answers, connections, connections_per_address, rate_per_address, \
+             blocked_requests, peers, locks_per_peer, locks_per_request, locks_per_queue, waiters_per_semaphore, \
+             semaphores, members_per_pattern, deadlock_walk, labels_per_peer, label_length, label_bytes, \
+             remembered_peers, idempotency_keys, events, event_streams, event_keep_alive, metric_series, histories, \
+             history_step, expires_in_max, head_timeout, body_timeout, answer_timeout, idle_timeout.",
         ),
         (
             "[limits]\nbody_bytes = true",

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::Request,
-    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use throttle_api::Code;
@@ -15,7 +18,7 @@ use super::{
     app::App,
     origin::{self, SEC_FETCH_SITE},
     refusal::Refusal,
-    routes::{Found, Route, Waits, Weight},
+    routes::{Found, Route, Waits, Weight, is_probe},
     v0_2::{text, try_again},
     v1::Problem,
 };
@@ -24,7 +27,7 @@ use crate::{
     dialect::Dialect,
     http::v1::PAGE_BYTES,
     net::ClientAddress,
-    security::{Asker, Caller, Right, Unauthenticated},
+    security::{Asker, Caller, Excess, Right, Unauthenticated},
 };
 
 /// The pause between two answers that may be long.
@@ -48,11 +51,16 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -
     if let Some(refusal) = origin::refusal(&request, &app.hosts) {
         return refusal;
     }
+    if app.guard.counts_addresses()
+        && let Some(refusal) = too_often_from_there(app, found, &request)
+    {
+        return refusal;
+    }
     if let (Some(audit), Some(route)) = (&app.audit, found.route) {
         // In a box, so that other requests need no room for it.
         return Box::pin(audited(app, audit, found, route, request)).await;
     }
-    match admit(app, found, &mut request) {
+    match admit(app, found, &mut request).await {
         Ok(_) => run(app, found, request).await,
         Err(denied) => denied.answer,
     }
@@ -67,7 +75,7 @@ async fn audited(
     mut request: Request,
 ) -> Response {
     let address = request.extensions().get().map(|ClientAddress(address)| *address);
-    let (caller, (response, subjects)) = match admit(app, found, &mut request) {
+    let (caller, (response, subjects)) = match admit(app, found, &mut request).await {
         Ok(caller) => (caller, audit::observed(run(app, found, request)).await),
         Err(denied) => {
             let Denied { caller, answer } = *denied;
@@ -113,14 +121,14 @@ struct Denied {
 
 /// Who sends a request, if he may ask for its route at all; the handler finds him with the request. Where there is no
 /// route, anybody may learn that.
-fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, Box<Denied>> {
+async fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, Box<Denied>> {
     if app.guard.is_open() {
         return Ok(Asker::Anybody);
     }
     let Some(route) = found.route.filter(|route| route.right != Right::None) else {
         return Ok(Asker::Known(Caller::nobody()));
     };
-    let caller = match app.guard.caller(request.headers(), request.extensions().get()) {
+    let caller = match app.guard.caller(request.headers(), request.extensions().get()).await {
         Ok(caller) => caller,
         Err(Unauthenticated) if app.guard.is_public(route.path) => Caller::public(),
         Err(Unauthenticated) => {
@@ -128,6 +136,11 @@ fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, Box<De
             return Err(Denied { caller: Caller::nobody(), answer }.into());
         }
     };
+    if let Err((wait, rate)) = app.guard.count(&caller) {
+        let sentence = format!("One identity may send {rate}; these are more. Try again later.");
+        let answer = too_often(found.dialect, sentence, wait, Excess::Rate);
+        return Err(Denied { caller, answer }.into());
+    }
     if let Err(forbidden) = caller.check_any(route.right) {
         let answer = if found.dialect == Dialect::V1 {
             Problem::from(forbidden).into_response()
@@ -138,6 +151,29 @@ fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, Box<De
     }
     request.extensions_mut().insert(caller.clone());
     Ok(Asker::Known(caller))
+}
+
+/// Refuses a request from an address that sends too many. Probes are always answered.
+fn too_often_from_there(app: &App, found: Found, request: &Request) -> Option<Response> {
+    let address = request.extensions().get().map(|ClientAddress(address)| *address);
+    let is_probe = found.route.is_some_and(|route| is_probe(request.method(), route.path));
+    let (wait, rate) = app.guard.count_from(address.filter(|_| !is_probe)).err()?;
+    let sentence = format!("One address may send {rate}; these are more. Try again later.");
+    Some(too_often(found.dialect, sentence, wait, Excess::AddressRate))
+}
+
+/// The old clients try again after a 503; a 429 would be fatal to them.
+fn too_often(dialect: Dialect, sentence: String, wait: Duration, excess: Excess) -> Response {
+    let mut response = if dialect == Dialect::V1 {
+        Problem::limit(sentence, Some(excess)).into_response()
+    } else {
+        let mut response = try_again(sentence);
+        response.extensions_mut().insert(excess);
+        response
+    };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
 }
 
 const BEARER: &str = "Bearer realm=\"throttle\"";

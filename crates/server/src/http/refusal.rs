@@ -8,7 +8,7 @@ use throttle_node::{self as node, SetRefusal};
 
 use crate::{
     net::BodyError,
-    security::{Caller, Forbidden, Right},
+    security::{Caller, Excess, Forbidden, Right},
 };
 
 /// Every reason for which a request does not get what it asks for.
@@ -38,8 +38,8 @@ pub(super) enum Refusal {
     RestoreConflict(String),
     /// The caller may not do that.
     Forbidden(Forbidden),
-    /// A bound of the server is reached; the sentence names it.
-    Limit(String),
+    /// A bound of the server is reached; the sentence names it. It may be that of one identity.
+    Limit { sentence: String, excess: Option<Excess> },
 }
 
 impl From<BodyError> for Refusal {
@@ -81,7 +81,7 @@ impl From<SetRefusal> for Refusal {
 
 impl From<LimitReached> for Refusal {
     fn from(limit: LimitReached) -> Self {
-        Self::Limit(limit.to_string())
+        Self::Limit { sentence: limit.to_string(), excess: Excess::of_limit(&limit) }
     }
 }
 
@@ -143,7 +143,9 @@ impl From<node::Refusal> for Refusal {
             node::Refusal::Acquire(error) => error.into(),
             node::Refusal::Limit(limit) => limit.into(),
             node::Refusal::Restore(error) => error.into(),
-            node::Refusal::TooManyWaits { .. } => Self::Limit(refusal.to_string()),
+            node::Refusal::TooManyWaits(ref full) => {
+                Self::Limit { sentence: refusal.to_string(), excess: Excess::of_waits(full) }
+            }
             node::Refusal::Gone(_) => Self::UnknownPeer,
             node::Refusal::KeyReused => Self::Invalid(
                 "The Idempotency-Key was used for another request. Choose a new one, such as a UUID, for each request \

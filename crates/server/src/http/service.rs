@@ -79,6 +79,11 @@ impl Open {
         };
         let status = response.status().as_u16();
         self.app.metrics.requests.count(found.dialect, status);
+        if matches!(status, 429 | 503)
+            && let Some(excess) = response.extensions().get()
+        {
+            self.app.metrics.count_excess(*excess);
+        }
         if let Some(traced) = traced {
             traced.end(status);
         }

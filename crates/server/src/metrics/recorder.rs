@@ -127,6 +127,7 @@ impl Observer for Recorder {
             Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
             | Event::PeerOwned { .. }
+            | Event::SemaphoreOwned { .. }
             | Event::PeerEnded {
                 cause: EndCause::Released | EndCause::Operator | EndCause::Removed | EndCause::ExceedsMax,
                 ..

@@ -52,6 +52,11 @@ pub(super) fn network(registry: &Registry, stats: &Arc<NetStats>) -> prometheus:
         "Connections that were answered 503, since too many were open.",
         read(stats, NetStats::refused),
     )?))?;
+    registry.register(Box::new(ReadMetric::counter(
+        "throttle_connections_refused_by_address_total",
+        "Connections that were answered 503, since too many of one address were open.",
+        read(stats, NetStats::refused_by_address),
+    )?))?;
     registry.register(Box::new(ReadMetric::counters(
         "throttle_connection_errors_total",
         "Connections that failed: malformed (what came is not HTTP), head_timeout (a head came too late), \

@@ -3,6 +3,7 @@
 //! Hyper parses and writes HTTP; what it writes is collected in memory and sent once per turn, so that pipelined
 //! answers share a system call and an answer never waits for a request that has only begun.
 
+mod accept;
 mod body;
 mod budget;
 mod date;
@@ -13,6 +14,7 @@ mod own_answers;
 mod refuse;
 mod serve;
 mod source;
+mod stream;
 mod tls;
 mod watched;
 
@@ -23,5 +25,6 @@ pub use body::{BodyError, read_body};
 pub use budget::Budget;
 pub use listen::{BindError, bind};
 pub use serve::{NetStats, Settings, capacity, converse, serve};
+pub use stream::{Listener, Local};
 pub use tls::{ClientName, Tls, TlsError, TlsFiles};
-pub use watched::{ClientAddress, request_waits};
+pub use watched::{ClientAddress, client_of, request_waits};

@@ -33,6 +33,11 @@ impl OwnAnswers {
         self.answer(StatusCode::SERVICE_UNAVAILABLE, sentence)
     }
 
+    pub(super) fn too_many_of_address(&self) -> String {
+        let sentence = "Too many connections of one address are open. Try again in a second.";
+        self.answer(StatusCode::SERVICE_UNAVAILABLE, sentence)
+    }
+
     pub(super) fn https_only(&self) -> String {
         let sentence = "The server speaks HTTPS here: begin the address with https://.";
         self.answer(StatusCode::BAD_REQUEST, sentence)

@@ -3,30 +3,15 @@
 use std::{io, time::Duration};
 
 use hyper::Method;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{drive::discard, own_answers::OwnAnswers};
+use super::drive::discard;
 
 /// How long a client may take to send its head and to read its answer while all connections are in use.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 const LINGER_BYTES: u64 = 64 * 1024;
 /// As much of a first line as is looked at.
 pub(super) const LINE_BYTES: usize = 128;
-
-/// Whether what a client sends first, until then, is a request that is answered though all connections are in use.
-pub(super) async fn is_answered(
-    stream: &TcpStream,
-    is_probe: fn(&Method, &str) -> bool,
-    until: Instant,
-) -> bool {
-    let mut head = [0; LINE_BYTES];
-    let Ok(Ok(length)) = timeout_at(until, stream.peek(&mut head)).await else { return false };
-    head.get(..length).is_some_and(|head| asks_as_probe(head, is_probe))
-}
 
 /// Whether a head that begins so is that of a request that is answered though all connections are in use.
 pub(super) fn asks_as_probe(head: &[u8], is_probe: fn(&Method, &str) -> bool) -> bool {
@@ -39,18 +24,6 @@ fn first_line(bytes: &[u8]) -> Option<(Method, &str)> {
     let mut words = str::from_utf8(line).ok()?.split(' ');
     let method = words.next()?.parse().ok()?;
     Some((method, words.next()?.split('?').next()?))
-}
-
-/// Tells a client that there are too many connections, in a way that it can read until then.
-pub(super) async fn refuse(stream: TcpStream, own: &OwnAnswers, until: Instant) {
-    let _ = timeout_at(until, answer(stream, own)).await;
-}
-
-async fn answer(stream: TcpStream, own: &OwnAnswers) -> io::Result<()> {
-    // Clients take an answer that comes before their request for a broken connection.
-    stream.readable().await?;
-    let (read, write) = stream.into_split();
-    say(read, write, &own.too_many_connections()).await
 }
 
 /// Sends an answer, and lets the client read it.

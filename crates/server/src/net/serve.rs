@@ -17,48 +17,36 @@ use hyper::{
     server::conn::http1::Builder,
     service::Service,
 };
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
 };
-use tracing::warn;
 
 use super::{
+    accept::{Acceptor, Admission, Arrival, REFUSALS},
     budget::Budget,
     drive::{BoxError, Drain, End, Patience, Shared, drive},
     own_answers::OwnAnswers,
-    refuse::{LINE_BYTES, PATIENCE, asks_as_probe, is_answered, refuse, say},
-    tls::{Encrypted, NoTls, Tls},
+    refuse::{LINE_BYTES, PATIENCE, asks_as_probe, say},
+    stream::{Listener, Reading, Stream, Writing},
+    tls::{ClientName, Encrypted, NoTls, Tls},
     watched::Remote,
 };
 use crate::config::Limits;
 
-/// Clients that come at the same time while all connections are in use: each is refused within half a second, and a
-/// probe has as long again for its request and for its answer.
-const REFUSALS: usize = 128;
 /// Files that this process needs besides its connections.
 const OTHER_FILES: u64 = 64 + REFUSALS as u64;
 /// The least buffer that a connection may fill, in bytes.
 const MIN_BUFFER: usize = 32 * 1024;
-/// A client that is silent, as one that waits, is asked after half a minute whether it is still there. It is gone if it
-/// gives no sign of life for another.
-const KEEP_ALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(30))
-    .with_interval(Duration::from_secs(10))
-    .with_retries(3);
-/// The pause after the system could not give a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The least time between two records about the same trouble.
-const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// How connections are served.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Connections that are served at the same time; one more is answered 503. See [`capacity`].
     pub connections: usize,
+    /// Connections of one address that are served at the same time; 0: as many as there may be.
+    pub connections_per_address: usize,
     /// The largest head, in bytes.
     pub head_bytes: usize,
     /// The time in which a head must arrive, and a new connection must send one.
@@ -87,6 +75,7 @@ impl From<&Limits> for Settings {
     fn from(limits: &Limits) -> Self {
         Self {
             connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
             head_bytes: limits.head_bytes,
             head_timeout: limits.head_timeout,
             buffers: Budget::new(limits.buffer_bytes),
@@ -107,13 +96,14 @@ impl From<&Limits> for Settings {
 pub struct NetStats {
     accepted: AtomicU64,
     closed: AtomicU64,
-    refused: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) refused_by_address: AtomicU64,
     malformed: AtomicU64,
     head_timeouts: AtomicU64,
     answer_timeouts: AtomicU64,
     too_much: AtomicU64,
     handshakes_failed: AtomicU64,
-    accept_errors: AtomicU64,
+    pub(super) accept_errors: AtomicU64,
 }
 
 impl NetStats {
@@ -131,6 +121,11 @@ impl NetStats {
     /// Connections that were refused because too many were open.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    /// Connections that were refused because too many of their address were open.
+    pub fn refused_by_address(&self) -> u64 {
+        self.refused_by_address.load(Relaxed)
     }
 
     /// Connections that ended with a request that is not HTTP.
@@ -186,7 +181,7 @@ pub fn capacity(configured: usize, open_files: Option<u64>) -> usize {
 ///
 /// A `tower` service such as an axum router goes into `hyper_util::service::TowerToHyperService`.
 pub async fn serve<S, B>(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     service: S,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
@@ -198,15 +193,10 @@ pub async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let listener = listener.into();
     let total = capacity(settings.connections, None);
     let all = Arc::new(Connections::new(&settings));
-    let mut acceptor = Acceptor {
-        slots: Arc::new(Semaphore::new(total)),
-        refusals: Arc::new(Semaphore::new(REFUSALS)),
-        total,
-        full_warning: Cooldown::default(),
-        error_warning: Cooldown::default(),
-    };
+    let mut acceptor = Acceptor::new(total, settings.connections_per_address);
     let mut shutdown = pin!(shutdown);
     loop {
         let arrived = tokio::select! {
@@ -214,23 +204,19 @@ pub async fn serve<S, B>(
             () = &mut shutdown => break,
             arrived = acceptor.next(&listener, &all.stats) => arrived,
         };
-        match arrived {
-            Some(Arrival::Served(stream, slot)) => {
-                all.stats.accepted.fetch_add(1, Relaxed);
-                let (service, all) = (service.clone(), Arc::clone(&all));
-                tokio::spawn(async move {
-                    connection(stream, service, &all.usual, &all).await;
-                    drop(slot);
-                });
-            }
-            Some(Arrival::Refused(stream, place)) => {
-                let (service, all, is_probe) = (service.clone(), Arc::clone(&all), settings.is_probe);
-                tokio::spawn(async move {
-                    refused(stream, service, is_probe, &all).await;
-                    drop(place);
-                });
-            }
-            None => {}
+        let Some(Arrival { stream, address, terms, place }) = arrived else { continue };
+        let (service, all, is_probe) = (service.clone(), Arc::clone(&all), settings.is_probe);
+        if terms == Admission::Served {
+            all.stats.accepted.fetch_add(1, Relaxed);
+            tokio::spawn(async move {
+                connection(stream, address, service, &all).await;
+                drop(place);
+            });
+        } else {
+            tokio::spawn(async move {
+                refused(stream, address, terms, service, is_probe, &all).await;
+                drop(place);
+            });
         }
     }
     drop(listener);
@@ -253,6 +239,13 @@ where
     stats.count(&drive(read, write, service, Remote::default(), &usual.http, usual.patience, shared).await);
 }
 
+/// A connection that has begun, and whose certificate came with it.
+struct Opened {
+    read: Reading,
+    write: Writing,
+    client: Option<ClientName>,
+}
+
 /// How a connection is served.
 struct Terms {
     http: Builder,
@@ -270,9 +263,29 @@ struct Connections {
 }
 
 impl Connections {
-    /// The address of a client, if requests are to tell it.
-    fn address_of(&self, stream: &TcpStream) -> Option<IpAddr> {
-        stream.peer_addr().ok().filter(|_| self.tells_address).map(|address| address.ip())
+    /// The other end of a connection, as far as requests are to tell of it.
+    fn remote(&self, name: Option<ClientName>, address: Option<IpAddr>) -> Remote {
+        Remote { name, address: address.filter(|_| self.tells_address) }
+    }
+
+    /// Begins a connection: a port has them encrypted, if so is said; a Unix domain socket never.
+    async fn open(&self, stream: Stream, until: Option<Instant>) -> Result<Opened, End> {
+        match (stream, &self.tls) {
+            (Stream::Tcp(stream), None) => {
+                let (read, write) = stream.into_split();
+                Ok(Opened { read: Box::new(read), write: Box::new(write), client: None })
+            }
+            (Stream::Local(stream), _) => {
+                let (read, write) = stream.split();
+                Ok(Opened { read: Box::new(read), write: Box::new(write), client: None })
+            }
+            (Stream::Tcp(stream), Some(tls)) => match tls.accept(stream, until).await {
+                Ok(Encrypted { read, write, client }) => {
+                    Ok(Opened { read: Box::new(read), write: Box::new(write), client })
+                }
+                Err(failed) => Err(self.without_tls(failed).await),
+            },
+        }
     }
 
     /// Ends a connection that is not encrypted; a client that speaks plain HTTP is told so.
@@ -320,28 +333,26 @@ impl Connections {
 }
 
 /// Serves a connection to its end.
-async fn connection<S, B>(stream: TcpStream, service: S, terms: &Terms, all: &Connections)
+async fn connection<S, B>(stream: Stream, address: Option<IpAddr>, service: S, all: &Connections)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    let Connections { shared, stats, .. } = all;
-    let address = all.address_of(&stream);
-    let end = match &all.tls {
-        None => {
+    let Connections { usual: Terms { http, patience }, shared, stats, .. } = all;
+    let end = match (stream, &all.tls) {
+        (Stream::Tcp(stream), None) => {
             let (read, write) = stream.into_split();
-            drive(read, write, service, Remote { name: None, address }, &terms.http, terms.patience, shared)
-                .await
+            drive(read, write, service, all.remote(None, address), http, *patience, shared).await
         }
-        // In a box, so that connections that are not encrypted need no room for it.
-        Some(tls) => match Box::pin(tls.accept(stream, None)).await {
-            Ok(Encrypted { read, write, client: name }) => {
-                let remote = Remote { name, address };
-                Box::pin(drive(read, write, service, remote, &terms.http, terms.patience, shared)).await
+        // In a box, so that connections of the usual kind need no room for it.
+        (stream, _) => match Box::pin(all.open(stream, None)).await {
+            Ok(Opened { read, write, client }) => {
+                Box::pin(drive(read, write, service, all.remote(client, address), http, *patience, shared))
+                    .await
             }
-            Err(failed) => all.without_tls(failed).await,
+            Err(end) => end,
         },
     };
     stats.count(&end);
@@ -349,139 +360,39 @@ where
 }
 
 /// Answers a connection for which there is no room, if it asks whether the server lives; else it is told so.
-async fn refused<S, B>(stream: TcpStream, service: S, is_probe: fn(&Method, &str) -> bool, all: &Connections)
-where
+async fn refused<S, B>(
+    stream: Stream,
+    address: Option<IpAddr>,
+    admission: Admission,
+    service: S,
+    is_probe: fn(&Method, &str) -> bool,
+    all: &Connections,
+) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
+    let Connections { brief: Terms { http, patience }, shared, stats, .. } = all;
     let until = Instant::now() + PATIENCE;
-    let Some(tls) = &all.tls else {
-        if is_answered(&stream, is_probe, until).await {
-            all.stats.accepted.fetch_add(1, Relaxed);
-            connection(stream, service, &all.brief, all).await;
-        } else {
-            all.stats.refused.fetch_add(1, Relaxed);
-            refuse(stream, &all.shared.own, until).await;
-        }
+    let Ok(Opened { mut read, write, client }) = all.open(stream, Some(until)).await else { return };
+    // Clients take an answer that comes before their request for a broken connection.
+    let mut first = [0; LINE_BYTES];
+    let length = timeout_at(until, read.read(&mut first)).await.map_or(0, Result::unwrap_or_default);
+    let first = first.get(..length).unwrap_or_default().to_vec();
+    if asks_as_probe(&first, is_probe) {
+        stats.accepted.fetch_add(1, Relaxed);
+        let read = io::Cursor::new(first).chain(read);
+        let end = drive(read, write, service, all.remote(client, address), http, *patience, shared).await;
+        stats.count(&end);
+        stats.closed.fetch_add(1, Relaxed);
         return;
+    }
+    let answer = if admission == Admission::FullForAddress {
+        shared.own.too_many_of_address()
+    } else {
+        stats.refused.fetch_add(1, Relaxed);
+        shared.own.too_many_connections()
     };
-    let address = all.address_of(&stream);
-    match Box::pin(tls.accept(stream, Some(until))).await {
-        Ok(Encrypted { mut read, write, client: name }) => {
-            let mut first = [0; LINE_BYTES];
-            let length = timeout_at(until, read.read(&mut first)).await.map_or(0, Result::unwrap_or_default);
-            let first = first.get(..length).unwrap_or_default().to_vec();
-            if asks_as_probe(&first, is_probe) {
-                all.stats.accepted.fetch_add(1, Relaxed);
-                let read = io::Cursor::new(first).chain(read);
-                let Terms { http, patience } = &all.brief;
-                all.stats.count(
-                    &Box::pin(drive(
-                        read,
-                        write,
-                        service,
-                        Remote { name, address },
-                        http,
-                        *patience,
-                        &all.shared,
-                    ))
-                    .await,
-                );
-                all.stats.closed.fetch_add(1, Relaxed);
-            } else {
-                all.stats.refused.fetch_add(1, Relaxed);
-                let _ = timeout_at(until, say(read, write, &all.shared.own.too_many_connections())).await;
-            }
-        }
-        Err(failed) => _ = all.without_tls(failed).await,
-    }
-}
-
-enum Arrival {
-    Served(TcpStream, OwnedSemaphorePermit),
-    Refused(TcpStream, OwnedSemaphorePermit),
-}
-
-/// Takes connections up to a limit, and refuses those beyond it.
-struct Acceptor {
-    slots: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
-    total: usize,
-    full_warning: Cooldown,
-    error_warning: Cooldown,
-}
-
-impl Acceptor {
-    /// The next connection; `None` if the system had none to give after all.
-    async fn next(&mut self, listener: &TcpListener, stats: &NetStats) -> Option<Arrival> {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                self.failed(&error, stats).await;
-                return None;
-            }
-        };
-        // Both fail only on a connection that is already gone, which then shows when it is read.
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Some(Arrival::Served(stream, slot));
-        }
-        if self.full_warning.is_due() {
-            warn!(
-                target: "throttle",
-                limit = self.total,
-                "All connections are in use; further ones are answered 503. Raise limits.connections, and the \
-                 limit of open files, if they are needed."
-            );
-        }
-        // With every place taken, whoever connects has to wait for one in the backlog.
-        tokio::select! {
-            biased;
-            Ok(slot) = Arc::clone(&self.slots).acquire_owned() => Some(Arrival::Served(stream, slot)),
-            Ok(place) = Arc::clone(&self.refusals).acquire_owned() => Some(Arrival::Refused(stream, place)),
-            else => None,
-        }
-    }
-
-    async fn failed(&mut self, error: &io::Error, stats: &NetStats) {
-        // These concern the one connection that is lost, not the next.
-        if matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::Interrupted
-        ) {
-            return;
-        }
-        stats.accept_errors.fetch_add(1, Relaxed);
-        if self.error_warning.is_due() {
-            warn!(
-                target: "throttle",
-                "Connections cannot be accepted for now: {error}. If files ran out, raise the limit of open files \
-                 or lower limits.connections."
-            );
-        }
-        sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-/// The pause between two warnings of one kind.
-#[derive(Debug, Default)]
-struct Cooldown {
-    last: Option<Instant>,
-}
-
-impl Cooldown {
-    fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= WARNING_PAUSE);
-        if due {
-            self.last = Some(now);
-        }
-        due
-    }
+    let _ = timeout_at(until, say(read, write, &answer)).await;
 }

@@ -73,8 +73,8 @@ async fn answer(
 }
 
 async fn start(change: impl FnOnce(&mut Settings)) -> Server {
-    let listener = bind("127.0.0.1", 0).await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
+    let listener = bind("127.0.0.1", 0, None).await.expect("a free port");
+    let address = address_of(&listener);
     let mut settings = Settings::from(&crate::config::Limits::default());
     settings.head_timeout = Duration::from_millis(300);
     change(&mut settings);
@@ -87,6 +87,13 @@ async fn start(change: impl FnOnce(&mut Settings)) -> Server {
         let _ = stopped.await;
     }));
     Server { address, stats, stop, task, abandoned }
+}
+
+fn address_of(listener: &Listener) -> SocketAddr {
+    match listener.local().expect("an address") {
+        Local::Tcp(address) => address,
+        Local::Unix(path) => panic!("it listens at {path:?}"),
+    }
 }
 
 impl Server {
@@ -551,9 +558,9 @@ async fn shutdown_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn listening_fails_with_advice() {
-    let listener = bind("127.0.0.1", 0).await.expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    let error = bind("127.0.0.1", port).await.expect_err("in use").to_string();
+    let listener = bind("127.0.0.1", 0, None).await.expect("a free port");
+    let port = address_of(&listener).port();
+    let error = bind("127.0.0.1", port, None).await.expect_err("in use").to_string();
     assert_eq!(
         error,
         format!(
@@ -561,11 +568,11 @@ async fn listening_fails_with_advice() {
              port with --port."
         )
     );
-    let error = bind("203.0.113.7", 0).await.expect_err("not ours").to_string();
+    let error = bind("203.0.113.7", 0, None).await.expect_err("not ours").to_string();
     assert!(error.starts_with("Cannot listen on 203.0.113.7:0: no network interface"), "{error}");
-    let error = bind("no such host", 8000).await.expect_err("no host").to_string();
+    let error = bind("no such host", 8000, None).await.expect_err("no host").to_string();
     assert!(error.starts_with("Cannot listen on no such host:8000: this is no address"), "{error}");
-    let error = bind("not:an:address", 8000).await.expect_err("no address").to_string();
+    let error = bind("not:an:address", 8000, None).await.expect_err("no address").to_string();
     assert!(error.starts_with("Cannot listen on [not:an:address]:8000: "), "{error}");
 }
 

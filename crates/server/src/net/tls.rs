@@ -23,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{error, info};
 use x509_parser::parse_x509_certificate;
 
-use crate::changes;
+use crate::changes::Changes;
 
 /// What an encrypted connection keeps at most of what its client does not take, in bytes.
 const BUFFER: usize = 16 * 1024;
@@ -112,11 +112,14 @@ impl Tls {
         let TlsFiles { cert, key, client_ca } = &self.files;
         let files: Vec<&Path> =
             [Some(cert), Some(key), client_ca.as_ref()].into_iter().flatten().map(|path| &**path).collect();
-        changes::each(&files, || match self.reload() {
-            Ok(()) => info!(target: "throttle", "The certificates were read again, as a file changed."),
-            Err(error) => error!(target: "throttle", "The certificates stay as they were. {error}"),
-        })
-        .await;
+        let mut changes = Changes::of(files);
+        loop {
+            changes.next().await;
+            match self.reload() {
+                Ok(()) => info!(target: "throttle", "The certificates were read again, as a file changed."),
+                Err(error) => error!(target: "throttle", "The certificates stay as they were. {error}"),
+            }
+        }
     }
 
     /// Agrees with a client on keys.

@@ -37,6 +37,17 @@ pub fn request_waits() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
+/// What counts as one address: networks give each IPv6 host a /64 of its own.
+pub fn client_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => address.into(),
+            None => (address.to_bits() & !u128::from(u64::MAX)).to_be_bytes().into(),
+        },
+        IpAddr::V4(_) => address,
+    }
+}
+
 /// The other end of a connection, as far as requests are to tell of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remote {
@@ -148,5 +159,22 @@ impl<B: Body> Body for Answer<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_stands_for_a_client() {
+        for (address, client) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ] {
+            assert_eq!(client_of(address.parse().unwrap()).to_string(), client);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Unix: what the server needs of it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::{NotifyState, notify, watchdog_enabled};
 use tokio::{
     net::TcpSocket,
     signal::unix::{SignalKind, signal},
@@ -62,6 +63,22 @@ pub fn raise_open_files() -> Option<u64> {
 /// If the system refuses the option.
 pub fn reuse_address(socket: &TcpSocket) -> io::Result<()> {
     socket.set_reuseaddr(true)
+}
+
+/// Tells whoever started this process that it is ready, if he asks for that as systemd does.
+pub fn tell_ready() {
+    // It concerns nobody here if he cannot be told.
+    let _ = notify(&[NotifyState::Ready]);
+}
+
+/// Tells whoever started this process that it is about to stop.
+pub fn tell_stopping() {
+    let _ = notify(&[NotifyState::Stopping]);
+}
+
+/// How often whoever started this process wants a sign of life, and the giving of one.
+pub fn watchdog() -> Option<(Duration, fn())> {
+    watchdog_enabled().map(|patience| (patience / 2, (|| _ = notify(&[NotifyState::Watchdog])) as fn()))
 }
 
 #[cfg(test)]

@@ -112,6 +112,7 @@ impl Line {
             | Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
             | Event::PeerOwned { .. }
+            | Event::SemaphoreOwned { .. }
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }
             | Event::Counters { .. }
@@ -140,6 +141,7 @@ fn level_of(event: &Event) -> Option<Level> {
         | Event::SemaphoreRetired { .. }
         | Event::PeerCreated { .. }
         | Event::PeerOwned { .. }
+        | Event::SemaphoreOwned { .. }
         | Event::PeerEnded { cause: EndCause::Released | EndCause::ExceedsMax, .. }
         | Event::LeaseChanged { .. }
         | Event::Connected { .. }

@@ -277,7 +277,7 @@ impl WaitSpan {
             Ok(Outcome::Pending(_)) => WaitEnd::Timeout,
             // Its peer may have been ended with it, once its time was over.
             Ok(Outcome::NotAcquired) => self.end.unwrap_or(WaitEnd::Timeout),
-            Err(Refusal::TooManyWaits { .. }) => WaitEnd::Refused,
+            Err(Refusal::TooManyWaits(_)) => WaitEnd::Refused,
             Err(_) => WaitEnd::PeerGone,
         };
         span.end(&end, self.waited);

@@ -6,15 +6,21 @@ use std::{
     time::SystemTime,
 };
 
-use throttle_core::{By, Oversight, Owner};
+use throttle_core::{Account, By, Oversight, Owner, Quota};
 
-use super::rights::{Forbidden, Right, Rights};
+use super::{
+    file::Terms,
+    rate::Rate,
+    rights::{Forbidden, Right, Rights},
+};
 
 /// Who sends a request, and what he may do.
 #[derive(Debug)]
 pub struct Caller {
-    owner: Owner,
+    account: Account,
     rights: Rights,
+    /// How often he may ask for something.
+    rate: Option<Rate>,
     /// When what he has shown is no longer right.
     expires: Option<SystemTime>,
     /// Whether nobody has to say who he is.
@@ -42,24 +48,26 @@ impl Deref for Asker {
 }
 
 /// Everybody, at an open server.
-static ANYBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
-    Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::all(), expires: None, is_open: true })
-});
+static ANYBODY: LazyLock<Arc<Caller>> =
+    LazyLock::new(|| Arc::new(Caller { is_open: true, ..Caller::unnamed(Rights::all()) }));
 
 /// Whoever did not say who he is, where that is asked for.
-static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
-    Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::default(), expires: None, is_open: false })
-});
+static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| Arc::new(Caller::unnamed(Rights::default())));
 
 /// Whoever asks for what is open to all, at a server that is not.
-static PUBLIC: LazyLock<Arc<Caller>> = LazyLock::new(|| {
-    Arc::new(Caller { owner: Owner::NOBODY, rights: Rights::to_read(), expires: None, is_open: false })
-});
+static PUBLIC: LazyLock<Arc<Caller>> = LazyLock::new(|| Arc::new(Caller::unnamed(Rights::to_read())));
 
 impl Caller {
     /// Somebody of this name, until then.
-    pub fn new(identity: &str, rights: Rights, expires: Option<SystemTime>) -> Self {
-        Self { owner: Owner::new(identity), rights, expires, is_open: false }
+    pub fn new(identity: &str, terms: Terms, expires: Option<SystemTime>) -> Self {
+        let Terms { rights, quotas } = terms;
+        let account = Account { owner: Owner::new(identity), quota: quotas.shares };
+        Self { account, rights, rate: quotas.rate, expires, is_open: false }
+    }
+
+    fn unnamed(rights: Rights) -> Self {
+        let account = Account { owner: Owner::NOBODY, quota: Quota::NONE };
+        Self { account, rights, rate: None, expires: None, is_open: false }
     }
 
     /// When what he has shown is no longer right.
@@ -84,12 +92,22 @@ impl Caller {
 
     /// His name, if he has to have one.
     pub fn identity(&self) -> Option<&str> {
-        self.owner.name()
+        self.account.owner.name()
     }
 
     /// Whose peers he makes.
     pub fn owner(&self) -> &Owner {
-        &self.owner
+        &self.account.owner
+    }
+
+    /// How much his peers may use.
+    pub fn quota(&self) -> Quota {
+        self.account.quota
+    }
+
+    /// How often he may ask for something.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate
     }
 
     /// What he may do.
@@ -102,15 +120,20 @@ impl Caller {
         if self.is_open {
             By::Anybody
         } else if self.rights.has(Right::Operate) {
-            By::Overseer(&self.owner, self)
+            By::Overseer(&self.account, self)
         } else {
-            By::Owner(&self.owner)
+            By::Owner(&self.account)
         }
     }
 
     /// Whether he may do this to a semaphore, whether there is one of that name or not.
     pub fn may(&self, right: Right, semaphore: &str) -> bool {
         self.is_open || self.rights.covers(right, semaphore)
+    }
+
+    /// The semaphores that he may operate, as names or patterns.
+    pub fn operates(&self) -> Vec<String> {
+        if self.is_open { vec!["*".to_owned()] } else { self.rights.over(Right::Operate) }
     }
 
     /// Whether he may do this to all semaphores.

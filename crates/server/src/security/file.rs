@@ -15,6 +15,7 @@ use crate::config::{ConfigError, Source};
 
 use super::{
     caller::Caller,
+    quota::{QuotaEntry, Quotas},
     rights::{NamePattern, Rights},
     token::Hash,
 };
@@ -45,13 +46,26 @@ struct IdentityEntry {
     name: String,
     #[serde(default)]
     allow: Vec<String>,
+    #[serde(default)]
+    quota: QuotaEntry,
+}
+
+/// What an identity may do, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What it may do.
+    pub rights: Rights,
+    /// How much it may use.
+    pub quotas: Quotas,
 }
 
 /// The tokens that are known, each with whose it is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tokens {
     by_hash: HashMap<[u8; 8], Vec<Known>>,
-    identities: Vec<(NamePattern, Rights)>,
+    identities: Vec<(NamePattern, Terms)>,
+    /// For those of whom the file says nothing.
+    usual: Terms,
 }
 
 #[derive(Debug)]
@@ -62,19 +76,19 @@ struct Known {
 }
 
 impl Tokens {
-    /// Reads the file, all of it or nothing.
+    /// Reads the file, all of it or nothing. Identities whose quota it does not say have the `usual` one.
     ///
     /// # Errors
     ///
     /// If it cannot be read, or is not right: where, what was found, and what is allowed. It names no hash and no
     /// token.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, usual: Quotas) -> Result<Self, ConfigError> {
         let error = |message: String| ConfigError::file(&path.display().to_string(), message);
         let unreadable = |source: io::Error| error(format!("cannot be read: {source}"));
         if fs::metadata(path).map_err(unreadable)?.len() > BYTES_MAX {
             return Err(error(format!("is larger than {BYTES_MAX} bytes")));
         }
-        Self::parse(path, &fs::read_to_string(path).map_err(unreadable)?)
+        Self::parse(path, &fs::read_to_string(path).map_err(unreadable)?, usual)
     }
 
     /// Reads this text as such a file.
@@ -82,7 +96,7 @@ impl Tokens {
     /// # Errors
     ///
     /// As [`Tokens::read`].
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    pub fn parse(path: &Path, text: &str, usual: Quotas) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let source = Source { file: &name, text };
         let at = |offset: usize, message: String| source.error(offset, message);
@@ -93,17 +107,19 @@ impl Tokens {
                 format!("{}.", error.message().trim_end_matches('.')),
             )
         })?;
-        let mut tokens = Self::default();
+        let usual = Terms { rights: Rights::default(), quotas: usual };
+        let mut tokens = Self { by_hash: HashMap::new(), identities: Vec::new(), usual };
         for entry in file.identity {
-            let (span, IdentityEntry { name, allow }) = (entry.span(), entry.into_inner());
+            let (span, IdentityEntry { name, allow, quota }) = (entry.span(), entry.into_inner());
             let wrong = |message: String| at(span.start, format!("identity {name:?}: {message}."));
             let pattern = name.parse().map_err(wrong)?;
             let mut rights = Rights::default();
             allow.iter().try_for_each(|text| rights.allow(text)).map_err(wrong)?;
+            let quotas = quota.or(tokens.usual.quotas);
             if tokens.identities.iter().any(|(known, _)| *known == pattern) {
                 return Err(wrong("it comes twice; allowed: one entry with all that it may do".to_owned()));
             }
-            tokens.identities.push((pattern, rights));
+            tokens.identities.push((pattern, Terms { rights, quotas }));
         }
         for (index, entry) in file.token.into_iter().enumerate() {
             let (span, TokenEntry { identity, hash, expires }) = (entry.span(), entry.into_inner());
@@ -121,7 +137,7 @@ impl Tokens {
                 expires.map(|time| humantime::parse_rfc3339(&time.to_string())).transpose().map_err(
                     |_| wrong("expires is not right; allowed: a time in UTC, such as 2027-01-01T00:00:00Z"),
                 )?;
-            let caller = Arc::new(Caller::new(&identity, tokens.rights_of(&identity), expires));
+            let caller = Arc::new(Caller::new(&identity, tokens.terms_of(&identity).clone(), expires));
             let known = tokens.by_hash.entry(start_of(&hash)).or_default();
             if known.iter().any(|other| other.hash == hash) {
                 return Err(wrong("its hash comes twice; allowed: each token once"));
@@ -133,8 +149,12 @@ impl Tokens {
 
     /// Whose this token is, unless it has expired. Nothing tells a token that has from one that never was.
     pub fn find(&self, token: &str, now: SystemTime) -> Option<Arc<Caller>> {
-        let hash = Hash::of(token);
-        let candidates = self.by_hash.get(&start_of(&hash))?;
+        self.find_hash(&Hash::of(token), now)
+    }
+
+    /// The same for whoever has its hash already.
+    pub(super) fn find_hash(&self, hash: &Hash, now: SystemTime) -> Option<Arc<Caller>> {
+        let candidates = self.by_hash.get(&start_of(hash))?;
         let mut found = None;
         for known in candidates {
             let is_same: bool = known.hash.bytes().ct_eq(hash.bytes()).into();
@@ -159,9 +179,9 @@ impl Tokens {
     }
 
     /// What somebody of this name may do: what the narrowest entry says that stands for it.
-    pub fn rights_of(&self, identity: &str) -> Rights {
+    pub fn terms_of(&self, identity: &str) -> &Terms {
         let entries = self.identities.iter().filter(|(name, _)| name.matches(identity));
-        entries.max_by_key(|(name, _)| name.length()).map(|(_, rights)| rights.clone()).unwrap_or_default()
+        entries.max_by_key(|(name, _)| name.length()).map_or(&self.usual, |(_, terms)| terms)
     }
 }
 
@@ -178,7 +198,7 @@ mod tests {
     use crate::security::{Right, token::Secret};
 
     fn parse(text: &str) -> Result<Tokens, ConfigError> {
-        Tokens::parse(Path::new("tokens.toml"), text)
+        Tokens::parse(Path::new("tokens.toml"), text, Quotas::NONE)
     }
 
     #[test]
@@ -202,7 +222,8 @@ mod tests {
         assert!(tokens.find("thr_", before).is_none());
         assert_eq!(tokens.expiry(old.reveal()), Some(new_year));
         assert_eq!(tokens.count(before, Duration::from_secs(2)), (2, 1));
-        assert!(tokens.rights_of("e2").has(Right::Read) && !tokens.rights_of("x").has(Right::Read));
+        let rights_of = |name| &tokens.terms_of(name).rights;
+        assert!(rights_of("e2").has(Right::Read) && !rights_of("x").has(Right::Read));
     }
 
     #[test]
@@ -235,6 +256,16 @@ mod tests {
             (
                 "[[identity]]\nname = \"a\"\n[[identity]]\nname = \"a\"".to_owned(),
                 "tokens.toml:3: identity \"a\": it comes twice; allowed: one entry with all that it may do.",
+            ),
+            (
+                "[[identity]]\nname = \"a\"\nquota = { rate = \"fast\" }".to_owned(),
+                "tokens.toml:3: \"fast\" is no rate; allowed: a count and a time such as \
+                 \"200/s\" or \"1000/10min\".",
+            ),
+            (
+                "[[identity]]\nname = \"a\"\nquota = { peer = 1 }".to_owned(),
+                "tokens.toml:3: unknown field `peer`, expected one of `peers`, `pending`, `blocked`, `semaphores`, \
+                 `rate`.",
             ),
             (
                 token.replace("\"a\"", "\"a*\""),

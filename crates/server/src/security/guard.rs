@@ -1,12 +1,13 @@
 //! Finds out who sends a request, by what it shows.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use axum::http::{
@@ -14,11 +15,24 @@ use axum::http::{
     header::{AUTHORIZATION, COOKIE},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use throttle_core::Owner;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
-use crate::{changes, config::ConfigError, net::ClientName};
+use crate::{
+    changes::Changes,
+    config::ConfigError,
+    net::{ClientName, client_of},
+};
 
-use super::{caller::Caller, file::Tokens};
+use super::{
+    caller::Caller,
+    file::Tokens,
+    jwt::{Identified, Issuer, JwtConfig, NoIdentity, READ_AGAIN_AFTER, READ_EVERY},
+    quota::Quotas,
+    rate::{Rate, Rates},
+    token::Hash,
+};
 
 /// The cookie with which the dashboard shows the token of whoever signed in.
 pub const COOKIE_NAME: &str = "throttle_token";
@@ -27,10 +41,25 @@ pub const COOKIE_NAME: &str = "throttle_token";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unauthenticated;
 
-/// Who may come in.
-#[derive(Debug, Default)]
+/// Why it is not found out at once who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// It shows nothing that is right.
+    Unauthenticated,
+    /// It shows a token with a key that may be new.
+    UnknownKey,
+}
+
+/// Who may come in, and how often.
+#[derive(Debug)]
 pub struct Guard {
     tokens: Option<File>,
+    issuer: Option<Issuer>,
+    /// How often each identity has asked for something, of those that have a rate.
+    rates: Rates<Owner>,
+    /// How often one address may ask for something.
+    address_rate: Option<Rate>,
+    address_rates: Rates<IpAddr>,
     /// The paths that are open to all.
     public: Vec<String>,
     /// Whether the server listens beyond this machine.
@@ -40,6 +69,8 @@ pub struct Guard {
 #[derive(Debug)]
 struct File {
     path: PathBuf,
+    /// The quotas of identities of whom it says nothing.
+    usual: Quotas,
     tokens: RwLock<Arc<Tokens>>,
     /// How often the file was read.
     generation: AtomicU64,
@@ -54,8 +85,17 @@ pub struct Pass {
 
 impl Guard {
     /// Lets everybody in.
-    pub fn open() -> Self {
-        Self::default()
+    pub fn open(address_rate: Option<Rate>) -> Self {
+        let now = Instant::now();
+        Self {
+            tokens: None,
+            issuer: None,
+            rates: Rates::new(now),
+            address_rate,
+            address_rates: Rates::new(now),
+            public: Vec::new(),
+            is_reachable: AtomicBool::new(false),
+        }
     }
 
     /// Lets in whoever shows a token of this file, and everybody to what is `public`.
@@ -63,10 +103,26 @@ impl Guard {
     /// # Errors
     ///
     /// If the file is not right.
-    pub fn with_tokens(path: PathBuf, public: Vec<String>) -> Result<Self, ConfigError> {
-        let tokens = RwLock::new(Arc::new(Tokens::read(&path)?));
-        let file = File { path, tokens, generation: AtomicU64::new(0) };
-        Ok(Self { tokens: Some(file), public, ..Self::default() })
+    pub fn with_tokens(
+        mut self,
+        path: PathBuf,
+        usual: Quotas,
+        public: Vec<String>,
+    ) -> Result<Self, ConfigError> {
+        let tokens = RwLock::new(Arc::new(Tokens::read(&path, usual)?));
+        self.tokens = Some(File { path, usual, tokens, generation: AtomicU64::new(0) });
+        self.public = public;
+        Ok(self)
+    }
+
+    /// Lets in whoever shows a token of this issuer, too; the file of tokens says what he may do.
+    ///
+    /// # Errors
+    ///
+    /// If the keys of the issuer are in a file that is not right.
+    pub fn with_issuer(mut self, issuer: JwtConfig) -> Result<Self, ConfigError> {
+        self.issuer = Some(Issuer::new(issuer)?);
+        Ok(self)
     }
 
     /// Whether nobody has to say who he is.
@@ -90,7 +146,7 @@ impl Guard {
     ///
     /// What is wrong with the file.
     pub fn read(&self) -> Result<Option<Tokens>, ConfigError> {
-        self.tokens.as_ref().map(|file| Tokens::read(&file.path)).transpose()
+        self.tokens.as_ref().map(|file| Tokens::read(&file.path, file.usual)).transpose()
     }
 
     /// From now on these tokens count.
@@ -99,19 +155,45 @@ impl Guard {
             *file.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
             file.generation.fetch_add(1, Relaxed);
         }
+        if let Some(issuer) = &self.issuer {
+            issuer.forget();
+        }
     }
 
-    /// Takes up changes of the file, for as long as the server runs.
+    /// Takes up changes of the files, and of the keys of an issuer, for as long as the server runs.
     pub async fn watch(&self) {
-        let Some(file) = &self.tokens else { return };
-        changes::each(&[&file.path], || match self.read() {
-            Ok(tokens) => {
-                self.adopt(tokens);
-                info!("The tokens were read again, as their file changed.");
+        tokio::join!(self.watch_tokens(), self.watch_keys());
+    }
+
+    async fn watch_keys(&self) {
+        let Some(issuer) = &self.issuer else { return };
+        let mut changes = issuer.file().map(|path| Changes::of(vec![path]));
+        if changes.is_none() {
+            issuer.refresh().await;
+        }
+        loop {
+            match &mut changes {
+                Some(changes) => changes.next().await,
+                None if issuer.has_keys() => sleep(READ_EVERY).await,
+                None => sleep(READ_AGAIN_AFTER).await,
             }
-            Err(error) => error!("The tokens stay as they were. {error}"),
-        })
-        .await;
+            issuer.refresh().await;
+        }
+    }
+
+    async fn watch_tokens(&self) {
+        let Some(file) = &self.tokens else { return };
+        let mut changes = Changes::of(vec![&file.path]);
+        loop {
+            changes.next().await;
+            match self.read() {
+                Ok(tokens) => {
+                    self.adopt(tokens);
+                    info!("The tokens were read again, as their file changed.");
+                }
+                Err(error) => error!("The tokens stay as they were. {error}"),
+            }
+        }
     }
 
     /// Who sends a request with these headers, over a connection of a client of this name. A token counts before that.
@@ -119,17 +201,59 @@ impl Guard {
     /// # Errors
     ///
     /// If it shows nothing, nothing that is known, or more than one thing.
-    pub fn caller(
+    pub async fn caller(
         &self,
         headers: &HeaderMap,
         client: Option<&ClientName>,
     ) -> Result<Arc<Caller>, Unauthenticated> {
         let Some(tokens) = self.tokens() else { return Ok(Caller::anybody()) };
         if let Some(ClientName(name)) = client.filter(|_| !shows_anything(headers)) {
-            return Ok(Arc::new(Caller::new(name, tokens.rights_of(name), None)));
+            return Ok(Arc::new(Caller::new(name, tokens.terms_of(name).clone(), None)));
         }
         let token = shown(headers).ok_or(Unauthenticated)?;
-        tokens.find(&token, SystemTime::now()).ok_or(Unauthenticated)
+        self.whose(&token).await
+    }
+
+    /// Whose a token is.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known, or not right.
+    pub async fn whose(&self, token: &str) -> Result<Arc<Caller>, Unauthenticated> {
+        match (self.find(token), &self.issuer) {
+            (Ok(caller), _) => Ok(caller),
+            (Err(Doubt::UnknownKey), Some(issuer)) => {
+                // In a box, so that other requests need no room for it.
+                Box::pin(issuer.read_again()).await;
+                self.find(token).map_err(|_| Unauthenticated)
+            }
+            (Err(_), _) => Err(Unauthenticated),
+        }
+    }
+
+    /// Counts a request of somebody.
+    ///
+    /// # Errors
+    ///
+    /// If it is one too many: how long until there is room for it, and how many there may be.
+    pub fn count(&self, caller: &Caller) -> Result<(), (Duration, Rate)> {
+        let Some(rate) = caller.rate() else { return Ok(()) };
+        self.rates.take(caller.owner().clone(), rate, Instant::now()).map_err(|wait| (wait, rate))
+    }
+
+    /// Counts a request from an address.
+    ///
+    /// # Errors
+    ///
+    /// If it is one too many: how long until there is room for it, and how many there may be.
+    pub fn count_from(&self, address: Option<IpAddr>) -> Result<(), (Duration, Rate)> {
+        let (Some(rate), Some(address)) = (self.address_rate, address) else { return Ok(()) };
+        self.address_rates.take(client_of(address), rate, Instant::now()).map_err(|wait| (wait, rate))
+    }
+
+    /// Whether it matters from which address requests come.
+    pub fn counts_addresses(&self) -> bool {
+        self.address_rate.is_some()
     }
 
     /// What lets a caller read a stream.
@@ -146,9 +270,36 @@ impl Guard {
         self.tokens.as_ref().map_or(0, |file| file.generation.load(Relaxed))
     }
 
-    /// Whose a token is, if it is known.
-    pub fn find(&self, token: &str) -> Option<Arc<Caller>> {
-        self.tokens()?.find(token, SystemTime::now())
+    fn find(&self, token: &str) -> Result<Arc<Caller>, Doubt> {
+        let tokens = self.tokens().ok_or(Doubt::Unauthenticated)?;
+        let (hash, now) = (Hash::of(token), SystemTime::now());
+        match (tokens.find_hash(&hash, now), &self.issuer) {
+            (Some(caller), _) => Ok(caller),
+            (None, Some(issuer)) => self.find_issued(issuer, token, hash, now),
+            (None, None) => Err(Doubt::Unauthenticated),
+        }
+    }
+
+    fn find_issued(
+        &self,
+        issuer: &Issuer,
+        token: &str,
+        hash: Hash,
+        now: SystemTime,
+    ) -> Result<Arc<Caller>, Doubt> {
+        let (known, generation) = issuer.known(&hash);
+        if let Some(caller) = known {
+            let is_good = caller.expires().is_none_or(|expires| now < expires);
+            return if is_good { Ok(caller) } else { Err(Doubt::Unauthenticated) };
+        }
+        let Identified { name, expires } = issuer.identify(token).map_err(|why| match why {
+            NoIdentity::Wrong => Doubt::Unauthenticated,
+            NoIdentity::UnknownKey => Doubt::UnknownKey,
+        })?;
+        let tokens = self.tokens().ok_or(Doubt::Unauthenticated)?;
+        let caller = Arc::new(Caller::new(&name, tokens.terms_of(&name).clone(), Some(expires)));
+        issuer.remember(hash, &caller, generation);
+        Ok(caller)
     }
 
     /// The tokens that count now.

@@ -8,10 +8,18 @@
 mod caller;
 mod file;
 mod guard;
+mod jwt;
+mod keys;
+mod quota;
+mod rate;
 mod rights;
 pub mod token;
 
 pub use caller::{Asker, Caller};
-pub use file::Tokens;
+pub use file::{Terms, Tokens};
 pub use guard::{COOKIE_NAME, Guard, Pass, Unauthenticated, shown};
+pub use jwt::{JwtConfig, KeySource};
+pub use keys::KeySet;
+pub use quota::{Excess, QuotaEntry, Quotas};
+pub use rate::{Rate, Rates};
 pub use rights::{Forbidden, NamePattern, Right, Rights};

@@ -60,6 +60,13 @@ impl NamePattern {
     }
 }
 
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.start)?;
+        self.end.as_ref().map_or(Ok(()), |end| write!(f, "*{end}"))
+    }
+}
+
 impl FromStr for NamePattern {
     type Err = String;
 
@@ -132,6 +139,12 @@ impl Rights {
         self.of(right).any(|grant| grant.over.is_none())
     }
 
+    /// The names over which there is this right, as they are written.
+    pub fn over(&self, right: Right) -> Vec<String> {
+        let all = || "*".to_owned();
+        self.of(right).map(|grant| grant.over.as_ref().map_or_else(all, ToString::to_string)).collect()
+    }
+
     /// Whether there is this right over anything at all.
     pub fn has(&self, right: Right) -> bool {
         right == Right::None || self.of(right).next().is_some()
@@ -152,11 +165,8 @@ impl fmt::Display for Rights {
         for (index, Grant { right, over }) in self.0.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { ", " })?;
             f.write_str(right.name())?;
-            if let Some(NamePattern { start, end }) = over {
-                write!(f, ":{start}")?;
-                if let Some(end) = end {
-                    write!(f, "*{end}")?;
-                }
+            if let Some(over) = over {
+                write!(f, ":{over}")?;
             }
         }
         Ok(())

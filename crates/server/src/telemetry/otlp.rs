@@ -5,7 +5,6 @@
 
 use std::{
     env,
-    error::Error,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -28,11 +27,9 @@ use opentelemetry_sdk::{
         SpanExporter, SpanProcessor,
     },
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tracing::{info, warn};
 
-use crate::config;
+use crate::{config, outgoing};
 
 /// The path below an endpoint to which traces go, by the protocol.
 const PATH: &str = "/v1/traces";
@@ -90,7 +87,9 @@ pub(super) fn start(config: &config::Otlp) -> Result<Option<Otlp>, String> {
         .timeout(timeout)
         .user_agent(concat!("throttle/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none());
-    http = http.tls_backend_preconfigured(tls(url.starts_with("https:")).map_err(wrong)?);
+    // A machine without any certificates can still use plain HTTP.
+    let tls = if url.starts_with("https:") { outgoing::tls(None) } else { outgoing::no_tls() };
+    http = http.tls_backend_preconfigured(tls.map_err(wrong)?);
     let http = http.build().map_err(|error| wrong(error.to_string()))?;
     let trouble = Trouble::default();
     let exporter = opentelemetry_otlp::SpanExporter::builder()
@@ -155,20 +154,6 @@ fn url(endpoint: &str) -> Result<String, String> {
     }
     let base = endpoint.trim_end_matches('/');
     Ok(if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") })
-}
-
-/// The authorities that this machine trusts, or those of `SSL_CERT_FILE`.
-fn tls(is_used: bool) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    // A machine without any certificates can still use plain HTTP.
-    let builder = if is_used {
-        builder.with_platform_verifier().map_err(|error| error.to_string())?
-    } else {
-        builder.with_root_certificates(RootCertStore::empty())
-    };
-    Ok(builder.with_no_client_auth())
 }
 
 /// What the collector is told of this process. The environment (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`)
@@ -240,16 +225,10 @@ impl HttpClient for Http {
         Box::pin(async move {
             let answer = self.client.send_bytes(request).await;
             *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                answer.as_ref().err().map_or_else(String::new, |error| reasons(&**error));
+                answer.as_ref().err().map_or_else(String::new, |error| outgoing::reasons(&**error));
             answer
         })
     }
-}
-
-/// An error with all its reasons.
-fn reasons(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |&error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Counts what is sent, and says when the collector is out of reach, and when it is back.

@@ -16,12 +16,14 @@ mod order;
 mod presence;
 mod rates;
 mod refusals;
+mod shares;
 mod stream;
 mod tokens;
 mod waits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use throttle_core::Owner;
 use throttle_node::LoggedEvent;
 
 use crate::{
@@ -45,6 +47,8 @@ pub struct Shown<'a> {
     pub seen: &'a Everything,
     /// The peers whose clients wait with an open connection.
     pub connected: &'a BTreeSet<u64>,
+    /// How many requests of each owner wait with an open connection.
+    pub waiting: &'a BTreeMap<Owner, usize>,
 }
 
 /// Something that must hold.
@@ -101,6 +105,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(bounds::Bounds),
         Box::new(deadlocks::Deadlocks),
         Box::<refusals::Refusals>::default(),
+        Box::new(shares::Shares),
         Box::new(waits::Waits),
         Box::<fencing::Fencing>::default(),
     ]

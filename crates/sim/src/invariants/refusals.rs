@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throttle_core::{Deadlock, RestorePolicy};
+use throttle_core::{Account, Deadlock, RestorePolicy};
 
 use super::{Invariant, Verdict};
 use crate::{
@@ -68,7 +68,10 @@ fn is_justified(ledger: &Ledger, exchange: &Exchange<'_>, refused: Refused) -> b
             let of_core =
                 [limits.peers, limits.waiters_per_semaphore, limits.locks_per_peer, limits.locks_per_request];
             let others = [limits.semaphores, limits.deadlock_walk, setup.bounds.waits];
-            of_core.iter().chain(&others).any(|limit| *limit < LARGE)
+            let quotas = setup.owners.iter().map(|Account { quota, .. }| quota);
+            let shares = quotas.flat_map(|q| [q.peers, q.pending, q.members, q.blocked]);
+            shares.into_iter().any(|share| share < LARGE)
+                || of_core.iter().chain(&others).any(|limit| *limit < LARGE)
         }
         // These have judges of their own.
         Refused::RestoreConflict | Refused::KeyReused | Refused::InUse => true,

@@ -44,6 +44,7 @@ impl Stream {
             | Event::SemaphoreRetired { .. }
             | Event::PeerCreated { .. }
             | Event::PeerOwned { .. }
+            | Event::SemaphoreOwned { .. }
             | Event::PeerEnded { .. }
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }

@@ -85,8 +85,11 @@ impl IntoResponse for Refusal {
             Self::RestoreConflict(sentence) => text(StatusCode::CONFLICT, sentence),
             Self::Forbidden(forbidden) => text(StatusCode::FORBIDDEN, format!("Not allowed: {forbidden}")),
             // The old clients try again after a 503; a 429 would be fatal to them.
-            Self::Limit(sentence) => {
-                try_again(format!("The server is at a limit: {sentence}. Try again later."))
+            Self::Limit { sentence, excess } => {
+                let mut response =
+                    try_again(format!("The server is at a limit: {sentence}. Try again later."));
+                excess.map(|excess| response.extensions_mut().insert(excess));
+                response
             }
         }
     }

@@ -79,7 +79,7 @@ pub(in crate::http) async fn events(
     let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;
     let (beginning, is_foreign) = beginning(&app, &parts.headers);
     let (subscription, missed) = app.engine.subscribe(beginning).map_err(|error| match error {
-        SubscribeError::TooMany { .. } => Refusal::Limit(error.to_string()).into(),
+        SubscribeError::TooMany { .. } => Refusal::Limit { sentence: error.to_string(), excess: None }.into(),
         SubscribeError::Draining => {
             Problem::new(Code::Unavailable, "The server is about to stop. Connect again in a second.")
         }

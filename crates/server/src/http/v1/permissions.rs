@@ -37,6 +37,7 @@ pub(in crate::http) async fn permissions(
         by_name.and_then(|()| caller.check_any(Right::Operate).map_err(|forbidden| forbidden.to_string()));
     let permissions = Permissions {
         actions: if allowed.is_ok() { Action::ALL.map(Into::into).into() } else { Vec::new() },
+        operates: if allowed.is_ok() { caller.operates() } else { Vec::new() },
         reason: allowed.err(),
         identity: caller.identity().map(str::to_owned),
         exposed: app.guard.is_exposed(),

@@ -17,7 +17,7 @@ use super::convert;
 use crate::{
     http::refusal::{Refusal, circle},
     runtime::Engine,
-    security::{Caller, Forbidden, Right},
+    security::{Caller, Excess, Forbidden, Right},
 };
 
 /// An answer of this dialect, or a refusal that turns into one.
@@ -33,12 +33,19 @@ pub(in crate::http) struct Problem {
     detail: String,
     /// How what is gone ended.
     ending: Option<(Cause, Option<Arc<str>>)>,
+    /// What the caller has too much of, if that is why.
+    excess: Option<Excess>,
 }
 
 impl Problem {
     pub(in crate::http) fn new(code: Code, detail: impl Into<String>) -> Self {
         let ending = matches!(code, Code::PeerGone | Code::TokenGone).then_some((Cause::Unknown, None));
-        Self { code, detail: detail.into(), ending }
+        Self { code, detail: detail.into(), ending, excess: None }
+    }
+
+    /// The refusal of whoever has too much of something.
+    pub(in crate::http) fn limit(detail: String, excess: Option<Excess>) -> Self {
+        Self { excess, ..Self::new(Code::LimitReached, detail) }
     }
 
     /// The refusal of what is gone.
@@ -48,7 +55,7 @@ impl Problem {
             EndCause::Released | EndCause::ExceedsMax => Cause::Released,
             EndCause::Operator | EndCause::Removed => Cause::Operator,
         };
-        Self { code, detail, ending: Some((cause, ending.reason.clone())) }
+        Self { code, detail, ending: Some((cause, ending.reason.clone())), excess: None }
     }
 
     /// What was wrong, and what would be right.
@@ -191,10 +198,9 @@ impl From<Refusal> for Problem {
             ),
             Refusal::RestoreConflict(sentence) => Self::new(Code::RestoreConflict, sentence),
             Refusal::Forbidden(forbidden) => forbidden.into(),
-            Refusal::Limit(sentence) => Self::new(
-                Code::LimitReached,
-                format!("The server is at a limit: {sentence}. Try again later."),
-            ),
+            Refusal::Limit { sentence, excess } => {
+                Self::limit(format!("The server is at a limit: {sentence}. Try again later."), excess)
+            }
         }
     }
 }
@@ -213,6 +219,7 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status();
         // For those who tell of it.
         response.extensions_mut().insert(self.code);
+        self.excess.map(|excess| response.extensions_mut().insert(excess));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.code.asks_to_retry() {

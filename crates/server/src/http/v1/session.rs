@@ -33,7 +33,7 @@ pub(in crate::http) async fn sign_in(State(app): State<Arc<App>>, request: Reque
     if app.guard.is_open() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    if app.guard.find(&token).is_none() {
+    if app.guard.whose(&token).await.is_err() {
         let detail = "The token is not known here, or no longer.";
         return Err(Problem::new(Code::Unauthenticated, detail));
     }

@@ -170,7 +170,7 @@ impl Updates {
         if readers >= self.limit {
             let sentence =
                 format!("the limit of {} readers of updates at the same time is reached", self.limit);
-            return Err(Refusal::Limit(sentence).into());
+            return Err(Refusal::Limit { sentence, excess: None }.into());
         }
         if let Some(sender) = &*sender {
             return Ok(sender.subscribe());

@@ -58,6 +58,7 @@ pub(in crate::http::v1) fn event(logged: &LoggedEvent) -> Event {
         Core::SemaphoreRetired { .. }
         | Core::PeerCreated { .. }
         | Core::PeerOwned { .. }
+        | Core::SemaphoreOwned { .. }
         | Core::LeaseChanged { .. }
         | Core::Connected { .. }
         | Core::Counters { .. }
@@ -85,6 +86,7 @@ pub(in crate::http::v1) fn subjects(event: &Core) -> (Option<&Name>, Option<&Pee
         Core::SemaphoreRetired { .. }
         | Core::PeerCreated { .. }
         | Core::PeerOwned { .. }
+        | Core::SemaphoreOwned { .. }
         | Core::LeaseChanged { .. }
         | Core::Connected { .. }
         | Core::Counters { .. }

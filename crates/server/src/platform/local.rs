@@ -1,0 +1,125 @@
+//! Unix domain sockets, and sockets that the process was given when it was started.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream as StdStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use listenfd::ListenFd;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener, UnixStream},
+};
+
+/// Who may use a socket, if nothing else is said: its user and its group.
+const MODE: u32 = 0o660;
+
+/// A Unix domain socket that takes connections. Its file goes with it, if it was made for it.
+#[derive(Debug)]
+pub struct LocalListener {
+    listener: UnixListener,
+    _file: Option<SocketFile>,
+}
+
+/// A connection to one.
+pub struct LocalStream(UnixStream);
+
+/// A socket that the process was given.
+pub enum Given {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A Unix domain socket.
+    Local(LocalListener),
+}
+
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// By which it is known again.
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may be that of another server by now.
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<u64> {
+    Ok(fs::symlink_metadata(path)?.ino())
+}
+
+impl LocalListener {
+    /// Listens at a path, whose file gets `mode`.
+    ///
+    /// # Errors
+    ///
+    /// If somebody listens there, or there is a file of another kind, or the system refuses it.
+    pub fn bind(path: &Path, mode: Option<u32>) -> io::Result<Self> {
+        if let Ok(found) = fs::symlink_metadata(path) {
+            if !found.file_type().is_socket() {
+                return Err(io::Error::other("there is a file of another kind"));
+            }
+            if StdStream::connect(path).is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            // A server that was killed leaves its socket behind.
+            fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(MODE)))?;
+        let file = SocketFile { path: path.to_owned(), inode: inode(path)? };
+        Ok(Self { listener, _file: Some(file) })
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    ///
+    /// If the system has none to give.
+    pub async fn accept(&self) -> io::Result<LocalStream> {
+        Ok(LocalStream(self.listener.accept().await?.0))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say.
+    pub fn path(&self) -> io::Result<PathBuf> {
+        Ok(self.listener.local_addr()?.as_pathname().map_or_else(PathBuf::new, Path::to_owned))
+    }
+}
+
+impl LocalStream {
+    /// What is read of it, and what is written to it.
+    pub fn split(self) -> (impl AsyncRead + Send + Unpin + use<>, impl AsyncWrite + Send + Unpin + use<>) {
+        self.0.into_split()
+    }
+}
+
+/// The first socket that this process was given when it was started, as by systemd. Call it within a runtime.
+///
+/// # Errors
+///
+/// If it is of another kind.
+pub fn given_socket() -> io::Result<Option<Given>> {
+    let mut all = ListenFd::from_env();
+    if all.len() == 0 {
+        return Ok(None);
+    }
+    if let Ok(Some(listener)) = all.take_tcp_listener(0) {
+        listener.set_nonblocking(true)?;
+        return Ok(Some(Given::Tcp(TcpListener::from_std(listener)?)));
+    }
+    let Some(listener) = all.take_unix_listener(0)? else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    Ok(Some(Given::Local(LocalListener { listener: UnixListener::from_std(listener)?, _file: None })))
+}

@@ -61,8 +61,11 @@ impl Server {
         let file = std::env::temp_dir().join(format!("throttle-attack-{}-{port}.toml", std::process::id()));
         let tokens = file.with_extension("tokens.toml");
         fs::write(&tokens, TOKENS)?;
-        let security =
-            if asks_for_tokens { format!("[security]\ntokens = {tokens:?}\n") } else { String::new() };
+        let security = if asks_for_tokens {
+            format!("[security]\ntokens = '{}'\n", tokens.display())
+        } else {
+            String::new()
+        };
         fs::write(&file, format!("{CONFIGURATION}{security}[limits]\nconnections = {connections}\n"))?;
         let process = Command::new(binary)
             .arg("--configuration")

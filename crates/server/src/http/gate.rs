@@ -30,6 +30,8 @@ use crate::{
     security::{Asker, Caller, Excess, Right, Unauthenticated},
 };
 
+/// The pause before whoever asks too often is told so: on one connection he cannot ask more often than that.
+const TOO_OFTEN_PAUSE: Duration = Duration::from_millis(10);
 /// The pause between two answers that may be long.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -54,6 +56,7 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -
     if app.guard.counts_addresses()
         && let Some(refusal) = too_often_from_there(app, found, &request)
     {
+        sleep(TOO_OFTEN_PAUSE).await;
         return refusal;
     }
     if let (Some(audit), Some(route)) = (&app.audit, found.route) {
@@ -139,6 +142,7 @@ async fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, 
     if let Err((wait, rate)) = app.guard.count(&caller) {
         let sentence = format!("One identity may send {rate}; these are more. Try again later.");
         let answer = too_often(found.dialect, sentence, wait, Excess::Rate);
+        sleep(TOO_OFTEN_PAUSE).await;
         return Err(Denied { caller, answer }.into());
     }
     if let Err(forbidden) = caller.check_any(route.right) {

@@ -1,18 +1,31 @@
 //! Nothing lies idle: whoever is first in line, is there, and asks for what is free, does not wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Invariant, Shown, Verdict};
 use crate::{
-    ledger::{Asking, Ledger},
-    message::Semaphore,
+    ledger::{Asking, Exchange, Ledger},
+    message::{Answer, Refused, Semaphore},
 };
 
-pub(super) struct Idle;
+#[derive(Default)]
+pub(super) struct Idle {
+    /// Peers whose requests were refused as they would wait for ever: from then on they are served when they ask.
+    refused: BTreeSet<u64>,
+}
 
 impl Invariant for Idle {
     fn name(&self) -> &'static str {
         "idle"
+    }
+
+    fn told(&mut self, _: &Ledger, exchange: &Exchange<'_>) -> Verdict {
+        if let (Some(peer), Answer::Refused(Refused::Deadlock)) =
+            (exchange.request.call.peer(), exchange.answer)
+        {
+            self.refused.insert(peer);
+        }
+        Ok(())
     }
 
     fn shown(&mut self, ledger: &Ledger, shown: &Shown<'_>) -> Verdict {
@@ -25,7 +38,7 @@ impl Invariant for Idle {
             *queues.entry(*peer).or_default() += 1;
         }
         let is_there = |peer: &u64| {
-            let polls = |asking: &Asking| !asking.has_waited;
+            let polls = |asking: &Asking| !asking.has_waited && !self.refused.contains(peer);
             let known = ledger.peers.get(peer).filter(|known| known.is_certain());
             shown.connected.contains(peer) || known.and_then(|known| known.asking.as_ref()).is_some_and(polls)
         };

@@ -101,7 +101,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(levels::Levels),
         Box::<presence::Presence>::default(),
         Box::new(endings::Endings),
-        Box::new(idle::Idle),
+        Box::<idle::Idle>::default(),
         Box::new(bounds::Bounds),
         Box::new(deadlocks::Deadlocks),
         Box::<refusals::Refusals>::default(),

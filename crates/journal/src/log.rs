@@ -92,12 +92,7 @@ impl End {
     /// # Errors
     ///
     /// If it is not the next one, or not what was written.
-    pub(crate) fn follow(
-        &mut self,
-        position: Position,
-        kept: Option<Chain>,
-        body: &[u8],
-    ) -> Result<(), LogError> {
+    pub fn follow(&mut self, position: Position, kept: Option<Chain>, body: &[u8]) -> Result<(), LogError> {
         let Position { number, .. } = position;
         if number != self.number + 1 {
             return Err(LogError::Damaged(format!("batch {} is missing", self.number + 1)));

@@ -45,6 +45,11 @@ impl Chain {
         }
     }
 
+    /// As it was kept.
+    pub fn of_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_le_bytes(bytes))
+    }
+
     /// As it is kept.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()

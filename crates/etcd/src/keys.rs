@@ -1,0 +1,221 @@
+//! The keys of one deployment, and what their values look like.
+//!
+//! `meta` has the id of the journal. `leader` has who leads, with a lease. `log/N/P` are the parts of batch `N`, in
+//! hexadecimal digits so that they sort: part 0 is written last, and a batch is there when that is. `snap/head` says
+//! which snapshot counts, whose pieces are `snap/N/I/P`.
+
+use throttle_journal::{Epoch, LogError, Snapshot, format::Chain};
+
+/// The most bytes of one value. etcd refuses requests above 1.5 MiB.
+pub(crate) const PART_BYTES: usize = 1 << 20;
+/// The version of the values.
+const VERSION: u8 = 1;
+
+/// Where the keys of a deployment are.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys(String);
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self(format!("{}/", prefix.trim_end_matches('/')))
+    }
+
+    fn key(&self, rest: &str) -> Vec<u8> {
+        format!("{}{rest}", self.0).into_bytes()
+    }
+
+    pub(crate) fn meta(&self) -> Vec<u8> {
+        self.key("meta")
+    }
+
+    pub(crate) fn leader(&self) -> Vec<u8> {
+        self.key("leader")
+    }
+
+    /// Part 0 of a batch, by which it is there.
+    pub(crate) fn batch(&self, number: u64) -> Vec<u8> {
+        self.part(number, 0)
+    }
+
+    pub(crate) fn part(&self, number: u64, part: u32) -> Vec<u8> {
+        self.key(&format!("log/{number:016x}/{part:08x}"))
+    }
+
+    /// Behind the last part of every batch.
+    pub(crate) fn batches_end(&self) -> Vec<u8> {
+        // The character behind `/`.
+        self.key("log0")
+    }
+
+    pub(crate) fn head(&self) -> Vec<u8> {
+        self.key("snap/head")
+    }
+
+    pub(crate) fn piece(&self, through: u64, index: u64, part: u32) -> Vec<u8> {
+        self.key(&format!("snap/{through:016x}/{index:016x}/{part:08x}"))
+    }
+
+    /// The first piece of the snapshot that goes through this batch.
+    pub(crate) fn pieces(&self, through: u64) -> Vec<u8> {
+        self.key(&format!("snap/{through:016x}/"))
+    }
+
+    /// Behind its last piece.
+    pub(crate) fn pieces_end(&self, through: u64) -> Vec<u8> {
+        self.key(&format!("snap/{through:016x}0"))
+    }
+
+    /// Behind the last piece of any snapshot, and before `snap/head`: digits of numbers come before `h`.
+    pub(crate) fn all_pieces_end(&self) -> Vec<u8> {
+        self.key("snap/g")
+    }
+
+    /// The number of the batch, and of the part, that a key is of.
+    pub(crate) fn batch_of(&self, key: &[u8]) -> Option<(u64, u32)> {
+        let rest = str::from_utf8(key).ok()?.strip_prefix(&self.0)?.strip_prefix("log/")?;
+        let (number, part) = rest.split_once('/')?;
+        Some((u64::from_str_radix(number, 16).ok()?, u32::from_str_radix(part, 16).ok()?))
+    }
+
+    /// The index of the piece, and of its part, that a key is of.
+    pub(crate) fn piece_of(&self, through: u64, key: &[u8]) -> Option<(u64, u32)> {
+        let rest = key.strip_prefix(&*self.pieces(through))?;
+        let (index, part) = str::from_utf8(rest).ok()?.split_once('/')?;
+        Some((u64::from_str_radix(index, 16).ok()?, u32::from_str_radix(part, 16).ok()?))
+    }
+}
+
+/// The head of a batch, before the records of its part 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHead {
+    pub(crate) epoch: Epoch,
+    pub(crate) chain: Chain,
+    /// How many parts follow in keys of their own.
+    pub(crate) more: u32,
+}
+
+impl BatchHead {
+    pub(crate) fn value(self, body: &[u8]) -> Vec<u8> {
+        let mut value = vec![VERSION];
+        value.extend_from_slice(&self.epoch.0.to_be_bytes());
+        value.extend_from_slice(&self.chain.to_bytes());
+        value.extend_from_slice(&self.more.to_be_bytes());
+        value.extend_from_slice(body);
+        value
+    }
+
+    /// Reads a value: the head, and what is behind it.
+    pub(crate) fn read(value: &[u8]) -> Result<(Self, &[u8]), LogError> {
+        let mut rest = of_this_version(value)?;
+        let epoch = Epoch(u64::from_be_bytes(take(&mut rest)?));
+        let chain = Chain::of_bytes(take(&mut rest)?);
+        let more = u32::from_be_bytes(take(&mut rest)?);
+        Ok((Self { epoch, chain, more }, rest))
+    }
+}
+
+pub(crate) fn snapshot_value(snapshot: &Snapshot) -> Vec<u8> {
+    let Snapshot { through, chain, pieces, sum } = snapshot;
+    let mut value = vec![VERSION];
+    value.extend_from_slice(&through.to_be_bytes());
+    value.extend_from_slice(&chain.to_bytes());
+    value.extend_from_slice(&pieces.to_be_bytes());
+    value.extend_from_slice(&sum.to_bytes());
+    value
+}
+
+pub(crate) fn read_snapshot(value: &[u8]) -> Result<Snapshot, LogError> {
+    let mut rest = of_this_version(value)?;
+    Ok(Snapshot {
+        through: u64::from_be_bytes(take(&mut rest)?),
+        chain: Chain::of_bytes(take(&mut rest)?),
+        pieces: u64::from_be_bytes(take(&mut rest)?),
+        sum: Chain::of_bytes(take(&mut rest)?),
+    })
+}
+
+pub(crate) fn meta_value(journal: u64) -> Vec<u8> {
+    let mut value = vec![VERSION];
+    value.extend_from_slice(&journal.to_be_bytes());
+    value
+}
+
+pub(crate) fn read_meta(value: &[u8]) -> Result<u64, LogError> {
+    let mut rest = of_this_version(value)?;
+    Ok(u64::from_be_bytes(take(&mut rest)?))
+}
+
+fn of_this_version(value: &[u8]) -> Result<&[u8], LogError> {
+    match value {
+        [VERSION, rest @ ..] => Ok(rest),
+        [version, ..] => {
+            Err(LogError::Newer(format!("a value has version {version}, and this release reads {VERSION}")))
+        }
+        [] => Err(LogError::Damaged("a value is empty".to_owned())),
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], LogError> {
+    let (first, others) =
+        rest.split_first_chunk().ok_or_else(|| LogError::Damaged("a value is cut off".to_owned()))?;
+    *rest = others;
+    Ok(*first)
+}
+
+/// A body in parts of which each fits into one value; the first one has room for a head. There is always one.
+pub(crate) fn parts(body: &[u8]) -> impl ExactSizeIterator<Item = &[u8]> {
+    let count = body.len().div_ceil(PART_BYTES).max(1);
+    (0..count).map(move |index| {
+        let from = index * PART_BYTES;
+        body.get(from..body.len().min(from + PART_BYTES)).unwrap_or_default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_their_numbers_and_are_read_again() {
+        let keys = Keys::new("/throttle");
+        assert_eq!(keys.batch(255), b"/throttle/log/00000000000000ff/00000000");
+        let sorted =
+            [keys.batch(1), keys.part(1, 2), keys.batch(2), keys.batch(16), keys.batches_end(), keys.meta()];
+        assert!(sorted.is_sorted());
+        assert_eq!(keys.batch_of(&keys.part(300, 7)), Some((300, 7)));
+        assert_eq!(keys.batch_of(&keys.meta()), None);
+        let pieces = [
+            keys.pieces(3),
+            keys.piece(3, 0, 0),
+            keys.piece(3, 0, 1),
+            keys.piece(3, 10, 0),
+            keys.pieces_end(3),
+            keys.pieces(u64::MAX),
+            keys.all_pieces_end(),
+            keys.head(),
+        ];
+        assert!(pieces.is_sorted());
+        assert_eq!(keys.piece_of(3, &keys.piece(3, 10, 2)), Some((10, 2)));
+    }
+
+    #[test]
+    fn values_are_read_as_they_are_written() {
+        let head = BatchHead { epoch: Epoch(7), chain: Chain::start(1), more: 2 };
+        let value = head.value(b"body");
+        assert_eq!(BatchHead::read(&value), Ok((head, &b"body"[..])));
+        assert!(matches!(BatchHead::read(&value[..10]), Err(LogError::Damaged(_))));
+        assert!(matches!(BatchHead::read(&[2]), Err(LogError::Newer(_))));
+        let (chain, sum) = (Chain::start(2), Chain::start(3));
+        let snapshot = Snapshot { through: 9, chain, pieces: 4, sum };
+        assert_eq!(read_snapshot(&snapshot_value(&snapshot)), Ok(snapshot));
+        assert_eq!(read_meta(&meta_value(5)), Ok(5));
+    }
+
+    #[test]
+    fn a_body_is_cut_into_parts() {
+        assert_eq!(parts(b"").collect::<Vec<_>>(), [b""]);
+        let body = vec![1; 2 * PART_BYTES + 1];
+        assert_eq!(parts(&body).map(<[u8]>::len).collect::<Vec<_>>(), [PART_BYTES, PART_BYTES, 1]);
+        assert_eq!(parts(&body).collect::<Vec<_>>().concat(), body);
+    }
+}

@@ -57,6 +57,30 @@ impl Core {
         Ok(())
     }
 
+    /// The same for many peers in one command. Tells `gone` of those that are not known.
+    pub fn heartbeats(
+        &mut self,
+        now: Time,
+        by: By<'_>,
+        peers: &[PeerId],
+        expires_in: Duration,
+        mut gone: impl FnMut(PeerId),
+    ) {
+        let now = self.begin(now);
+        for &peer in peers {
+            if self.is_behind {
+                self.begin_with(now, peer);
+            }
+            let Ok(slot) = self.find(peer.by(by)) else {
+                gone(peer);
+                continue;
+            };
+            if self.renew(now, slot, Some(expires_in)) <= now {
+                self.finish(now);
+            }
+        }
+    }
+
     /// Ends a peer: releases all its locks and withdraws its request. Tells whether it was known.
     pub fn end_peer(&mut self, now: Time, claim: Claim<'_>, cause: EndCause) -> bool {
         let now = self.begin_with(now, claim.peer);

@@ -81,11 +81,9 @@ impl Node {
         gone: &mut Vec<PeerId>,
     ) -> Condition {
         let known_before = gone.len();
-        for &peer in peers {
-            match self.core.heartbeat(now, peer.by(by), expires_in) {
-                Ok(()) => self.lease_moved(peer),
-                Err(UnknownPeer) => gone.push(peer),
-            }
+        self.core.heartbeats(now, by, peers, expires_in, |peer| gone.push(peer));
+        if self.waits.len() > 0 {
+            peers.iter().for_each(|&peer| self.lease_moved(peer));
         }
         // That a peer is gone is something that must not be taken back.
         if gone.len() == known_before { self.condition(peers) } else { self.committed() }

@@ -247,3 +247,32 @@ fn an_id_that_is_taken_is_not_given_again() {
     let begins = "peer 7806831264735756412 begins, 1s";
     w.new_peer(ANN, secs(1)).is(Ok(other), [begins]);
 }
+
+#[test]
+fn many_leases_are_renewed_in_one_command() {
+    let mut w = World::new("A=1", [ANN, BOB]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    let renew = |w: &mut World, expires_in| {
+        let mut gone = Vec::new();
+        let peers = [CAT, ANN, BOB, ANN];
+        let done = w.run(|core, now| {
+            core.heartbeats(now, By::Anybody, &peers, expires_in, |peer| gone.push(peer));
+        });
+        (done.events, gone)
+    };
+    w.now += secs(5);
+    assert_eq!(
+        renew(&mut w, HOUR),
+        (vec!["ann lasts 3600s".to_owned(), "bob lasts 3600s".to_owned()], vec![CAT])
+    );
+    assert_eq!([ANN, BOB].map(|peer| w.expires_at(peer)), [HOUR + secs(5); 2]);
+    // One of length zero is over at once, and is known no more in the same command.
+    let (events, gone) = renew(&mut w, Duration::ZERO);
+    let ends = ["ann lasts 0ns", "ann gives up A=1 #1 after 5s, Expired", "ann ends, Expired"];
+    assert_eq!(events, [&ends[..], &["bob lasts 0ns", "bob ends, Expired"]].concat());
+    assert_eq!(gone, [CAT, ANN]);
+    // What is over is not renewed.
+    w.new_peer(CAT, secs(10)).is(Ok(CAT), ["cat begins, 10s"]);
+    w.now += secs(11);
+    assert_eq!(renew(&mut w, HOUR), (vec!["cat ends, Expired".to_owned()], vec![CAT, ANN, BOB, ANN]));
+}

@@ -5,7 +5,7 @@ import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { getPeers } from '../api.js';
 import { schedule } from '../draw.js';
 import { age, count, full, many, semaphoreLink, until } from '../format.js';
-import { peerName } from '../parts/peer.js';
+import { peerName, rowKey } from '../parts/peer.js';
 import { arrows, inSight, space } from '../parts/rows.js';
 import { store } from '../store.js';
 
@@ -62,7 +62,7 @@ export function page(_parameters, query) {
     if (last + 50 > peers.length) read(false);
     return html`<table class="peers rows" role="table" aria-label="Peers" aria-rowcount=${isDone ? peers.length + 1 : -1} @keydown=${arrows}>
       <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader" class="cell-peer">Peer</th><th scope="col" role="columnheader">Holds</th><th scope="col" role="columnheader">Waits for</th><th scope="col" role="columnheader" class="number">Lives since</th><th scope="col" role="columnheader" class="number">Expires in</th></tr></thead>
-      <tbody role="rowgroup">${space(first, height, 5)}${repeat(peers.slice(first, last), (peer) => peer.id, row)}${space(peers.length - last, height, 5)}</tbody></table>`;
+      <tbody role="rowgroup">${space(first, height, 5)}${repeat(peers.slice(first, last), (peer, index) => rowKey(peer.id, index), row)}${space(peers.length - last, height, 5)}</tbody></table>`;
   }
 
   function empty() {

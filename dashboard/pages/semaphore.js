@@ -10,7 +10,7 @@ import { bar } from '../parts/bar.js';
 import { chartIn } from '../parts/chart.js';
 import { askToPause, askToResize, askToResume } from '../parts/dialog.js';
 import { eventList } from '../parts/events.js';
-import { peerName, releaseButton } from '../parts/peer.js';
+import { peerName, releaseButton, rowKey } from '../parts/peer.js';
 import { inSight, space } from '../parts/rows.js';
 import { repeating } from '../refetch.js';
 import { history, period, store } from '../store.js';
@@ -29,7 +29,7 @@ const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 84 : 52);
 function rowsOf(id, items, columns, row) {
   const height = rowHeight();
   const { first, last } = inSight(document.querySelector(`#${id} tbody`), items.length, height);
-  return html`<tbody role="rowgroup">${space(first, height, columns)}${repeat(items.slice(first, last), (item, index) => (item.peer === '0' ? `hidden ${index}` : item.peer), row)}${space(items.length - last, height, columns)}</tbody>`;
+  return html`<tbody role="rowgroup">${space(first, height, columns)}${repeat(items.slice(first, last), (item, index) => rowKey(item.peer, index), row)}${space(items.length - last, height, columns)}</tbody>`;
 }
 
 const holder = (name) => (item) => html`<tr role="row">

@@ -26,6 +26,7 @@ export function page(done) {
       <p>This server asks who you are. A token is made by <code>throttle token new</code>.</p>
       <form class="sign-in" @submit=${submit}>
         <label for="token">Token</label>
+        <input name="username" value="throttle" autocomplete="username" hidden>
         <input id="token" name="token" type="password" autocomplete="current-password" required>
         <button type="submit" class="button">Sign in</button>
       </form>

@@ -24,7 +24,8 @@ const SAID = {
 };
 
 const semaphore = (e) => html`<a class="name" href=${semaphoreLink(e.semaphore)}>${e.semaphore}</a>`;
-const peer = (e) => html`<a class="id" href=${peerLink(e.peer)} title=${e.peer}>${short(e.peer)}</a>`;
+/** The id of a peer that is none of the caller's is not told. */
+const peer = (e) => e.peer === undefined ? html`<span class="id">a peer of somebody else</span>` : html`<a class="id" href=${peerLink(e.peer)} title=${e.peer}>${short(e.peer)}</a>`;
 
 const line = (e) => e.gap
   ? html`<li class="gap">${count(e.gap)} more happened too fast to be shown</li>`

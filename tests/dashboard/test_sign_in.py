@@ -35,7 +35,6 @@ def test_whoever_is_known_is_let_in(browser: Browser, serve: Serve, watched: Wat
     file = tmp_path / "tokens.toml"
     secret = token(file, "ana", "read:s3", "operate:s3")
     server = serve(secured(file))
-    watched.may_fail = True
     with looking(browser, server.url, watched) as page:
         sign_in(page, server, "thr_wrong")
         expect(page.get_by_role("alert").filter(has_text="not known here")).to_be_visible()
@@ -58,7 +57,6 @@ def test_whoever_may_only_look_is_told_why(
     file = tmp_path / "tokens.toml"
     secret = token(file, "ana", "read")
     server = serve(secured(file))
-    watched.may_fail = True
     with looking(browser, server.url, watched) as page:
         sign_in(page, server, secret)
         expect(page.locator("#restricted")).to_contain_text('"ana" lacks the right "operate"')
@@ -86,3 +84,7 @@ def test_buttons_are_there_for_the_semaphores_that_one_may_operate(
         expect(page.get_by_text("operating is allowed to you over s*.")).to_be_visible()
         expect(page.get_by_role("button", name="Release")).to_have_count(0)
         expect(page.get_by_role("button", name="Pause…")).to_have_count(0)
+        # Of what happened there it is not told to whom.
+        expect(page.locator(".events")).to_contain_text("granted to a peer of somebody else")
+        page.goto(f"{server.url}/#/peers")
+        expect(page.get_by_text("of somebody else")).to_have_count(1)

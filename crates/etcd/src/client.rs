@@ -1,91 +1,89 @@
-//! Speaking to etcd: one request at a time to one endpoint, with a deadline, and to the next one after a failure.
+//! A real etcd: each request goes to one member, with a deadline, and after a failure the next one is asked.
 
 use std::{
-    error::Error,
     fmt,
     future::Future,
-    io,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use http::uri::PathAndQuery;
 use prost::Message;
-use throttle_journal::{AppendError, LogError};
-use tokio::{runtime::Runtime, time::timeout};
-use tonic::{
-    Code, Request, Status,
-    client::Grpc,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+use throttle_journal::LogError;
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::JoinHandle,
 };
-use tonic_prost::ProstCodec;
+use tonic::metadata::{Ascii, MetadataValue};
 
-use crate::proto::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+pub use crate::members::Tls;
+use crate::{
+    kv::{EtcdError, Kv},
+    members::{Failure, Member},
+    proto::{
+        AuthenticateRequest, AuthenticateResponse, CompactionRequest, CompactionResponse, LeaseGrantRequest,
+        LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseRevokeRequest,
+        LeaseRevokeResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest,
+        TxnResponse,
+    },
+};
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
 const TXN: &str = "/etcdserverpb.KV/Txn";
-/// What an answer may have: as many values as are asked for at once.
-const ANSWER_BYTES: usize = 64 << 20;
+const COMPACT: &str = "/etcdserverpb.KV/Compact";
+const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
+const REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
+const STATUS: &str = "/etcdserverpb.Maintenance/Status";
+/// How long one member may take to renew a lease: others are to have their turn while it lasts.
+const RENEWAL_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How etcd is reached.
 #[derive(Clone, Debug)]
 pub struct EtcdSettings {
     /// The URLs of its members.
     pub endpoints: Vec<String>,
-    /// What the keys of this deployment begin with.
-    pub prefix: String,
-    /// How long after the last sign of life of a leader another one takes over, at least two seconds.
-    pub lease: Duration,
-    /// How long one request may take.
+    /// How long one request to one member may take.
     pub deadline: Duration,
     /// How connections are encrypted, if they are.
     pub tls: Option<Tls>,
+    /// Who this server is to etcd, if it asks for that.
+    pub user: Option<User>,
 }
 
-/// TLS with etcd.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// The authorities of its certificates.
-    pub ca: Option<PathBuf>,
-    /// The certificate of this server and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// What etcd said, or that it said nothing.
+/// A user of etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EtcdError {
-    /// The request was refused: it had no effect, and will have none. The sentence says what to do.
-    Refused(String),
-    /// No answer came, or one from which nothing follows: what was asked for may be done or not.
-    Unknown(String),
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The file with the password; it is read whenever it is needed.
+    pub password_file: PathBuf,
 }
 
-impl fmt::Display for EtcdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Refused(why) | Self::Unknown(why)) = self;
-        f.write_str(why)
-    }
+/// What a member of etcd says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Where it was asked.
+    pub url: String,
+    /// What it said, or why it said nothing.
+    pub outcome: Result<Health, String>,
 }
 
-impl Error for EtcdError {}
-
-impl EtcdError {
-    /// Why the log cannot be read.
-    pub(crate) fn of_log(self) -> LogError {
-        LogError::Io(self.to_string())
-    }
-
-    /// What became of a batch.
-    pub(crate) fn of_append(self) -> AppendError {
-        match self {
-            Self::Refused(why) => AppendError::Failed(LogError::Io(why)),
-            Self::Unknown(why) => AppendError::Unknown(why),
-        }
-    }
+/// A member of etcd that answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Its release.
+    pub version: String,
+    /// Whether it leads etcd's members.
+    pub is_leader: bool,
+    /// How large its database is, in bytes.
+    pub db_bytes: u64,
+    /// What is wrong with it, in its own words.
+    pub errors: Vec<String>,
 }
 
 /// Connections to the members of an etcd. Cheap to clone.
@@ -93,198 +91,260 @@ impl EtcdError {
 pub struct Etcd(Arc<Inner>);
 
 struct Inner {
-    runtime: Runtime,
+    handle: Handle,
+    /// Gone only with this.
+    runtime: Mutex<Option<Runtime>>,
     settings: EtcdSettings,
-    /// One connection to each endpoint: a connection that balances between them hides which one is at fault.
-    members: Vec<(String, Channel)>,
+    members: Vec<Member>,
     /// The one that is asked next.
     at: AtomicUsize,
+    token: Mutex<Option<MetadataValue<Ascii>>>,
+    is_stopping: AtomicBool,
+    held: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Etcd").field(&self.0.settings.endpoints).finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // It may be dropped in a task, which must not wait for others to end.
+        let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Etcd {
-    /// Connections that are made when they are needed.
+    /// Connections that are made when they are needed, by a thread of their own: nothing else holds up that a lease is
+    /// renewed.
     ///
     /// # Errors
     ///
     /// If a URL or a file of TLS is not right, or there is no endpoint.
     pub fn new(settings: EtcdSettings) -> Result<Self, LogError> {
-        let wrong = |error: &dyn fmt::Display| LogError::Io(format!("cluster: {error}"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("etcd")
             .enable_all()
             .build()?;
-        let tls = settings.tls.as_ref().map(client_tls).transpose().map_err(|error| wrong(&error))?;
-        // Connecting lazily needs a runtime.
-        let inside = runtime.enter();
-        let mut members = Vec::new();
-        for url in &settings.endpoints {
-            let mut endpoint = Endpoint::from_shared(url.clone())
-                .map_err(|error| wrong(&format!("{url}: {error}")))?
-                .connect_timeout(settings.deadline)
-                .tcp_nodelay(true)
-                .http2_keep_alive_interval(Duration::from_secs(5))
-                .keep_alive_timeout(settings.deadline)
-                .keep_alive_while_idle(true);
-            if let Some(tls) = &tls {
-                endpoint = endpoint.tls_config(tls.clone()).map_err(|error| wrong(&error))?;
-            }
-            members.push((url.clone(), endpoint.connect_lazy()));
+        let handle = runtime.handle().clone();
+        let members = {
+            let _inside = handle.enter();
+            Member::all(&settings)?
+        };
+        Ok(Self(Arc::new(Inner {
+            handle,
+            runtime: Mutex::new(Some(runtime)),
+            settings,
+            members,
+            at: AtomicUsize::new(0),
+            token: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+            held: Mutex::default(),
+        })))
+    }
+
+    /// Waits for something, on a thread that is none of a runtime.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.0.handle.block_on(work)
+    }
+
+    /// Runs something beside all else.
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.handle.spawn(task)
+    }
+
+    /// From now on, whatever has no answer is given up.
+    pub fn stop(&self) {
+        self.0.is_stopping.store(true, Relaxed);
+    }
+
+    /// Why something has to be tried again, if it has.
+    pub fn why_held(&self) -> Option<String> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same connections, beginning at another member: for a second opinion.
+    pub fn through_another(&self) -> Result<Self, LogError> {
+        let other = Self::new(self.0.settings.clone())?;
+        other.0.at.store(1, Relaxed);
+        Ok(other)
+    }
+
+    /// What each member says of itself.
+    pub async fn status(&self) -> Vec<MemberStatus> {
+        let mut all = Vec::new();
+        for member in &self.0.members {
+            let answer = self.call(member, STATUS, StatusRequest {}, self.0.settings.deadline).await;
+            let outcome = answer.map_err(|error| error.to_string()).map(|status: StatusResponse| Health {
+                version: status.version,
+                is_leader: status.header.is_some_and(|header| header.member_id == status.leader),
+                db_bytes: status.db_size.max(0).cast_unsigned(),
+                errors: status.errors,
+            });
+            all.push(MemberStatus { url: member.url.clone(), outcome });
         }
-        drop(inside);
-        if members.is_empty() {
-            return Err(wrong(&"there is no endpoint; allowed: the URLs of the members of etcd"));
-        }
-        Ok(Self(Arc::new(Inner { runtime, settings, members, at: AtomicUsize::new(0) })))
+        all
     }
 
-    pub(crate) fn settings(&self) -> &EtcdSettings {
-        &self.0.settings
+    /// The one that is asked next.
+    fn member(&self) -> Result<(usize, &Member), EtcdError> {
+        let Inner { members, at, .. } = &*self.0;
+        let index = at.load(Relaxed) % members.len().max(1);
+        let member = members.get(index);
+        member
+            .map(|member| (index, member))
+            .ok_or_else(|| EtcdError::Refused("there is no endpoint".to_owned()))
     }
 
-    /// Waits for a request, on a thread that is none of a runtime.
-    pub(crate) fn wait<T>(&self, request: impl Future<Output = T>) -> T {
-        self.0.runtime.block_on(request)
+    /// Whoever failed first moves on; others who failed at the same member do not move on once more.
+    fn move_on(&self, from: usize) {
+        let Inner { members, at, .. } = &*self.0;
+        let _ = at.compare_exchange(from, (from + 1) % members.len().max(1), Relaxed, Relaxed);
     }
 
-    /// Runs something beside all else, for as long as this lives.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.runtime.spawn(task);
-    }
-
-    /// Sends a request that may be repeated without harm: to every member in turn, until one answers.
-    pub(crate) async fn ask<Q, A>(&self, path: &'static str, request: &Q) -> Result<A, EtcdError>
+    async fn call<Q, A>(
+        &self,
+        member: &Member,
+        path: &'static str,
+        request: Q,
+        deadline: Duration,
+    ) -> Result<A, EtcdError>
     where
         Q: Message + Clone + Default + 'static,
         A: Message + Default + 'static,
     {
-        let mut outcome = Err(EtcdError::Unknown("there is no endpoint".to_owned()));
-        for _ in 0..self.0.members.len() {
-            outcome = self.once(path, request).await;
+        let token = self.token(member).await?;
+        let again = token.is_some().then(|| request.clone());
+        match (member.call(path, request, token, deadline).await, again) {
+            (Err(Failure { is_unauthenticated: true, .. }), Some(request)) => {
+                self.forget_token();
+                let token = self.token(member).await?;
+                member.call(path, request, token, deadline).await.map_err(|failure| failure.error)
+            }
+            (answer, _) => answer.map_err(|failure| failure.error),
+        }
+    }
+
+    /// Sends a request once. After a failure the next member is asked from then on.
+    async fn once<Q, A>(&self, path: &'static str, request: Q) -> Result<A, EtcdError>
+    where
+        Q: Message + Clone + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let (index, member) = self.member()?;
+        let answer = self.call(member, path, request, self.0.settings.deadline).await;
+        if matches!(answer, Err(EtcdError::Unknown(_))) {
+            self.move_on(index);
+        }
+        answer
+    }
+
+    /// Sends a request that may be repeated without harm: to every member in turn, until one answers.
+    async fn ask<Q, A>(&self, path: &'static str, request: Q) -> Result<A, EtcdError>
+    where
+        Q: Message + Clone + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut outcome = self.once(path, request.clone()).await;
+        for _ in 1..self.0.members.len() {
             if !matches!(outcome, Err(EtcdError::Unknown(_))) {
                 break;
+            }
+            outcome = self.once(path, request.clone()).await;
+        }
+        outcome
+    }
+
+    /// What shows etcd who this server is.
+    async fn token(&self, member: &Member) -> Result<Option<MetadataValue<Ascii>>, EtcdError> {
+        let Some(User { name, password_file }) = &self.0.settings.user else { return Ok(None) };
+        if let Some(token) = &*self.0.token.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Some(token.clone()));
+        }
+        let password = std::fs::read_to_string(password_file).map_err(|error| {
+            EtcdError::Refused(format!("cluster.password_file {}: {error}", password_file.display()))
+        })?;
+        let (name, password) = (name.clone(), password.trim_end_matches(['\r', '\n']).to_owned());
+        let request = AuthenticateRequest { name, password };
+        let answer = member.call(AUTHENTICATE, request, None, self.0.settings.deadline).await;
+        let AuthenticateResponse { token } = answer.map_err(|failure| failure.error)?;
+        let mut token = MetadataValue::try_from(token)
+            .map_err(|_| EtcdError::Unknown("etcd gave a token that cannot be sent".to_owned()))?;
+        token.set_sensitive(true);
+        *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        Ok(Some(token))
+    }
+
+    fn forget_token(&self) {
+        *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Kv for Etcd {
+    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, EtcdError> {
+        self.ask(RANGE, request).await
+    }
+
+    async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
+        self.once(TXN, request).await
+    }
+
+    async fn grant(&self, seconds: u64) -> Result<i64, EtcdError> {
+        let request = LeaseGrantRequest { ttl: i64::try_from(seconds).unwrap_or(i64::MAX) };
+        let answer: LeaseGrantResponse = self.ask(GRANT, request).await?;
+        Ok(answer.id)
+    }
+
+    /// A keep-alive is a stream of requests in etcd's API; this one has one request and one answer.
+    async fn keep_alive(&self, lease: i64) -> Result<bool, EtcdError> {
+        let deadline = self.0.settings.deadline.min(RENEWAL_DEADLINE);
+        let mut outcome = Err(EtcdError::Unknown("there is no endpoint".to_owned()));
+        for _ in 0..self.0.members.len() {
+            let (index, member) = self.member()?;
+            let token = self.token(member).await?;
+            let request = LeaseKeepAliveRequest { id: lease };
+            match member.first_of_stream(KEEP_ALIVE, request, token, deadline).await {
+                Ok(LeaseKeepAliveResponse { ttl, .. }) => return Ok(ttl > 0),
+                Err(Failure { error, is_unauthenticated }) => {
+                    if is_unauthenticated {
+                        self.forget_token();
+                    }
+                    self.move_on(index);
+                    outcome = Err(error);
+                }
             }
         }
         outcome
     }
 
-    /// Sends a request once. After a failure the next member is asked from then on.
-    pub(crate) async fn once<Q, A>(&self, path: &'static str, request: &Q) -> Result<A, EtcdError>
-    where
-        Q: Message + Clone + Default + 'static,
-        A: Message + Default + 'static,
-    {
-        let Inner { members, at, settings, .. } = &*self.0;
-        let index = at.load(Relaxed) % members.len().max(1);
-        let (url, channel) =
-            members.get(index).ok_or_else(|| EtcdError::Unknown("there is no endpoint".to_owned()))?;
-        let answer = match timeout(settings.deadline, unary(channel.clone(), path, request.clone())).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(status)) => told(url, &status),
-            Err(_) => EtcdError::Unknown(format!("{url} did not answer within {:?}", settings.deadline)),
-        };
-        if matches!(answer, EtcdError::Unknown(_)) {
-            // Whoever failed first moves on; others who failed at the same member do not move on once more.
-            let _ = at.compare_exchange(index, (index + 1) % members.len(), Relaxed, Relaxed);
+    async fn revoke(&self, lease: i64) -> Result<(), EtcdError> {
+        let _: LeaseRevokeResponse = self.ask(REVOKE, LeaseRevokeRequest { id: lease }).await?;
+        Ok(())
+    }
+
+    async fn compact(&self, revision: i64) -> Result<(), EtcdError> {
+        let _: CompactionResponse = self.once(COMPACT, CompactionRequest { revision }).await?;
+        Ok(())
+    }
+
+    async fn pause(&self, length: Duration) {
+        tokio::time::sleep(length).await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.is_stopping.load(Relaxed)
+    }
+
+    fn held(&self, why: Option<&EtcdError>) {
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if why.is_some() || held.is_some() {
+            *held = why.map(ToString::to_string);
         }
-        Err(answer)
     }
-
-    /// Renews a lease once. A keep-alive is a stream of requests in etcd's API; this one has one request and one
-    /// answer.
-    pub(crate) async fn renew<Q, A>(&self, path: &'static str, request: Q) -> Result<A, EtcdError>
-    where
-        Q: Message + Clone + Default + 'static,
-        A: Message + Default + 'static,
-    {
-        let Inner { members, at, settings, .. } = &*self.0;
-        let index = at.load(Relaxed) % members.len().max(1);
-        let (url, channel) =
-            members.get(index).ok_or_else(|| EtcdError::Unknown("there is no endpoint".to_owned()))?;
-        let answer = match timeout(settings.deadline, streamed(channel.clone(), path, request)).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(status)) => told(url, &status),
-            Err(_) => EtcdError::Unknown(format!("{url} did not answer within {:?}", settings.deadline)),
-        };
-        let _ = at.compare_exchange(index, (index + 1) % members.len(), Relaxed, Relaxed);
-        Err(answer)
-    }
-
-    /// Reads keys, as they were at the point of time in which etcd's members agree on them.
-    pub(crate) async fn range(&self, request: RangeRequest) -> Result<RangeResponse, EtcdError> {
-        self.ask(RANGE, &request).await
-    }
-
-    /// A transaction whose outcome may stay unknown.
-    pub(crate) async fn txn(&self, request: &TxnRequest) -> Result<TxnResponse, EtcdError> {
-        self.once(TXN, request).await
-    }
-}
-
-async fn unary<Q, A>(channel: Channel, path: &'static str, request: Q) -> Result<A, Status>
-where
-    Q: Message + Default + 'static,
-    A: Message + Default + 'static,
-{
-    let mut grpc = Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES);
-    grpc.ready().await.map_err(|error| Status::unavailable(reasons(&error)))?;
-    let codec = ProstCodec::<Q, A>::default();
-    Ok(grpc.unary(Request::new(request), PathAndQuery::from_static(path), codec).await?.into_inner())
-}
-
-/// A stream of one request, and the first of its answers.
-async fn streamed<Q, A>(channel: Channel, path: &'static str, request: Q) -> Result<A, Status>
-where
-    Q: Message + Default + 'static,
-    A: Message + Default + 'static,
-{
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await.map_err(|error| Status::unavailable(reasons(&error)))?;
-    let codec = ProstCodec::<Q, A>::default();
-    let requests = tokio_stream::once(request);
-    let answers = grpc.streaming(Request::new(requests), PathAndQuery::from_static(path), codec).await?;
-    answers
-        .into_inner()
-        .message()
-        .await?
-        .ok_or_else(|| Status::unavailable("the stream ended without an answer"))
-}
-
-/// What follows from an answer that is none.
-fn told(url: &str, status: &Status) -> EtcdError {
-    let message = status.message();
-    match status.code() {
-        Code::ResourceExhausted if message.contains("database space exceeded") => {
-            EtcdError::Refused(format!(
-                "{url}: etcd is full (NOSPACE). Free space, defragment its members, and disarm the alarm: etcdctl alarm disarm"
-            ))
-        }
-        Code::Unauthenticated => EtcdError::Refused(format!(
-            "{url}: etcd does not know this server ({message}). Check cluster.username, cluster.password_file and cluster.cert"
-        )),
-        Code::PermissionDenied => EtcdError::Refused(format!(
-            "{url}: etcd does not allow it ({message}). Give the user of this server readwrite over the prefix"
-        )),
-        Code::InvalidArgument | Code::ResourceExhausted | Code::FailedPrecondition | Code::OutOfRange => {
-            EtcdError::Refused(format!("{url}: etcd refuses it: {message}"))
-        }
-        code => EtcdError::Unknown(format!("{url}: {code:?}: {}", reasons(status))),
-    }
-}
-
-/// An error with all its reasons.
-fn reasons(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |&error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn client_tls(tls: &Tls) -> io::Result<ClientTlsConfig> {
-    let mut config = ClientTlsConfig::new();
-    if let Some(ca) = &tls.ca {
-        config = config.ca_certificate(Certificate::from_pem(std::fs::read(ca)?));
-    }
-    if let Some((cert, key)) = &tls.identity {
-        config = config.identity(Identity::from_pem(std::fs::read(cert)?, std::fs::read(key)?));
-    }
-    Ok(config)
 }

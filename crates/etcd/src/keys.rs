@@ -2,7 +2,8 @@
 //!
 //! `meta` has the id of the journal. `leader` has who leads, with a lease. `log/N/P` are the parts of batch `N`, in
 //! hexadecimal digits so that they sort: part 0 is written last, and a batch is there when that is. `snap/head` says
-//! which snapshot counts, whose pieces are `snap/N/I/P`.
+//! which snapshot counts, whose pieces are `snap/N/E/I/P`, where `E` is the epoch of the leader that made it: no attempt
+//! to make a snapshot writes what another one does.
 
 use throttle_journal::{Epoch, LogError, Snapshot, format::Chain};
 
@@ -51,23 +52,29 @@ impl Keys {
         self.key("snap/head")
     }
 
-    pub(crate) fn piece(&self, through: u64, index: u64, part: u32) -> Vec<u8> {
-        self.key(&format!("snap/{through:016x}/{index:016x}/{part:08x}"))
+    pub(crate) fn piece(&self, of: SnapshotId, index: u64, part: u32) -> Vec<u8> {
+        let SnapshotId { through, epoch: Epoch(epoch) } = of;
+        self.key(&format!("snap/{through:016x}/{epoch:016x}/{index:016x}/{part:08x}"))
     }
 
-    /// The first piece of the snapshot that goes through this batch.
-    pub(crate) fn pieces(&self, through: u64) -> Vec<u8> {
-        self.key(&format!("snap/{through:016x}/"))
+    /// The first piece of a snapshot.
+    pub(crate) fn pieces(&self, SnapshotId { through, epoch: Epoch(epoch) }: SnapshotId) -> Vec<u8> {
+        self.key(&format!("snap/{through:016x}/{epoch:016x}/"))
     }
 
     /// Behind its last piece.
-    pub(crate) fn pieces_end(&self, through: u64) -> Vec<u8> {
-        self.key(&format!("snap/{through:016x}0"))
+    pub(crate) fn pieces_end(&self, SnapshotId { through, epoch: Epoch(epoch) }: SnapshotId) -> Vec<u8> {
+        self.key(&format!("snap/{through:016x}/{epoch:016x}0"))
     }
 
-    /// Behind the last piece of any snapshot, and before `snap/head`: digits of numbers come before `h`.
-    pub(crate) fn all_pieces_end(&self) -> Vec<u8> {
-        self.key("snap/g")
+    /// Before every piece.
+    pub(crate) fn all_pieces(&self) -> Vec<u8> {
+        self.key("snap/0")
+    }
+
+    /// Behind the last piece of every snapshot that goes through this batch.
+    pub(crate) fn pieces_through_end(&self, through: u64) -> Vec<u8> {
+        self.key(&format!("snap/{through:016x}0"))
     }
 
     /// The number of the batch, and of the part, that a key is of.
@@ -78,8 +85,8 @@ impl Keys {
     }
 
     /// The index of the piece, and of its part, that a key is of.
-    pub(crate) fn piece_of(&self, through: u64, key: &[u8]) -> Option<(u64, u32)> {
-        let rest = key.strip_prefix(&*self.pieces(through))?;
+    pub(crate) fn piece_of(&self, of: SnapshotId, key: &[u8]) -> Option<(u64, u32)> {
+        let rest = key.strip_prefix(&*self.pieces(of))?;
         let (index, part) = str::from_utf8(rest).ok()?.split_once('/')?;
         Some((u64::from_str_radix(index, 16).ok()?, u32::from_str_radix(part, 16).ok()?))
     }
@@ -114,24 +121,49 @@ impl BatchHead {
     }
 }
 
-pub(crate) fn snapshot_value(snapshot: &Snapshot) -> Vec<u8> {
-    let Snapshot { through, chain, pieces, sum } = snapshot;
-    let mut value = vec![VERSION];
-    value.extend_from_slice(&through.to_be_bytes());
-    value.extend_from_slice(&chain.to_bytes());
-    value.extend_from_slice(&pieces.to_be_bytes());
-    value.extend_from_slice(&sum.to_bytes());
-    value
+/// What tells one attempt to make a snapshot from every other. A leader makes one at a time, and each goes further than
+/// the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotId {
+    pub(crate) through: u64,
+    /// The epoch of the leader that makes it.
+    pub(crate) epoch: Epoch,
 }
 
-pub(crate) fn read_snapshot(value: &[u8]) -> Result<Snapshot, LogError> {
-    let mut rest = of_this_version(value)?;
-    Ok(Snapshot {
-        through: u64::from_be_bytes(take(&mut rest)?),
-        chain: Chain::of_bytes(take(&mut rest)?),
-        pieces: u64::from_be_bytes(take(&mut rest)?),
-        sum: Chain::of_bytes(take(&mut rest)?),
-    })
+/// The snapshot that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) epoch: Epoch,
+}
+
+impl Head {
+    pub(crate) fn id(&self) -> SnapshotId {
+        SnapshotId { through: self.snapshot.through, epoch: self.epoch }
+    }
+
+    pub(crate) fn value(&self) -> Vec<u8> {
+        let Snapshot { through, chain, pieces, sum } = &self.snapshot;
+        let mut value = vec![VERSION];
+        value.extend_from_slice(&self.epoch.0.to_be_bytes());
+        value.extend_from_slice(&through.to_be_bytes());
+        value.extend_from_slice(&chain.to_bytes());
+        value.extend_from_slice(&pieces.to_be_bytes());
+        value.extend_from_slice(&sum.to_bytes());
+        value
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, LogError> {
+        let mut rest = of_this_version(value)?;
+        let epoch = Epoch(u64::from_be_bytes(take(&mut rest)?));
+        let snapshot = Snapshot {
+            through: u64::from_be_bytes(take(&mut rest)?),
+            chain: Chain::of_bytes(take(&mut rest)?),
+            pieces: u64::from_be_bytes(take(&mut rest)?),
+            sum: Chain::of_bytes(take(&mut rest)?),
+        };
+        Ok(Self { snapshot, epoch })
+    }
 }
 
 pub(crate) fn meta_value(journal: u64) -> Vec<u8> {
@@ -184,18 +216,23 @@ mod tests {
         assert!(sorted.is_sorted());
         assert_eq!(keys.batch_of(&keys.part(300, 7)), Some((300, 7)));
         assert_eq!(keys.batch_of(&keys.meta()), None);
+        let [one, other, last] = [(3, 8), (3, 9), (u64::MAX, 1)]
+            .map(|(through, epoch)| SnapshotId { through, epoch: Epoch(epoch) });
         let pieces = [
-            keys.pieces(3),
-            keys.piece(3, 0, 0),
-            keys.piece(3, 0, 1),
-            keys.piece(3, 10, 0),
-            keys.pieces_end(3),
-            keys.pieces(u64::MAX),
-            keys.all_pieces_end(),
+            keys.all_pieces(),
+            keys.pieces(one),
+            keys.piece(one, 0, 0),
+            keys.piece(one, 0, 1),
+            keys.piece(one, 10, 0),
+            keys.pieces_end(one),
+            keys.pieces(other),
+            keys.pieces_through_end(3),
+            keys.pieces(last),
             keys.head(),
         ];
         assert!(pieces.is_sorted());
-        assert_eq!(keys.piece_of(3, &keys.piece(3, 10, 2)), Some((10, 2)));
+        assert_eq!(keys.piece_of(one, &keys.piece(one, 10, 2)), Some((10, 2)));
+        assert_eq!(keys.piece_of(one, &keys.piece(other, 10, 2)), None);
     }
 
     #[test]
@@ -207,7 +244,8 @@ mod tests {
         assert!(matches!(BatchHead::read(&[2]), Err(LogError::Newer(_))));
         let (chain, sum) = (Chain::start(2), Chain::start(3));
         let snapshot = Snapshot { through: 9, chain, pieces: 4, sum };
-        assert_eq!(read_snapshot(&snapshot_value(&snapshot)), Ok(snapshot));
+        let head = Head { snapshot, epoch: Epoch(6) };
+        assert_eq!(Head::read(&head.value()), Ok(head));
         assert_eq!(read_meta(&meta_value(5)), Ok(5));
     }
 

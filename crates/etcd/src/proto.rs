@@ -1,98 +1,109 @@
 //! The messages of etcd's API, version 3, as far as they are used here: the fields have the numbers of `rpc.proto` and
 //! `kv.proto`. They are written by hand, since the build needs no compiler of protocols.
 
+#![expect(missing_docs, reason = "the fields are those of etcd's own documentation")]
+
 use prost::{Message, Oneof};
 
 /// A range of keys, or one.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RangeRequest {
+pub struct RangeRequest {
     #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
     /// The key behind the last one. Without it, just `key`.
     #[prost(bytes = "vec", tag = "2")]
-    pub(crate) range_end: Vec<u8>,
+    pub range_end: Vec<u8>,
     #[prost(int64, tag = "3")]
-    pub(crate) limit: i64,
+    pub limit: i64,
     /// As the keys were then.
     #[prost(int64, tag = "4")]
-    pub(crate) revision: i64,
+    pub revision: i64,
     #[prost(bool, tag = "8")]
-    pub(crate) keys_only: bool,
+    pub keys_only: bool,
+}
+
+impl RangeRequest {
+    /// One key, as it is now.
+    pub fn of(key: Vec<u8>) -> Self {
+        Self { key, ..Self::default() }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct KeyValue {
+pub struct KeyValue {
     #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
     #[prost(int64, tag = "2")]
-    pub(crate) create_revision: i64,
+    pub create_revision: i64,
     #[prost(int64, tag = "3")]
-    pub(crate) mod_revision: i64,
+    pub mod_revision: i64,
     #[prost(bytes = "vec", tag = "5")]
-    pub(crate) value: Vec<u8>,
+    pub value: Vec<u8>,
     #[prost(int64, tag = "6")]
-    pub(crate) lease: i64,
+    pub lease: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ResponseHeader {
+pub struct ResponseHeader {
     #[prost(uint64, tag = "1")]
-    pub(crate) cluster_id: u64,
+    pub cluster_id: u64,
+    #[prost(uint64, tag = "2")]
+    pub member_id: u64,
     #[prost(int64, tag = "3")]
-    pub(crate) revision: i64,
+    pub revision: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RangeResponse {
+pub struct RangeResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
+    pub header: Option<ResponseHeader>,
     #[prost(message, repeated, tag = "2")]
-    pub(crate) kvs: Vec<KeyValue>,
+    pub kvs: Vec<KeyValue>,
     #[prost(bool, tag = "3")]
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct PutRequest {
+pub struct PutRequest {
     #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    pub(crate) value: Vec<u8>,
+    pub value: Vec<u8>,
     #[prost(int64, tag = "3")]
-    pub(crate) lease: i64,
+    pub lease: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct PutResponse {
+pub struct PutResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
+    pub header: Option<ResponseHeader>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct DeleteRangeRequest {
+pub struct DeleteRangeRequest {
     #[prost(bytes = "vec", tag = "1")]
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    pub(crate) range_end: Vec<u8>,
+    pub range_end: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct DeleteRangeResponse {
+pub struct DeleteRangeResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
+    pub header: Option<ResponseHeader>,
     #[prost(int64, tag = "2")]
-    pub(crate) deleted: i64,
+    pub deleted: i64,
 }
 
 /// One operation of a transaction.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RequestOp {
+pub struct RequestOp {
     #[prost(oneof = "Operation", tags = "1, 2, 3")]
-    pub(crate) request: Option<Operation>,
+    pub request: Option<Operation>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Operation {
+pub enum Operation {
     #[prost(message, tag = "1")]
     Range(RangeRequest),
     #[prost(message, tag = "2")]
@@ -102,13 +113,13 @@ pub(crate) enum Operation {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ResponseOp {
+pub struct ResponseOp {
     #[prost(oneof = "Outcome", tags = "1, 2, 3")]
-    pub(crate) response: Option<Outcome>,
+    pub response: Option<Outcome>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     #[prost(message, tag = "1")]
     Range(RangeResponse),
     #[prost(message, tag = "2")]
@@ -119,20 +130,20 @@ pub(crate) enum Outcome {
 
 /// What has to hold of a key.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Compare {
+pub struct Compare {
     #[prost(enumeration = "CompareResult", tag = "1")]
-    pub(crate) result: i32,
+    pub result: i32,
     #[prost(enumeration = "CompareTarget", tag = "2")]
-    pub(crate) target: i32,
+    pub target: i32,
     #[prost(bytes = "vec", tag = "3")]
-    pub(crate) key: Vec<u8>,
-    #[prost(oneof = "Target", tags = "5, 7")]
-    pub(crate) value: Option<Target>,
+    pub key: Vec<u8>,
+    #[prost(oneof = "Target", tags = "5, 6, 7")]
+    pub value: Option<Target>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-pub(crate) enum CompareResult {
+pub enum CompareResult {
     Equal = 0,
     Greater = 1,
     Less = 2,
@@ -141,7 +152,7 @@ pub(crate) enum CompareResult {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-pub(crate) enum CompareTarget {
+pub enum CompareTarget {
     Version = 0,
     Create = 1,
     Mod = 2,
@@ -150,85 +161,121 @@ pub(crate) enum CompareTarget {
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-pub(crate) enum Target {
+pub enum Target {
     #[prost(int64, tag = "5")]
     CreateRevision(i64),
+    #[prost(int64, tag = "6")]
+    ModRevision(i64),
     #[prost(bytes, tag = "7")]
     Value(Vec<u8>),
 }
 
 /// Operations that are done if something holds, and others if it does not.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TxnRequest {
+pub struct TxnRequest {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) compare: Vec<Compare>,
+    pub compare: Vec<Compare>,
     #[prost(message, repeated, tag = "2")]
-    pub(crate) success: Vec<RequestOp>,
+    pub success: Vec<RequestOp>,
     #[prost(message, repeated, tag = "3")]
-    pub(crate) failure: Vec<RequestOp>,
+    pub failure: Vec<RequestOp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TxnResponse {
+pub struct TxnResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
+    pub header: Option<ResponseHeader>,
     #[prost(bool, tag = "2")]
-    pub(crate) succeeded: bool,
+    pub succeeded: bool,
     #[prost(message, repeated, tag = "3")]
-    pub(crate) responses: Vec<ResponseOp>,
+    pub responses: Vec<ResponseOp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct CompactionRequest {
+pub struct CompactionRequest {
     #[prost(int64, tag = "1")]
-    pub(crate) revision: i64,
+    pub revision: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct CompactionResponse {
+pub struct CompactionResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
+    pub header: Option<ResponseHeader>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseGrantRequest {
+pub struct LeaseGrantRequest {
     /// In seconds.
     #[prost(int64, tag = "1")]
-    pub(crate) ttl: i64,
+    pub ttl: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseGrantResponse {
+pub struct LeaseGrantResponse {
     #[prost(int64, tag = "2")]
-    pub(crate) id: i64,
+    pub id: i64,
     #[prost(int64, tag = "3")]
-    pub(crate) ttl: i64,
+    pub ttl: i64,
     #[prost(string, tag = "4")]
-    pub(crate) error: String,
+    pub error: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseRevokeRequest {
+pub struct LeaseRevokeRequest {
     #[prost(int64, tag = "1")]
-    pub(crate) id: i64,
+    pub id: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseRevokeResponse {
+pub struct LeaseRevokeResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
+    pub header: Option<ResponseHeader>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseKeepAliveRequest {
+pub struct LeaseKeepAliveRequest {
     #[prost(int64, tag = "1")]
-    pub(crate) id: i64,
+    pub id: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaseKeepAliveResponse {
+pub struct LeaseKeepAliveResponse {
     #[prost(int64, tag = "2")]
-    pub(crate) id: i64,
+    pub id: i64,
     #[prost(int64, tag = "3")]
-    pub(crate) ttl: i64,
+    pub ttl: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct AuthenticateRequest {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub password: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct AuthenticateResponse {
+    #[prost(string, tag = "2")]
+    pub token: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusRequest {}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
+    #[prost(string, tag = "2")]
+    pub version: String,
+    /// In bytes.
+    #[prost(int64, tag = "3")]
+    pub db_size: i64,
+    #[prost(uint64, tag = "4")]
+    pub leader: u64,
+    #[prost(string, repeated, tag = "8")]
+    pub errors: Vec<String>,
+    #[prost(int64, tag = "9")]
+    pub db_size_in_use: i64,
 }

@@ -2,25 +2,26 @@
 
 use std::{
     env,
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::{
-        LazyLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     thread,
     time::Duration,
 };
 
 use throttle_journal::{
-    AppendError, End, Epoch, Log, LogReader, Position,
+    AppendError, Chain, End, Epoch, Log, LogError, LogReader, Position, Snapshot,
     conformance::{Provider, check_all},
 };
 
 use super::*;
 use crate::{
     keys::{Keys, PART_BYTES},
-    proto::{Operation, PutRequest, RangeRequest, RequestOp, TxnRequest},
+    proto::{DeleteRangeRequest, Operation, PutRequest, RangeRequest, RequestOp, TxnRequest},
 };
 
 const JOURNAL: u64 = 7;
@@ -67,54 +68,86 @@ impl Member {
             .spawn()
             .expect("a shell");
         let member = Self { client, _shell: shell };
-        let etcd = member.etcd("/ready/");
-        while etcd.wait(etcd.range(RangeRequest { key: b"x".to_vec(), ..RangeRequest::default() })).is_err() {
+        let etcd = member.etcd();
+        while etcd.wait(etcd.range(RangeRequest::of(b"x".to_vec()))).is_err() {
             thread::sleep(Duration::from_millis(50));
         }
         member
     }
 
-    fn etcd(&self, prefix: &str) -> Etcd {
-        Etcd::new(EtcdSettings {
-            endpoints: vec![self.client.clone()],
-            prefix: prefix.to_owned(),
-            lease: LEASE,
-            deadline: Duration::from_secs(2),
-            tls: None,
-        })
-        .expect("right settings")
+    fn etcd(&self) -> Etcd {
+        reached_at(vec![self.client.clone()])
     }
+}
+
+fn reached_at(endpoints: Vec<String>) -> Etcd {
+    Etcd::new(EtcdSettings { endpoints, deadline: Duration::from_secs(1), tls: None, user: None })
+        .expect("right settings")
 }
 
 /// A deployment of its own in the shared etcd.
 struct Deployment {
     etcd: Etcd,
-    leadership: Option<Leadership>,
+    prefix: String,
+    leadership: Option<Arc<Leadership<Etcd>>>,
 }
 
 impl Deployment {
+    fn run(&self, operation: Operation) {
+        let request =
+            TxnRequest { success: vec![RequestOp { request: Some(operation) }], ..TxnRequest::default() };
+        self.etcd.wait(self.etcd.txn(request)).expect("it is done");
+    }
+
     fn put(&self, key: Vec<u8>, value: Vec<u8>) {
-        let put = Operation::Put(PutRequest { key, value, lease: 0 });
-        let request = TxnRequest { success: vec![RequestOp { request: Some(put) }], ..TxnRequest::default() };
-        self.etcd.wait(self.etcd.txn(&request)).expect("it is written");
+        self.run(Operation::Put(PutRequest { key, value, lease: 0 }));
+    }
+
+    fn remove(&self, key: Vec<u8>) {
+        self.run(Operation::DeleteRange(DeleteRangeRequest { key, range_end: Vec::new() }));
     }
 
     fn get(&self, key: Vec<u8>) -> Option<Vec<u8>> {
-        let request = RangeRequest { key, ..RangeRequest::default() };
-        self.etcd.wait(self.etcd.range(request)).expect("it is read").kvs.pop().map(|found| found.value)
+        let found = self.etcd.wait(self.etcd.range(RangeRequest::of(key))).expect("it is read");
+        found.kvs.into_iter().next().map(|found| found.value)
     }
 
     fn keys(&self) -> Keys {
-        Keys::new(&self.etcd.settings().prefix)
+        Keys::new(&self.prefix)
+    }
+
+    fn candidate(&self, name: &str) -> Candidate<Etcd> {
+        Candidate::new(self.etcd.clone(), &self.prefix, name, LEASE)
+    }
+
+    /// The log of whoever leads.
+    fn log(&self, leadership: &Leadership<Etcd>) -> EtcdLog<Etcd> {
+        let term = leadership.term().clone();
+        self.etcd
+            .wait(EtcdLog::open(self.etcd.clone(), &self.prefix, JOURNAL, term, true))
+            .expect("it can be read")
+    }
+
+    /// Nobody leads any more.
+    fn depose(&mut self) -> Option<Arc<Leadership<Etcd>>> {
+        self.remove(self.keys().leader());
+        self.leadership.take()
+    }
+
+    fn confirm(&self, leadership: &Leadership<Etcd>) -> Confirmed {
+        self.etcd.wait(leadership.confirm())
     }
 }
 
 impl Provider for Deployment {
     fn fresh() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let etcd = MEMBER.etcd(&format!("/test/{}/", NEXT.fetch_add(1, Relaxed)));
-        assert_eq!(Candidate::new(etcd.clone(), "one").journal(JOURNAL), Ok(JOURNAL));
-        Self { etcd, leadership: None }
+        let prefix = format!("/test/{}/", NEXT.fetch_add(1, Relaxed));
+        let deployment = Self { etcd: MEMBER.etcd(), prefix, leadership: None };
+        let candidate = deployment.candidate("one");
+        assert_eq!(deployment.etcd.wait(candidate.journal(JOURNAL)), Ok(JOURNAL));
+        assert_eq!(deployment.etcd.wait(candidate.journal(JOURNAL + 1)), Ok(JOURNAL), "it is there");
+        deployment
     }
 
     fn journal(&self) -> u64 {
@@ -122,18 +155,18 @@ impl Provider for Deployment {
     }
 
     fn lead(&mut self) -> (Epoch, Box<dyn Log>) {
-        if let Some(before) = self.leadership.take() {
-            before.resign().expect("it resigns");
-        }
-        let candidate = Candidate::new(self.etcd.clone(), "one");
-        let leadership = candidate.try_lead().expect("etcd answers").expect("nobody leads");
-        let epoch = leadership.epoch();
-        self.leadership = Some(leadership);
-        (epoch, Box::new(EtcdLog::new(self.etcd.clone(), JOURNAL, epoch, true)))
+        self.depose();
+        let leadership =
+            self.etcd.wait(self.candidate("one").try_lead()).expect("etcd answers").expect("nobody leads");
+        let leadership = Arc::new(leadership);
+        self.leadership = Some(leadership.clone());
+        let kept = leadership.clone();
+        self.etcd.spawn(async move { kept.keep_alive().await });
+        (leadership.term().epoch, Box::new(self.log(&leadership)))
     }
 
     fn reader(&mut self) -> Box<dyn LogReader> {
-        Box::new(EtcdReader::new(self.etcd.clone(), JOURNAL))
+        Box::new(EtcdReader::new(self.etcd.clone(), &self.prefix, JOURNAL))
     }
 
     fn crash(&mut self) {}
@@ -161,7 +194,7 @@ fn read(deployment: &mut Deployment) -> (Vec<Vec<u8>>, End) {
 }
 
 /// The position and the chain of the next batch.
-fn next(end: &End, epoch: Epoch, body: &[u8]) -> (Position, throttle_journal::Chain) {
+fn next(end: &End, epoch: Epoch, body: &[u8]) -> (Position, Chain) {
     let position = Position { epoch, number: end.number + 1 };
     (position, end.chain.then(position, body))
 }
@@ -169,20 +202,42 @@ fn next(end: &End, epoch: Epoch, body: &[u8]) -> (Position, throttle_journal::Ch
 #[test]
 fn one_leads_and_another_only_after_it() {
     let mut deployment = Deployment::fresh();
+    let etcd = deployment.etcd.clone();
     let (first, _log) = deployment.lead();
-    let other = Candidate::new(deployment.etcd.clone(), "two");
-    assert!(other.try_lead().expect("etcd answers").is_none());
+    let other = deployment.candidate("two");
+    assert!(etcd.wait(other.try_lead()).expect("etcd answers").is_none());
     let leadership = deployment.leadership.take().expect("it leads");
-    assert_eq!(leadership.confirm(), Confirmed::Yes);
+    assert_eq!(deployment.confirm(&leadership), Confirmed::Yes);
     // It leads for longer than its lease, as it renews that.
     thread::sleep(2 * LEASE);
-    assert_eq!(leadership.confirm(), Confirmed::Yes);
+    assert_eq!(deployment.confirm(&leadership), Confirmed::Yes);
     let key = deployment.keys().leader();
     assert!(deployment.get(key.clone()).expect("there").starts_with(b"one "));
-    leadership.resign().expect("it resigns");
-    let second = other.try_lead().expect("etcd answers").expect("nobody leads");
-    assert!(second.epoch() > first);
+    let mut reader = EtcdReader::new(etcd.clone(), &deployment.prefix, JOURNAL);
+    etcd.wait(reader.read_from(None, None, &mut |_| Ok(()))).expect("it can be read");
+    assert_eq!(reader.leader(), Some(&Leader { name: "one".to_owned(), epoch: first }));
+    deployment.remove(key.clone());
+    let second = etcd.wait(other.try_lead()).expect("etcd answers").expect("nobody leads");
+    assert!(second.term().epoch > first);
     assert!(deployment.get(key).expect("there").starts_with(b"two "));
+    assert_eq!(deployment.confirm(&leadership), Confirmed::Deposed);
+    // Whoever resigns lets another one lead at once.
+    etcd.wait(second.resign());
+    assert!(etcd.wait(other.try_lead()).expect("etcd answers").is_some());
+}
+
+#[test]
+fn a_lease_that_nobody_renews_ends_the_term() {
+    let deployment = Deployment::fresh();
+    let etcd = deployment.etcd.clone();
+    let candidate = deployment.candidate("one");
+    let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+    while deployment.confirm(&leadership) == Confirmed::Yes {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(deployment.confirm(&leadership), Confirmed::Deposed);
+    // Renewing it finds that out too, and ends.
+    etcd.wait(leadership.keep_alive());
 }
 
 #[test]
@@ -191,23 +246,19 @@ fn a_deposed_leader_is_told_so_and_changes_nothing() {
     let (old_epoch, mut old) = deployment.lead();
     let (position, chain) = next(&read(&mut deployment).1, old_epoch, b"a");
     old.append(position, chain, b"a").expect("it leads");
-    let leadership = deployment.leadership.take().expect("it leads");
     // Somebody removes the key, or a revocation of etcd's comes late.
-    let keys = deployment.keys();
-    let gone = proto::DeleteRangeRequest { key: keys.leader(), range_end: Vec::new() };
-    let request = TxnRequest {
-        success: vec![RequestOp { request: Some(Operation::DeleteRange(gone)) }],
-        ..TxnRequest::default()
-    };
-    deployment.etcd.wait(deployment.etcd.txn(&request)).expect("it is removed");
-    assert_eq!(leadership.confirm(), Confirmed::Deposed);
+    let leadership = deployment.depose().expect("it leads");
+    assert_eq!(deployment.confirm(&leadership), Confirmed::Deposed);
     let (_, end) = read(&mut deployment);
     let (position, chain) = next(&end, old_epoch, b"b");
     assert_eq!(old.append(position, chain, b"b"), Err(AppendError::Superseded));
-    assert_eq!(
-        old.put_piece(1, 0, b"x").map_err(|error| error.to_string()),
-        Err("another server leads by now".to_owned())
-    );
+    let large = vec![0; 2 * PART_BYTES];
+    let (position, chain) = next(&end, old_epoch, &large);
+    assert_eq!(old.append(position, chain, &large), Err(AppendError::Superseded));
+    assert_eq!(old.put_piece(1, 0, b"x"), Err(LogError::Superseded));
+    let (sum, pieces) = (Chain::of_snapshot(JOURNAL, 1).with(0, b"x"), 1);
+    let snapshot = Snapshot { through: 1, chain: end.chain, pieces, sum };
+    assert_eq!(old.finish_snapshot(&snapshot), Err(LogError::Superseded));
     // What it had appended before is there, and the same bytes again are a success, whoever leads.
     let (new_epoch, mut new) = deployment.lead();
     let again = next(&End::start(JOURNAL), old_epoch, b"a");
@@ -215,6 +266,19 @@ fn a_deposed_leader_is_told_so_and_changes_nothing() {
     let (position, chain) = next(&end, new_epoch, b"c");
     assert_eq!(new.append(position, chain, b"c"), Ok(()));
     assert_eq!(read(&mut deployment).0, [b"a", b"c"]);
+}
+
+#[test]
+fn a_key_that_only_looks_like_the_leaders_is_not_taken_for_it() {
+    let mut deployment = Deployment::fresh();
+    let (epoch, mut log) = deployment.lead();
+    // As after a restore from a backup: the revision is right, the value is not.
+    let key = deployment.keys().leader();
+    deployment.put(key, b"two 0000000000000001".to_vec());
+    let leadership = deployment.leadership.take().expect("it led");
+    assert_eq!(deployment.confirm(&leadership), Confirmed::Deposed);
+    let (position, chain) = next(&End::start(JOURNAL), epoch, b"a");
+    assert_eq!(log.append(position, chain, b"a"), Err(AppendError::Superseded));
 }
 
 #[test]
@@ -233,8 +297,8 @@ fn a_batch_above_the_limit_of_etcd_is_kept_in_parts() {
     assert_eq!((read_end.number, read_end.chain), (end.number, end.chain));
     // So is a piece of a snapshot.
     log.put_piece(3, 0, &large).expect("it leads");
-    let sum = throttle_journal::Chain::of_snapshot(JOURNAL, 3).with(0, &large);
-    let snapshot = throttle_journal::Snapshot { through: 3, chain: end.chain, pieces: 1, sum };
+    let sum = Chain::of_snapshot(JOURNAL, 3).with(0, &large);
+    let snapshot = Snapshot { through: 3, chain: end.chain, pieces: 1, sum };
     log.finish_snapshot(&snapshot).expect("it leads");
     while log.trim().expect("it leads") {}
     assert!(read(&mut deployment).0 == [large]);
@@ -257,29 +321,90 @@ fn a_batch_that_was_never_finished_counts_for_nothing() {
 }
 
 #[test]
-fn an_etcd_that_is_gone_is_named_and_what_becomes_of_a_batch_is_unknown() {
-    let settings = |endpoint: String| EtcdSettings {
-        endpoints: vec![endpoint, MEMBER.client.clone()],
-        prefix: "/gone/".to_owned(),
-        lease: LEASE,
-        deadline: Duration::from_millis(500),
-        tls: None,
-    };
+fn a_member_that_is_gone_is_named_and_another_one_answers() {
+    let deployment = Deployment::fresh();
     let dead = format!("http://127.0.0.1:{}", free_port());
-    // The next member answers.
-    let etcd = Etcd::new(settings(dead.clone())).expect("right settings");
-    let leadership =
-        Candidate::new(etcd.clone(), "one").try_lead().expect("etcd answers").expect("nobody leads");
-    assert_eq!(leadership.confirm(), Confirmed::Yes);
-    let mut alone = settings(dead.clone());
-    alone.endpoints.truncate(1);
-    let alone = Etcd::new(alone).expect("right settings");
-    let mut log = EtcdLog::new(alone.clone(), JOURNAL, leadership.epoch(), false);
-    let (position, chain) = next(&End::start(JOURNAL), leadership.epoch(), b"a");
-    match log.append(position, chain, b"a") {
-        Err(AppendError::Unknown(why)) => assert!(why.starts_with(&dead), "{why}"),
-        outcome => panic!("{outcome:?}"),
+    let etcd = reached_at(vec![dead.clone(), MEMBER.client.clone()]);
+    let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", LEASE);
+    let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+    assert_eq!(etcd.wait(leadership.confirm()), Confirmed::Yes);
+    let alone = reached_at(vec![dead.clone()]);
+    let candidate = Candidate::new(alone.clone(), &deployment.prefix, "two", LEASE);
+    let error = alone.wait(candidate.try_lead()).err().expect("nobody answers").to_string();
+    assert!(error.starts_with(&dead) && error.contains("refused"), "{error}");
+    let status = etcd.wait(etcd.status());
+    let [gone, there] = &status[..] else { panic!("{status:?}") };
+    assert!(
+        gone.outcome.is_err() && there.outcome.as_ref().is_ok_and(|health| health.is_leader),
+        "{status:?}"
+    );
+}
+
+/// Passes connections on to the member, for as long as it is let.
+struct Relay {
+    url: String,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Relay {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let (cut, to) = (is_cut.clone(), MEMBER.client.trim_start_matches("http://").to_owned());
+        thread::spawn(move || {
+            for from in listener.incoming().map_while(Result::ok) {
+                if cut.load(Relaxed) {
+                    continue;
+                }
+                let to = TcpStream::connect(&to).expect("the member listens");
+                for (mut reading, mut writing) in
+                    [(from.try_clone().expect("a socket"), to.try_clone().expect("a socket")), (to, from)]
+                {
+                    let cut = cut.clone();
+                    thread::spawn(move || {
+                        let mut bytes = [0; 4096];
+                        while let Ok(count @ 1..) = reading.read(&mut bytes) {
+                            if cut.load(Relaxed) || writing.write_all(&bytes[..count]).is_err() {
+                                break;
+                            }
+                        }
+                        let _ = writing.shutdown(Shutdown::Both);
+                        let _ = reading.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Self { url, is_cut }
     }
-    let error = Candidate::new(alone, "two").try_lead().err().expect("nobody answers").to_string();
-    assert!(error.starts_with(&dead), "{error}");
+}
+
+#[test]
+fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
+    let deployment = Deployment::fresh();
+    let relay = Relay::start();
+    let etcd = reached_at(vec![relay.url.clone()]);
+    let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", Duration::from_mins(1));
+    let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+    let term = leadership.term().clone();
+    let opened = EtcdLog::open(etcd.clone(), &deployment.prefix, JOURNAL, term, false);
+    let mut log = etcd.wait(opened).expect("it can be read");
+    relay.is_cut.store(true, Relaxed);
+    assert!(matches!(etcd.wait(leadership.confirm()), Confirmed::Unknown(_)));
+    let (position, chain) = next(&End::start(JOURNAL), leadership.term().epoch, b"a");
+    let appending = thread::spawn(move || {
+        let outcome = Log::append(&mut log, position, chain, b"a");
+        (log, outcome)
+    });
+    while etcd.why_held().is_none() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!appending.is_finished());
+    relay.is_cut.store(false, Relaxed);
+    let (mut log, outcome) = appending.join().expect("it ends");
+    assert_eq!((outcome, etcd.why_held()), (Ok(()), None));
+    // Whoever stops waits for nothing.
+    relay.is_cut.store(true, Relaxed);
+    etcd.stop();
+    assert!(matches!(Log::append(&mut log, position, chain, b"a"), Err(AppendError::Failed(_))));
 }

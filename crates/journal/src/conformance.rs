@@ -27,7 +27,7 @@ pub trait Provider {
 ///
 /// If the provider does not do as every log does.
 pub fn check_all<P: Provider>() {
-    let checks: [fn(&mut P); 9] = [
+    let checks: [fn(&mut P); 10] = [
         comes_back_in_order,
         refuses_gaps_and_doubles,
         takes_the_same_bytes_again,
@@ -36,6 +36,7 @@ pub fn check_all<P: Provider>() {
         is_tailed_across_a_snapshot,
         replaces_a_snapshot_at_once,
         outlives_a_crash,
+        goes_on_where_all_batches_are_gone,
         shows_damage,
     ];
     for check in checks {
@@ -219,6 +220,23 @@ fn outlives_a_crash(provider: &mut impl Provider) {
     assert!(again.epoch > epoch && again.end.number == 2);
     again.append(b"c");
     assert_eq!(all(provider), [b"A", b"b", b"c"]);
+}
+
+fn goes_on_where_all_batches_are_gone(provider: &mut impl Provider) {
+    let (mut leader, journal) = (Leader::of(provider), provider.journal());
+    leader.append(b"a");
+    let snapshot = leader.snapshot(journal, &[b"A"]);
+    assert_eq!(leader.log.finish_snapshot(&snapshot), Ok(()));
+    leader.trim();
+    drop(leader);
+    provider.crash();
+    let mut again = Leader::of(provider);
+    again.append(b"b");
+    let snapshot = again.snapshot(journal, &[b"AB"]);
+    assert_eq!(again.log.finish_snapshot(&snapshot), Ok(()), "in the place of that of an earlier epoch");
+    again.append(b"c");
+    again.trim();
+    assert_eq!(all(provider), [b"AB".to_vec(), b"c".to_vec()]);
 }
 
 fn shows_damage(provider: &mut impl Provider) {

@@ -32,6 +32,8 @@ pub enum LogError {
     Io(String),
     /// What was to be read is in a snapshot by now: read from there.
     Trimmed,
+    /// It cannot be written, since another node leads by now.
+    Superseded,
 }
 
 /// Why a batch was not appended.
@@ -220,6 +222,7 @@ impl fmt::Display for LogError {
             ),
             Self::Busy(what) | Self::Io(what) => f.write_str(what),
             Self::Trimmed => f.write_str("what was to be read is in a snapshot by now"),
+            Self::Superseded => f.write_str("another server leads by now"),
         }
     }
 }
@@ -258,6 +261,9 @@ impl Error for AppendError {}
 
 impl<E: Into<LogError>> From<E> for AppendError {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        match error.into() {
+            LogError::Superseded => Self::Superseded,
+            error => Self::Failed(error),
+        }
     }
 }

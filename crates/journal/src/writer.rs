@@ -42,7 +42,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// If they are not in the log, and will not be: then nothing more can be promised.
+    /// If they are not in the log, or nobody can say: then nothing more can be promised.
     pub fn append(&mut self, body: &[u8]) -> Result<(), AppendError> {
         let (mut position, mut chain) = self.next(body);
         if planted!(GapInLog) && position.number.is_multiple_of(16) {
@@ -59,10 +59,11 @@ impl Writer {
                 }
                 // What became of it is seen at its place. If it is not there, it is sent again with the same bytes,
                 // never with others: the first attempt may still arrive.
-                Err(AppendError::Unknown(_)) => match self.log.look_up(position.number)? {
-                    Some(found) if found == (position.epoch, chain) => break,
-                    Some(_) => return Err(AppendError::Superseded),
-                    None => {}
+                Err(AppendError::Unknown(why)) => match self.log.look_up(position.number) {
+                    Ok(Some(found)) if found == (position.epoch, chain) => break,
+                    Ok(Some(_)) => return Err(AppendError::Superseded),
+                    Ok(None) => {}
+                    Err(_) => return Err(AppendError::Unknown(why)),
                 },
                 Err(error) => return Err(error),
             }

@@ -34,6 +34,7 @@ pub mod refusal;
 pub mod role;
 pub mod sessions;
 pub mod suggestion;
+mod tenure;
 mod waits;
 
 pub use acquiring::{Ask, Outcome, Session, Step, Waiting};
@@ -48,4 +49,5 @@ pub use recovery::Holding;
 pub use refusal::{Refusal, SetRefusal};
 pub use role::Follower;
 pub use sessions::NewPeer;
+pub use tenure::{Confirmation, Tenure, UNCONFIRMED_MAX};
 pub use waits::{Ticket, TooManyWaits};

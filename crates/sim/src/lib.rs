@@ -21,6 +21,7 @@
 pub mod adapters;
 mod calm;
 pub mod client;
+pub mod etcd;
 mod faults;
 mod guarantees;
 pub mod invariants;

@@ -86,8 +86,7 @@ impl<K: Kv> EtcdLog<K> {
                 return self.refused(&answer, number, &value);
             }
         }
-        let mut compare = vec![exists(self.keys().batch(number), false)];
-        compare.extend(self.before(number));
+        let compare = vec![exists(self.keys().batch(number), false), self.before(number)];
         let put = put(self.keys().batch(number), value.clone());
         let answer = self.fenced.sure(compare, vec![put], vec![self.keys().batch(number)]).await?;
         if !answer.succeeded {
@@ -97,13 +96,15 @@ impl<K: Kv> EtcdLog<K> {
         Ok(())
     }
 
-    /// What must be there before a batch.
-    fn before(&self, number: u64) -> Option<Compare> {
-        let through = self.head.map_or(0, |(head, _)| head.snapshot.through);
-        match number.saturating_sub(1) {
-            0 => None,
-            before if before <= through => Some(exists(self.keys().head(), true)),
-            before => Some(exists(self.keys().batch(before), true)),
+    /// What must be there before a batch. Where that is a snapshot, it must be the very one that is known: an attempt
+    /// that arrives once a later one counts would bring a batch back that was removed since.
+    fn before(&self, number: u64) -> Compare {
+        match (self.head, number.saturating_sub(1)) {
+            (Some((head, revision)), before) if before <= head.snapshot.through => {
+                is_of_revision(self.keys().head(), revision)
+            }
+            (_, 0) => exists(self.keys().head(), false),
+            (_, before) => exists(self.keys().batch(before), true),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,7 +12,7 @@ use std::{
 
 use throttle_etcd::{
     EtcdError, Kv,
-    proto::{RangeRequest, RangeResponse, TxnRequest, TxnResponse},
+    proto::{Operation, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse},
 };
 
 use super::store::Store;
@@ -31,7 +32,7 @@ struct Wire {
 }
 
 /// What is asked of etcd, or of the clock.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Ask {
     Range(RangeRequest),
     Txn(TxnRequest),
@@ -43,7 +44,7 @@ pub enum Ask {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Told {
     Range(RangeResponse),
     Txn(TxnResponse),
@@ -77,6 +78,57 @@ impl SimKv {
 
     fn ask(&self, ask: Ask) -> Asked {
         Asked { kv: self.clone(), ask: Some(ask), slot: 0 }
+    }
+}
+
+/// A key as a text.
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
+
+/// In short: values are left out.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |RequestOp { request }: &RequestOp| match request {
+            Some(Operation::Put(put)) => format!("put {}", text(&put.key)),
+            Some(Operation::Range(range)) => format!("get {}", text(&range.key)),
+            Some(Operation::DeleteRange(gone)) => {
+                format!("delete {}..{}", text(&gone.key), text(&gone.range_end))
+            }
+            None => String::new(),
+        };
+        match self {
+            Self::Range(range) => write!(f, "get {}..{}", text(&range.key), text(&range.range_end)),
+            Self::Txn(txn) => {
+                let compared = txn.compare.iter().map(|one| text(&one.key));
+                write!(f, "if {:?} ", compared.collect::<Vec<_>>())?;
+                f.debug_list().entries(txn.success.iter().map(of)).finish()
+            }
+            Self::Grant(seconds) => write!(f, "grant {seconds} s"),
+            Self::KeepAlive(lease) => write!(f, "keep {lease} alive"),
+            Self::Revoke(lease) => write!(f, "revoke {lease}"),
+            Self::Compact(revision) => write!(f, "compact {revision}"),
+            Self::Pause(length) => write!(f, "pause {length:?}"),
+        }
+    }
+}
+
+/// In short, as well.
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(found) => {
+                f.debug_list().entries(found.kvs.iter().map(|found| text(&found.key))).finish()
+            }
+            Self::Txn(answer) => {
+                let revision = answer.header.as_ref().map_or(0, |header| header.revision);
+                write!(f, "{} at {revision}", if answer.succeeded { "done" } else { "not done" })
+            }
+            Self::Lease(lease) => write!(f, "lease {lease}"),
+            Self::Lives(lives) => write!(f, "{}", if *lives { "it lives" } else { "it is gone" }),
+            Self::Done => write!(f, "done"),
+            Self::Failed(error) => write!(f, "{error}"),
+        }
     }
 }
 

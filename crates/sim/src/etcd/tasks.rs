@@ -23,7 +23,8 @@ impl<T> Tasks<T> {
         self.all.push(Box::pin(task));
     }
 
-    /// Lets all of them go on as far as they can. Returns what those came to that ended, in the order of their beginnings.
+    /// Lets all of them go on as far as they can. Returns what came of those that ended, in the order in which they
+    /// began.
     pub fn poll(&mut self) -> Vec<T> {
         let (mut context, mut ended) = (Context::from_waker(Waker::noop()), Vec::new());
         self.all.retain_mut(|task| match task.as_mut().poll(&mut context) {

@@ -254,3 +254,40 @@ fn the_protocol_of_the_log_runs_on_it() {
     });
     assert_eq!((read, end.number, end.chain), (vec![b"records".to_vec()], 1, chain));
 }
+
+#[test]
+fn an_append_that_arrives_late_brings_nothing_back_that_was_trimmed() {
+    let (mut store, mut server) = (Store::default(), Server::new());
+    let sent = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let all = sent.clone();
+    let record = move |ask: &Ask| {
+        if let Ask::Txn(request) = ask {
+            all.borrow_mut().push(request.clone());
+        }
+        false
+    };
+    let kv = server.kv.clone();
+    server.run(&mut store, 0, record, async move {
+        let candidate = Candidate::new(kv.clone(), "/t", "a", Duration::from_secs(2));
+        let leads = candidate.try_lead().await.unwrap().unwrap();
+        let term = leads.term().clone();
+        let epoch = term.epoch;
+        let mut log = EtcdLog::open(kv, "/t", 7, term, true).await.unwrap();
+        let mut chain = Chain::start(7);
+        for number in 1..=4 {
+            let position = Position { epoch, number };
+            chain = chain.then(position, b"records");
+            log.append(position, chain, b"records").await.unwrap();
+            let sum = Chain::of_snapshot(7, number);
+            log.finish_snapshot(&Snapshot { through: number, chain, pieces: 0, sum }).await.unwrap();
+            while log.trim().await.unwrap() {}
+        }
+    });
+    let before = now(&store);
+    let puts = |one: &RequestOp| matches!(one.request, Some(Operation::Put(_)));
+    for request in sent.borrow().iter().filter(|request| request.success.iter().any(puts)) {
+        // Whatever of it was given up may arrive now.
+        store.txn(request).unwrap();
+    }
+    assert_eq!(now(&store), before);
+}

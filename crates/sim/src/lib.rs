@@ -21,7 +21,9 @@
 pub mod adapters;
 mod calm;
 pub mod client;
+pub mod cluster;
 pub mod etcd;
+pub mod exchange;
 mod faults;
 mod guarantees;
 pub mod invariants;

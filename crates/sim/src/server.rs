@@ -255,7 +255,7 @@ impl Server {
     /// Sends an answer once its condition holds.
     fn answer(&mut self, request: Arc<Request>, (answer, condition): (Answer, Condition), has_waited: bool) {
         let Some(up) = &mut self.up else { return };
-        let reply = Reply { request, answer, instance: self.instance, has_waited };
+        let reply = Reply { request, answer, instance: self.instance, epoch: 0, has_waited };
         match condition {
             Condition::Committed(offset) if up.writer.is_some() && offset > up.shell.flushed => {
                 up.held.push_back((offset, reply));
@@ -268,7 +268,7 @@ impl Server {
     pub fn receive(&mut self, at: Moment, request: &Arc<Request>) {
         if !self.is_up() {
             let (request, answer) = (request.clone(), Answer::Unavailable);
-            self.out.push(Out::Reply(Reply { request, answer, instance: 0, has_waited: false }));
+            self.out.push(Out::Reply(Reply { request, answer, instance: 0, epoch: 0, has_waited: false }));
             return;
         }
         let mut declared = std::mem::take(&mut self.declared);

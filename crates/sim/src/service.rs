@@ -31,6 +31,11 @@ pub(crate) trait Service: Sized {
     /// Whether an event was meant for something that is no more.
     fn is_void(world: &World<Self>, event: &Self::Event) -> bool;
 
+    /// Whether an event is none that a run is measured by: there are many of them, whatever clients do.
+    fn is_quiet(_: &Self::Event) -> bool {
+        false
+    }
+
     /// An event happens.
     fn happen(world: &mut World<Self>, event: Self::Event);
 

@@ -10,6 +10,7 @@ use throttle_node::{Beginning, Found, LoggedEvent, Missed};
 
 use crate::{
     client::{Act, Client},
+    cluster,
     invariants::{self, Invariant, Shown, Verdict},
     ledger::{Exchange, Ledger, Note},
     message::{Answer, Call, Reply, Request, RequestId, Write},
@@ -97,6 +98,9 @@ pub(crate) struct World<S: Service> {
 /// Runs a seed to its end, or to its first failure.
 pub fn run(setup: &Setup, is_traced: bool) -> Outcome {
     let setup = Arc::new(setup.clone());
+    if let Some(cluster) = &setup.cluster {
+        return cluster::world::run(&setup, cluster, is_traced);
+    }
     let mut random = fastrand::Rng::with_seed(setup.seed ^ 0x5eed);
     let service = Single::new(setup.clone(), random.fork());
     World::new(setup, random, service, is_traced).run()
@@ -191,10 +195,14 @@ impl<S: Service> World<S> {
         if is_void {
             return true;
         }
-        self.steps += 1;
+        let is_quiet = matches!(&event, Event::Service(event) if S::is_quiet(event));
+        self.steps += usize::from(!is_quiet);
         self.tell(|| format!("{event:?}"));
         self.happen(event);
         S::collect(self);
+        if is_quiet {
+            return true;
+        }
         if self.steps.is_multiple_of(LOOK_EVERY) {
             self.look();
         }
@@ -302,6 +310,10 @@ impl<S: Service> World<S> {
             let verdict = self.judge(|invariant, ledger| invariant.echoed(ledger, &exchange));
             return self.settle(verdict);
         };
+        if reply.answer == Answer::Unavailable && reply.epoch > 0 {
+            // Nobody knows what came of it.
+            self.note(&Note::Muddled(request.clone()));
+        }
         let exchange = exchange(&reply, self.now);
         let verdict = self.judge(|invariant, ledger| invariant.told(ledger, &exchange));
         self.ledger.told(&exchange);
@@ -400,6 +412,6 @@ impl<S: Service> World<S> {
 }
 
 fn exchange(reply: &Reply, at: Moment) -> Exchange<'_> {
-    let Reply { request, answer, instance, has_waited } = reply;
-    Exchange { request, answer, instance: *instance, at, has_waited: *has_waited }
+    let Reply { request, answer, instance, epoch, has_waited } = reply;
+    Exchange { request, answer, instance: *instance, epoch: *epoch, at, has_waited: *has_waited }
 }

@@ -90,6 +90,9 @@ impl SnapshotJob {
                 true
             },
         );
+        if planted!(HeadBeforePieces) {
+            steps.rotate_right(1);
+        }
         steps
     }
 

@@ -62,7 +62,7 @@ impl Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.planted {
-        return planted::run(arguments.start, arguments.seeds, arguments.steps);
+        return planted::run(arguments.cluster, arguments.start, arguments.seeds, arguments.steps);
     }
     if let Some(seed) = arguments.seed {
         return one(&arguments, seed);

@@ -10,7 +10,7 @@ use crate::{
 /// One way to make a run simpler.
 type Simpler = fn(&mut Setup);
 
-const WAYS: [Simpler; 26] = [
+const WAYS: [Simpler; 27] = [
     |setup| setup.faults = Faults { delay_max: setup.faults.delay_max, ..Faults::none() },
     |setup| setup.faults.crashes = 0,
     |setup| setup.faults.pauses = 0,
@@ -28,6 +28,7 @@ const WAYS: [Simpler; 26] = [
     |setup| of_cluster(setup, |cluster| cluster.lost = 0),
     |setup| of_cluster(setup, |cluster| cluster.unanswered = 0),
     |setup| of_cluster(setup, |cluster| cluster.late = 0),
+    |setup| of_cluster(setup, |cluster| cluster.sluggish = 0),
     |setup| of_cluster(setup, |cluster| cluster.cuts = 0),
     |setup| of_cluster(setup, |cluster| cluster.outages = 0),
     |setup| of_cluster(setup, |cluster| (cluster.floods, cluster.elections) = (0, 0)),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use throttle_core::Core;
+use throttle_core::{Core, planted};
 use throttle_etcd::{Candidate, EtcdLog, EtcdReader, Kv as _, Leader, Leadership};
 use throttle_journal::{End, LogError};
 use throttle_node::Follower;
@@ -32,7 +32,9 @@ pub(super) struct Seen {
     pub(super) leader: Option<Leader>,
     /// The number of the last batch that it has read, and what it makes of all of them.
     pub(super) digest: Option<(u64, String)>,
-    /// Somebody wants to know the latter.
+    /// What a planted fault has it answer by.
+    pub(super) semaphores: Vec<crate::message::Semaphore>,
+    /// Somebody wants to know what it makes of them.
     pub(super) is_asked: bool,
 }
 
@@ -85,7 +87,11 @@ impl Tail {
                 *end = Some(read);
                 Ok(true)
             }
-            Err(LogError::Io(_)) if !has_seen => Ok(false),
+            Err(LogError::Io(_)) if !has_seen || planted!(PartlyReadKept) => Ok(false),
+            Err(LogError::Trimmed) if planted!(TrimmedNotBegunAnew) => {
+                *end = None;
+                Ok(false)
+            }
             // It has read some of it, and nobody knows how much.
             Err(LogError::Trimmed | LogError::Io(_)) => {
                 (*follower, *end) = (self.server.follower(), None);
@@ -98,6 +104,10 @@ impl Tail {
     fn tell(&self, status: &Status) {
         let mut seen = status.lock();
         seen.leader = self.reader.leader().cloned();
+        if planted!(FollowerAnswers) {
+            let all = self.follower.state().core.semaphores(None);
+            seen.semaphores = all.map(|one| crate::shown::semaphore(&one)).collect();
+        }
         if std::mem::take(&mut seen.is_asked) {
             let number = self.end.map_or(0, |end| end.number);
             seen.digest = Some((number, digest(&self.follower.state().core)));
@@ -159,13 +169,13 @@ pub(super) async fn take_over(
 ) -> Result<Option<(Tail, EtcdLog<SimKv>)>, LogError> {
     let (kv, compacts) = (tail.server.kv.clone(), tail.server.compacts);
     let term = leadership.term().clone();
-    loop {
+    while !planted!(TailNotReadAgain) {
         if tail.read().await? {
             break;
         }
         kv.pause(PAUSE).await;
     }
-    if tail.reader.leader().is_none_or(|leader| leader.epoch != term.epoch) {
+    if !planted!(TailNotReadAgain) && tail.reader.leader().is_none_or(|leader| leader.epoch != term.epoch) {
         return Ok(None);
     }
     let log = EtcdLog::open(kv, PREFIX, tail.journal, term, compacts).await?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use throttle_core::Time;
+use throttle_core::{Time, planted};
 use throttle_etcd::{EtcdLog, EtcdReader, Kv as _, Leadership};
 use throttle_journal::{
     AppendError, Entry, Epoch, LogError, SnapshotJob, SnapshotStep, Wall, WallTime, Writer,
@@ -176,10 +176,13 @@ impl Leading {
         let reply = Reply { request, answer, instance: self.journal, epoch: self.epoch.0, has_waited };
         let (flushed, is_to_confirm) = match condition {
             Condition::Now => (None, false),
+            Condition::Confirmed if planted!(LookNotConfirmed) => (None, false),
             Condition::Confirmed => (None, true),
             // An append that is sent from now on proves it; one that was sent before does not.
             Condition::Committed(upto) => {
-                (Some(upto).filter(|upto| *upto > self.shell.flushed), upto <= self.begun)
+                let is_to_confirm = upto <= self.begun && !planted!(EarlierAppendCounts);
+                let is_to_confirm = is_to_confirm && !planted!(LookNotConfirmed);
+                (Some(upto).filter(|upto| *upto > self.shell.flushed), is_to_confirm)
             }
         };
         let confirmed = is_to_confirm.then(|| self.tenure.ask());
@@ -205,6 +208,12 @@ impl Leading {
     pub(super) fn forget(&mut self, id: RequestId) {
         self.held.retain(|held| held.reply.request.id != id);
         self.via.remove(&id);
+    }
+
+    /// The answers that wait, with the server that each request came by.
+    pub(super) fn held(&self) -> Vec<(Reply, Option<usize>)> {
+        let via = |reply: &Reply| self.via.get(&reply.request.id).copied();
+        self.held.iter().map(|held| (held.reply.clone(), via(&held.reply))).collect()
     }
 
     /// Ends the time in which it leads. Returns those who get no answer, with the server that each came by.
@@ -298,6 +307,18 @@ impl Leading {
     /// Something was done with the log.
     pub(super) fn done(&mut self, work: Work, hash_seed: u64) -> Result<(), Over> {
         match work {
+            Work::Append(log, Err(AppendError::Failed(LogError::Busy(_)))) => {
+                // Only planted faults come here.
+                self.log = Some(log);
+                let Some((mut body, upto)) = self.writing.take() else { return Ok(()) };
+                if planted!(RepeatedWithMore) {
+                    // Behind the version, with which every batch begins.
+                    body.extend_from_slice(self.shell.open.get(1..).unwrap_or_default());
+                    self.shell.open = body;
+                } else {
+                    self.held.retain(|held| held.flushed.is_none_or(|of| of > upto));
+                }
+            }
             Work::Append(log, outcome) => {
                 outcome?;
                 self.log = Some(log);

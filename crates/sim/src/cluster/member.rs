@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use throttle_core::planted;
 use throttle_etcd::{Confirmed, EtcdLog, Leadership};
 use throttle_journal::{LogError, WallTime};
 
@@ -339,6 +340,11 @@ impl World<Cluster> {
         let member = &mut self.service.members[index];
         let State::Leading(leading) = std::mem::replace(&mut member.state, State::Down) else { return };
         let (journal, epoch) = (leading.journal, leading.epoch);
+        if planted!(DeposedAnswers) {
+            for (reply, via) in leading.held() {
+                self.leave(index, reply, via);
+            }
+        }
         for (request, via) in leading.demote() {
             self.answer_unavailable(index, request, via, (journal, epoch.0));
         }

@@ -1,8 +1,15 @@
 //! Who can reach whom, and what becomes of requests to etcd.
 
-use throttle_etcd::EtcdError;
+use throttle_etcd::{
+    EtcdError,
+    proto::{Operation, TxnRequest, TxnResponse},
+};
 
-use super::world::{Cluster, Event};
+use super::{
+    following::PREFIX,
+    setup,
+    world::{Cluster, Event},
+};
 use crate::{
     etcd::kv::{Ask, Told, done},
     time::{MS, Micros, Moment, SECOND},
@@ -56,8 +63,7 @@ impl World<Cluster> {
             return;
         }
         // What is under way when a wire is cut may stay in a queue until it is mended.
-        let longest = if is_late { LATE_MAX } else { setup.etcd_delay_max };
-        let at = now + self.random.u64(50..=longest);
+        let at = now + if is_late { self.random.u64(50..=LATE_MAX) } else { self.way() };
         self.later(at, Event::Asked { from, boot, slot, ask });
     }
 
@@ -77,11 +83,39 @@ impl World<Cluster> {
         // One whose disk stands still knows nothing of the others.
         let lies = now < etcd.lying_until && matches!(ask, Ask::KeepAlive(_));
         let told = if lies { Told::Lives(true) } else { done(&mut etcd.store, now, &ask) };
+        if let (Ask::Txn(request), Told::Txn(TxnResponse { succeeded: true, .. })) = (&ask, &told) {
+            self.stays_trimmed(request);
+        }
         if self.is_cut(Party::Server(from), Party::Etcd) || self.random.u32(0..100) < setup.unanswered {
             return;
         }
-        let at = now + self.random.u64(50..=setup.etcd_delay_max);
+        let at = now + self.way();
         self.later(at, Event::Told { to: from, boot, slot, told });
+    }
+
+    /// What was trimmed from the log never comes back.
+    fn stays_trimmed(&mut self, request: &TxnRequest) {
+        let batches = format!("{PREFIX}/log/").into_bytes();
+        for operation in request.success.iter().filter_map(|one| one.request.as_ref()) {
+            let trimmed = &mut self.service.trimmed;
+            match operation {
+                Operation::DeleteRange(gone) if gone.key.starts_with(&batches) => {
+                    *trimmed = gone.range_end.clone().max(std::mem::take(trimmed));
+                }
+                Operation::Put(put) if put.key.starts_with(&batches) && put.key < *trimmed => {
+                    let sentence = format!("{} was trimmed, and is back", String::from_utf8_lossy(&put.key));
+                    return self.fail("log", sentence);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// How long a message between a server and etcd is under way.
+    fn way(&mut self) -> Micros {
+        let setup::Cluster { etcd_delay_max, sluggish, deadline, .. } = self.service.setup;
+        let is_sluggish = self.random.u32(0..100) < sluggish;
+        self.random.u64(50..=if is_sluggish { deadline } else { etcd_delay_max })
     }
 
     /// An answer reaches a server, or its deadline does.

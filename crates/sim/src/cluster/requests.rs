@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use throttle_core::planted;
+
 use super::{
     member::State,
     network::Party,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     ledger::Note,
-    message::{Answer, Reply, Request, RequestId},
+    message::{Answer, Call, Reply, Request, RequestId},
     time::Moment,
     world::World,
 };
@@ -43,6 +45,26 @@ impl World<Cluster> {
         let leader = match &member.state {
             State::Down | State::Resigning => return self.break_off(request),
             State::Leading(_) => return self.receive(to, via, request),
+            State::Following(status) if planted!(FollowerAnswers) => {
+                let seen = status.lock();
+                let answer = match &request.call {
+                    Call::LookAtSemaphore { semaphore } => {
+                        seen.semaphores.iter().find(|one| one.name == *semaphore).cloned()
+                    }
+                    _ => None,
+                };
+                let (leader, instance) = (seen.leader.clone(), self.ledger.instance);
+                drop(seen);
+                if let (Some(seen), Some(leader)) = (answer, &leader) {
+                    let (request, answer, epoch) = (request.clone(), Answer::Semaphore(seen), leader.epoch.0);
+                    return self.leave(
+                        to,
+                        Reply { request, answer, instance, epoch, has_waited: false },
+                        via,
+                    );
+                }
+                leader
+            }
             State::Following(status) => status.lock().leader.clone(),
         };
         let leader = leader.and_then(|leader| self.service.index_of(&leader.name));
@@ -101,7 +123,7 @@ impl World<Cluster> {
     }
 
     /// An answer leaves a server.
-    fn leave(&mut self, from: usize, reply: Reply, via: Option<usize>) {
+    pub(super) fn leave(&mut self, from: usize, reply: Reply, via: Option<usize>) {
         match via {
             None => self.arrive_from(from, reply),
             Some(front) if self.is_cut(Party::Server(from), Party::Server(front)) => {

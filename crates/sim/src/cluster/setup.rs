@@ -29,6 +29,8 @@ pub struct Cluster {
     pub lost: u32,
     pub unanswered: u32,
     pub late: u32,
+    /// In percent of the messages between servers and etcd: they take nearly as long as somebody waits for them.
+    pub sluggish: u32,
     /// In a thousand steps: two parties cannot reach each other for a while.
     pub cuts: u32,
     /// In a thousand steps: etcd has no quorum for a while, its quota is used up for a while, another member of it
@@ -60,6 +62,7 @@ impl Setup {
             lost: often(8),
             unanswered: often(8),
             late: often(12),
+            sluggish: often(20),
             cuts: often(12),
             outages: often(3),
             floods: often(4),
@@ -87,7 +90,7 @@ impl Setup {
         (*lost_logs, *failing_writes, *write_max) = (0, 0, MS);
         // There is one more way, from the server that a client speaks to to the one that leads.
         *delay_max *= 2;
-        setup.snapshot_bytes_min = *pick(random, &[400, 1_000, 4_000]);
+        setup.snapshot_bytes_min = *pick(random, &[400, 1_000, 4_000, 20_000]);
         setup.cluster = Some(cluster);
         setup
     }
@@ -101,6 +104,7 @@ impl Cluster {
             lost: 0,
             unanswered: 0,
             late: 0,
+            sluggish: 0,
             cuts: 0,
             outages: 0,
             floods: 0,

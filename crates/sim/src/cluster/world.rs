@@ -25,7 +25,7 @@ use crate::{
     message::{Reply, Request, RequestId},
     service::Service,
     setup::Setup,
-    time::{Micros, Moment, SECOND},
+    time::{MS, Micros, Moment, SECOND},
     world::{Outcome, World},
 };
 
@@ -53,6 +53,9 @@ pub(crate) struct Cluster {
     pub(super) routes: BTreeMap<RequestId, Route>,
     /// What servers made of the log up to a batch, by the number of that.
     digests: BTreeMap<u64, String>,
+    /// The key behind the last batch that was ever removed from the log.
+    pub(super) trimmed: Vec<u8>,
+    random: fastrand::Rng,
     /// The last step after which something could go wrong.
     disturbed: usize,
 }
@@ -104,6 +107,8 @@ pub(crate) fn run(setup: &Arc<Setup>, cluster: &setup::Cluster, is_traced: bool)
         members,
         routes: BTreeMap::new(),
         digests: BTreeMap::new(),
+        trimmed: Vec::new(),
+        random: random.fork(),
         disturbed: 0,
     };
     let mut world = World::new(setup.clone(), random, service, is_traced);
@@ -188,10 +193,12 @@ impl Service for Cluster {
         if at >= member.paused_until {
             return None;
         }
+        // What came first need not be the first to be looked at then.
+        let until = member.paused_until + self.random.u64(0..MS);
         if matches!(event, Event::Deadline(..)) && at == member.deadline_at {
-            member.deadline_at = member.paused_until;
+            member.deadline_at = until;
         }
-        Some(member.paused_until)
+        Some(until)
     }
 
     fn is_void(world: &World<Self>, event: &Event) -> bool {

@@ -23,6 +23,7 @@ mod log;
 mod members;
 pub mod proto;
 mod reader;
+mod registry;
 mod retry;
 mod term;
 #[cfg(feature = "client")]
@@ -32,7 +33,9 @@ mod tests;
 #[cfg(feature = "client")]
 pub use client::{Etcd, EtcdSettings, Health, MemberStatus, Tls, User};
 pub use election::{Candidate, Confirmed, Leader, Leadership};
+pub use keys::Deployment;
 pub use kv::{EtcdError, Kv};
 pub use log::EtcdLog;
 pub use reader::EtcdReader;
+pub use registry::Registry;
 pub use term::Term;

@@ -3,6 +3,7 @@
 
 pub mod audit;
 mod changes;
+mod cluster;
 pub mod config;
 pub mod dialect;
 mod durable;

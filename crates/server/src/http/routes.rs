@@ -28,7 +28,7 @@ use super::{
     dashboard,
     extract::Params,
     site, v0_1, v0_2,
-    v1::{self, events, heartbeats, history, locks, named, openapi, peers, permissions, probes},
+    v1::{self, cluster, events, heartbeats, history, locks, named, openapi, peers, permissions, probes},
 };
 use crate::{
     dialect::Dialect::{self, Site, V0_1, V0_2, V1},
@@ -130,6 +130,7 @@ table! {
     // Each part of a stream waits for itself.
     GET    "/v1/events",                  V1, "read_events",    Committed, Light, Any,    described events::events;
     GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Any,    described updates::updates;
+    GET    "/v1/cluster",                 V1, "get_cluster",    Now,       Light, Read,    described cluster::status;
     GET    "/v1/permissions",             V1, "get_permissions", Committed, Light, Any,   described permissions::permissions;
     POST   "/v1/session",                 V1, "sign_in",        Now,       Light, None,    described session::sign_in;
     DELETE "/v1/session",                 V1, "sign_out",       Now,       Light, None,    described session::sign_out;

@@ -22,6 +22,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/semaphores", ""),
     ("GET", "/v1/semaphores/A", ""),
     ("GET", "/v1/history", ""),
+    ("GET", "/v1/cluster", ""),
     ("GET", "/v1/permissions", ""),
     ("DELETE", "/v1/semaphores/A", ""),
     ("POST", "/v1/resume", ""),

@@ -1,5 +1,7 @@
 //! The servers of a cluster, and the etcd that keeps their semaphores.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
@@ -15,6 +17,15 @@ pub enum ClusterRole {
     Leader,
     /// It follows the log, and passes requests on to the leader.
     Standby,
+}
+
+impl fmt::Display for ClusterRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Leader => "leader",
+            Self::Standby => "standby",
+        })
+    }
 }
 
 /// Who leads.

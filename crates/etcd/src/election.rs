@@ -137,13 +137,16 @@ impl<K: Kv> Leadership<K> {
         if leads { Confirmed::Yes } else { Confirmed::Deposed }
     }
 
-    /// Renews the lease until it is over. That the key is there follows from none of this: whoever asks for a
+    /// Renews the lease until it is over, as long as this server `may`: one that gets no confirmations must not keep
+    /// others from leading. That the key is there follows from none of this: whoever asks for a
     /// [confirmation](Leadership::confirm) learns that.
-    pub async fn keep_alive(&self) {
+    pub async fn keep_alive(&self, may: impl Fn() -> bool + Send) {
         let pause = self.length.max(Duration::from_secs(LEASE_SECONDS_MIN)) / RENEWALS;
         loop {
             self.kv.pause(pause).await;
-            if let Ok(false) = self.kv.keep_alive(self.lease).await {
+            if may()
+                && let Ok(false) = self.kv.keep_alive(self.lease).await
+            {
                 return;
             }
         }

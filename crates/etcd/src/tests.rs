@@ -167,7 +167,7 @@ impl Provider for Deployed {
         let leadership = Arc::new(leadership);
         self.leadership = Some(leadership.clone());
         let kept = leadership.clone();
-        self.etcd.spawn(async move { kept.keep_alive().await });
+        self.etcd.spawn(async move { kept.keep_alive(|| true).await });
         (leadership.term().epoch, Box::new(self.log(&leadership)))
     }
 
@@ -243,7 +243,7 @@ fn a_lease_that_nobody_renews_ends_the_term() {
     }
     assert_eq!(deployment.confirm(&leadership), Confirmed::Deposed);
     // Renewing it finds that out too, and ends.
-    etcd.wait(leadership.keep_alive());
+    etcd.wait(leadership.keep_alive(|| true));
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod bad_input;
 mod classic;
 #[cfg(target_os = "linux")]
 mod clock;
+#[cfg(unix)]
+mod cluster;
 mod commands;
 mod dashboard;
 #[cfg(unix)]

@@ -4,6 +4,7 @@
 //! a server that shows the secret of the cluster.
 
 use std::{
+    io,
     net::IpAddr,
     pin::Pin,
     sync::Mutex,
@@ -17,6 +18,7 @@ use axum::{
     response::Response,
 };
 use hyper::body::{Frame, SizeHint};
+use throttle_etcd::Leader;
 
 use super::Cluster;
 use crate::{
@@ -62,12 +64,30 @@ pub(crate) fn take_in<B>(cluster: &Cluster, request: &mut axum::http::Request<B>
     true
 }
 
-/// Passes a request on to the server at `url`.
+/// Passes a request on to the leader, for as long as it is that.
 ///
 /// # Errors
 ///
 /// Why there is no answer. The request may have had its effect.
-pub(crate) async fn forward(cluster: &Cluster, url: &str, request: Request) -> Result<Response, String> {
+pub(crate) async fn forward(
+    cluster: &Cluster,
+    leader: &Leader,
+    request: Request,
+) -> Result<Response, String> {
+    let mut deposed = Box::pin(cluster.is_followed_by_another(leader.epoch));
+    let sent = tokio::select! {
+        sent = send(cluster, &leader.name, request) => sent?,
+        () = &mut deposed => return Err("another server leads by now".to_owned()),
+    };
+    // A leader that stands still ends no stream.
+    Ok(sent.map(|body| Body::new(Cut { body: Body::new(body), deposed })))
+}
+
+async fn send(
+    cluster: &Cluster,
+    url: &str,
+    request: Request,
+) -> Result<axum::http::Response<reqwest::Body>, String> {
     let (mut parts, body) = request.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     for name in [CLIENT_ADDRESS, CLIENT_NAME] {
@@ -95,7 +115,7 @@ pub(crate) async fn forward(cluster: &Cluster, url: &str, request: Request) -> R
         .send()
         .await
         .map_err(|error| outgoing::reasons(&error.without_url()))?;
-    let mut response = axum::http::Response::<reqwest::Body>::from(sent).map(Body::new);
+    let mut response = axum::http::Response::<reqwest::Body>::from(sent);
     remove_hop_by_hop(response.headers_mut());
     Ok(response)
 }
@@ -104,6 +124,37 @@ pub(crate) async fn forward(cluster: &Cluster, url: &str, request: Request) -> R
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
+    }
+}
+
+/// The body of an answer, for as long as whoever sends it leads.
+struct Cut {
+    body: Body,
+    deposed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl HttpBody for Cut {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Pending if self.deposed.as_mut().poll(context).is_ready() => {
+                Poll::Ready(Some(Err(axum::Error::new(io::Error::other("another server leads by now")))))
+            }
+            poll => poll,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -11,7 +11,10 @@ mod standby;
 mod status;
 mod term;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use subtle::ConstantTimeEq as _;
 use throttle_etcd::{Candidate, Deployment, Etcd, Leader};
@@ -52,8 +55,6 @@ pub(crate) struct Known {
     pub(crate) position: u64,
     /// When it was last known that this is all there is.
     pub(crate) seen_at: Option<Instant>,
-    /// The last epoch that was seen.
-    epoch: Epoch,
     /// How often another server began to lead, as far as this one saw.
     pub(crate) changes: u64,
     /// Why nothing can be promised at the moment, if that is so.
@@ -65,7 +66,9 @@ pub struct Cluster {
     pub(crate) config: config::Cluster,
     deployment: Deployment,
     etcd: Etcd,
-    known: watch::Sender<Known>,
+    known: RwLock<Known>,
+    /// The last epoch that was seen.
+    epoch: watch::Sender<Epoch>,
     client: reqwest::Client,
 }
 
@@ -87,18 +90,18 @@ impl Cluster {
             leader: None,
             position: 0,
             seen_at: None,
-            epoch: Epoch::default(),
             changes: 0,
             trouble: None,
         };
         let client = client(config).map_err(LogError::Io)?;
         let (config, etcd) = (config.clone(), etcd.clone());
-        Ok(Arc::new(Self { config, deployment, etcd, known: watch::Sender::new(known), client }))
+        let (known, epoch) = (RwLock::new(known), watch::Sender::new(Epoch::default()));
+        Ok(Arc::new(Self { config, deployment, etcd, known, epoch, client }))
     }
 
     /// What is known now.
     pub(crate) fn known(&self) -> Known {
-        self.known.borrow().clone()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Identifies the state that all servers of the cluster share.
@@ -108,23 +111,32 @@ impl Cluster {
 
     /// Takes note of what was seen in the log.
     fn see(&self, role: Role, leader: Option<&Leader>, position: u64) {
-        self.known.send_modify(|known| {
-            if let Some(leader) = leader.filter(|leader| leader.epoch != known.epoch) {
-                known.changes += u64::from(known.epoch != Epoch::default());
-                known.epoch = leader.epoch;
-            }
-            known.leader = leader.cloned();
-            (known.role, known.position, known.seen_at) = (role, position, Some(Instant::now()));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.leader = leader.cloned();
+        (known.role, known.position, known.seen_at) = (role, position, Some(Instant::now()));
+        let Some(leader) = leader else { return };
+        self.epoch.send_if_modified(|epoch| {
+            let is_new = *epoch != leader.epoch;
+            known.changes += u64::from(is_new && *epoch != Epoch::default());
+            *epoch = leader.epoch;
+            is_new
         });
     }
 
     /// Takes note of what is wrong, if anything is.
     fn has_trouble(&self, trouble: Option<String>) {
-        self.known.send_if_modified(|known| {
-            let is_new = known.trouble != trouble;
-            known.trouble = trouble;
-            is_new
-        });
+        self.known.write().unwrap_or_else(PoisonError::into_inner).trouble = trouble;
+    }
+
+    /// Completes when another server than that of this epoch leads.
+    fn is_followed_by_another(&self, than: Epoch) -> impl Future<Output = ()> + Send + use<> {
+        let mut epoch = self.epoch.subscribe();
+        async move {
+            if epoch.wait_for(|epoch| *epoch != than).await.is_err() {
+                // The server ends.
+                std::future::pending().await
+            }
+        }
     }
 
     /// How long ago it was last known that this server has all of the log; nothing while it leads.

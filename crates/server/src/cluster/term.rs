@@ -55,15 +55,16 @@ impl Term {
         let Elected { etcd, follower, end, leadership } = elected;
         let (config, journal) = (&cluster.config, cluster.journal());
         let leadership = Arc::new(leadership);
-        let kept = leadership.clone();
-        let mut tasks = vec![etcd.spawn(async move { kept.keep_alive().await })];
+        let lead = Lead::new(config.lease);
+        let (kept, confirmed, lease) = (leadership.clone(), lead.clone(), config.lease);
+        let kept = async move { kept.keep_alive(|| confirmed.unconfirmed() < lease).await };
+        let mut tasks = vec![etcd.spawn(kept)];
         let term = leadership.term().clone();
         let epoch = term.epoch;
         let opened = EtcdLog::open(etcd.clone(), &config.prefix, journal, term, config.compact);
         let log = Box::new(opened.await?);
         let writer = Writer::new(journal, epoch, end, log, settings, snapshot_bytes as u64);
         let writer = WriterThread::start(writer, None, figures, outbox.clone())?;
-        let lead = Lead::new(config.lease);
         tasks.push(tokio::spawn({
             let (lead, leadership) = (lead.clone(), leadership.clone());
             async move { lead.run(|| confirm(&leadership)).await }

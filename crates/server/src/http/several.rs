@@ -114,7 +114,7 @@ impl Several {
             }
             return response;
         }
-        match forward(&self.cluster, &leader.name, request).await {
+        match forward(&self.cluster, &leader, request).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!("The leader at {} gave no answer: {error}", leader.name);

@@ -67,6 +67,11 @@ impl Lead {
         self.tenure().counted(self.origin.elapsed())
     }
 
+    /// How long it is since it was known that it leads.
+    pub fn unconfirmed(&self) -> Duration {
+        self.tenure().unconfirmed(self.origin.elapsed())
+    }
+
     /// Waits until it is confirmed that this server led when this was called.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a field that JSON lacks reads as null")]
 
 mod ask;
+mod cluster;
 mod peers;
 mod release;
 mod reload;
@@ -13,6 +14,7 @@ mod table;
 mod watch;
 
 pub use ask::{Format, Operator};
+pub use cluster::ClusterCommand;
 pub use peers::Peers;
 pub use release::Release;
 pub use reload::Reload;
@@ -34,6 +36,9 @@ pub enum Operate {
     /// Makes, resizes, pauses or removes a semaphore
     #[command(subcommand)]
     Semaphore(SemaphoreCommand),
+    /// Looks at the servers of a cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Has the server read its configuration file again
     Reload(Reload),
     /// Ends the time after a start in which nothing is granted anew
@@ -50,6 +55,7 @@ impl Operate {
                 Self::Peers(peers) => peers.run(out).await,
                 Self::Release(release) => release.run(out).await,
                 Self::Semaphore(semaphore) => semaphore.run(out).await,
+                Self::Cluster(cluster) => cluster.run(out).await,
                 Self::Reload(reload) => reload.run(out).await,
                 Self::Resume(resume) => resume.run(out).await,
             }

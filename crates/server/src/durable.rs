@@ -56,7 +56,7 @@ pub(crate) fn find(config: &Config, metrics: &Metrics) -> Result<Option<Durable>
         outbox: Outbox::new(*pending_bytes),
         snapshot_bytes: *snapshot_bytes,
         settings: settings(config),
-        figures: metrics.journal()?,
+        figures: metrics.journal(false)?,
         epoch: Epoch::default(),
         stage: Stage::Found(directory),
     }))

@@ -208,8 +208,8 @@ impl Metrics {
     }
 
     /// Registers the figures of the journal.
-    pub fn journal(&self) -> prometheus::Result<Figures> {
-        Figures::new(&self.registry)
+    pub fn journal(&self, is_in_etcd: bool) -> prometheus::Result<Figures> {
+        Figures::new(&self.registry, is_in_etcd)
     }
 
     /// Tells how long it took to read the journal at the start.

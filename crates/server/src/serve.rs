@@ -128,15 +128,15 @@ async fn serve(
         instance: instance.clone(),
         reloader,
         cluster: cluster.clone(),
+        local,
+        is_encrypted: tls.is_some(),
     };
     let stage = Stage::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let service = http::service(stage.clone(), instance);
     // Polled from the recovery on, which takes a while; without one, nobody sees a server that is not ready.
     let network = pin!(net::serve(listener, service, network, async { drop(stopped.await) }));
-    let is_encrypted = tls.is_some();
     let tasks = vec![tokio::spawn(reload_signal), tokio::spawn(watch_files(guard.clone(), tls))];
-    announce(&local, is_encrypted, guard.is_exposed());
     let outcome = match cluster {
         None => {
             let around = Surroundings { network, stop, asked_to_stop, asked_at };
@@ -168,6 +168,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) instance: HeaderValue,
     reloader: CurrentReloader,
     cluster: Option<Arc<Cluster>>,
+    local: Local,
+    is_encrypted: bool,
 }
 
 /// What goes on around an engine: requests come in until it is asked to stop.
@@ -202,6 +204,22 @@ impl Ground<'_> {
             cluster::register(metrics.registry(), cluster)?;
         }
         Ok(())
+    }
+
+    /// Says that the server listens, and warns if that is for everybody.
+    pub(crate) fn announce(&self) {
+        let Self { local, is_encrypted, .. } = self;
+        match local {
+            Local::Tcp(_) => info!("Listening on http{}://{local}", if *is_encrypted { "s" } else { "" }),
+            Local::Unix(_) => info!("Listening on {local}"),
+        }
+        if self.guard.is_exposed() {
+            warn!(
+                "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen \
+                 on 127.0.0.1."
+            );
+        }
+        platform::tell_ready();
     }
 
     /// From now on, this reads the configuration again.
@@ -257,7 +275,7 @@ async fn alone<N: Future<Output = ()>, A: Future<Output = ()>>(
     let around = Around { instance, history, reloader, buffers, cluster: None };
     let app = App::new(engine.clone(), metrics, config, around);
     stage.open(app, ground.telemetry.tracer());
-    platform::tell_ready();
+    ground.announce();
 
     let failed = tokio::select! {
         () = &mut network => None,
@@ -347,20 +365,6 @@ async fn give_signs_of_life(engine: Arc<Engine>) {
         engine.view(|_| ());
         tell();
         sleep(pause).await;
-    }
-}
-
-/// The first line of a server that listens, and a warning if that is for everybody.
-fn announce(local: &Local, is_encrypted: bool, is_exposed: bool) {
-    match local {
-        Local::Tcp(_) => info!("Listening on http{}://{local}", if is_encrypted { "s" } else { "" }),
-        Local::Unix(_) => info!("Listening on {local}"),
-    }
-    if is_exposed {
-        warn!(
-            "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen on \
-             127.0.0.1."
-        );
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn serve<N: Future<Output = ()>, A: Future<Output = ()>>(
     let registry = Registry::new(cluster.etcd.clone(), &cluster.config.prefix);
     let name = cluster.config.advertise.clone();
     let listed = cluster.etcd.spawn(async move { registry.stay_listed(&name).await });
-    let mut is_told = false;
+    ground.announce();
     let failed = loop {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let etcd = Etcd::new(cluster.config.etcd())?;
@@ -50,9 +50,6 @@ pub(crate) async fn serve<N: Future<Output = ()>, A: Future<Output = ()>>(
             let is_stopping = is_stopping.clone();
             move || standby.run(&is_stopping)
         });
-        if !std::mem::replace(&mut is_told, true) {
-            platform::tell_ready();
-        }
         let elected = tokio::select! {
             () = &mut network => None,
             () = &mut asked_to_stop => None,
@@ -125,7 +122,7 @@ impl Leading {
     ) -> Result<Self, Box<dyn Error>> {
         let config = &ground.loaded.config;
         let metrics = ground.metrics()?;
-        let (outbox, figures) = (Outbox::new(config.durability.pending_bytes), metrics.journal()?);
+        let (outbox, figures) = (Outbox::new(config.durability.pending_bytes), metrics.journal(true)?);
         let snapshot_bytes = config.durability.snapshot_bytes;
         let begun = Term::begin(cluster, elected, settings(config), snapshot_bytes, outbox, figures).await?;
         let (term, follower, is_known) = begun;

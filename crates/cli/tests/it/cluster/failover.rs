@@ -37,8 +37,7 @@ fn a_leader_is_killed_and_its_successor_knows_everything() {
     let server = cluster.server(next);
     let after = seen(server);
     assert_eq!((&after["holders"][0]["peer"], &after["holders"][0]["token"]), (&json!(holder), &token));
-    let waiters: Vec<_> =
-        after["queue"].as_array().expect("a list").iter().map(|one| &one["peer"]).collect();
+    let waiters: Vec<_> = after["queue"].as_array().expect("a list").iter().map(|one| &one["peer"]).collect();
     assert_eq!(waiters, [&json!(first), &json!(second)], "queues keep their order");
     // A request under a known key finds its peer.
     assert_eq!(id(&server.ask_with("POST", "/v1/locks", key, &body).shape(201)), made);

@@ -108,7 +108,7 @@ async fn serve(
         telemetry.otlp().as_ref(),
     )?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
-    network.is_probe = http::is_probe;
+    network.is_probe = http::is_answered_when_full;
     network.tls.clone_from(&tls);
     network.tells_address = audit.is_some() || guard.counts_addresses();
     network.headers.insert(INSTANCE, instance.clone());

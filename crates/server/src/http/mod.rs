@@ -23,5 +23,5 @@ mod v0_2;
 mod v1;
 
 pub use app::App;
-pub use routes::{is_for_looking, is_probe, rights};
+pub use routes::{is_answered_when_full, is_for_looking, rights};
 pub use service::{INSTANCE, Stage, service};

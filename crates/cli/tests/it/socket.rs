@@ -109,6 +109,21 @@ fn a_socket_that_was_left_behind_is_taken_and_no_other_file() {
     assert_eq!(tls, "A Unix domain socket is not encrypted: leave out [tls], or listen on a port.");
 }
 
+#[test]
+fn a_socket_stays_where_it_does_not_show_whether_somebody_listens() {
+    let launch = Launch::new(&[]);
+    // To connect to it fails, as it is for datagrams; and yet it is in use.
+    let path = launch.path("log.sock");
+    let log = UnixDatagram::bind(&path).expect("a socket");
+    let address = format!("unix:{}", path.display());
+    let error = Launch::new(&["--address", &address]).file("semaphores.A = 1").fails();
+    let start =
+        format!("Cannot listen on {address}: there is a socket, and perhaps somebody who listens on it: ");
+    assert!(error.starts_with(&start), "{error}");
+    UnixDatagram::unbound().expect("a socket").send_to(b"a line", &path).expect("it is still there");
+    assert_eq!(log.recv(&mut [0; 10]).expect("readable"), 6);
+}
+
 /// A server that gets a socket from whoever starts it, by the protocol of systemd.
 fn given(launch: &Launch, socket: i32, more: &str) -> std::process::Child {
     // The shell puts the socket where it is to be, and says for whom it is.

@@ -96,7 +96,7 @@ pub async fn bind(address: &str, port: u16, mode: Option<u32>) -> Result<Listene
     }
     match address.strip_prefix(UNIX) {
         Some(path) => {
-            let bound = LocalListener::bind(Path::new(path), mode);
+            let bound = LocalListener::bind(Path::new(path), mode, BACKLOG);
             Ok(Listener::Local(bound.map_err(|error| BindError::of_socket(address, error))?))
         }
         None => Ok(bind_tcp(address, port).await?.into()),

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
+
 use crate::support::{Answer, Client, Launch, Process, request, until};
 
 const FILE: &str = "address = \"unix:t.sock\"\nsemaphores.A = 1\n";
@@ -160,6 +162,11 @@ fn a_socket_that_is_given_counts_before_the_address() {
     // Whoever comes before it is ready waits, and is not refused.
     let mut client = Client::connect(port);
     until("it is ready", || client.send(request("GET", "/readyz", "")).answer().status == 200);
+    // Clients that read nothing cost no more here than at a port of its own.
+    let own = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    SockRef::from(&own).set_send_buffer_size(128 * 1024).expect("settable");
+    let size = |listener| SockRef::from(listener).send_buffer_size().expect("known");
+    assert_eq!(size(&listener), size(&own));
 
     let path = launch.path("given.sock");
     let listener = UnixListener::bind(&path).expect("a socket");

@@ -54,7 +54,7 @@ enum Doubt {
 #[derive(Debug)]
 pub struct Guard {
     tokens: Option<File>,
-    issuer: Option<Issuer>,
+    issuer: Option<Arc<Issuer>>,
     /// How often each identity has asked for something, of those that have a rate.
     rates: Rates<Owner>,
     /// How often one address may ask for something.
@@ -121,7 +121,7 @@ impl Guard {
     ///
     /// If the keys of the issuer are in a file that is not right.
     pub fn with_issuer(mut self, issuer: JwtConfig) -> Result<Self, ConfigError> {
-        self.issuer = Some(Issuer::new(issuer)?);
+        self.issuer = Some(Arc::new(Issuer::new(issuer)?));
         Ok(self)
     }
 

@@ -13,7 +13,7 @@ use std::{
 use foldhash::fast::RandomState;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{spawn, sync::Mutex as AsyncMutex, time::Instant};
 use tracing::{error, info};
 
 use super::{
@@ -106,7 +106,8 @@ pub(super) struct Issuer {
     /// Gets the keys, if they are behind a URL.
     client: Option<reqwest::Client>,
     keys: RwLock<Arc<KeySet>>,
-    read_at: AsyncMutex<Option<Instant>>,
+    /// Held while they are read.
+    read_at: Arc<AsyncMutex<Option<Instant>>>,
     known: Mutex<Known>,
 }
 
@@ -145,7 +146,7 @@ impl Issuer {
             config,
             client,
             keys: RwLock::new(Arc::new(keys)),
-            read_at: AsyncMutex::new(None),
+            read_at: Arc::default(),
             known: Mutex::default(),
         })
     }
@@ -224,10 +225,13 @@ impl Issuer {
     }
 
     /// Reads the keys again because a token names one that is not known, unless that was done just now.
-    pub(super) async fn read_again(&self) {
-        let mut read_at = self.read_at.lock().await;
+    pub(super) async fn read_again(self: &Arc<Self>) {
+        let mut read_at = self.read_at.clone().lock_owned().await;
         if read_at.is_none_or(|at| at.elapsed() >= READ_AGAIN_AFTER) {
-            self.read(&mut read_at).await;
+            let issuer = self.clone();
+            // In a task of its own: if whoever asks went away with it, all others would be without the keys until they
+            // are due again.
+            let _ = spawn(async move { issuer.read(&mut read_at).await }).await;
         }
     }
 
@@ -281,4 +285,53 @@ fn of_file(path: &Path) -> Result<KeySet, ConfigError> {
         return Err(wrong(format!("is larger than {SET_BYTES} bytes")));
     }
     KeySet::parse(&text).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const KEYS: &str =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    #[tokio::test]
+    async fn keys_are_read_to_the_end_though_whoever_asked_goes_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+        let config = JwtConfig {
+            issuer: "https://issuer.example".to_owned(),
+            audience: "throttle".to_owned(),
+            keys: KeySource::Url(url),
+            identity: "sub".to_owned(),
+            ca: None,
+        };
+        let tls = outgoing::no_tls().unwrap();
+        let issuer = Arc::new(Issuer {
+            config,
+            client: Some(reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()),
+            keys: RwLock::default(),
+            read_at: Arc::default(),
+            known: Mutex::default(),
+        });
+        let mut asking = Box::pin(issuer.read_again());
+        let mut stream = tokio::select! {
+            () = &mut asking => panic!("nobody has answered"),
+            accepted = listener.accept() => accepted.unwrap().0,
+        };
+        drop(asking);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|length| length > 0)
+        {
+        }
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{KEYS}", KEYS.len());
+        let _ = stream.write_all(answer.as_bytes()).await;
+        // It waits for those that are on their way, and asks for none itself.
+        issuer.read_again().await;
+        assert!(issuer.has_keys());
+    }
 }

@@ -76,7 +76,7 @@ struct File {
     generation: AtomicU64,
 }
 
-/// What lets somebody read a stream: until his token expires, or other tokens count.
+/// What lets somebody read a stream: until his token expires, or other tokens or keys count.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     generation: u64,
@@ -266,8 +266,10 @@ impl Guard {
         pass.generation == self.generation() && pass.expires.is_none_or(|expires| SystemTime::now() < expires)
     }
 
+    /// Counts how often something changed by which a token may be good no longer.
     fn generation(&self) -> u64 {
-        self.tokens.as_ref().map_or(0, |file| file.generation.load(Relaxed))
+        let of_file = self.tokens.as_ref().map_or(0, |file| file.generation.load(Relaxed));
+        of_file + self.issuer.as_ref().map_or(0, |issuer| issuer.changes())
     }
 
     fn find(&self, token: &str) -> Result<Arc<Caller>, Doubt> {

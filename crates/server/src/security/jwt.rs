@@ -6,7 +6,10 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -108,6 +111,8 @@ pub(super) struct Issuer {
     keys: RwLock<Arc<KeySet>>,
     /// Held while they are read.
     read_at: Arc<AsyncMutex<Option<Instant>>>,
+    /// How often there came to be other keys in the place of some.
+    changes: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -147,6 +152,7 @@ impl Issuer {
             client,
             keys: RwLock::new(Arc::new(keys)),
             read_at: Arc::default(),
+            changes: AtomicU64::new(0),
             known: Mutex::default(),
         })
     }
@@ -154,6 +160,11 @@ impl Issuer {
     /// Whether there are keys: an address may be out of reach when the server starts.
     pub(super) fn has_keys(&self) -> bool {
         !self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// How often there came to be other keys in the place of some, one of which may have been taken back.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
     }
 
     /// The file with the keys, if they are in one.
@@ -244,17 +255,24 @@ impl Issuer {
     async fn read(&self, read_at: &mut Option<Instant>) {
         *read_at = Some(Instant::now());
         match self.fetch().await {
-            Ok(keys) => {
-                let before = std::mem::replace(
-                    &mut *self.keys.write().unwrap_or_else(PoisonError::into_inner),
-                    Arc::new(keys),
-                );
-                self.forget();
-                if before.is_empty() {
-                    info!("The keys of the issuer {:?} were read.", self.config.issuer);
-                }
-            }
+            Ok(keys) => self.adopt(keys),
             Err(why) => error!("The keys of the issuer {:?} stay as they were. {why}", self.config.issuer),
+        }
+    }
+
+    fn adopt(&self, keys: KeySet) {
+        let keys = Arc::new(keys);
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, keys.clone());
+        drop(current);
+        if before == keys {
+            return;
+        }
+        self.forget();
+        if before.is_empty() {
+            info!("The keys of the issuer {:?} were read.", self.config.issuer);
+        } else {
+            self.changes.fetch_add(1, Relaxed);
         }
     }
 
@@ -316,6 +334,7 @@ mod tests {
             client: Some(reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()),
             keys: RwLock::default(),
             read_at: Arc::default(),
+            changes: AtomicU64::new(0),
             known: Mutex::default(),
         });
         let mut asking = Box::pin(issuer.read_again());

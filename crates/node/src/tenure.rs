@@ -2,8 +2,8 @@
 //! which goes on only while they come.
 //!
 //! A confirmation is an operation of the log that proves that this node led at some moment after the operation was
-//! sent. An answer may leave once one that was sent after its command ran has succeeded: then nobody else led before the
-//! command did. No clock takes part in that.
+//! sent. An answer may leave once one that was sent after its command ran has succeeded: then nobody else led before
+//! the command did. No clock takes part in that.
 
 use std::time::Duration;
 

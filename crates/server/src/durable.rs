@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
+    begin::settings,
     config::{Config, Durability},
     journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
-    serve::settings,
 };
 
 /// How long the last write may take at the end.

@@ -2,6 +2,7 @@
 //! and the network. One module a concern; `ARCHITECTURE.md` has the map.
 
 pub mod audit;
+mod begin;
 mod changes;
 mod cluster;
 pub mod config;

@@ -9,29 +9,22 @@ use std::{
 };
 
 use axum::http::HeaderValue;
-use throttle_core::{Core, Limits, Settings};
-use throttle_journal::Epoch;
-use throttle_node::{Bounds, Declared, Difference, Follower};
-use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
     audit::Audit,
+    begin::{Begun, background, begin, empty},
     cluster::{self, Cluster},
     config::{AuditLog, Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Encryption, Loaded, Security, Start},
     durable::{self, Durable},
     history::History,
     http::{self, App, Around, INSTANCE, Several, Stage},
-    journal::Outbox,
     metrics::Metrics,
     net::{self, Budget, Local, NetStats, Tls},
     platform,
-    reload::{self, Current, Reloaded, Reloader},
-    runtime::{Engine, Lead, Parts, wall_now},
+    reload::Reloader,
+    runtime::Engine,
     security::Guard,
     telemetry::{self, Telemetry},
 };
@@ -113,7 +106,7 @@ async fn serve(
         guard.is_reached();
     }
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
-    network.is_probe = http::is_probe;
+    network.is_probe = http::is_answered_when_full;
     network.tls.clone_from(&tls);
     network.tells_address = audit.is_some() || guard.counts_addresses() || cluster.is_some();
     network.headers.insert(INSTANCE, instance.clone());
@@ -328,17 +321,6 @@ pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     Ok((stage, app))
 }
 
-/// What goes on beside the requests for as long as the server runs.
-pub(crate) fn background(engine: &Arc<Engine>, history: Arc<History>) -> Vec<JoinHandle<()>> {
-    let sampled = engine.clone();
-    vec![
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
-        tokio::spawn(async move { history.run(&sampled).await }),
-        tokio::spawn(give_signs_of_life(engine.clone())),
-    ]
-}
-
 /// Reads the configuration again, once there is something that does.
 fn reload(reloader: CurrentReloader) -> impl Fn() {
     move || {
@@ -356,16 +338,6 @@ async fn watch_files(guard: Arc<Guard>, tls: Option<Arc<Tls>>) {
             tls.watch().await;
         }
     });
-}
-
-/// Tells whoever started this process that it lives, if he asks for that: as long as requests can be answered.
-async fn give_signs_of_life(engine: Arc<Engine>) {
-    let Some((pause, tell)) = platform::watchdog() else { return };
-    loop {
-        engine.view(|_| ());
-        tell();
-        sleep(pause).await;
-    }
 }
 
 /// Where it is written who did what.
@@ -430,81 +402,4 @@ fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
         }
         None => Ok(Arc::new(guard)),
     }
-}
-
-async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
-    task(&engine).await;
-}
-
-/// A node that knows nothing.
-pub(crate) fn empty(config: &Config) -> Follower {
-    // Without randomness its tables are slower at worst.
-    let seed = getrandom::u64().unwrap_or_default();
-    // Microseconds of the wall clock exceed what any earlier run can have counted up to.
-    Follower::new(Core::new(settings(config), wall_now().as_micros(), seed))
-}
-
-/// The rules.
-pub(crate) fn settings(config: &Config) -> Settings {
-    let limits = &config.limits;
-    Settings {
-        margin_max: config.expiry.margin,
-        ageing_step: config.queue.ageing_step,
-        absent_after: config.queue.absent_after,
-        restore: config.restore_policy(),
-        limits: Limits {
-            peers: limits.peers,
-            waiters_per_semaphore: limits.waiters_per_semaphore,
-            locks_per_peer: limits.locks_per_peer,
-            locks_per_request: limits.locks_per_request,
-            locks_per_queue: limits.locks_per_queue,
-            semaphores: limits.semaphores,
-            members_per_pattern: limits.members_per_pattern,
-            deadlock_walk: limits.deadlock_walk,
-        },
-        ..Settings::default()
-    }
-}
-
-/// What an engine begins with.
-pub(crate) struct Begun {
-    /// What is known so far.
-    pub(crate) follower: Follower,
-    /// Where what happens is left to be written down, if it is.
-    pub(crate) log: Option<(Epoch, Outbox)>,
-    /// By which it is known that this server leads, if it is one of several.
-    pub(crate) lead: Option<Arc<Lead>>,
-    /// Whether what the file declares comes into force; else it does so only when somebody reloads it.
-    pub(crate) adopts: bool,
-}
-
-/// The engine, with what the configuration declares.
-pub(crate) fn begin(
-    start: &Start,
-    loaded: &Loaded,
-    metrics: &Metrics,
-    begun: Begun,
-) -> Result<(Arc<Engine>, Current), Box<dyn Error>> {
-    let Begun { follower, log, lead, adopts } = begun;
-    let limits = &loaded.config.limits;
-    let bounds = Bounds {
-        waits: limits.blocked_requests,
-        endings: limits.remembered_peers,
-        idempotency_keys: limits.idempotency_keys,
-        events: limits.events,
-    };
-    let declared = follower.state().declared.iter();
-    let before: Declared = declared.map(|(name, spec)| (name.to_string(), *spec)).collect();
-    let is_durable = log.is_some();
-    let (event_streams, observer) = (limits.event_streams, Box::new(metrics.recorder()));
-    let engine = Engine::new(Parts { follower, bounds, event_streams, observer, log, lead })?;
-    let mut current = Current::at_start(loaded.clone(), &before, start);
-    let difference = Difference::between(&before, &current.declared);
-    if !adopts {
-        reload::warn_of_other_file(&difference);
-        current.declared = before;
-    } else if !is_durable || difference != Difference::default() {
-        Reloaded::apply(&engine, difference, before.len(), &current.declared);
-    }
-    Ok((engine, current))
 }

@@ -1,8 +1,8 @@
 //! One of several servers with one set of semaphores, kept in etcd: it follows the log, or leads.
 //!
-//! A [`Standby`] takes in the log as it comes, and tries to lead when nobody does. The [`Term`] of a leader has its writer,
-//! its lease, and the confirmations without which no answer leaves. A leader that is deposed is taken apart, and begins
-//! anew as a standby: there is no way back from what it decided alone. `serve` goes from one to the other.
+//! A `Standby` takes in the log as it comes, and tries to lead when nobody does. The `Term` of a leader has its writer,
+//! its lease, and the confirmations without which no answer leaves. A leader that is deposed is taken apart, and
+//! begins anew as a standby: there is no way back from what it decided alone. `serve` goes from one to the other.
 
 mod figures;
 mod forward;
@@ -134,7 +134,7 @@ impl Cluster {
         async move {
             if epoch.wait_for(|epoch| *epoch != than).await.is_err() {
                 // The server ends.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -150,7 +150,8 @@ impl Cluster {
 
     /// The name by which the servers of this cluster know each other, in hexadecimal digits.
     fn secret(&self) -> String {
-        self.deployment.secret.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits = self.deployment.secret.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 
     /// Whether a request that shows this comes from another server of this cluster.

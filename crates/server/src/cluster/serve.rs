@@ -18,12 +18,13 @@ use super::{
     term::{Over, Term},
 };
 use crate::{
+    begin::{Begun, background, begin, empty, settings},
     history::History,
     http::{App, Around, Several},
     journal::Outbox,
     platform,
     reload::Reloader,
-    serve::{Begun, Ground, Surroundings, background, begin, empty, settings},
+    serve::{Ground, Surroundings},
 };
 
 /// Serves as one of several, until it is asked to stop.

@@ -80,10 +80,9 @@ impl Term {
     pub(super) async fn over(&self) -> Over {
         tokio::select! {
             _ = self.lead.over() => Over::Deposed,
-            failed = self.outbox.failed() => match failed.is_superseded {
-                true => Over::Deposed,
-                false => Over::Failed(failed.why.to_string()),
-            },
+            failed = self.outbox.failed() => {
+                if failed.is_superseded { Over::Deposed } else { Over::Failed(failed.why.to_string()) }
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     app::App,
     origin::{self, SEC_FETCH_SITE},
     refusal::Refusal,
-    routes::{Found, Route, Waits, Weight, is_probe},
+    routes::{Found, Route, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
 };
@@ -161,7 +161,7 @@ pub(super) async fn admit(guard: &Guard, found: Found, request: &mut Request) ->
 /// Refuses a request from an address that sends too many. Probes are always answered.
 fn too_often_from_there(app: &App, found: Found, request: &Request) -> Option<Response> {
     let address = request.extensions().get().map(|ClientAddress(address)| *address);
-    let is_probe = found.route.is_some_and(|route| is_probe(request.method(), route.path));
+    let is_probe = found.route.is_some_and(Route::is_probe);
     let (wait, rate) = app.guard.count_from(address.filter(|_| !is_probe)).err()?;
     let sentence = format!("One address may send {rate}; these are more. Try again later.");
     Some(too_often(found.dialect, sentence, wait, Excess::AddressRate))

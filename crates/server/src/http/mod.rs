@@ -24,6 +24,6 @@ mod v0_2;
 mod v1;
 
 pub use app::{App, Around};
-pub use routes::{is_for_looking, is_probe, rights};
+pub use routes::{is_answered_when_full, is_for_looking, rights};
 pub use service::{INSTANCE, Stage, service};
 pub use several::Several;

@@ -190,10 +190,11 @@ impl Engine {
     /// If that will never be so, or nobody knows soon enough.
     pub async fn condition(&self, condition: Condition) -> Result<(), NotSafe> {
         match (condition, &self.lead) {
-            (Condition::Now, _) => Ok(()),
-            (_, Some(lead)) => Box::pin(self.led(lead, condition)).await,
+            (Condition::Committed(_) | Condition::Confirmed, Some(lead)) => {
+                Box::pin(self.led(lead, condition)).await
+            }
             // A single server always leads.
-            (Condition::Confirmed, None) => Ok(()),
+            (Condition::Now, _) | (Condition::Confirmed, None) => Ok(()),
             (Condition::Committed(offset), None) => match &self.outbox {
                 None => Ok(()),
                 Some(outbox) => Ok(outbox.flushed(offset).await?),

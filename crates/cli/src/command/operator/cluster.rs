@@ -63,7 +63,7 @@ fn members(members: &[EtcdMember]) -> String {
         let state = match (&member.errors[..], member.is_leader) {
             ([], true) => "leader".to_owned(),
             ([], false) => "follower".to_owned(),
-            (errors, _) => printable(&errors.join("; ")),
+            (errors, _) => printable(errors.join("; ")),
         };
         [printable(&member.url), printable(&member.version), member.db_bytes.to_string(), state]
     };

@@ -21,8 +21,7 @@ fn any_server_takes_any_request() {
         server.get("/livez").is(200, "Ok");
         assert_eq!(server.get("/readyz").status, 200);
         assert_eq!(server.get("/").status, 200);
-        let is_leader = if at == leader { 1.0 } else { 0.0 };
-        assert_eq!(server.metric("throttle_cluster_is_leader"), is_leader);
+        server.until_metric("throttle_cluster_is_leader", if at == leader { 1.0 } else { 0.0 });
         crate::support::until("it has taken in what happened", || {
             server.metric("throttle_cluster_position") >= 2.0
         });

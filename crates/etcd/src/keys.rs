@@ -2,8 +2,8 @@
 //!
 //! `meta` has what all servers have in common. `leader` has who leads, with a lease, and `servers/` all of them.
 //! `log/N/P` are the parts of batch `N`, in hexadecimal digits so that they sort: part 0 is written last, and a batch
-//! is there when that is. `snap/head` says which snapshot counts, whose pieces are `snap/N/E/I/P`, where `E` is the epoch
-//! of the leader that made it: no attempt to make a snapshot writes what another one does.
+//! is there when that is. `snap/head` says which snapshot counts, whose pieces are `snap/N/E/I/P`, where `E` is the
+//! epoch of the leader that made it: no attempt to make a snapshot writes what another one does.
 
 use std::fmt;
 

@@ -84,6 +84,16 @@ impl<K: Kv> Candidate<K> {
         }
     }
 
+    /// The deployment whose keys these are, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If etcd gives no answer.
+    pub async fn found(&self) -> Result<Option<Deployment>, LogError> {
+        let found = self.kv.range(RangeRequest::of(self.keys.meta())).await?;
+        found.kvs.first().map(|found| Deployment::read(&found.value)).transpose()
+    }
+
     /// Tries to lead: makes the key of the leader, if nobody has it. The lease must be [kept
     /// alive](Leadership::keep_alive) from then on.
     ///

@@ -2,6 +2,7 @@
 
 mod etcd;
 mod failover;
+mod moving;
 mod passing;
 mod start;
 
@@ -47,6 +48,16 @@ impl Cluster {
 
     /// Servers of which one leads.
     pub(super) fn plan(plan: &Plan<'_>) -> Self {
+        let mut cluster = Self::stopped(plan);
+        for at in 0..plan.servers {
+            cluster.restart(at);
+        }
+        cluster.leader();
+        cluster
+    }
+
+    /// Servers that were never started.
+    pub(super) fn stopped(plan: &Plan<'_>) -> Self {
         let etcd = Etcd::start(plan.members, plan.quota_bytes);
         let launches = (0..plan.servers).map(|_| {
             let port = free_port();
@@ -59,13 +70,8 @@ impl Cluster {
             (port, text)
         });
         let launches: Vec<_> = launches.collect();
-        let mut cluster = Self { servers: Vec::new(), launches, etcd };
-        for at in 0..plan.servers {
-            cluster.servers.push(None);
-            cluster.restart(at);
-        }
-        cluster.leader();
-        cluster
+        let servers = launches.iter().map(|_| None).collect();
+        Self { servers, launches, etcd }
     }
 
     /// Starts a server again.

@@ -6,6 +6,7 @@
 
 mod figures;
 mod forward;
+mod moving;
 mod serve;
 mod standby;
 mod status;
@@ -29,6 +30,7 @@ use crate::{config, outgoing};
 
 pub(crate) use figures::register;
 pub(crate) use forward::{CLUSTER, forward, take_in};
+pub use moving::{export, import};
 pub(crate) use serve::serve;
 
 /// How long it may take to connect to another server.

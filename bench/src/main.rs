@@ -10,6 +10,7 @@
 )]
 
 mod bare;
+mod cluster;
 mod dashboards;
 mod durable;
 mod engine;
@@ -84,7 +85,7 @@ struct Arguments {
     /// Rounds; figures are medians over them
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`
+    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`, `secured`, and `cluster`, which needs etcd
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Numbers of idle peers
@@ -271,6 +272,11 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         }
         if options.wants("secured") {
             report.secured = secured::measure(options, server)?;
+        }
+        // Only when it is asked for: it takes minutes, and needs etcd.
+        if options.rows.iter().any(|row| row == "cluster") {
+            let (lines, failover) = cluster::measure(options, server, arguments.quick)?;
+            (report.cluster, report.failover) = (lines, Some(failover));
         }
         if options.wants("recovery") {
             report.recovery = Some(durable::recover(options, server, arguments.quick)?);

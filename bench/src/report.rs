@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::rows::ROWS;
 use crate::stats::Spread;
-use crate::{Options, Result, durable, engine, handover, secured, throughput};
+use crate::{Options, Result, cluster, durable, engine, handover, secured, throughput};
 
 /// A row with a smaller ratio to the other server is slower beyond noise.
 const NO_SLOWER: f64 = 0.9;
@@ -21,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) blocked_requests: Vec<handover::Memory>,
     pub(crate) engine: Vec<engine::Line>,
     pub(crate) durable: Vec<durable::Line>,
+    pub(crate) cluster: Vec<cluster::Line>,
+    pub(crate) failover: Option<cluster::Failover>,
     pub(crate) secured: Vec<secured::Line>,
     pub(crate) recovery: Option<durable::Recovery>,
     pub(crate) promises: Vec<Promise>,
@@ -148,6 +150,7 @@ impl Report {
         self.handover_table(&mut text);
         self.memory_tables(&mut text);
         self.durable_tables(&mut text);
+        self.cluster_table(&mut text);
         self.secured_table(&mut text);
         self.engine_table(&mut text);
         if !self.promises.is_empty() {
@@ -377,6 +380,28 @@ impl Report {
             }
             table.print(text);
             text.extend(["The snapshot took ", &format!("{snapshot_seconds:.2} s.\n")]);
+        }
+    }
+
+    fn cluster_table(&self, text: &mut String) {
+        if !self.cluster.is_empty() {
+            let mut table = Table::new(&["Cluster", "asked", "operations/s", "spread", "p99 us"]);
+            for cluster::Line { row, asked, rate, p99_us } in &self.cluster {
+                table.row([
+                    (*row).to_owned(),
+                    (*asked).to_owned(),
+                    count(rate.median as usize),
+                    around(*rate),
+                    count(p99_us.median as usize),
+                ]);
+            }
+            table.print(text);
+        }
+        if let Some(cluster::Failover { kills, median, worst }) = &self.failover {
+            text.push_str(&format!(
+                "{kills} leaders were killed; a change was acknowledged again after {median:.2} s (median), \
+                 {worst:.2} s (worst).\n"
+            ));
         }
     }
 

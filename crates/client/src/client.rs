@@ -21,13 +21,13 @@ use crate::{
 /// [`Client::lock`] is what nearly every program needs: it holds a lock, renews it and releases it. The other
 /// methods are the server's routes; nothing renews a peer that was made with them.
 ///
-/// Of several servers ([`ClientBuilder::url`]) the one that answered last is asked. One that is out of reach, or answers
-/// that it does not serve at this moment (503), is passed over at once; once each was asked in vain there is a pause. A
-/// server that redirects to another one of the list (307) is followed there.
+/// Of several servers ([`ClientBuilder::url`]) the one that answered last is asked. One that is out of reach, or
+/// answers that it does not serve at this moment (503), is passed over at once; once each was asked in vain there is a
+/// pause. A server that redirects to another one of the list (307) is followed there.
 ///
-/// Clones share their connections, and what they know of the servers. Each method repeats its request while the server is out of reach or busy
-/// ([`ClientBuilder::retry_for`]), if it can be repeated safely. They need a tokio runtime; [`Client::lock`] does
-/// not.
+/// Clones share their connections, and what they know of the servers. Each method repeats its request while the server
+/// is out of reach or busy ([`ClientBuilder::retry_for`]), if it can be repeated safely. They need a tokio runtime;
+/// [`Client::lock`] does not.
 ///
 /// What only `/v1` of a server has is used where it is there; a server up to 0.5 is asked in its own dialect, and
 /// the client remembers that it is one.
@@ -135,8 +135,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated, but
-    /// at the next of several servers: a `GET`, or what certainly did not happen.
+    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated,
+    /// but at the next of several servers: a `GET`, or what certainly did not happen.
     pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Error> {
         let request = protocol::raw(method, path, body)?;
         self.link.once(&request).await?.json(&request)
@@ -146,9 +146,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated, but
-    /// at the next of several servers. A stream that ends is not taken up again: open another one, which begins at the
-    /// next server if this one is gone.
+    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated,
+    /// but at the next of several servers. A stream that ends is not taken up again: open another one, which begins at
+    /// the next server if this one is gone.
     pub async fn events(&self, path: &str) -> Result<Events, Error> {
         self.link.listen(&protocol::raw("GET", path, None)?).await
     }

@@ -1,5 +1,5 @@
-//! Brings a request to a server that serves it: repeats where they are safe, at the next server of the list if there are
-//! several, and after a pause once none of them was of use.
+//! Brings a request to a server that serves it: repeats where they are safe, at the next server of the list if there
+//! are several, and after a pause once none of them was of use.
 
 use std::time::Duration;
 

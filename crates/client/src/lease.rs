@@ -293,8 +293,8 @@ impl Lease {
     }
 
     /// What a single attempt at one server to keep the locks may take: a third of what remains, so that one that hangs
-    /// leaves time for others. Of several servers all but one may hang, and there is time to ask each of them; so it is a
-    /// fourth where there are two, and so on.
+    /// leaves time for others. Of several servers all but one may hang, and there is time to ask each of them; so it is
+    /// a fourth where there are two, and so on.
     pub(crate) fn attempt_limit(&self) -> Duration {
         const SHORTEST: Duration = Duration::from_millis(50);
         let parts = self.servers() + 2;

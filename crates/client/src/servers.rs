@@ -143,8 +143,8 @@ impl Round<'_> {
         self.favourite.number.store(self.at, Ordering::Relaxed);
     }
 
-    /// It did not answer, or cannot serve the request. Returns whether there is one that was not asked yet in this round:
-    /// then it is the next. If there is none, a pause is due, and another round begins.
+    /// It did not answer, or cannot serve the request. Returns whether there is one that was not asked yet in this
+    /// round: then it is the next. If there is none, a pause is due, and another round begins.
     pub(crate) fn move_on(&mut self) -> bool {
         let count = self.servers.len();
         self.was_redirected = false;

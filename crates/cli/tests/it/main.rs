@@ -32,6 +32,7 @@ mod prefix;
 mod printable;
 mod run;
 mod security;
+mod servers;
 mod site;
 #[cfg(unix)]
 mod socket;

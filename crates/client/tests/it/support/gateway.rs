@@ -1,5 +1,6 @@
 //! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
-//! server lacks them, can decode paths, can lose answers, can cut requests that wait, and can be the standby of another.
+//! server lacks them, can decode paths, can lose answers, can cut requests that wait, and can be the standby of
+//! another.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -203,7 +203,10 @@ class _Attempt:
         limit = min(self._lease.settings.timeout, max(GRACE_SECONDS, self._lease.ttl / 3))
         if self._give_up_at is None:
             return limit
-        return min(limit, max(0.0, self._give_up_at - now() - block_for) + GRACE_SECONDS)
+        left = max(0.0, self._give_up_at - now() - block_for) + GRACE_SECONDS
+        # One server that hangs leaves time for the others.
+        servers = len(self._lease.settings.servers.urls)
+        return min(limit, max(left / servers, min(left, GRACE_SECONDS)))
 
     def _unreachable(self, error: ServerUnreachable) -> ThrottleError:
         if self._give_up_at is not None and now() >= self._give_up_at - 0.2:

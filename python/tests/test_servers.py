@@ -36,10 +36,22 @@ from throttle_client._settings import Settings
 pytestmark = pytest.mark.usefixtures("v1")
 
 
+_reserved: list[socket.socket] = []
+
+
 def dead() -> str:
-    """Where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    """Where nobody listens, nor ever will during the test."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    _reserved.append(bound)
+    return f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture(autouse=True)
+def _free_ports() -> Iterator[None]:
+    yield
+    while _reserved:
+        _reserved.pop().close()
 
 
 def not_ready(method: str, path: str) -> Optional[int]:
@@ -181,6 +193,29 @@ def test_servers_that_hang_do_not_cost_the_lease(server: Server, ways: list[Gate
             eventually(lambda: heartbeats(last) > 1 or not handle.is_held, timeout=30)
             handle.check()
             assert server.client.remainder("A") == 0
+
+
+def test_servers_that_hang_do_not_cost_the_place_in_the_queue(server: Server, ways: list[Gateway]) -> None:
+    with contextlib.ExitStack() as stack:
+        hanging = [stack.enter_context(contextlib.closing(Network(server.port))) for _ in range(3)]
+        last = ways[0]
+        granted = threading.Event()
+
+        def wait() -> None:
+            with lock([*(way.url for way in hanging), last.url], "A", ttl=9):
+                granted.set()
+
+        waiter = threading.Thread(target=wait)
+        with lock(server.client, "A"):
+            waiter.start()
+            eventually(lambda: server.pending("A") == 1)
+            for way in hanging:
+                way.cut()
+            eventually(lambda: len(last.requests) > 1, timeout=30)
+            assert all(path.endswith("/locks") for _, path, _ in last.requests)
+            assert server.peers() == 2
+        waiter.join()
+        assert granted.is_set()
 
 
 def test_leaving_finds_the_server_that_answers(server: Server, network: Network) -> None:

@@ -284,13 +284,14 @@ impl Attempt {
     fn effort(&self, block_for: Duration) -> Effort {
         let settings = &self.link.settings;
         let until = now() + block_for + settings.retry_for;
-        let limit = settings.timeout.min(GRACE.max(self.ttl / 3));
+        // A wait takes a third of the lease, and nothing else renews it: servers that hang leave time for the others.
+        let servers = u32::try_from(settings.servers.len()).unwrap_or(u32::MAX);
+        let part = self.ttl / 3 * 2 / servers.saturating_add(1);
+        let limit = settings.timeout.min(GRACE.max(part));
         match self.give_up_at {
             None => Effort { until, limit },
             Some(give_up_at) => {
                 let left = give_up_at.remaining().saturating_sub(block_for).saturating_add(GRACE);
-                // One server that hangs leaves time for the others.
-                let servers = u32::try_from(settings.servers.len()).unwrap_or(u32::MAX);
                 let left = (left / servers).max(left.min(GRACE));
                 Effort {
                     until: until.min(give_up_at.max(now() + TIME_FOR_ONE_RETRY)),

@@ -1,8 +1,9 @@
 //! Several servers of one cluster: whichever is of no use is passed over. The servers of these tests are ways to one.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use throttle_client::{AcquireError, Client, Error};
 
 use crate::support::{Gateway, Network, Rules, Server, soon, until};
@@ -11,10 +12,13 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// A server without a leader, or one that stops.
 const NOT_READY: (&str, u16) = ("/", 503);
 
-/// Where nobody listens.
+/// Where nobody listens, nor ever will while the tests run.
 fn dead() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    format!("http://{address}")
 }
 
 fn standby_of(leader: u16, server: &Server) -> Gateway {
@@ -180,6 +184,24 @@ async fn a_wait_goes_on_at_the_next_server() {
     first.lead_to(1);
     until("the second one is asked", || !second.requests().is_empty()).await;
     assert_eq!(server.peers(), 2, "as the same peer");
+    held.release().await.unwrap();
+    soon("the grant", waiting).await.unwrap().unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn servers_that_hang_do_not_cost_the_place_in_the_queue() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    let hanging: Vec<_> = (0..3).map(|_| Network::to(server.port)).collect();
+    let last = way_to(&server);
+    let urls = hanging.iter().map(Network::url).chain([last.url()]);
+    let client = Client::builder().urls(urls).build().unwrap();
+    let waiting = tokio::spawn(client.lock("A").ttl(Duration::from_secs(9)).acquire());
+    server.until_pending("A").await;
+    hanging.iter().for_each(Network::cut);
+    until("the last one is asked twice", || last.requests().len() > 1).await;
+    assert!(last.requests().iter().all(|what| what.ends_with("/locks")), "{:?}", last.requests());
+    assert_eq!(server.peers(), 2);
     held.release().await.unwrap();
     soon("the grant", waiting).await.unwrap().unwrap().release().await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Several servers with one set of semaphores, on a real etcd.
 
+mod clients;
 mod etcd;
 mod failover;
 mod moving;
@@ -56,6 +57,18 @@ impl Cluster {
         cluster
     }
 
+    /// Servers that ask for tokens; this one may read.
+    pub(super) fn secured(plan: &Plan<'_>, token: &str) -> Self {
+        let mut cluster = Self::stopped(plan);
+        for at in 0..plan.servers {
+            cluster.restart(at);
+        }
+        let head = format!("authorization: Bearer {token}\r\n");
+        let leads = |at: usize| cluster.server(at).ask_with("GET", "/v1/semaphores", &head, "").status == 200;
+        until("a server leads", || cluster.running().into_iter().all(leads));
+        cluster
+    }
+
     /// Servers that were never started.
     pub(super) fn stopped(plan: &Plan<'_>) -> Self {
         let etcd = Etcd::start(plan.members, plan.quota_bytes);
@@ -79,6 +92,12 @@ impl Cluster {
         let (port, text) = &self.launches[at];
         let launch = Launch::new(&["--port", &port.to_string()]).file(text).env("THROTTLE_LOG", "info");
         self.servers[at] = Some(Server::launch(launch));
+    }
+
+    /// The URLs of all servers, as clients take them.
+    pub(super) fn urls(&self) -> String {
+        let urls: Vec<_> = self.launches.iter().map(|(port, _)| format!("http://127.0.0.1:{port}")).collect();
+        urls.join(",")
     }
 
     /// Kills a server, or stops it in good order.

@@ -23,7 +23,7 @@ use crate::throughput::in_turns;
 use crate::{Options, Result, note, now};
 
 /// The members of etcd, and the servers.
-const MEMBERS: usize = 3;
+pub(crate) const MEMBERS: usize = 3;
 /// The rows that are measured.
 const HERE: &[&str] = &["heartbeat", "cycle", "session", "v1-cycle"];
 /// How often a leader is killed.
@@ -154,19 +154,20 @@ impl Script for EtcdCycle {
 }
 
 /// Servers of one cluster.
-struct Cluster {
+pub(crate) struct Cluster {
     etcd: Etcd,
     servers: Vec<Option<Running>>,
     plan: Server,
 }
 
 impl Cluster {
-    fn start(options: &Options, server: &Server) -> Result<Self> {
+    /// Servers whose files say `more`.
+    pub(crate) fn start(options: &Options, server: &Server, more: &str) -> Result<Self> {
         let etcd = Etcd::start()?;
         let urls: Vec<_> = etcd.clients.iter().map(|client| format!("\"http://{client}\"")).collect();
         let urls = urls.join(", ");
         let settings = format!(
-            "[cluster]\nendpoints = [{urls}]\nadvertise = \"http://127.0.0.1:{{port}}\"\nlease = \"2s\"\n"
+            "{more}[cluster]\nendpoints = [{urls}]\nadvertise = \"http://127.0.0.1:{{port}}\"\nlease = \"2s\"\n"
         );
         // It lives as long as this process, which needs but one.
         let plan = Server { settings: settings.leak(), ..server.clone() };
@@ -178,6 +179,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The processes of etcd.
+    pub(crate) fn members(&self) -> impl Iterator<Item = u32> {
+        self.etcd.members.iter().map(Child::id)
+    }
+
     fn start_one(&mut self, options: &Options, at: usize) -> Result<()> {
         let running = start(&self.plan, options.pin)?;
         if let Some(place) = self.servers.get_mut(at) {
@@ -186,12 +192,12 @@ impl Cluster {
         Ok(())
     }
 
-    fn running(&self, at: usize) -> Result<&Running> {
+    pub(crate) fn running(&self, at: usize) -> Result<&Running> {
         self.servers.get(at).and_then(Option::as_ref).ok_or_else(|| "it does not run".into())
     }
 
     /// The server that leads, as the one at this place says.
-    fn leader(&self, asked: usize) -> Result<usize> {
+    pub(crate) fn leader(&self, asked: usize) -> Result<usize> {
         let mut request = Vec::new();
         http::get(&mut request, "/v1/cluster");
         let mut leader = None;
@@ -212,7 +218,7 @@ impl Cluster {
 /// Measures all of it.
 pub(crate) fn measure(options: &Options, server: &Server, quick: bool) -> Result<(Vec<Line>, Failover)> {
     note("starting three servers and three members of etcd");
-    let mut cluster = Cluster::start(options, server)?;
+    let mut cluster = Cluster::start(options, server, "")?;
     let leader = cluster.leader(0)?;
     let standby = (leader + 1) % MEMBERS;
     let mut targets = [

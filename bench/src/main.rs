@@ -21,6 +21,7 @@ mod process;
 mod report;
 mod rows;
 mod secured;
+mod soak;
 mod stats;
 mod throughput;
 
@@ -118,6 +119,9 @@ struct Arguments {
     /// Compare designs of the engine, without a network
     #[arg(long)]
     engine: bool,
+    /// Put load on a cluster for so many minutes instead, and show that what it needs stays level; needs etcd
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
     /// Write all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -250,6 +254,10 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         servers.push(server("other", Kind::Other, path));
     }
     let own = servers.iter().find(|server| server.kind == Kind::Throttle).cloned();
+    if let (Some(minutes), Some(server)) = (arguments.soak, &own) {
+        report.soak = soak::run(options, server, minutes)?;
+        return Ok(());
+    }
     let waiting: usize = options.waiters.iter().map(|waiters| waiters + 1).sum();
     let wanted = (waiting + arguments.dashboards) as u64 + 1024;
     let allowed = process::raise_open_files(wanted);

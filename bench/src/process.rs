@@ -202,15 +202,20 @@ impl Running {
 
     /// Resident memory in bytes, where the system tells (Linux).
     pub(crate) fn memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+        memory_of(self.child.id())
     }
 
     /// Processor time used so far by all threads, where the system tells (Linux).
     pub(crate) fn processor_time(&self) -> Option<Duration> {
         processor_time(&format!("/proc/{}/task", self.child.id()))
     }
+}
+
+/// Resident memory of a process in bytes, where the system tells (Linux).
+pub(crate) fn memory_of(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Processor time of this process, where the system tells (Linux).

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::rows::ROWS;
 use crate::stats::Spread;
-use crate::{Options, Result, cluster, durable, engine, handover, secured, throughput};
+use crate::{Options, Result, cluster, durable, engine, handover, secured, soak, throughput};
 
 /// A row with a smaller ratio to the other server is slower beyond noise.
 const NO_SLOWER: f64 = 0.9;
@@ -23,6 +23,7 @@ pub(crate) struct Report {
     pub(crate) durable: Vec<durable::Line>,
     pub(crate) cluster: Vec<cluster::Line>,
     pub(crate) failover: Option<cluster::Failover>,
+    pub(crate) soak: Vec<soak::Sample>,
     pub(crate) secured: Vec<secured::Line>,
     pub(crate) recovery: Option<durable::Recovery>,
     pub(crate) promises: Vec<Promise>,
@@ -151,6 +152,7 @@ impl Report {
         self.memory_tables(&mut text);
         self.durable_tables(&mut text);
         self.cluster_table(&mut text);
+        self.soak_table(&mut text);
         self.secured_table(&mut text);
         self.engine_table(&mut text);
         if !self.promises.is_empty() {
@@ -403,6 +405,29 @@ impl Report {
                  {worst:.2} s (worst).\n"
             ));
         }
+    }
+
+    fn soak_table(&self, text: &mut String) {
+        if self.soak.is_empty() {
+            return;
+        }
+        let header =
+            ["Minutes", "operations/s", "p99 us", "last batch", "etcd db MiB", "etcd MiB", "leader MiB"];
+        let mut table = Table::new(&[&header[..], &["standby MiB"]].concat());
+        for soak::Sample { minutes, rate, p99_us, db_bytes, memory, position } in &self.soak {
+            let [etcd, leader, standby] = memory.map(mebibytes);
+            table.row([
+                format!("{minutes:.0}"),
+                count(*rate as usize),
+                count(*p99_us as usize),
+                count(*position as usize),
+                mebibytes(*db_bytes),
+                etcd,
+                leader,
+                standby,
+            ]);
+        }
+        table.print(text);
     }
 
     fn engine_table(&self, text: &mut String) {

@@ -19,6 +19,7 @@ mod http;
 mod load;
 mod process;
 mod report;
+mod report_logs;
 mod rows;
 mod secured;
 mod soak;
@@ -86,7 +87,8 @@ struct Arguments {
     /// Rounds; figures are medians over them
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`, `secured`, and `cluster`, which needs etcd
+    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`,
+    /// `secured`, and `cluster`, which needs etcd
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Numbers of idle peers

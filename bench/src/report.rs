@@ -356,80 +356,6 @@ impl Report {
         }
     }
 
-    fn durable_tables(&self, text: &mut String) {
-        if !self.durable.is_empty() {
-            let header = &["Durable", "memory/s", "durable/s", "ratio", "memory p99 us", "durable p99 us"];
-            let mut table = Table::new(header);
-            for durable::Line { row, rates, ratio: found, p99_us } in &self.durable {
-                let [memory, disk] = rates.map(|rate| count(rate.median as usize));
-                let [memory_p99, disk_p99] = p99_us.map(|time| count(time.median as usize));
-                table.row([(*row).to_owned(), memory, disk, ratio(Some(*found)), memory_p99, disk_p99]);
-            }
-            table.print(text);
-        }
-        if let Some(durable::Recovery { leases, bytes, seconds, snapshot_seconds }) = &self.recovery {
-            let mut table = Table::new(&["Recovery", "leases", "seconds", "MiB on disk", "bytes per lease"]);
-            for (name, (bytes, seconds)) in
-                ["journal as it grew", "after a snapshot"].into_iter().zip(bytes.iter().zip(seconds))
-            {
-                table.row([
-                    name.to_owned(),
-                    count(*leases),
-                    format!("{seconds:.2}"),
-                    mebibytes(*bytes),
-                    each(0, *bytes, *leases),
-                ]);
-            }
-            table.print(text);
-            text.extend(["The snapshot took ", &format!("{snapshot_seconds:.2} s.\n")]);
-        }
-    }
-
-    fn cluster_table(&self, text: &mut String) {
-        if !self.cluster.is_empty() {
-            let mut table = Table::new(&["Cluster", "asked", "operations/s", "spread", "p99 us"]);
-            for cluster::Line { row, asked, rate, p99_us } in &self.cluster {
-                table.row([
-                    (*row).to_owned(),
-                    (*asked).to_owned(),
-                    count(rate.median as usize),
-                    around(*rate),
-                    count(p99_us.median as usize),
-                ]);
-            }
-            table.print(text);
-        }
-        if let Some(cluster::Failover { kills, median, worst }) = &self.failover {
-            text.push_str(&format!(
-                "{kills} leaders were killed; a change was acknowledged again after {median:.2} s (median), \
-                 {worst:.2} s (worst).\n"
-            ));
-        }
-    }
-
-    fn soak_table(&self, text: &mut String) {
-        if self.soak.is_empty() {
-            return;
-        }
-        let header =
-            ["Minutes", "operations/s", "p99 us", "last batch", "etcd db MiB", "etcd MiB", "leader MiB"];
-        let mut table = Table::new(&[&header[..], &["standby MiB"]].concat());
-        for soak::Sample { minutes, rate, p99_us, db_bytes, memory, position } in &self.soak {
-            let [etcd, leader, standby] = memory.map(mebibytes);
-            table.row([
-                format!("{minutes:.0}"),
-                count(*rate as usize),
-                count(*p99_us as usize),
-                count(*position as usize),
-                mebibytes(*db_bytes),
-                etcd,
-                leader,
-                standby,
-            ]);
-        }
-        table.print(text);
-    }
-
     fn engine_table(&self, text: &mut String) {
         if self.engine.is_empty() {
             return;
@@ -454,7 +380,7 @@ impl Report {
     }
 }
 
-fn ratio(ratio: Option<Spread>) -> String {
+pub(crate) fn ratio(ratio: Option<Spread>) -> String {
     ratio.map_or_else(
         || "-".into(),
         |ratio| format!("{:.2} ({:.2}..{:.2})", ratio.median, ratio.min, ratio.max),
@@ -466,21 +392,21 @@ fn tenths(value: Option<Spread>) -> String {
 }
 
 /// How far the extremes lie from the median.
-fn around(spread: Spread) -> String {
+pub(crate) fn around(spread: Spread) -> String {
     let percent = |value: f64| (value / spread.median - 1.0) * 100.0;
     format!("{:+.0}..{:+.0}%", percent(spread.min), percent(spread.max))
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
-fn each(before: u64, after: u64, number: usize) -> String {
+pub(crate) fn each(before: u64, after: u64, number: usize) -> String {
     count((after.saturating_sub(before) as f64 / number.max(1) as f64).round() as usize)
 }
 
 /// A number with its digits in groups of three.
-fn count(number: usize) -> String {
+pub(crate) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -493,16 +419,16 @@ fn count(number: usize) -> String {
 }
 
 /// Columns as wide as their widest cell; the first two lean left, figures lean right.
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Self { rows: vec![header.iter().map(|&name| name.to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
@@ -510,7 +436,7 @@ impl Table {
         self.rows.push(Vec::new());
     }
 
-    fn print(&self, text: &mut String) {
+    pub(crate) fn print(&self, text: &mut String) {
         let width = |column: usize| {
             self.rows
                 .iter()

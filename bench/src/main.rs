@@ -87,8 +87,8 @@ struct Arguments {
     /// Rounds; figures are medians over them
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`,
-    /// `secured`, and `cluster`, which needs etcd
+    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`,
+    /// `recovery`, `secured`, and `cluster`, which needs etcd
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Numbers of idle peers

@@ -9,6 +9,7 @@
 //!
 //! Nothing here does I/O. With the feature `openapi` the types describe themselves for `/openapi.json`.
 
+mod cluster;
 mod code;
 mod event;
 mod heartbeats;
@@ -29,6 +30,7 @@ mod scalar;
 mod semaphore;
 mod update;
 
+pub use cluster::{ClusterLeader, ClusterRole, ClusterServer, ClusterStatus, EtcdMember};
 pub use code::{Code, UnknownCode};
 pub use event::{Event, Notice};
 pub use heartbeats::{AnyDigits, HeartbeatsBody, Renewed};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     deadlock::Candidate,
-    error::{AcquireError, LimitReached, Resource, Share, UnknownPeer, UnknownSemaphore},
+    error::{AcquireError, LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     event::{EndCause, Event},
     names::Token,
     owner::Claim,
@@ -81,7 +81,7 @@ impl Core {
         // What a shrunk lock frees may be for another, so the new part takes its place in line first.
         let at_once = !self.shrinks(slot, &parts) && self.fits_ahead_of_all(now, &new, request.priority);
         if !at_once && !new.is_empty() {
-            self.check_share(request.peer.by, Share::Pending)?;
+            self.check_pending_share(request.peer.by, slot)?;
             for part in &new {
                 let on = &self.semaphores[part.semaphore];
                 self.check_room(Resource::Waiters, on.queue.len() + 1)?;

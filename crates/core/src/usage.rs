@@ -18,7 +18,7 @@ use crate::{
 pub struct Quota {
     /// Live peers.
     pub peers: usize,
-    /// Pending requests.
+    /// Pending requests. Those that an overseer makes for his peers count, but are not refused.
     pub pending: usize,
     /// Members of patterns that came to be by one of his requests, and are still there.
     pub members: usize,
@@ -80,6 +80,13 @@ impl Core {
             Share::Members => (usage.members, quota.members),
         };
         if used < limit { Ok(()) } else { Err(LimitReached { resource: Resource::Share(share), limit }) }
+    }
+
+    /// Whether one more request of a peer may wait by the word of whoever acts. It counts for the owner of the peer,
+    /// so only he is held to his quota: an overseer's own has nothing to do with it, and that of the owner is not told.
+    pub(crate) fn check_pending_share(&self, by: By<'_>, slot: PeerSlot) -> Result<(), LimitReached> {
+        let is_his = by.account().is_some_and(|account| account.owner == self.peers[slot].owner);
+        if is_his { self.check_share(by, Share::Pending) } else { Ok(()) }
     }
 
     /// Gives a peer to somebody.

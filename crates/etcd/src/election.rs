@@ -6,7 +6,7 @@ use throttle_core::planted;
 use throttle_journal::{Epoch, LogError};
 
 use crate::{
-    keys::{Keys, meta_value, read_meta},
+    keys::{Deployment, Keys},
     kv::{EtcdError, Kv},
     proto::{DeleteRangeRequest, Operation, PutRequest, RangeRequest, RequestOp, TxnRequest},
     term::{Term, exists},
@@ -62,14 +62,14 @@ impl<K: Kv> Candidate<K> {
         Self { kv, keys: Keys::new(prefix), name: name.into(), lease }
     }
 
-    /// The id of the journal of this deployment; `new` becomes it, if there is none yet.
+    /// The deployment whose keys these are; it is `new`, if there is none yet.
     ///
     /// # Errors
     ///
     /// If etcd gives no answer.
-    pub async fn journal(&self, new: u64) -> Result<u64, LogError> {
+    pub async fn deployment(&self, new: Deployment) -> Result<Deployment, LogError> {
         let key = self.keys.meta();
-        let put = Operation::Put(PutRequest { key: key.clone(), value: meta_value(new), lease: 0 });
+        let put = Operation::Put(PutRequest { key: key.clone(), value: new.value(), lease: 0 });
         let request = TxnRequest {
             compare: vec![exists(key.clone(), false)],
             success: vec![RequestOp { request: Some(put) }],
@@ -79,10 +79,20 @@ impl<K: Kv> Candidate<K> {
         // Whatever comes of it, what is there then counts for everybody.
         let found = self.kv.range(RangeRequest::of(key)).await?;
         match (found.kvs.first(), sent) {
-            (Some(found), _) => read_meta(&found.value),
+            (Some(found), _) => Deployment::read(&found.value),
             (None, Err(error)) => Err(error.into()),
-            (None, Ok(_)) => Err(LogError::Io("etcd did not keep the id of the journal".to_owned())),
+            (None, Ok(_)) => Err(LogError::Io("etcd did not keep who this deployment is".to_owned())),
         }
+    }
+
+    /// The deployment whose keys these are, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If etcd gives no answer.
+    pub async fn found(&self) -> Result<Option<Deployment>, LogError> {
+        let found = self.kv.range(RangeRequest::of(self.keys.meta())).await?;
+        found.kvs.first().map(|found| Deployment::read(&found.value)).transpose()
     }
 
     /// Tries to lead: makes the key of the leader, if nobody has it. The lease must be [kept
@@ -145,13 +155,16 @@ impl<K: Kv> Leadership<K> {
         if leads { Confirmed::Yes } else { Confirmed::Deposed }
     }
 
-    /// Renews the lease until it is over. That the key is there follows from none of this: whoever asks for a
+    /// Renews the lease until it is over, as long as this server `may`: one that gets no confirmations must not keep
+    /// others from leading. That the key is there follows from none of this: whoever asks for a
     /// [confirmation](Leadership::confirm) learns that.
-    pub async fn keep_alive(&self) {
+    pub async fn keep_alive(&self, may: impl Fn() -> bool + Send) {
         let pause = self.length.max(Duration::from_secs(LEASE_SECONDS_MIN)) / RENEWALS;
         loop {
             self.kv.pause(pause).await;
-            if let Ok(false) = self.kv.keep_alive(self.lease).await {
+            if may()
+                && let Ok(false) = self.kv.keep_alive(self.lease).await
+            {
                 return;
             }
         }
@@ -159,7 +172,7 @@ impl<K: Kv> Leadership<K> {
 
     /// Leads no more, so that another one can at once: removes the key, if it is its own. End
     /// [keep-alives](Leadership::keep_alive) before: if etcd gives no answer, another one leads once the lease is over.
-    pub async fn resign(self) {
+    pub async fn resign(&self) {
         let range_end = Vec::new();
         let gone = Operation::DeleteRange(DeleteRangeRequest { key: self.keys.leader(), range_end });
         let request = TxnRequest {

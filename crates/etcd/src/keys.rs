@@ -1,9 +1,11 @@
 //! The keys of one deployment, and what their values look like.
 //!
-//! `meta` has the id of the journal. `leader` has who leads, with a lease. `log/N/P` are the parts of batch `N`, in
-//! hexadecimal digits so that they sort: part 0 is written last, and a batch is there when that is. `snap/head` says
-//! which snapshot counts, whose pieces are `snap/N/E/I/P`, where `E` is the epoch of the leader that made it: no attempt
-//! to make a snapshot writes what another one does.
+//! `meta` has what all servers have in common. `leader` has who leads, with a lease, and `servers/` all of them.
+//! `log/N/P` are the parts of batch `N`, in hexadecimal digits so that they sort: part 0 is written last, and a batch
+//! is there when that is. `snap/head` says which snapshot counts, whose pieces are `snap/N/E/I/P`, where `E` is the
+//! epoch of the leader that made it: no attempt to make a snapshot writes what another one does.
+
+use std::fmt;
 
 use throttle_journal::{Epoch, LogError, Snapshot, format::Chain};
 
@@ -31,6 +33,15 @@ impl Keys {
 
     pub(crate) fn leader(&self) -> Vec<u8> {
         self.key("leader")
+    }
+
+    pub(crate) fn server(&self, name: &str) -> Vec<u8> {
+        self.key(&format!("servers/{name}"))
+    }
+
+    /// Behind the last server.
+    pub(crate) fn servers_end(&self) -> Vec<u8> {
+        self.key("servers0")
     }
 
     /// Part 0 of a batch, by which it is there.
@@ -166,15 +177,34 @@ impl Head {
     }
 }
 
-pub(crate) fn meta_value(journal: u64) -> Vec<u8> {
-    let mut value = vec![VERSION];
-    value.extend_from_slice(&journal.to_be_bytes());
-    value
+/// What all servers of one deployment have in common, and no other deployment has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Deployment {
+    /// The id of its journal.
+    pub journal: u64,
+    /// By which its servers know each other. Whoever may read this key may change everything anyway.
+    pub secret: [u8; 32],
 }
 
-pub(crate) fn read_meta(value: &[u8]) -> Result<u64, LogError> {
-    let mut rest = of_this_version(value)?;
-    Ok(u64::from_be_bytes(take(&mut rest)?))
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment").field("journal", &self.journal).finish_non_exhaustive()
+    }
+}
+
+impl Deployment {
+    pub(crate) fn value(&self) -> Vec<u8> {
+        let mut value = vec![VERSION];
+        value.extend_from_slice(&self.journal.to_be_bytes());
+        value.extend_from_slice(&self.secret);
+        value
+    }
+
+    pub(crate) fn read(value: &[u8]) -> Result<Self, LogError> {
+        let mut rest = of_this_version(value)?;
+        let journal = u64::from_be_bytes(take(&mut rest)?);
+        Ok(Self { journal, secret: take(&mut rest)? })
+    }
 }
 
 fn of_this_version(value: &[u8]) -> Result<&[u8], LogError> {
@@ -246,7 +276,9 @@ mod tests {
         let snapshot = Snapshot { through: 9, chain, pieces: 4, sum };
         let head = Head { snapshot, epoch: Epoch(6) };
         assert_eq!(Head::read(&head.value()), Ok(head));
-        assert_eq!(read_meta(&meta_value(5)), Ok(5));
+        let deployment = Deployment { journal: 5, secret: [6; 32] };
+        assert_eq!(Deployment::read(&deployment.value()), Ok(deployment));
+        assert!(!format!("{deployment:?}").contains('6'), "a secret is not shown");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The log, for the server that leads. Whatever etcd does not answer is tried again, with the same bytes, until it does:
-//! a write that was given up may still arrive, so nothing else can be put in its place.
+//! The log, for the server that leads. Whatever etcd does not answer is tried again, with the same bytes, until it
+//! does: a write that was given up may still arrive, so nothing else can be put in its place.
 
 use throttle_core::planted;
 use throttle_journal::{AppendError, Epoch, LogError, Position, Snapshot, format::Chain};

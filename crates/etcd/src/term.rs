@@ -45,8 +45,8 @@ impl<K: Kv> Fenced<K> {
         }
     }
 
-    /// Sends one until an answer comes. Every attempt has the same bytes, so it does not matter which of them arrive, and
-    /// when; whatever comes of an attempt that was given up, a later one finds.
+    /// Sends one until an answer comes. Every attempt has the same bytes, so it does not matter which of them arrive,
+    /// and when; whatever comes of an attempt that was given up, a later one finds.
     pub(crate) async fn sure(
         &self,
         more: Vec<Compare>,

@@ -86,13 +86,13 @@ fn reached_at(endpoints: Vec<String>) -> Etcd {
 }
 
 /// A deployment of its own in the shared etcd.
-struct Deployment {
+struct Deployed {
     etcd: Etcd,
     prefix: String,
     leadership: Option<Arc<Leadership<Etcd>>>,
 }
 
-impl Deployment {
+impl Deployed {
     fn run(&self, operation: Operation) {
         let request =
             TxnRequest { success: vec![RequestOp { request: Some(operation) }], ..TxnRequest::default() };
@@ -139,14 +139,20 @@ impl Deployment {
     }
 }
 
-impl Provider for Deployment {
+fn deployment_of(journal: u64) -> Deployment {
+    Deployment { journal, secret: [1; 32] }
+}
+
+impl Provider for Deployed {
     fn fresh() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("/test/{}/", NEXT.fetch_add(1, Relaxed));
         let deployment = Self { etcd: MEMBER.etcd(), prefix, leadership: None };
         let candidate = deployment.candidate("one");
-        assert_eq!(deployment.etcd.wait(candidate.journal(JOURNAL)), Ok(JOURNAL));
-        assert_eq!(deployment.etcd.wait(candidate.journal(JOURNAL + 1)), Ok(JOURNAL), "it is there");
+        let ours = deployment_of(JOURNAL);
+        assert_eq!(deployment.etcd.wait(candidate.deployment(ours)), Ok(ours));
+        let other = deployment_of(JOURNAL + 1);
+        assert_eq!(deployment.etcd.wait(candidate.deployment(other)), Ok(ours), "it is there");
         deployment
     }
 
@@ -161,7 +167,7 @@ impl Provider for Deployment {
         let leadership = Arc::new(leadership);
         self.leadership = Some(leadership.clone());
         let kept = leadership.clone();
-        self.etcd.spawn(async move { kept.keep_alive().await });
+        self.etcd.spawn(async move { kept.keep_alive(|| true).await });
         (leadership.term().epoch, Box::new(self.log(&leadership)))
     }
 
@@ -181,10 +187,10 @@ impl Provider for Deployment {
 
 #[test]
 fn the_log_does_what_every_log_does() {
-    check_all::<Deployment>();
+    check_all::<Deployed>();
 }
 
-fn read(deployment: &mut Deployment) -> (Vec<Vec<u8>>, End) {
+fn read(deployment: &mut Deployed) -> (Vec<Vec<u8>>, End) {
     let mut bodies = Vec::new();
     let end = deployment.reader().read_from(None, None, &mut |entry| {
         bodies.push(entry.body().to_vec());
@@ -201,7 +207,7 @@ fn next(end: &End, epoch: Epoch, body: &[u8]) -> (Position, Chain) {
 
 #[test]
 fn one_leads_and_another_only_after_it() {
-    let mut deployment = Deployment::fresh();
+    let mut deployment = Deployed::fresh();
     let etcd = deployment.etcd.clone();
     let (first, _log) = deployment.lead();
     let other = deployment.candidate("two");
@@ -228,7 +234,7 @@ fn one_leads_and_another_only_after_it() {
 
 #[test]
 fn a_lease_that_nobody_renews_ends_the_term() {
-    let deployment = Deployment::fresh();
+    let deployment = Deployed::fresh();
     let etcd = deployment.etcd.clone();
     let candidate = deployment.candidate("one");
     let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
@@ -237,12 +243,12 @@ fn a_lease_that_nobody_renews_ends_the_term() {
     }
     assert_eq!(deployment.confirm(&leadership), Confirmed::Deposed);
     // Renewing it finds that out too, and ends.
-    etcd.wait(leadership.keep_alive());
+    etcd.wait(leadership.keep_alive(|| true));
 }
 
 #[test]
 fn a_deposed_leader_is_told_so_and_changes_nothing() {
-    let mut deployment = Deployment::fresh();
+    let mut deployment = Deployed::fresh();
     let (old_epoch, mut old) = deployment.lead();
     let (position, chain) = next(&read(&mut deployment).1, old_epoch, b"a");
     old.append(position, chain, b"a").expect("it leads");
@@ -270,7 +276,7 @@ fn a_deposed_leader_is_told_so_and_changes_nothing() {
 
 #[test]
 fn a_key_that_only_looks_like_the_leaders_is_not_taken_for_it() {
-    let mut deployment = Deployment::fresh();
+    let mut deployment = Deployed::fresh();
     let (epoch, mut log) = deployment.lead();
     // As after a restore from a backup: the revision is right, the value is not.
     let key = deployment.keys().leader();
@@ -283,7 +289,7 @@ fn a_key_that_only_looks_like_the_leaders_is_not_taken_for_it() {
 
 #[test]
 fn a_batch_above_the_limit_of_etcd_is_kept_in_parts() {
-    let mut deployment = Deployment::fresh();
+    let mut deployment = Deployed::fresh();
     let (epoch, mut log) = deployment.lead();
     let large: Vec<u8> = (0..=250).cycle().take(3 * PART_BYTES + 5).collect();
     let mut end = End::start(JOURNAL);
@@ -306,7 +312,7 @@ fn a_batch_above_the_limit_of_etcd_is_kept_in_parts() {
 
 #[test]
 fn a_batch_that_was_never_finished_counts_for_nothing() {
-    let mut deployment = Deployment::fresh();
+    let mut deployment = Deployed::fresh();
     let (epoch, mut log) = deployment.lead();
     let (position, chain) = next(&End::start(JOURNAL), epoch, b"a");
     log.append(position, chain, b"a").expect("it leads");
@@ -322,7 +328,7 @@ fn a_batch_that_was_never_finished_counts_for_nothing() {
 
 #[test]
 fn a_member_that_is_gone_is_named_and_another_one_answers() {
-    let deployment = Deployment::fresh();
+    let deployment = Deployed::fresh();
     let dead = format!("http://127.0.0.1:{}", free_port());
     let etcd = reached_at(vec![dead.clone(), MEMBER.client.clone()]);
     let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", LEASE);
@@ -381,7 +387,7 @@ impl Relay {
 
 #[test]
 fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
-    let deployment = Deployment::fresh();
+    let deployment = Deployed::fresh();
     let relay = Relay::start();
     let etcd = reached_at(vec![relay.url.clone()]);
     let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", Duration::from_mins(1));

@@ -83,7 +83,9 @@ impl Node {
         let known_before = gone.len();
         self.core.heartbeats(now, by, peers, expires_in, |peer| gone.push(peer));
         if self.waits.len() > 0 {
-            peers.iter().for_each(|&peer| self.lease_moved(peer));
+            for &peer in peers {
+                self.lease_moved(peer);
+            }
         }
         // That a peer is gone is something that must not be taken back.
         if gone.len() == known_before { self.condition(peers) } else { self.committed() }

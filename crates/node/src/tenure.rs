@@ -2,8 +2,8 @@
 //! which goes on only while they come.
 //!
 //! A confirmation is an operation of the log that proves that this node led at some moment after the operation was
-//! sent. An answer may leave once one that was sent after its command ran has succeeded: then nobody else led before the
-//! command did. No clock takes part in that.
+//! sent. An answer may leave once one that was sent after its command ran has succeeded: then nobody else led before
+//! the command did. No clock takes part in that.
 
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ impl Tenure {
         self.succeeded
     }
 
+    /// How long it is since the last one succeeded.
+    pub fn unconfirmed(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.confirmed_at)
+    }
+
     /// How much of the time until `now` counts for leases. While this node cannot be sure that it leads, nobody's
     /// heartbeats are answered, so nobody's lease runs out either.
     pub fn counted(&self, now: Duration) -> Duration {
@@ -131,6 +136,7 @@ mod tests {
         assert_eq!(tenure.counted(900 * MS), 900 * MS);
         assert_eq!(tenure.counted(1_010 * MS), 1_010 * MS);
         assert_eq!(tenure.counted(5_000 * MS), 1_010 * MS);
+        assert_eq!(tenure.unconfirmed(5_000 * MS), 4_990 * MS);
         tenure.ask();
         tenure.begin();
         tenure.end(6_000 * MS, true);

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
+    begin::settings,
     config::{Config, Durability},
     journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
-    serve::settings,
 };
 
 /// How long the last write may take at the end.
@@ -56,7 +56,7 @@ pub(crate) fn find(config: &Config, metrics: &Metrics) -> Result<Option<Durable>
         outbox: Outbox::new(*pending_bytes),
         snapshot_bytes: *snapshot_bytes,
         settings: settings(config),
-        figures: metrics.journal()?,
+        figures: metrics.journal(false)?,
         epoch: Epoch::default(),
         stage: Stage::Found(directory),
     }))
@@ -80,7 +80,7 @@ impl Durable {
 
     /// Completes when the journal cannot be written, with one clear line.
     pub(crate) async fn failed(&self) -> String {
-        about(&self.path, &self.outbox.failed().await.0)
+        about(&self.path, &self.outbox.failed().await)
     }
 
     /// Plays what is kept to `follower`, and begins to write. Tells whether anything was kept.
@@ -103,7 +103,7 @@ impl Durable {
         metrics.recovered_in(begun.elapsed())?;
         let (settings, snapshot_bytes) = (self.settings.clone(), self.snapshot_bytes as u64);
         let writer = Writer::new(self.journal, epoch, end, log, settings, snapshot_bytes);
-        let thread = WriterThread::start(writer, lock, self.figures.clone(), self.outbox())?;
+        let thread = WriterThread::start(writer, Some(lock), self.figures.clone(), self.outbox())?;
         (self.stage, self.epoch) = (Stage::Writing(thread), epoch);
         let is_known = end.number > 0;
         if is_known {

@@ -2,7 +2,9 @@
 //! and the network. One module a concern; `ARCHITECTURE.md` has the map.
 
 pub mod audit;
+mod begin;
 mod changes;
+pub mod cluster;
 pub mod config;
 pub mod dialect;
 mod durable;

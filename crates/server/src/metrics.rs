@@ -17,6 +17,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use recorder::{Families, Shown};
 
+pub(crate) use read::ReadMetric;
 pub use recorder::Recorder;
 pub use requests::RequestCounters;
 
@@ -194,9 +195,21 @@ impl Metrics {
         Recorder::new(self.families.clone(), Arc::clone(&self.shown))
     }
 
+    /// What there is to tell without a node.
+    pub fn idle(&self) -> prometheus::Result<Vec<u8>> {
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(page)
+    }
+
+    /// Where more can be registered.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Registers the figures of the journal.
-    pub fn journal(&self) -> prometheus::Result<Figures> {
-        Figures::new(&self.registry)
+    pub fn journal(&self, is_in_etcd: bool) -> prometheus::Result<Figures> {
+        Figures::new(&self.registry, is_in_etcd)
     }
 
     /// Tells how long it took to read the journal at the start.

@@ -192,6 +192,21 @@ impl Reloader {
     }
 }
 
+/// Says that what the file declares is not what the cluster has: whoever begins to lead adopts nothing by itself, or a
+/// forgotten file on one machine would change what all have.
+pub fn warn_of_other_file(difference: &Difference) {
+    let Difference { added, changed, removed } = difference;
+    if *difference != Difference::default() {
+        warn!(
+            "The configuration of this server declares other semaphores than the cluster has. Not there: {}; different: \
+             {}; only there: {}. Nothing was changed; a reload takes over what the file says.",
+            names(added.keys()),
+            names(changed.keys()),
+            names(removed.keys())
+        );
+    }
+}
+
 /// Names for a sentence; of very many, the first.
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
     list(names.map(|name| format!("{name:?}")).collect())
@@ -234,6 +249,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("security", before.security != now.security),
         ("tls", before.tls != now.tls),
         ("audit", before.audit != now.audit),
+        ("cluster", before.cluster != now.cluster),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
 }

@@ -3,31 +3,28 @@
 use std::{
     env,
     error::Error,
-    pin::pin,
-    sync::{Arc, OnceLock},
+    pin::{Pin, pin},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use axum::http::HeaderValue;
-use throttle_core::{Core, Limits, Settings};
-use throttle_node::{Bounds, Declared, Difference, Follower};
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
     audit::Audit,
+    begin::{Begun, background, begin, empty},
+    cluster::{self, Cluster},
     config::{AuditLog, Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Encryption, Loaded, Security, Start},
     durable::{self, Durable},
     history::History,
-    http::{self, App, INSTANCE, Stage},
+    http::{self, App, Around, INSTANCE, Several, Stage},
     metrics::Metrics,
-    net::{self, Budget, Local, Tls},
+    net::{self, Budget, Local, NetStats, Tls},
     platform,
-    reload::{Current, Reloaded, Reloader},
-    runtime::{Engine, Parts, wall_now},
+    reload::Reloader,
+    runtime::Engine,
     security::Guard,
     telemetry::{self, Telemetry},
 };
@@ -76,18 +73,27 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let config = &loaded.config;
     let limits = &config.limits;
-    let metrics = Metrics::new(limits.metric_series)?;
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let reloader = Arc::new(OnceLock::<Arc<Reloader>>::new());
+    let mut asked_to_stop = pin!(asked_to_stop);
+    let reloader = CurrentReloader::default();
     let reload_signal = platform::on_reload_signal(reload(reloader.clone()))
         .map_err(|error| format!("Signals cannot be received: {error}"))?;
     let (guard, tls, audit) = (guard(config)?, encryption(config)?, audit(config)?);
-    let mut durable = durable::find(config, &metrics)?;
-    let instance = match &durable {
-        Some(durable) => durable.journal(),
-        None => getrandom::u64()?,
+    let cluster = match &config.cluster {
+        None => None,
+        Some(config) => tokio::select! {
+            found = cluster::find(config) => Some(found?),
+            () = &mut asked_to_stop => return Ok(()),
+        },
+    };
+    let metrics = Metrics::new(limits.metric_series)?;
+    let durable = durable::find(config, &metrics)?;
+    let instance = match (&durable, &cluster) {
+        (Some(durable), _) => durable.journal(),
+        (None, Some(cluster)) => cluster.journal(),
+        (None, None) => getrandom::u64()?,
     };
     let instance = HeaderValue::try_from(format!("{instance:016x}"))?;
 
@@ -96,29 +102,149 @@ async fn serve(
     let listener = net::bind(address, port, config.http.socket_mode).await?;
     let local = listener.local()?;
     let mut network = net::Settings::from(limits);
-    let buffers = network.buffers.clone();
     if !local.is_of_this_machine() {
         guard.is_reached();
     }
-    metrics.watch(
-        guard.is_exposed(),
-        audit.as_deref(),
-        &network.stats,
-        telemetry.gelf().as_ref(),
-        telemetry.otlp().as_ref(),
-    )?;
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
-    network.is_probe = http::is_probe;
+    network.is_probe = http::is_answered_when_full;
     network.tls.clone_from(&tls);
-    network.tells_address = audit.is_some() || guard.counts_addresses();
+    network.tells_address = audit.is_some() || guard.counts_addresses() || cluster.is_some();
     network.headers.insert(INSTANCE, instance.clone());
+    let ground = Ground {
+        start,
+        loaded,
+        telemetry,
+        guard: guard.clone(),
+        audit,
+        network: network.stats.clone(),
+        buffers: network.buffers.clone(),
+        instance: instance.clone(),
+        reloader,
+        cluster: cluster.clone(),
+        local,
+        is_encrypted: tls.is_some(),
+    };
     let stage = Stage::default();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let service = http::service(stage.clone(), instance.clone());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let service = http::service(stage.clone(), instance);
     // Polled from the recovery on, which takes a while; without one, nobody sees a server that is not ready.
-    let mut network = pin!(net::serve(listener, service, network, async { drop(stopped.await) }));
-    let mut asked_to_stop = pin!(asked_to_stop);
-    let follower = empty(config)?;
+    let network = pin!(net::serve(listener, service, network, async { drop(stopped.await) }));
+    let tasks = vec![tokio::spawn(reload_signal), tokio::spawn(watch_files(guard.clone(), tls))];
+    let outcome = match cluster {
+        None => {
+            let around = Surroundings { network, stop, asked_to_stop, asked_at };
+            alone(&ground, metrics, durable, &stage, around).await
+        }
+        Some(cluster) => {
+            let idle = ground.metrics()?;
+            let several = Several::new(cluster.clone(), guard, idle, telemetry.tracer());
+            stage.share(several.clone());
+            cluster::serve(&ground, cluster, several, Surroundings { network, stop, asked_to_stop, asked_at })
+                .await
+        }
+    };
+    for task in tasks {
+        task.abort();
+    }
+    outcome
+}
+
+/// What a server has before it has an engine.
+pub(crate) struct Ground<'a> {
+    pub(crate) start: &'a Start,
+    pub(crate) loaded: &'a Loaded,
+    telemetry: &'a Telemetry,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) audit: Option<Arc<Audit>>,
+    network: Arc<NetStats>,
+    pub(crate) buffers: Arc<Budget>,
+    pub(crate) instance: HeaderValue,
+    reloader: CurrentReloader,
+    cluster: Option<Arc<Cluster>>,
+    local: Local,
+    is_encrypted: bool,
+}
+
+/// What goes on around an engine: requests come in until it is asked to stop.
+pub(crate) struct Surroundings<'a, N, A> {
+    pub(crate) network: Pin<&'a mut N>,
+    /// Ends the network.
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) asked_to_stop: Pin<&'a mut A>,
+    pub(crate) asked_at: &'a mut Option<Instant>,
+}
+
+/// What reads the configuration again, once there is something.
+type CurrentReloader = Arc<RwLock<Option<Arc<Reloader>>>>;
+
+impl Ground<'_> {
+    /// Everything that is told to Prometheus.
+    pub(crate) fn metrics(&self) -> Result<Metrics, Box<dyn Error>> {
+        let metrics = Metrics::new(self.loaded.config.limits.metric_series)?;
+        self.watch(&metrics)?;
+        Ok(metrics)
+    }
+
+    fn watch(&self, metrics: &Metrics) -> Result<(), Box<dyn Error>> {
+        metrics.watch(
+            self.guard.is_exposed(),
+            self.audit.as_deref(),
+            &self.network,
+            self.telemetry.gelf().as_ref(),
+            self.telemetry.otlp().as_ref(),
+        )?;
+        if let Some(cluster) = &self.cluster {
+            cluster::register(metrics.registry(), cluster)?;
+        }
+        Ok(())
+    }
+
+    /// Says that the server listens, and warns if that is for everybody.
+    pub(crate) fn announce(&self) {
+        let Self { local, is_encrypted, .. } = self;
+        match local {
+            Local::Tcp(_) => info!("Listening on http{}://{local}", if *is_encrypted { "s" } else { "" }),
+            Local::Unix(_) => info!("Listening on {local}"),
+        }
+        if self.guard.is_exposed() {
+            warn!(
+                "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen \
+                 on 127.0.0.1."
+            );
+        }
+        platform::tell_ready();
+    }
+
+    /// From now on, this reads the configuration again.
+    pub(crate) fn reload_with(&self, reloader: &Arc<Reloader>) {
+        *self.reloader.write().unwrap_or_else(PoisonError::into_inner) = Some(reloader.clone());
+    }
+
+    /// Holds grants back, as the configuration wants it where nothing is known.
+    pub(crate) fn hold_grants(&self, engine: &Engine) {
+        let pause = self.loaded.config.recovery.hold_grants;
+        if !pause.is_zero() {
+            engine.hold_grants(pause);
+            info!(
+                "Nothing is granted anew for {}, so that peers can come back first.",
+                humantime::format_duration(pause)
+            );
+        }
+    }
+}
+
+/// Serves as the only server of its semaphores.
+async fn alone<N: Future<Output = ()>, A: Future<Output = ()>>(
+    ground: &Ground<'_>,
+    metrics: Metrics,
+    mut durable: Option<Durable>,
+    stage: &Stage,
+    around: Surroundings<'_, N, A>,
+) -> Result<(), Box<dyn Error>> {
+    let Surroundings { mut network, stop, mut asked_to_stop, asked_at } = around;
+    let config = &ground.loaded.config;
+    ground.watch(&metrics)?;
+    let follower = empty(config);
     let (follower, is_known) = match &mut durable {
         None => (follower, false),
         Some(durable) => tokio::select! {
@@ -127,25 +253,22 @@ async fn serve(
             recovered = durable.recover(follower, &metrics) => recovered?,
         },
     };
-    let (engine, current) = begin(start, loaded, &metrics, follower, durable.as_ref())?;
-    if !is_known && !config.recovery.hold_grants.is_zero() {
-        engine.hold_grants(config.recovery.hold_grants);
-        info!(
-            "Nothing is granted anew for {}, so that peers can come back first.",
-            humantime::format_duration(config.recovery.hold_grants)
-        );
+    let log = durable.as_ref().map(|durable| (durable.epoch(), durable.outbox()));
+    let begun = Begun { follower, log, lead: None, adopts: true };
+    let (engine, current) = begin(ground.start, ground.loaded, &metrics, begun)?;
+    if !is_known {
+        ground.hold_grants(&engine);
     }
-    let make =
-        || Arc::new(Reloader::new(start.clone(), current, engine.clone(), guard.clone(), audit.clone()));
-    let reloader = reloader.get_or_init(make).clone();
-    let history = Arc::new(History::new(limits.histories, limits.history_step));
-    let app = App::new(engine.clone(), metrics, config, instance, history.clone(), reloader, buffers);
-    let mut tasks = background(&engine, history);
-    tasks.push(tokio::spawn(reload_signal));
-    tasks.push(tokio::spawn(watch_files(guard, tls.clone())));
-    stage.open(app.clone(), telemetry.tracer());
-    announce(&local, tls.is_some(), app.guard.is_exposed());
-    platform::tell_ready();
+    let (guard, audit) = (ground.guard.clone(), ground.audit.clone());
+    let reloader = Arc::new(Reloader::new(ground.start.clone(), current, engine.clone(), guard, audit));
+    ground.reload_with(&reloader);
+    let history = Arc::new(History::new(config.limits.histories, config.limits.history_step));
+    let tasks = background(&engine, history.clone());
+    let (instance, buffers) = (ground.instance.clone(), ground.buffers.clone());
+    let around = Around { instance, history, reloader, buffers, cluster: None };
+    let app = App::new(engine.clone(), metrics, config, around);
+    stage.open(app, ground.telemetry.tracer());
+    ground.announce();
 
     let failed = tokio::select! {
         () = &mut network => None,
@@ -183,34 +306,25 @@ async fn serve(
 pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     let limits = &config.limits;
     let metrics = Metrics::new(limits.metric_series)?;
-    let (start, follower) = (Start::default(), empty(&config)?);
+    let (start, follower) = (Start::default(), empty(&config));
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let loaded = Loaded { config, content: Content::Something };
-    let (engine, current) = begin(&start, &loaded, &metrics, follower, None)?;
+    let begun = Begun { follower, log: None, lead: None, adopts: true };
+    let (engine, current) = begin(&start, &loaded, &metrics, begun)?;
     let (guard, audit) = (guard(&loaded.config)?, audit(&loaded.config)?);
     let reloader = Arc::new(Reloader::new(start, current, engine.clone(), guard, audit));
     let (instance, buffers) = (HeaderValue::from_static("0"), Budget::new(loaded.config.limits.buffer_bytes));
-    let app = App::new(engine, metrics, &loaded.config, instance, history, reloader, buffers);
+    let around = Around { instance, history, reloader, buffers, cluster: None };
+    let app = App::new(engine, metrics, &loaded.config, around);
     let stage = Stage::default();
     stage.open(app.clone(), None);
     Ok((stage, app))
 }
 
-/// What goes on beside the requests for as long as the server runs.
-fn background(engine: &Arc<Engine>, history: Arc<History>) -> Vec<JoinHandle<()>> {
-    let sampled = engine.clone();
-    vec![
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
-        tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
-        tokio::spawn(async move { history.run(&sampled).await }),
-        tokio::spawn(give_signs_of_life(engine.clone())),
-    ]
-}
-
-/// Reads the configuration again, once there is one.
-fn reload(reloader: Arc<OnceLock<Arc<Reloader>>>) -> impl Fn() {
+/// Reads the configuration again, once there is something that does.
+fn reload(reloader: CurrentReloader) -> impl Fn() {
     move || {
-        if let Some(reloader) = reloader.get().cloned() {
+        if let Some(reloader) = reloader.read().unwrap_or_else(PoisonError::into_inner).clone() {
             // It reads a file.
             tokio::task::spawn_blocking(move || reloader.reload_and_log());
         }
@@ -224,30 +338,6 @@ async fn watch_files(guard: Arc<Guard>, tls: Option<Arc<Tls>>) {
             tls.watch().await;
         }
     });
-}
-
-/// Tells whoever started this process that it lives, if he asks for that: as long as requests can be answered.
-async fn give_signs_of_life(engine: Arc<Engine>) {
-    let Some((pause, tell)) = platform::watchdog() else { return };
-    loop {
-        engine.view(|_| ());
-        tell();
-        sleep(pause).await;
-    }
-}
-
-/// The first line of a server that listens, and a warning if that is for everybody.
-fn announce(local: &Local, is_encrypted: bool, is_exposed: bool) {
-    match local {
-        Local::Tcp(_) => info!("Listening on http{}://{local}", if is_encrypted { "s" } else { "" }),
-        Local::Unix(_) => info!("Listening on {local}"),
-    }
-    if is_exposed {
-        warn!(
-            "The server is open: whoever reaches {local} may do everything. Set tokens in [security], or listen on \
-             127.0.0.1."
-        );
-    }
 }
 
 /// Where it is written who did what.
@@ -279,6 +369,7 @@ fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
 pub fn check_files(config: &Config) -> Result<(), Box<dyn Error>> {
     guard(config)?;
     encryption(config)?;
+    cluster::check_files(config)?;
     Ok(())
 }
 
@@ -312,69 +403,4 @@ fn guard(config: &Config) -> Result<Arc<Guard>, Box<dyn Error>> {
         }
         None => Ok(Arc::new(guard)),
     }
-}
-
-async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {
-    task(&engine).await;
-}
-
-/// A node that knows nothing.
-fn empty(config: &Config) -> Result<Follower, Box<dyn Error>> {
-    // Microseconds of the wall clock exceed what any earlier run can have counted up to.
-    let core = Core::new(settings(config), wall_now().as_micros(), getrandom::u64()?);
-    Ok(Follower::new(core))
-}
-
-/// The rules.
-pub(crate) fn settings(config: &Config) -> Settings {
-    let limits = &config.limits;
-    Settings {
-        margin_max: config.expiry.margin,
-        ageing_step: config.queue.ageing_step,
-        absent_after: config.queue.absent_after,
-        restore: config.restore_policy(),
-        limits: Limits {
-            peers: limits.peers,
-            waiters_per_semaphore: limits.waiters_per_semaphore,
-            locks_per_peer: limits.locks_per_peer,
-            locks_per_request: limits.locks_per_request,
-            locks_per_queue: limits.locks_per_queue,
-            semaphores: limits.semaphores,
-            members_per_pattern: limits.members_per_pattern,
-            deadlock_walk: limits.deadlock_walk,
-        },
-        ..Settings::default()
-    }
-}
-
-/// The engine, with what the configuration declares.
-fn begin(
-    start: &Start,
-    loaded: &Loaded,
-    metrics: &Metrics,
-    follower: Follower,
-    durable: Option<&Durable>,
-) -> Result<(Arc<Engine>, Current), Box<dyn Error>> {
-    let limits = &loaded.config.limits;
-    let bounds = Bounds {
-        waits: limits.blocked_requests,
-        endings: limits.remembered_peers,
-        idempotency_keys: limits.idempotency_keys,
-        events: limits.events,
-    };
-    let declared = follower.state().declared.iter();
-    let before: Declared = declared.map(|(name, spec)| (name.to_string(), *spec)).collect();
-    let engine = Engine::new(Parts {
-        follower,
-        bounds,
-        event_streams: limits.event_streams,
-        observer: Box::new(metrics.recorder()),
-        log: durable.map(|durable| (durable.epoch(), durable.outbox())),
-    })?;
-    let current = Current::at_start(loaded.clone(), &before, start);
-    let difference = Difference::between(&before, &current.declared);
-    if durable.is_none() || difference != Difference::default() {
-        Reloaded::apply(&engine, difference, before.len(), &current.declared);
-    }
-    Ok((engine, current))
 }

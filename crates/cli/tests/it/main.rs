@@ -15,6 +15,8 @@ mod bad_input;
 mod classic;
 #[cfg(target_os = "linux")]
 mod clock;
+#[cfg(unix)]
+mod cluster;
 mod commands;
 mod dashboard;
 #[cfg(unix)]
@@ -32,6 +34,7 @@ mod prefix;
 mod printable;
 mod run;
 mod security;
+mod servers;
 mod site;
 #[cfg(unix)]
 mod socket;

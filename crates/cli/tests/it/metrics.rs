@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(unix)]
+use crate::support::Etcd;
 use crate::support::{Launch, Server, until};
 
 #[test]
@@ -278,11 +280,23 @@ fn the_document_knows_every_metric_and_no_other() {
         let metrics = documented.remove(*section).unwrap_or_else(|| panic!("a section {section:?}"));
         modes.push(((*configuration).to_owned(), metrics));
     }
+    let metrics = documented.remove("With `[cluster]`").expect("a section");
+    #[cfg(unix)]
+    let etcd = Etcd::start(1, 1 << 30);
+    #[cfg(unix)]
+    modes.push((
+        format!("[cluster]\nendpoints = {}\nadvertise = 'http://127.0.0.1:9'\n", etcd.endpoints()),
+        metrics,
+    ));
+    #[cfg(not(unix))]
+    drop(metrics);
     assert!(documented.is_empty(), "sections that nobody looks at: {documented:?}");
 
     for (configuration, metrics) in modes {
         let file = format!("{configuration}[semaphores]\nA = 1\n");
         let server = Server::launch(Launch::new(&["--port", "0"]).file(file).env("THROTTLE_LOG", "info"));
+        // One of several servers leads after a while.
+        until("it is ready", || server.get("/v1/semaphores").status == 200);
         // Traffic, as some series begin with it.
         let holder = server.holder("A", 1, "10m");
         server.release(holder, "A");

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
+
 use crate::support::{Answer, Client, Launch, Process, request, until};
 
 const FILE: &str = "address = \"unix:t.sock\"\nsemaphores.A = 1\n";
@@ -109,6 +111,21 @@ fn a_socket_that_was_left_behind_is_taken_and_no_other_file() {
     assert_eq!(tls, "A Unix domain socket is not encrypted: leave out [tls], or listen on a port.");
 }
 
+#[test]
+fn a_socket_stays_where_it_does_not_show_whether_somebody_listens() {
+    let launch = Launch::new(&[]);
+    // To connect to it fails, as it is for datagrams; and yet it is in use.
+    let path = launch.path("log.sock");
+    let log = UnixDatagram::bind(&path).expect("a socket");
+    let address = format!("unix:{}", path.display());
+    let error = Launch::new(&["--address", &address]).file("semaphores.A = 1").fails();
+    let start =
+        format!("Cannot listen on {address}: there is a socket, and perhaps somebody who listens on it: ");
+    assert!(error.starts_with(&start), "{error}");
+    UnixDatagram::unbound().expect("a socket").send_to(b"a line", &path).expect("it is still there");
+    assert_eq!(log.recv(&mut [0; 10]).expect("readable"), 6);
+}
+
 /// A server that gets a socket from whoever starts it, by the protocol of systemd.
 fn given(launch: &Launch, socket: i32, more: &str) -> std::process::Child {
     // The shell puts the socket where it is to be, and says for whom it is.
@@ -145,6 +162,11 @@ fn a_socket_that_is_given_counts_before_the_address() {
     // Whoever comes before it is ready waits, and is not refused.
     let mut client = Client::connect(port);
     until("it is ready", || client.send(request("GET", "/readyz", "")).answer().status == 200);
+    // Clients that read nothing cost no more here than at a port of its own.
+    let own = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    SockRef::from(&own).set_send_buffer_size(128 * 1024).expect("settable");
+    let size = |listener| SockRef::from(listener).send_buffer_size().expect("known");
+    assert_eq!(size(&listener), size(&own));
 
     let path = launch.path("given.sock");
     let listener = UnixListener::bind(&path).expect("a socket");

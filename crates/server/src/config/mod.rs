@@ -1,5 +1,6 @@
 //! The configuration file `throttle.toml`: what it may say, and how it is read.
 
+mod cluster;
 mod error;
 mod load;
 mod model;
@@ -11,6 +12,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::Cluster;
 pub use error::ConfigError;
 pub use load::{Content, Loaded, load, parse};
 pub use model::{

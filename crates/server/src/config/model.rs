@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use throttle_core::{Deadlock, Quota, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
+use super::Cluster;
 use crate::{
     audit::Kind,
     net::TlsFiles,
@@ -44,6 +45,8 @@ pub struct Config {
     pub tls: Option<Encryption>,
     /// `[audit]`: who did what.
     pub audit: Option<AuditLog>,
+    /// `[cluster]`: several servers with one set of semaphores.
+    pub cluster: Option<Cluster>,
 }
 
 impl Config {
@@ -299,10 +302,8 @@ impl Config {
     /// Whether a peer that is not known may bring locks back. A server that forgets nothing knows that such a peer
     /// has truly lost them.
     pub fn restore_policy(&self) -> RestorePolicy {
-        let default = match self.durability.data_dir {
-            None => RestorePolicy::Allow,
-            Some(_) => RestorePolicy::IfFree,
-        };
+        let forgets = self.durability.data_dir.is_none() && self.cluster.is_none();
+        let default = if forgets { RestorePolicy::Allow } else { RestorePolicy::IfFree };
         self.recovery.restore.unwrap_or(default)
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 use super::{
     AuditLog, Config, ConfigError, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging,
     Otlp, Queue, Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
+    cluster::cluster,
     model::TEN_YEARS,
     names::is_dot_segment,
     table::{Table, integer, integers},
@@ -63,7 +64,19 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         "security",
         "tls",
         "audit",
+        "cluster",
     ])?;
+    let durability =
+        top.table("durability")?.map_or(Ok(Durability::default()), |table| durability(&table))?;
+    let cluster = top.table("cluster")?.map(|table| cluster(top, &table)).transpose()?;
+    if let (Some(path), Some(_)) = (&durability.data_dir, &cluster) {
+        let message = format!(
+            "cluster: the semaphores are kept in etcd, and durability.data_dir = {:?} says that they are kept in a \
+             directory; remove one of them.",
+            path.display().to_string()
+        );
+        return Err(top.source().error(top.start_of("cluster").unwrap_or(0), message));
+    }
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
         port: port(top, "port", PORT)?,
@@ -74,13 +87,14 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         limits: top.table("limits")?.map_or(Ok(Limits::default()), |table| limits(&table))?,
         expiry: top.table("expiry")?.map_or(Ok(Expiry::default()), |table| expiry(&table))?,
         queue: top.table("queue")?.map_or(Ok(Queue::default()), |table| queue(&table))?,
-        durability: top.table("durability")?.map_or(Ok(Durability::default()), |table| durability(&table))?,
+        durability,
         recovery: top.table("recovery")?.map_or(Ok(Recovery::default()), |table| recovery(&table))?,
         http: top.table("http")?.map_or(Ok(Http::default()), |table| http(&table))?,
         telemetry: top.table("telemetry")?.map_or(Ok(Telemetry::default()), |table| telemetry(&table))?,
         security: top.table("security")?.map_or(Ok(Security::default()), |table| security(&table))?,
         tls: top.table("tls")?.map(|table| tls(top, &table)).transpose()?,
         audit: top.table("audit")?.map(|table| audit(top, &table)).transpose()?,
+        cluster,
     })
 }
 

@@ -184,13 +184,13 @@ fn wrong_keys_and_settings() {
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
              (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
-             semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry, security, tls, audit.",
+             semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry, security, tls, audit, cluster.",
         ),
         (
             "[semaphore]\nA = 3",
             "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
              litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http, \
-             telemetry, security, tls, audit.",
+             telemetry, security, tls, audit, cluster.",
         ),
         (
             "litter_collection_interval = \"often\"",

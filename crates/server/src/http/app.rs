@@ -10,8 +10,8 @@ use super::{
     v1::{Frames, Updates},
 };
 use crate::{
-    audit::Audit, config::Config, history::History, metrics::Metrics, net::Budget, reload::Reloader,
-    runtime::Engine, security::Guard,
+    audit::Audit, cluster::Cluster, config::Config, history::History, metrics::Metrics, net::Budget,
+    reload::Reloader, runtime::Engine, security::Guard,
 };
 
 /// Shared by all handlers.
@@ -58,19 +58,28 @@ pub struct App {
     pub(super) frames: Frames,
     /// The names under which this server is reached.
     pub(super) hosts: Hosts,
+    /// The cluster that this server leads, if it is one of several.
+    pub(super) cluster: Option<Arc<Cluster>>,
+}
+
+/// What is around an engine.
+pub struct Around {
+    /// Identifies the state of this server.
+    pub instance: HeaderValue,
+    /// How busy semaphores were lately.
+    pub history: Arc<History>,
+    /// Reads the configuration file again.
+    pub reloader: Arc<Reloader>,
+    /// What requests and answers on their way may have together.
+    pub buffers: Arc<Budget>,
+    /// The cluster that this server leads, if it is one of several.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 impl App {
     /// What handlers share.
-    pub fn new(
-        engine: Arc<Engine>,
-        metrics: Metrics,
-        config: &Config,
-        instance: HeaderValue,
-        history: Arc<History>,
-        reloader: Arc<Reloader>,
-        buffers: Arc<Budget>,
-    ) -> Arc<Self> {
+    pub fn new(engine: Arc<Engine>, metrics: Metrics, config: &Config, around: Around) -> Arc<Self> {
+        let Around { instance, history, reloader, buffers, cluster } = around;
         let limits = &config.limits;
         Arc::new(Self {
             engine,
@@ -95,6 +104,7 @@ impl App {
             buffers,
             frames: Frames::default(),
             hosts: Hosts::new(&config.http.hosts),
+            cluster,
         })
     }
 }

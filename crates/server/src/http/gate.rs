@@ -18,7 +18,7 @@ use super::{
     app::App,
     origin::{self, SEC_FETCH_SITE},
     refusal::Refusal,
-    routes::{Found, Route, Waits, Weight, is_probe},
+    routes::{Found, Route, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
 };
@@ -27,7 +27,8 @@ use crate::{
     dialect::Dialect,
     http::v1::PAGE_BYTES,
     net::ClientAddress,
-    security::{Asker, Caller, Excess, Right, Unauthenticated},
+    runtime::NotSafe,
+    security::{Asker, Caller, Excess, Guard, Right, Unauthenticated},
 };
 
 /// The pause before whoever asks too often is told so: on one connection he cannot ask more often than that.
@@ -63,7 +64,7 @@ pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -
         // In a box, so that other requests need no room for it.
         return Box::pin(audited(app, audit, found, route, request)).await;
     }
-    match admit(app, found, &mut request).await {
+    match admit(&app.guard, found, &mut request).await {
         Ok(_) => run(app, found, request).await,
         Err(denied) => denied.answer,
     }
@@ -78,7 +79,7 @@ async fn audited(
     mut request: Request,
 ) -> Response {
     let address = request.extensions().get().map(|ClientAddress(address)| *address);
-    let (caller, (response, subjects)) = match admit(app, found, &mut request).await {
+    let (caller, (response, subjects)) = match admit(&app.guard, found, &mut request).await {
         Ok(caller) => (caller, audit::observed(run(app, found, request)).await),
         Err(denied) => {
             let Denied { caller, answer } = *denied;
@@ -117,29 +118,29 @@ async fn run(app: &Arc<App>, found: Found, request: Request) -> Response {
 }
 
 /// Whoever may not ask for a route, as far as he is known, and what he is told.
-struct Denied {
+pub(super) struct Denied {
     caller: Arc<Caller>,
-    answer: Response,
+    pub(super) answer: Response,
 }
 
 /// Who sends a request, if he may ask for its route at all; the handler finds him with the request. Where there is no
 /// route, anybody may learn that.
-async fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, Box<Denied>> {
-    if app.guard.is_open() {
+pub(super) async fn admit(guard: &Guard, found: Found, request: &mut Request) -> Result<Asker, Box<Denied>> {
+    if guard.is_open() {
         return Ok(Asker::Anybody);
     }
     let Some(route) = found.route.filter(|route| route.right != Right::None) else {
         return Ok(Asker::Known(Caller::nobody()));
     };
-    let caller = match app.guard.caller(request.headers(), request.extensions().get()).await {
+    let caller = match guard.caller(request.headers(), request.extensions().get()).await {
         Ok(caller) => caller,
-        Err(Unauthenticated) if app.guard.is_public(route.path) => Caller::public(),
+        Err(Unauthenticated) if guard.is_public(route.path) => Caller::public(),
         Err(Unauthenticated) => {
             let answer = unauthenticated(found.dialect, request);
             return Err(Denied { caller: Caller::nobody(), answer }.into());
         }
     };
-    if let Err((wait, rate)) = app.guard.count(&caller) {
+    if let Err((wait, rate)) = guard.count(&caller) {
         let sentence = format!("One identity may send {rate}; these are more. Try again later.");
         let answer = too_often(found.dialect, sentence, wait, Excess::Rate);
         sleep(TOO_OFTEN_PAUSE).await;
@@ -160,7 +161,7 @@ async fn admit(app: &App, found: Found, request: &mut Request) -> Result<Asker, 
 /// Refuses a request from an address that sends too many. Probes are always answered.
 fn too_often_from_there(app: &App, found: Found, request: &Request) -> Option<Response> {
     let address = request.extensions().get().map(|ClientAddress(address)| *address);
-    let is_probe = found.route.is_some_and(|route| is_probe(request.method(), route.path));
+    let is_probe = found.route.is_some_and(Route::is_probe);
     let (wait, rate) = app.guard.count_from(address.filter(|_| !is_probe)).err()?;
     let sentence = format!("One address may send {rate}; these are more. Try again later.");
     Some(too_often(found.dialect, sentence, wait, Excess::AddressRate))
@@ -234,10 +235,19 @@ async fn leave(app: &App, found: Found, waits: Waits, response: Response) -> Res
     };
     match flushed {
         Ok(()) => response,
-        Err(_) => refusal(
+        Err(NotSafe::Failed(failed)) if !failed.is_superseded => refusal(
             found.dialect,
             "The journal cannot be written, so the server stops. Whether the request had an effect shows once it is \
              started again.",
+        ),
+        Err(NotSafe::Failed(_) | NotSafe::Deposed) => refusal(
+            found.dialect,
+            "Another server leads by now. Whether the request had an effect, it knows: ask again.",
+        ),
+        Err(NotSafe::Late) => refusal(
+            found.dialect,
+            "The cluster cannot promise anything now: etcd does not answer, or takes no more. Whether the request had \
+             an effect shows later: ask again. GET /v1/cluster says more.",
         ),
     }
 }
@@ -252,7 +262,7 @@ pub(super) fn not_ready(found: Found) -> Response {
     }
 }
 
-fn refusal(dialect: Dialect, sentence: &'static str) -> Response {
+pub(super) fn refusal(dialect: Dialect, sentence: &'static str) -> Response {
     if dialect == Dialect::V1 {
         return Problem::new(Code::Unavailable, sentence).into_response();
     }

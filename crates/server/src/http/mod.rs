@@ -16,12 +16,14 @@ mod origin;
 mod refusal;
 mod routes;
 mod service;
+mod several;
 mod site;
 mod spans;
 mod v0_1;
 mod v0_2;
 mod v1;
 
-pub use app::App;
-pub use routes::{is_for_looking, is_probe, rights};
+pub use app::{App, Around};
+pub use routes::{is_answered_when_full, is_for_looking, rights};
 pub use service::{INSTANCE, Stage, service};
+pub use several::Several;

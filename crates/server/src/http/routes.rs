@@ -28,7 +28,7 @@ use super::{
     dashboard,
     extract::Params,
     site, v0_1, v0_2,
-    v1::{self, events, heartbeats, history, locks, named, openapi, peers, permissions, probes},
+    v1::{self, cluster, events, heartbeats, history, locks, named, openapi, peers, permissions, probes},
 };
 use crate::{
     dialect::Dialect::{self, Site, V0_1, V0_2, V1},
@@ -72,6 +72,13 @@ pub(super) struct Route {
     handler: fn(Request, Arc<App>) -> BoxFuture<'static, Response>,
     /// What it says of itself.
     description: Option<fn() -> UtoipaMethodRouter<Arc<App>>>,
+}
+
+impl Route {
+    /// Whether it tells how the server is: whoever watches over it learns that, however much else comes from there.
+    pub(super) fn is_probe(&self) -> bool {
+        matches!(self.operation, "livez" | "readyz" | "health")
+    }
 }
 
 /// Runs a handler, whatever it takes.
@@ -130,6 +137,7 @@ table! {
     // Each part of a stream waits for itself.
     GET    "/v1/events",                  V1, "read_events",    Committed, Light, Any,    described events::events;
     GET    "/v1/updates",                 V1, "read_updates",   Committed, Light, Any,    described updates::updates;
+    GET    "/v1/cluster",                 V1, "get_cluster",    Now,       Light, Read,    described cluster::status;
     GET    "/v1/permissions",             V1, "get_permissions", Committed, Light, Any,   described permissions::permissions;
     POST   "/v1/session",                 V1, "sign_in",        Now,       Light, None,    described session::sign_in;
     DELETE "/v1/session",                 V1, "sign_out",       Now,       Light, None,    described session::sign_out;
@@ -233,11 +241,11 @@ pub(super) fn find(method: &Method, path: &str) -> Found {
     Found { route, rows: Some(rows), dialect, params: Params::of(path, &found.params) }
 }
 
-/// Whether a request is answered though all connections are in use: it needs no right and waits for nothing, as those
-/// that ask whether the server lives.
-pub fn is_probe(method: &Method, path: &str) -> bool {
-    let route = find(method, path).route;
-    route.is_some_and(|route| route.right == Right::None && route.waits == Waits::Now)
+/// Whether a request is answered though all connections are in use: it looks at what needs no right and waits for
+/// nothing, as whether the server lives. To sign in is more than a look.
+pub fn is_answered_when_full(method: &Method, path: &str) -> bool {
+    let is_small = |route: &Route| route.right == Right::None && route.waits == Waits::Now;
+    find(method, path).route.is_some_and(|route| route.method == Method::GET && is_small(route))
 }
 
 /// Every route: its method, its path, and the right that it needs.
@@ -363,6 +371,19 @@ mod tests {
                 assert_eq!((route.waits, route.weight), (Waits::Committed, Weight::Heavy), "{route:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_full_server_is_looked_at_and_no_more() {
+        for route in TABLE {
+            let is_answered = is_answered_when_full(&route.method, &route.path.replace("{*path}", "app.js"));
+            let is_look = route.method == Method::GET && route.right == Right::None;
+            assert_eq!(is_answered, is_look, "{route:?}");
+        }
+        assert!(is_answered_when_full(&Method::HEAD, "/livez"));
+        assert!(!is_answered_when_full(&Method::POST, "/livez"));
+        let probes: Vec<_> = TABLE.iter().filter(|route| route.is_probe()).map(|route| route.path).collect();
+        assert_eq!(probes, ["/livez", "/readyz", "/health"]);
     }
 
     #[test]

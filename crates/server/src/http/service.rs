@@ -17,17 +17,25 @@ use axum::{
 use hyper::service::{Service, service_fn};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::{app::App, gate, lawful, routes::find, spans::Spans};
+use super::{app::App, gate, lawful, routes::find, several::Several, spans::Spans};
 use crate::telemetry::trace;
 
 /// The header of every answer by which clients see that the server started with empty state.
 pub const INSTANCE: HeaderName = HeaderName::from_static("throttle-instance");
 
-/// What is served: at first only the word that the server is not ready yet, then everything.
+/// What is served: at first only the word that the server is not ready yet, then everything, or what one of several
+/// servers answers.
 #[derive(Clone, Default)]
-pub struct Stage(Arc<OnceLock<Open>>);
+pub struct Stage(Arc<Served>);
 
-struct Open {
+#[derive(Default)]
+struct Served {
+    open: OnceLock<Open>,
+    several: OnceLock<Arc<Several>>,
+}
+
+/// A server that answers everything.
+pub(super) struct Open {
     app: Arc<App>,
     spans: Option<Spans>,
 }
@@ -35,9 +43,24 @@ struct Open {
 impl Stage {
     /// From now on everything is served. `tracer` makes the spans of requests, if there are any.
     pub fn open(&self, app: Arc<App>, tracer: Option<SdkTracer>) {
-        let spans = trace::is_on().then(|| Spans::new(tracer));
         // It opens once.
-        let _ = self.0.set(Open { app, spans });
+        let _ = self.0.open.set(Open::new(app, tracer));
+    }
+
+    /// From now on it is that of one of several servers.
+    pub fn share(&self, several: Arc<Several>) {
+        let _ = self.0.several.set(several);
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if let Some(open) = self.0.open.get() {
+            return open.answer(request).await;
+        }
+        match self.0.several.get() {
+            // In a box, so that requests to a single server need no room for it.
+            Some(several) => Box::pin(several.answer(request)).await,
+            None => gate::not_ready(find(request.method(), request.uri().path())),
+        }
     }
 }
 
@@ -53,10 +76,9 @@ where
     service_fn(move |request: Request<B>| {
         let (stage, instance) = (stage.clone(), instance.clone());
         async move {
-            let mut response = match (lawful::refusal(&request), stage.0.get()) {
-                (Some(refusal), _) => refusal,
-                (None, Some(open)) => open.answer(request.map(Body::new)).await,
-                (None, None) => gate::not_ready(find(request.method(), request.uri().path())),
+            let mut response = match lawful::refusal(&request) {
+                Some(refusal) => refusal,
+                None => stage.answer(request.map(Body::new)).await,
             };
             response.headers_mut().insert(INSTANCE, instance);
             Ok(response)
@@ -65,7 +87,11 @@ where
 }
 
 impl Open {
-    async fn answer(&self, request: Request) -> Response {
+    pub(super) fn new(app: Arc<App>, tracer: Option<SdkTracer>) -> Self {
+        Self { app, spans: trace::is_on().then(|| Spans::new(tracer)) }
+    }
+
+    pub(super) async fn answer(&self, request: Request) -> Response {
         let found = find(request.method(), request.uri().path());
         let traced = match &self.spans {
             None => None,

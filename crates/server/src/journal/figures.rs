@@ -19,7 +19,12 @@ pub struct Figures {
 
 impl Figures {
     /// Registers them; they are shown only where there is a journal.
-    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry, is_in_etcd: bool) -> prometheus::Result<Self> {
+        let (flush, help) = if is_in_etcd {
+            ("throttle_cluster_append_seconds", "How long it took until a batch was in the log of etcd.")
+        } else {
+            ("throttle_journal_flush_seconds", "How long it took until a batch was safe.")
+        };
         let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone()))?;
@@ -37,11 +42,7 @@ impl Figures {
             batches: counter("throttle_journal_batches_total", "Batches that were written and are safe.")?,
             records: counter("throttle_journal_records_total", "Records in these batches.")?,
             bytes: counter("throttle_journal_bytes_total", "Bytes in these batches.")?,
-            flush_seconds: histogram(
-                "throttle_journal_flush_seconds",
-                "How long it took until a batch was safe.",
-                FLUSH_BUCKETS_SECONDS,
-            )?,
+            flush_seconds: histogram(flush, help, FLUSH_BUCKETS_SECONDS)?,
             size_bytes,
             snapshot_seconds: histogram(
                 "throttle_journal_snapshot_seconds",

@@ -14,16 +14,21 @@ use std::{
 
 use tokio::sync::{Notify, futures::OwnedNotified, watch};
 
-use throttle_journal::{Record, encode};
+use throttle_journal::{AppendError, Record, encode};
 use throttle_node::Offset;
 
 /// The journal cannot be written, so nothing can be promised any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalFailed(pub Arc<str>);
+pub struct JournalFailed {
+    /// In words.
+    pub why: Arc<str>,
+    /// Another server leads by now: nothing is wrong with the journal.
+    pub is_superseded: bool,
+}
 
 impl fmt::Display for JournalFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -40,6 +45,7 @@ struct Inner {
     bytes_max: usize,
     /// Everything up to here is safe.
     flushed: AtomicU64,
+    batches: AtomicU64,
     failure: watch::Sender<Option<JournalFailed>>,
 }
 
@@ -95,6 +101,7 @@ impl Outbox {
             work: Condvar::new(),
             bytes_max,
             flushed: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
             failure: watch::Sender::new(None),
         }))
     }
@@ -123,9 +130,24 @@ impl Outbox {
         Offset(self.0.flushed.load(Acquire))
     }
 
+    /// How many batches were written.
+    pub fn batches(&self) -> u64 {
+        self.0.batches.load(Acquire)
+    }
+
     /// Whether so much waits to be written that nothing should be added.
     pub fn is_full(&self) -> bool {
         self.lock().open.len() >= self.0.bytes_max
+    }
+
+    /// How far what was put here reaches.
+    pub fn put_upto(&self) -> Offset {
+        self.lock().open_upto
+    }
+
+    /// Whether no write has begun for what is at this place.
+    pub fn is_open(&self, upto: Offset) -> bool {
+        self.lock().written_upto < upto
     }
 
     /// Waits until everything up to `upto` outlives a power cut.
@@ -196,6 +218,7 @@ impl Outbox {
     pub(super) fn written(&self) {
         let mut state = self.lock();
         self.0.flushed.store(state.written_upto.0, Release);
+        self.0.batches.fetch_add(1, Release);
         let written = state.when_written.take();
         // There may be thousands, and the engine must not wait for them.
         drop(state);
@@ -238,8 +261,9 @@ impl Outbox {
     }
 
     /// Tells everybody that nothing more will be safe.
-    pub(super) fn fail(&self, why: &str) {
-        let failed = JournalFailed(why.into());
+    pub(super) fn fail(&self, error: &AppendError) {
+        let is_superseded = *error == AppendError::Superseded;
+        let failed = JournalFailed { why: error.to_string().into(), is_superseded };
         let mut state = self.lock();
         state.failed = Some(failed.clone());
         if let Some(written) = state.when_written.take() {
@@ -309,8 +333,11 @@ mod tests {
         let mut open = Box::pin(outbox.all_flushed());
         assert_eq!(open.as_mut().now_or_never(), None);
         assert_eq!(outbox.failed().now_or_never(), None);
-        outbox.fail("the disk is full");
-        let failed = JournalFailed("the disk is full".into());
+        outbox.fail(&AppendError::Unknown("the disk is full".to_owned()));
+        let failed = JournalFailed {
+            why: "whether the batch is there is not known: the disk is full".into(),
+            is_superseded: false,
+        };
         for told in [written, open, Box::pin(outbox.all_flushed())] {
             assert_eq!(told.now_or_never(), Some(Err(failed.clone())));
         }

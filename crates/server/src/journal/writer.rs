@@ -23,8 +23,8 @@ pub struct WriterThread {
 }
 
 impl WriterThread {
-    /// Begins to write what is put into `outbox`. `lock` is held as long as the writer runs.
-    pub fn start(writer: Writer, lock: File, figures: Figures, outbox: Outbox) -> io::Result<Self> {
+    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs.
+    pub fn start(writer: Writer, lock: Option<File>, figures: Figures, outbox: Outbox) -> io::Result<Self> {
         let thread = thread::Builder::new().name("journal".to_owned()).spawn({
             let outbox = outbox.clone();
             move || {
@@ -38,8 +38,10 @@ impl WriterThread {
                     _lock: lock,
                 };
                 if let Err(error) = task.run() {
-                    error!("The journal cannot be written: {error}");
-                    outbox.fail(&error.to_string());
+                    if error != AppendError::Superseded {
+                        error!("The journal cannot be written: {error}");
+                    }
+                    outbox.fail(&error);
                 }
                 task.steps.stop();
             }
@@ -61,7 +63,7 @@ struct Task {
     steps: Steps,
     /// When the snapshot was begun that is being made.
     snapshot_begun: Option<Instant>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Task {

@@ -11,7 +11,7 @@ use prometheus::{
 type ReadValue = Box<dyn Fn() -> f64 + Send + Sync>;
 
 /// A metric whose figures are kept elsewhere, and read when a page is made.
-pub(super) struct ReadMetric {
+pub(crate) struct ReadMetric {
     desc: Desc,
     kind: MetricType,
     /// Each with the value of the metric's only label, if it has one.
@@ -20,7 +20,7 @@ pub(super) struct ReadMetric {
 }
 
 impl ReadMetric {
-    pub(super) fn gauge(
+    pub(crate) fn gauge(
         name: &str,
         help: &str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
@@ -28,7 +28,7 @@ impl ReadMetric {
         Self::new(name, help, MetricType::GAUGE, None, vec![(None, Box::new(read))])
     }
 
-    pub(super) fn counter(
+    pub(crate) fn counter(
         name: &str,
         help: &str,
         read: impl Fn() -> u64 + Send + Sync + 'static,
@@ -37,7 +37,7 @@ impl ReadMetric {
     }
 
     /// A counter with a series for each value of `label`.
-    pub(super) fn counters<const N: usize>(
+    pub(crate) fn counters<const N: usize>(
         name: &str,
         help: &str,
         label: &'static str,

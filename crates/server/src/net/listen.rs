@@ -2,6 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, path::Path};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::stream::Listener;
@@ -13,7 +14,8 @@ const UNIX: &str = "unix:";
 /// Connections that the system keeps ready for us; it may keep fewer.
 const BACKLOG: u32 = 4096;
 
-/// What the system keeps of answers on their way, for each connection, in bytes.
+/// What the system keeps of answers on their way, for each connection, in bytes. Each has that of its listener. Else
+/// the system may keep megabytes for each client that reads nothing.
 const SEND_BUFFER: u32 = 128 * 1024;
 
 /// Why the server cannot listen. Displays as one line that names the address and what to do.
@@ -89,14 +91,18 @@ impl std::error::Error for BindError {
 /// If the address is not found, or the system refuses it.
 pub async fn bind(address: &str, port: u16, mode: Option<u32>) -> Result<Listener, BindError> {
     let given = platform::given_socket();
-    match given.map_err(|error| BindError::of_socket("the socket that it was given", error))? {
-        Some(Given::Tcp(listener)) => return Ok(Listener::Tcp(listener)),
+    let refused = |error| BindError::of_socket("the socket that it was given", error);
+    match given.map_err(refused)? {
+        Some(Given::Tcp(listener)) => {
+            SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER as usize).map_err(refused)?;
+            return Ok(Listener::Tcp(listener));
+        }
         Some(Given::Local(listener)) => return Ok(Listener::Local(listener)),
         None => {}
     }
     match address.strip_prefix(UNIX) {
         Some(path) => {
-            let bound = LocalListener::bind(Path::new(path), mode);
+            let bound = LocalListener::bind(Path::new(path), mode, BACKLOG);
             Ok(Listener::Local(bound.map_err(|error| BindError::of_socket(address, error))?))
         }
         None => Ok(bind_tcp(address, port).await?.into()),
@@ -123,7 +129,6 @@ async fn bind_tcp(address: &str, port: u16) -> Result<TcpListener, BindError> {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     platform::reuse_address(&socket)?;
-    // Each connection has that of the listener. Else the system may keep megabytes for each client that reads nothing.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

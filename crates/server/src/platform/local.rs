@@ -12,7 +12,7 @@ use std::{
 use listenfd::ListenFd;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener, UnixSocket, UnixStream},
 };
 
 /// Who may use a socket, if nothing else is said: its user and its group.
@@ -21,8 +21,9 @@ const MODE: u32 = 0o660;
 /// A Unix domain socket that takes connections. Its file goes with it, if it was made for it.
 #[derive(Debug)]
 pub struct LocalListener {
-    listener: UnixListener,
+    /// Goes first: while there is a file, somebody listens. Whoever starts meanwhile would take it for left behind.
     _file: Option<SocketFile>,
+    listener: UnixListener,
 }
 
 /// A connection to one.
@@ -56,27 +57,38 @@ fn inode(path: &Path) -> io::Result<u64> {
     Ok(fs::symlink_metadata(path)?.ino())
 }
 
+/// Takes a socket away that a server left behind which was killed; but none of which that is not sure.
+fn take_away(path: &Path) -> io::Result<()> {
+    let Err(error) = StdStream::connect(path) else { return Err(io::ErrorKind::AddrInUse.into()) };
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        // It went by itself.
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(io::Error::other(format!(
+            "there is a socket, and perhaps somebody who listens on it: {error}"
+        ))),
+    }
+}
+
 impl LocalListener {
-    /// Listens at a path, whose file gets `mode`.
+    /// Listens at a path, whose file gets `mode`. The system keeps up to `backlog` connections ready.
     ///
     /// # Errors
     ///
-    /// If somebody listens there, or there is a file of another kind, or the system refuses it.
-    pub fn bind(path: &Path, mode: Option<u32>) -> io::Result<Self> {
+    /// If somebody listens there, or may do so, or there is a file of another kind, or the system refuses it.
+    pub fn bind(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Self> {
         if let Ok(found) = fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
                 return Err(io::Error::other("there is a file of another kind"));
             }
-            if StdStream::connect(path).is_ok() {
-                return Err(io::ErrorKind::AddrInUse.into());
-            }
-            // A server that was killed leaves its socket behind.
-            fs::remove_file(path)?;
+            take_away(path)?;
         }
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(MODE)))?;
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(path)?;
         let file = SocketFile { path: path.to_owned(), inode: inode(path)? };
-        Ok(Self { listener, _file: Some(file) })
+        // Nobody can connect before it listens, so nobody does with the rights that the umask leaves.
+        fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(MODE)))?;
+        Ok(Self { _file: Some(file), listener: socket.listen(backlog)? })
     }
 
     /// The next connection.
@@ -121,5 +133,5 @@ pub fn given_socket() -> io::Result<Option<Given>> {
     }
     let Some(listener) = all.take_unix_listener(0)? else { return Ok(None) };
     listener.set_nonblocking(true)?;
-    Ok(Some(Given::Local(LocalListener { listener: UnixListener::from_std(listener)?, _file: None })))
+    Ok(Some(Given::Local(LocalListener { _file: None, listener: UnixListener::from_std(listener)? })))
 }

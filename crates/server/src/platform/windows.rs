@@ -75,7 +75,7 @@ impl LocalListener {
     /// # Errors
     ///
     /// Always.
-    pub fn bind(_: &Path, _: Option<u32>) -> io::Result<Self> {
+    pub fn bind(_: &Path, _: Option<u32>, _: u32) -> io::Result<Self> {
         Err(io::Error::other("Throttle listens on no Unix domain sockets on this system"))
     }
 

@@ -2,10 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the clock module")]
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use throttle_core::Time;
 use throttle_journal::{Wall, WallTime};
+
+use super::lead::Lead;
 
 /// A pause in which nothing read the clock for longer than this means that the server itself stood still.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -30,12 +35,11 @@ pub fn wall_now() -> WallTime {
 ///
 /// Beside it, how far the wall clock is from there. It is set by people and other machines, it goes on while this one
 /// is suspended, and what is shown is always by it.
-#[derive(Debug)]
 pub(super) struct Clock {
-    origin: Instant,
-    /// What the time was at `origin`, less every standstill since.
+    source: Source,
+    /// What the time was at the origin, less every standstill since.
     base: Time,
-    /// The last reading, as time since `origin`.
+    /// The last reading, as time since the origin.
     last: Duration,
     /// Where the wall clock is.
     wall: Wall,
@@ -43,16 +47,35 @@ pub(super) struct Clock {
     wall_seen: Option<Time>,
 }
 
+/// Where time comes from.
+#[derive(Clone)]
+enum Source {
+    /// The time since this moment.
+    Since(Instant),
+    /// That of a leader of several servers, which goes on while it is confirmed that it leads.
+    Lead(Arc<Lead>),
+}
+
+impl Source {
+    fn elapsed(&self) -> Duration {
+        match self {
+            Self::Since(origin) => origin.elapsed(),
+            Self::Lead(lead) => lead.counted(),
+        }
+    }
+}
+
 impl Clock {
     /// A clock from which the wall clock is as far as `wall`, as it was in an earlier run; but not before `least`: the
     /// wall clock may have been set back since.
-    pub(super) fn start(least: Time, wall: Wall) -> Self {
+    pub(super) fn start(least: Time, wall: Wall, lead: Option<Arc<Lead>>) -> Self {
         let base = wall.time_of(wall_now()).max(least);
-        Self { origin: Instant::now(), base, last: Duration::ZERO, wall, wall_seen: None }
+        let source = lead.map_or_else(|| Source::Since(Instant::now()), Source::Lead);
+        Self { source, base, last: Duration::ZERO, wall, wall_seen: None }
     }
 
     pub(super) fn now(&mut self) -> Time {
-        self.read(self.origin.elapsed())
+        self.read(self.source.elapsed())
     }
 
     fn read(&mut self, elapsed: Duration) -> Time {
@@ -70,11 +93,11 @@ impl Clock {
     pub(super) fn wall(&mut self, now: Time) -> Wall {
         if self.wall_seen != Some(now) {
             self.wall_seen = Some(now);
-            let (origin, base) = (self.origin, self.base);
+            let (source, base) = (self.source.clone(), self.base);
             let read = || {
-                let before = origin.elapsed();
+                let before = source.elapsed();
                 let wall = wall_now();
-                (Wall::between(base + before, wall), origin.elapsed().saturating_sub(before))
+                (Wall::between(base + before, wall), source.elapsed().saturating_sub(before))
             };
             self.see(Wall::between(now, wall_now()), read);
         }
@@ -104,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_standstill_does_not_count() {
-        let mut clock = Clock::start(Time::default(), Wall::default());
+        let mut clock = Clock::start(Time::default(), Wall::default(), None);
         let ms = Duration::from_millis;
         let start = clock.read(ms(0));
         assert_eq!(clock.read(ms(1_000)).since(start), ms(1_000), "a second is no standstill");
@@ -117,9 +140,9 @@ mod tests {
     fn it_goes_on_where_an_earlier_run_ended() {
         let now = || Wall::default().time_of(wall_now());
         let later = now() + Duration::from_hours(1);
-        assert!(Clock::start(later, Wall::default()).now() >= later, "the wall clock was set back");
-        assert!(Clock::start(Time::default(), Wall::default()).now() < later);
-        let mut behind = Clock::start(Time::default(), Wall::ahead_by_micros(HOUR));
+        assert!(Clock::start(later, Wall::default(), None).now() >= later, "the wall clock was set back");
+        assert!(Clock::start(Time::default(), Wall::default(), None).now() < later);
+        let mut behind = Clock::start(Time::default(), Wall::ahead_by_micros(HOUR), None);
         let start = behind.now();
         assert!(start + Duration::from_mins(59) < now(), "the wall clock was ahead by an hour");
         assert_eq!(
@@ -131,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_wall_clock_is_followed_when_it_is_set() {
-        let mut clock = Clock::start(Time::default(), Wall::default());
+        let mut clock = Clock::start(Time::default(), Wall::default(), None);
         let at = Wall::ahead_by_micros;
         let quick = Duration::from_nanos(50);
         for (shows, ahead) in
@@ -153,7 +176,7 @@ mod tests {
 
     #[test]
     fn after_a_standstill_the_wall_clock_is_further_away() {
-        let mut clock = Clock::start(Time::default(), Wall::default());
+        let mut clock = Clock::start(Time::default(), Wall::default(), None);
         let start = clock.read(Duration::ZERO);
         let shown = clock.wall(start).at(start).as_micros();
         let now = clock.read(Duration::from_hours(1));

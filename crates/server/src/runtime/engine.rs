@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
@@ -14,6 +16,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::{
     clock::Clock,
+    lead::{Deposed, Lead},
     lines::{self, Line},
 };
 use crate::{
@@ -41,6 +44,42 @@ pub struct Engine {
     /// How many of those who read events are parts of the server.
     pub(super) own_streams: AtomicUsize,
     outbox: Option<Outbox>,
+    lead: Option<Arc<Lead>>,
+}
+
+/// Why an answer may not leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSafe {
+    /// The journal cannot be written.
+    Failed(JournalFailed),
+    /// Another server leads by now.
+    Deposed,
+    /// It is not known in time whether what it tells will last.
+    Late,
+}
+
+impl fmt::Display for NotSafe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failed) => failed.fmt(f),
+            Self::Deposed => f.write_str("another server leads by now"),
+            Self::Late => f.write_str("etcd did not answer in time"),
+        }
+    }
+}
+
+impl Error for NotSafe {}
+
+impl From<JournalFailed> for NotSafe {
+    fn from(failed: JournalFailed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+impl From<Deposed> for NotSafe {
+    fn from(Deposed: Deposed) -> Self {
+        Self::Deposed
+    }
 }
 
 /// What an engine is made of.
@@ -55,6 +94,8 @@ pub struct Parts {
     pub observer: Box<dyn Observer>,
     /// The epoch in which the node leads, and where what happens is left to be written down. Without it, nothing is.
     pub log: Option<(Epoch, Outbox)>,
+    /// By which it is known that this server leads, if it is one of several.
+    pub lead: Option<Arc<Lead>>,
 }
 
 /// The node, and what the shell has around it.
@@ -109,10 +150,10 @@ impl Engine {
     ///
     /// Only if the system has no randomness to give.
     pub fn new(parts: Parts) -> Result<Arc<Self>, getrandom::Error> {
-        let Parts { follower, bounds, event_streams, mut observer, log } = parts;
+        let Parts { follower, bounds, event_streams, mut observer, log, lead } = parts;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let mut clock = Clock::start(follower.now(), follower.wall());
+        let mut clock = Clock::start(follower.now(), follower.wall(), lead.clone());
         let now = clock.now();
         let node = follower.promote(now, log.as_ref().map(|(epoch, _)| *epoch), bounds);
         observer.adopt(node.core());
@@ -135,6 +176,7 @@ impl Engine {
             event_streams_max: event_streams,
             own_streams: AtomicUsize::new(0),
             outbox,
+            lead,
         };
         // Something may have been due at once.
         engine.turn(|_| ());
@@ -145,12 +187,18 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If that will never be so.
-    pub async fn condition(&self, condition: Condition) -> Result<(), JournalFailed> {
-        match (condition, &self.outbox) {
+    /// If that will never be so, or nobody knows soon enough.
+    pub async fn condition(&self, condition: Condition) -> Result<(), NotSafe> {
+        match (condition, &self.lead) {
+            (Condition::Committed(_) | Condition::Confirmed, Some(lead)) => {
+                Box::pin(self.led(lead, condition)).await
+            }
             // A single server always leads.
-            (Condition::Now | Condition::Confirmed, _) | (_, None) => Ok(()),
-            (Condition::Committed(offset), Some(outbox)) => outbox.flushed(offset).await,
+            (Condition::Now, _) | (Condition::Confirmed, None) => Ok(()),
+            (Condition::Committed(offset), None) => match &self.outbox {
+                None => Ok(()),
+                Some(outbox) => Ok(outbox.flushed(offset).await?),
+            },
         }
     }
 
@@ -158,12 +206,35 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If that will never be so.
-    pub async fn settled(&self) -> Result<(), JournalFailed> {
+    /// If that will never be so, or nobody knows soon enough.
+    pub async fn settled(&self) -> Result<(), NotSafe> {
         match &self.outbox {
             None => Ok(()),
-            Some(outbox) => outbox.all_flushed().await,
+            Some(outbox) if self.lead.is_none() => Ok(outbox.all_flushed().await?),
+            Some(outbox) => self.condition(Condition::Committed(outbox.put_upto())).await,
         }
+    }
+
+    /// The same for one of several servers: it led when the command had run, and what the answer tells is in the log.
+    async fn led(&self, lead: &Lead, condition: Condition) -> Result<(), NotSafe> {
+        let safe = async {
+            match (condition, &self.outbox) {
+                (Condition::Committed(offset), Some(outbox)) if outbox.is_open(offset) => {
+                    // What is appended after the command has run confirms that this server led then.
+                    tokio::select! {
+                        flushed = outbox.flushed(offset) => Ok(flushed?),
+                        Deposed = lead.over() => Err(NotSafe::Deposed),
+                    }
+                }
+                (Condition::Committed(offset), Some(outbox)) => {
+                    let (flushed, confirmed) = tokio::join!(outbox.flushed(offset), lead.confirmed());
+                    flushed?;
+                    Ok(confirmed?)
+                }
+                _ => Ok(lead.confirmed().await?),
+            }
+        };
+        tokio::time::timeout(lead.patience, safe).await.unwrap_or(Err(NotSafe::Late))
     }
 
     /// Whether what happens is written down before it is told.

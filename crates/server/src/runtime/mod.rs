@@ -8,13 +8,15 @@ mod acts;
 mod clock;
 mod driver;
 mod engine;
+mod lead;
 mod lines;
 mod pages;
 mod subscription;
 mod waiting;
 
 pub use clock::wall_now;
-pub use engine::{Engine, Observer, Parts};
+pub use engine::{Engine, NotSafe, Observer, Parts};
+pub use lead::{Confirmed, Deposed, Lead};
 pub use pages::{PeerPage, SemaphorePage};
 pub use subscription::{News, SubscribeError, Subscription};
 pub use waiting::Outcome;

@@ -54,7 +54,7 @@ enum Doubt {
 #[derive(Debug)]
 pub struct Guard {
     tokens: Option<File>,
-    issuer: Option<Issuer>,
+    issuer: Option<Arc<Issuer>>,
     /// How often each identity has asked for something, of those that have a rate.
     rates: Rates<Owner>,
     /// How often one address may ask for something.
@@ -76,7 +76,7 @@ struct File {
     generation: AtomicU64,
 }
 
-/// What lets somebody read a stream: until his token expires, or other tokens count.
+/// What lets somebody read a stream: until his token expires, or other tokens or keys count.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     generation: u64,
@@ -121,7 +121,7 @@ impl Guard {
     ///
     /// If the keys of the issuer are in a file that is not right.
     pub fn with_issuer(mut self, issuer: JwtConfig) -> Result<Self, ConfigError> {
-        self.issuer = Some(Issuer::new(issuer)?);
+        self.issuer = Some(Arc::new(Issuer::new(issuer)?));
         Ok(self)
     }
 
@@ -266,8 +266,10 @@ impl Guard {
         pass.generation == self.generation() && pass.expires.is_none_or(|expires| SystemTime::now() < expires)
     }
 
+    /// Counts how often something changed by which a token may be good no longer.
     fn generation(&self) -> u64 {
-        self.tokens.as_ref().map_or(0, |file| file.generation.load(Relaxed))
+        let of_file = self.tokens.as_ref().map_or(0, |file| file.generation.load(Relaxed));
+        of_file + self.issuer.as_ref().map_or(0, |issuer| issuer.changes())
     }
 
     fn find(&self, token: &str) -> Result<Arc<Caller>, Doubt> {

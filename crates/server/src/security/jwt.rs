@@ -6,14 +6,17 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
 use foldhash::fast::RandomState;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{spawn, sync::Mutex as AsyncMutex, time::Instant};
 use tracing::{error, info};
 
 use super::{
@@ -106,7 +109,10 @@ pub(super) struct Issuer {
     /// Gets the keys, if they are behind a URL.
     client: Option<reqwest::Client>,
     keys: RwLock<Arc<KeySet>>,
-    read_at: AsyncMutex<Option<Instant>>,
+    /// Held while they are read.
+    read_at: Arc<AsyncMutex<Option<Instant>>>,
+    /// How often there came to be other keys in the place of some.
+    changes: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -145,7 +151,8 @@ impl Issuer {
             config,
             client,
             keys: RwLock::new(Arc::new(keys)),
-            read_at: AsyncMutex::new(None),
+            read_at: Arc::default(),
+            changes: AtomicU64::new(0),
             known: Mutex::default(),
         })
     }
@@ -153,6 +160,11 @@ impl Issuer {
     /// Whether there are keys: an address may be out of reach when the server starts.
     pub(super) fn has_keys(&self) -> bool {
         !self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// How often there came to be other keys in the place of some, one of which may have been taken back.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
     }
 
     /// The file with the keys, if they are in one.
@@ -224,10 +236,13 @@ impl Issuer {
     }
 
     /// Reads the keys again because a token names one that is not known, unless that was done just now.
-    pub(super) async fn read_again(&self) {
-        let mut read_at = self.read_at.lock().await;
+    pub(super) async fn read_again(self: &Arc<Self>) {
+        let mut read_at = self.read_at.clone().lock_owned().await;
         if read_at.is_none_or(|at| at.elapsed() >= READ_AGAIN_AFTER) {
-            self.read(&mut read_at).await;
+            let issuer = self.clone();
+            // In a task of its own: if whoever asks went away with it, all others would be without the keys until they
+            // are due again.
+            let _ = spawn(async move { issuer.read(&mut read_at).await }).await;
         }
     }
 
@@ -240,17 +255,24 @@ impl Issuer {
     async fn read(&self, read_at: &mut Option<Instant>) {
         *read_at = Some(Instant::now());
         match self.fetch().await {
-            Ok(keys) => {
-                let before = std::mem::replace(
-                    &mut *self.keys.write().unwrap_or_else(PoisonError::into_inner),
-                    Arc::new(keys),
-                );
-                self.forget();
-                if before.is_empty() {
-                    info!("The keys of the issuer {:?} were read.", self.config.issuer);
-                }
-            }
+            Ok(keys) => self.adopt(keys),
             Err(why) => error!("The keys of the issuer {:?} stay as they were. {why}", self.config.issuer),
+        }
+    }
+
+    fn adopt(&self, keys: KeySet) {
+        let keys = Arc::new(keys);
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, keys.clone());
+        drop(current);
+        if before == keys {
+            return;
+        }
+        self.forget();
+        if before.is_empty() {
+            info!("The keys of the issuer {:?} were read.", self.config.issuer);
+        } else {
+            self.changes.fetch_add(1, Relaxed);
         }
     }
 
@@ -281,4 +303,54 @@ fn of_file(path: &Path) -> Result<KeySet, ConfigError> {
         return Err(wrong(format!("is larger than {SET_BYTES} bytes")));
     }
     KeySet::parse(&text).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const KEYS: &str =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    #[tokio::test]
+    async fn keys_are_read_to_the_end_though_whoever_asked_goes_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+        let config = JwtConfig {
+            issuer: "https://issuer.example".to_owned(),
+            audience: "throttle".to_owned(),
+            keys: KeySource::Url(url),
+            identity: "sub".to_owned(),
+            ca: None,
+        };
+        let tls = outgoing::no_tls().unwrap();
+        let issuer = Arc::new(Issuer {
+            config,
+            client: Some(reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()),
+            keys: RwLock::default(),
+            read_at: Arc::default(),
+            changes: AtomicU64::new(0),
+            known: Mutex::default(),
+        });
+        let mut asking = Box::pin(issuer.read_again());
+        let mut stream = tokio::select! {
+            () = &mut asking => panic!("nobody has answered"),
+            accepted = listener.accept() => accepted.unwrap().0,
+        };
+        drop(asking);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|length| length > 0)
+        {
+        }
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{KEYS}", KEYS.len());
+        let _ = stream.write_all(answer.as_bytes()).await;
+        // It waits for those that are on their way, and asks for none itself.
+        issuer.read_again().await;
+        assert!(issuer.has_keys());
+    }
 }

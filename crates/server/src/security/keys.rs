@@ -25,7 +25,7 @@ use serde_json::Value;
 const KEYS_MAX: usize = 1000;
 
 /// Keys by their ids.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct KeySet {
     by_id: HashMap<String, Key>,
     /// The only key of a set, if it has but one: for tokens that name none.
@@ -37,6 +37,20 @@ pub struct KeySet {
 pub(super) struct Key {
     pub(super) decoding: DecodingKey,
     pub(super) algorithms: Vec<Algorithm>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = match (self.decoding.kind(), other.decoding.kind()) {
+            (DecodingKeyKind::SecretOrDer(key), DecodingKeyKind::SecretOrDer(other)) => key == other,
+            (
+                DecodingKeyKind::RsaModulusExponent { n, e },
+                DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e },
+            ) => (n, e) == (other_n, other_e),
+            _ => false,
+        };
+        is_same && self.algorithms == other.algorithms
+    }
 }
 
 #[derive(Deserialize)]
@@ -236,6 +250,23 @@ mod tests {
             }
             assert!(!verify(Algorithm::HS256, key, message, signature));
         }
+    }
+
+    #[test]
+    fn sets_are_equal_by_their_keys_in_whatever_order() {
+        let [rsa, ec, ed] = [0, 1, 2].map(|example: usize| EXAMPLES[example].1);
+        let named = |id: &str, key: &str| key.replacen('{', &format!(r#"{{"kid":"{id}","#), 1);
+        let of = |keys: &[&str]| set(keys).unwrap();
+        assert!(of(&[rsa]) == of(&[r#"{"kty":"oct","k":"c2VjcmV0"}"#, rsa]) && of(&[ec]) != of(&[ed]));
+        let (a, b, c, other) = (named("a", rsa), named("b", ec), named("c", ed), named("a", ec));
+        assert!(of(&[&a, &b]) == of(&[&b, &a]));
+        for changed in [&[&*a][..], &[&b], &[&a, &other], &[&a, &b, &c], &[&other, &b]] {
+            assert!(of(&[&a, &b]) != of(changed), "{changed:?}");
+        }
+        let modulus = rsa.replacen("ofgWCuLj", "ofgWCuLk", 1);
+        let exponent = rsa.replacen("AQAB", "AQAD", 1);
+        let algorithm = rsa.replacen('{', r#"{"alg":"RS256","#, 1);
+        assert!([modulus, exponent, algorithm].iter().all(|changed| of(&[changed]) != of(&[rsa])));
     }
 
     #[test]

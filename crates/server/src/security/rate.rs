@@ -17,7 +17,8 @@ use foldhash::fast::RandomState;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// Of how many clients something is kept at most. Those whose share is whole again are forgotten.
+/// Of how many clients something is kept at most. Those whose share is whole again are forgotten. While all of them
+/// are busy, whoever comes beyond them shares one share with all others who do.
 const KNOWN_MAX: usize = 100_000;
 /// How often that is tidied up at most.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -76,13 +77,16 @@ pub struct Rates<K> {
 struct Used<K> {
     /// Until when the share of each is used up, from the beginning.
     until: HashMap<K, Duration, RandomState>,
+    /// Until when that of all others is, for whom there is no room.
+    others_until: Duration,
     tidied_at: Duration,
 }
 
 impl<K: Hash + Eq> Rates<K> {
     /// Nobody has sent anything.
     pub fn new(now: Instant) -> Self {
-        let used = Used { until: HashMap::default(), tidied_at: Duration::ZERO };
+        let used =
+            Used { until: HashMap::default(), others_until: Duration::ZERO, tidied_at: Duration::ZERO };
         Self { began: now, used: Mutex::new(used) }
     }
 
@@ -94,24 +98,22 @@ impl<K: Hash + Eq> Rates<K> {
     pub fn take(&self, client: K, rate: Rate, now: Instant) -> Result<(), Duration> {
         let now = now.saturating_duration_since(self.began);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = used.until.len() >= KNOWN_MAX;
-        if is_full && now >= used.tidied_at + TIDY_EVERY {
-            used.tidied_at = now;
-            used.until.retain(|_, until| *until > now);
+        let Used { until, others_until, tidied_at } = &mut *used;
+        if until.len() >= KNOWN_MAX && now >= *tidied_at + TIDY_EVERY {
+            *tidied_at = now;
+            until.retain(|_, until| *until > now);
         }
-        let before = used.until.get(&client).copied();
+        let has_room = until.len() < KNOWN_MAX || until.contains_key(&client);
+        let until = if has_room { until.entry(client).or_default() } else { others_until };
         // Never more than a whole share, whatever the rate was before.
-        let from = before.unwrap_or_default().clamp(now, now + rate.per);
-        let until = from + rate.per / rate.count;
-        let too_early = until.saturating_sub(now + rate.per);
+        let from = (*until).clamp(now, now + rate.per);
+        let next = from + rate.per / rate.count;
+        let too_early = next.saturating_sub(now + rate.per);
         if !too_early.is_zero() {
-            used.until.insert(client, from);
+            *until = from;
             return Err(too_early);
         }
-        // Where so many are busy, one more is not told apart from them.
-        if before.is_some() || used.until.len() < KNOWN_MAX {
-            used.until.insert(client, until);
-        }
+        *until = next;
         Ok(())
     }
 }
@@ -170,16 +172,19 @@ mod tests {
     #[test]
     fn not_more_clients_are_known_than_there_may_be() {
         let start = Instant::now();
-        let (rates, rate) = (Rates::new(start), rate("1/10s"));
-        for client in 0..KNOWN_MAX {
+        let (rates, rate) = (Rates::new(start), rate("2/10s"));
+        for client in (0..KNOWN_MAX).chain(0..KNOWN_MAX) {
             rates.take(client, rate, start).unwrap();
         }
-        let later = start + Duration::from_secs(5);
-        assert_eq!(rates.take(KNOWN_MAX, rate, later), Ok(()));
-        assert_eq!(rates.take(KNOWN_MAX, rate, later), Ok(()), "of one more nothing is kept");
-        assert!(rates.take(0, rate, later).is_err(), "of those before it is");
+        let later = start + Duration::from_secs(4);
+        let beyond = |client| rates.take(KNOWN_MAX + client, rate, later);
+        assert_eq!([beyond(1), beyond(2)], [Ok(()), Ok(())]);
+        let wait = Err(Duration::from_secs(5));
+        assert_eq!([beyond(1), beyond(3)], [wait, wait], "they share one share");
+        assert_eq!(rates.take(0, rate, later), Err(Duration::from_secs(1)), "others have their own");
+        assert_eq!(rates.used.lock().unwrap().until.len(), KNOWN_MAX);
         let later = start + Duration::from_secs(11);
-        rates.take(KNOWN_MAX, rate, later).unwrap();
+        assert_eq!([(); 2].map(|()| rates.take(KNOWN_MAX, rate, later)), [Ok(()), Ok(())]);
         assert_eq!(rates.used.lock().unwrap().until.len(), 1);
         assert!(rates.take(KNOWN_MAX, rate, later).is_err());
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use throttle_core::{Core, planted};
-use throttle_etcd::{Candidate, EtcdLog, EtcdReader, Kv as _, Leader, Leadership};
+use throttle_etcd::{Candidate, Deployment, EtcdLog, EtcdReader, Kv as _, Leader, Leadership};
 use throttle_journal::{End, LogError};
 use throttle_node::Follower;
 
@@ -140,8 +140,9 @@ pub(super) async fn follow(
     let kv = server.kv.clone();
     let candidate = Candidate::new(kv.clone(), PREFIX, server.name.clone(), duration(server.lease));
     let journal = loop {
-        match candidate.journal(random.u64(1..)).await {
-            Ok(journal) => break journal,
+        let new = Deployment { journal: random.u64(1..), secret: [0; 32] };
+        match candidate.deployment(new).await {
+            Ok(Deployment { journal, .. }) => break journal,
             Err(LogError::Io(_)) => kv.pause(PAUSE).await,
             Err(error) => return Err(error),
         }

@@ -214,7 +214,7 @@ impl World<Cluster> {
                 let leadership = Arc::new(leadership);
                 let kept = leadership.clone();
                 member.tasks.spawn(async move {
-                    kept.keep_alive().await;
+                    kept.keep_alive(|| true).await;
                     Done::KeptAlive
                 });
                 member.tasks.spawn(async move {

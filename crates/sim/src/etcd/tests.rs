@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use throttle_etcd::{
-    Candidate, Confirmed, EtcdError, EtcdLog, EtcdReader, Kv as _,
+    Candidate, Confirmed, Deployment, EtcdError, EtcdLog, EtcdReader, Kv as _,
     proto::{
         Compare, CompareResult, CompareTarget, DeleteRangeRequest, Operation, PutRequest, RangeRequest,
         RequestOp, Target, TxnRequest,
@@ -210,8 +210,9 @@ fn the_protocol_of_the_log_runs_on_it() {
     let never = |_: &Ask| false;
     let candidate = |server: &Server| Candidate::new(server.kv.clone(), "/t", "a", Duration::from_secs(2));
     let [first, second] = [candidate(&one), candidate(&other)];
-    let journal = one.run(&mut store, 0, never, async move { first.journal(7).await });
-    assert_eq!(journal, Ok(7));
+    let new = Deployment { journal: 7, secret: [0; 32] };
+    let journal = one.run(&mut store, 0, never, async move { first.deployment(new).await });
+    assert_eq!(journal, Ok(new));
     let [first, again] = [candidate(&one), second.clone()];
     let leads = one.run(&mut store, 0, never, async move { first.try_lead().await }).unwrap().unwrap();
     assert!(other.run(&mut store, 0, never, async move { again.try_lead().await }).unwrap().is_none());

@@ -89,6 +89,19 @@ impl Operator {
         }
     }
 
+    /// Writes the answer of the server as JSON, as it came, or as a picture of several lines.
+    pub(super) fn picture<T: DeserializeOwned>(
+        &self,
+        out: &mut dyn io::Write,
+        answer: &Value,
+        picture: impl FnOnce(&T) -> String,
+    ) -> Result<(), Box<dyn Error>> {
+        match self.output {
+            Format::Json => self.tell(out, answer, ""),
+            Format::Table => Ok(out.write_all(picture(&read(answer.clone())?).as_bytes())?),
+        }
+    }
+
     /// Writes one answer as JSON, or as a sentence.
     pub(super) fn tell(
         &self,

@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a field that JSON lacks reads as null")]
 
 mod ask;
+mod cluster;
 mod peers;
 mod release;
 mod reload;
@@ -13,6 +14,7 @@ mod table;
 mod watch;
 
 pub use ask::{Format, Operator};
+pub use cluster::ClusterCommand;
 pub use peers::Peers;
 pub use release::Release;
 pub use reload::Reload;
@@ -43,8 +45,7 @@ pub enum Operate {
 impl Operate {
     /// Does it. The error is one clear line.
     pub fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
+        run(async {
             match self {
                 Self::Status(status) => status.run(out).await,
                 Self::Peers(peers) => peers.run(out).await,
@@ -53,12 +54,17 @@ impl Operate {
                 Self::Reload(reload) => reload.run(out).await,
                 Self::Resume(resume) => resume.run(out).await,
             }
-        });
-        match outcome {
-            // Whoever read the output has seen enough.
-            Err(error) if is_broken_pipe(&*error) => Ok(()),
-            outcome => outcome,
-        }
+        })
+    }
+}
+
+/// Runs a command that asks a server.
+fn run(command: impl Future<Output = Result<(), Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(command) {
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&*error) => Ok(()),
+        outcome => outcome,
     }
 }
 

@@ -417,6 +417,22 @@ fn a_file_of_keys_is_taken_up_when_it_changes() {
 }
 
 #[test]
+fn a_stream_ends_when_the_key_of_its_token_is_taken_back() {
+    let (first, second) = (Key::ec(), Key::ec());
+    let settings = "keys = \"jwks.json\"\n[limits]\nevent_keep_alive = \"50ms\"";
+    let trusting = Trusting::start(&set(&[("one", &first)]), settings);
+    let open = |key: &Key, id: &str| {
+        let token = key.token(id, "ann");
+        trusting.server.stream("/v1/events", &format!("authorization: Bearer {token}\r\n"))
+    };
+    let mut events = open(&first, "one");
+    fs::write(trusting.directory.join("jwks.json"), set(&[("two", &second)])).expect("writable");
+    assert_eq!(events.rest().len(), 0, "what happens after that is not for her");
+    // Whoever has a token by the new key goes on.
+    assert!(open(&second, "two").block().starts_with("retry: "));
+}
+
+#[test]
 fn a_wrong_setting_stops_the_start() {
     let start = |settings: &str, keys: &str| {
         let launch = Launch::new(&["--port", "0"]).file(format!(

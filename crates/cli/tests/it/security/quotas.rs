@@ -154,6 +154,11 @@ fn an_address_has_its_rate_and_its_connections() {
     client.answer().says(503, "One address may send 4 requests in 1h; these are more.");
     let answer = client.send(request("GET", "/v1/semaphores", "")).answer();
     is_limit_of(&answer, "One address may send 4 requests in 1h");
+    // Nor may it try one token after the other, or fetch what needs none.
+    for (method, path) in [("POST", "/v1/session"), ("DELETE", "/v1/session"), ("GET", "/version")] {
+        let status = client.send(request(method, path, r#"{"token":"guessed"}"#)).answer().status;
+        assert_eq!(status, if path == "/version" { 503 } else { 429 }, "{method} {path}");
+    }
     // Probes are answered all the same.
     for path in ["/livez", "/readyz", "/health"] {
         assert_eq!(client.send(request("GET", path, "")).answer().status, 200, "{path}");
@@ -164,6 +169,9 @@ fn an_address_has_its_rate_and_its_connections() {
     }
     let mut refused = server.connect();
     refused.send(request("GET", "/peers", ""));
+    refused.answer().says(503, "Too many connections of one address are open.");
+    let mut refused = server.connect();
+    refused.send(request("POST", "/v1/session", r#"{"token":"guessed"}"#));
     refused.answer().says(503, "Too many connections of one address are open.");
     assert_eq!(server.get("/livez").status, 200);
     drop(others);

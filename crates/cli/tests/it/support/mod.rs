@@ -3,6 +3,8 @@
 mod answer;
 mod client;
 mod collector;
+#[cfg(unix)]
+mod etcd;
 mod events;
 mod log;
 mod process;
@@ -18,6 +20,8 @@ mod wall_clock;
 pub(crate) use answer::Answer;
 pub(crate) use client::{Client, request};
 pub(crate) use collector::{Collector, attribute, event};
+#[cfg(unix)]
+pub(crate) use etcd::Etcd;
 pub(crate) use events::{Events, Sent};
 pub(crate) use process::{Launch, Process, free_port, until};
 pub(crate) use proxy::Proxy;

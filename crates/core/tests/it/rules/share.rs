@@ -1,6 +1,6 @@
 //! Quotas: what the peers of one owner may use, all together.
 
-use throttle_core::{Account, By, Claim, Quota, Share, Usage};
+use throttle_core::{Account, By, Claim, Oversight, Quota, Share, Usage};
 
 use super::*;
 
@@ -68,6 +68,48 @@ fn an_owner_has_so_many_pending_requests() {
     // The grant makes room for another.
     w.release(EVE, "A").is(Ok(()), ["eve gives up A=1 #1 after 0ns, Released", "ann gets A=1 #3 after 0ns"]);
     assert_eq!(ask(&mut w, CAT.by(By::Owner(&ann)), "A=1"), PENDING);
+}
+
+/// Over everything.
+struct Everything;
+
+impl Oversight for Everything {
+    fn covers(&self, _: &str) -> bool {
+        true
+    }
+
+    fn covers_all(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_pending_request_counts_for_the_owner_of_the_peer_whoever_makes_it() {
+    let mut w = World::new("A=1", [EVE]);
+    let quota = Quota { pending: 1, ..Quota::NONE };
+    let (ann, bob) = (account("ann", quota), account("bob", quota));
+    for (account, peer) in [(&ann, ANN), (&ann, CAT), (&bob, BOB), (&bob, DAN)] {
+        assert_eq!(make(&mut w, account, peer), Ok(peer));
+    }
+    w.acquire(EVE, "A=1").is(acquired(1), ["eve gets A=1 #1"]);
+    assert_eq!(ask(&mut w, ANN.by(By::Owner(&ann)), "A=1"), PENDING);
+    assert_eq!(ask(&mut w, BOB.by(By::Owner(&bob)), "A=1"), PENDING);
+    // He has as many as he may have, but this is none of his.
+    let overseer = By::Overseer(&bob, &Everything);
+    assert_eq!(ask(&mut w, CAT.by(overseer), "A=1"), PENDING);
+    assert_eq!([&ann, &bob].map(|account| usage(&w, account).pending), [2, 1]);
+    // To be over others frees nobody from his own quota.
+    let refused = full(Share::Pending, 1).map_err(AcquireError::Limit);
+    assert_eq!(ask(&mut w, DAN.by(overseer), "A=1"), refused);
+    // What he did counts for her.
+    let hers = [ANN, CAT].map(|peer| peer.by(By::Owner(&ann)));
+    w.run(|core, now| core.release_lock(now, hers[0], "A")).reply.expect("known");
+    assert_eq!(ask(&mut w, hers[0], "A=1"), refused);
+    w.run(|core, now| core.release_lock(now, hers[1], "A")).reply.expect("known");
+    assert_eq!(ask(&mut w, hers[0], "A=1"), PENDING);
+    // A peer of nobody counts for nobody.
+    w.release(EVE, "A").reply.expect("held");
+    assert_eq!(ask(&mut w, EVE.by(By::Owner(&bob)), "A=1"), PENDING);
 }
 
 #[test]

@@ -101,6 +101,7 @@ problems! {
     ReadEvents: InvalidRequest LimitReached Unavailable;
     ReadUpdates: LimitReached Unavailable;
     GetPermissions: ;
+    GetCluster: NotFound;
     Reload: InvalidConfiguration;
     Resume: ;
 }

@@ -10,6 +10,7 @@
 
 #![expect(unused_qualifications, reason = "the macros of utoipa write every path in full")]
 
+pub(super) mod cluster;
 mod convert;
 mod documented;
 pub(super) mod events;

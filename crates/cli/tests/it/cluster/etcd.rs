@@ -1,0 +1,118 @@
+//! etcd's own trouble.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{Cluster, Plan};
+use crate::support::{Launch, Server, free_port, until};
+
+#[test]
+fn a_member_of_etcd_is_killed_and_comes_back() {
+    let mut cluster = Cluster::plan(&Plan { members: 3, servers: 2, ..Plan::default() });
+    let held = cluster.server(cluster.leader()).v1_holder(&json!({"B": 1}));
+    for at in 0..3 {
+        cluster.etcd.members[at].kill();
+        // A request may meet the moment in which etcd has no leader.
+        until("requests are answered", || {
+            let server = cluster.server(0);
+            server.post("/v1/peers", r#"{"expires_in":"1m"}"#).status == 201
+        });
+        assert_eq!(
+            cluster.server(cluster.leader()).get("/v1/semaphores/B").shape(200)["holders"][0]["peer"],
+            json!(held)
+        );
+        cluster.etcd.members[at].start();
+        until("the member is back", || {
+            let status = cluster.server(1).get("/v1/cluster").shape(200);
+            status["etcd"].as_array().expect("a list").iter().all(|member| member["errors"] == json!([]))
+        });
+    }
+}
+
+#[test]
+fn while_etcd_is_silent_nothing_is_promised_and_no_lease_ends() {
+    let cluster = Cluster::start();
+    let server = cluster.server(cluster.leader());
+    let peer = server.v1_peer("3s");
+    server.v1_locks(&peer, &json!({"B": 1})).shape(200);
+    cluster.etcd.members[0].signal(Signal::STOP);
+    // Longer than the lease of the peer, and than that of the leader: each answer takes as long as the latter.
+    for _ in 0..3 {
+        let refused = server.get("/v1/semaphores/B").problem(503, "unavailable");
+        assert!(refused.contains("cannot promise"), "{refused}");
+    }
+    server.get("/livez").is(200, "Ok");
+    cluster.etcd.members[0].signal(Signal::CONT);
+    until("it answers", || server.get("/v1/semaphores/B").status == 200);
+    let leader = cluster.server(cluster.leader());
+    assert_eq!(leader.get("/v1/semaphores/B").shape(200)["holders"][0]["peer"], json!(peer));
+    // And then it goes on as ever: without heartbeats the lease ends.
+    until("the lease ends", || leader.remainder("B") == 1);
+}
+
+#[test]
+fn an_etcd_that_is_full_lets_leases_live_and_says_what_to_do() {
+    let cluster = Cluster::plan(&Plan { servers: 1, quota_bytes: 16 << 20, ..Plan::default() });
+    let server = cluster.server(0);
+    let peer = server.v1_holder(&json!({"B": 1}));
+    cluster.etcd.fill();
+    let acquire = || server.post("/v1/locks", &json!({"expires_in": "1m", "locks": {"A": 1}}).to_string());
+    until("changes are refused", || acquire().status == 503);
+    let trouble = server.get("/v1/cluster").shape(200)["trouble"].as_str().expect("trouble").to_owned();
+    assert!(trouble.contains("NOSPACE") && trouble.contains("etcdctl alarm disarm"), "{trouble}");
+    server.process.stderr.line("etcd is full");
+    for _ in 0..3 {
+        assert_eq!(
+            server.heartbeat(peer.parse().expect("an id"), "10m").status,
+            200,
+            "a heartbeat changes nothing"
+        );
+    }
+    assert_eq!(server.metric("throttle_cluster_is_leader").total_cmp(&1.0), std::cmp::Ordering::Equal);
+    cluster.etcd.free();
+    until("changes are taken again", || acquire().status == 201);
+}
+
+#[test]
+fn etcd_asks_who_a_server_is() {
+    let cluster = Cluster::plan(&Plan { servers: 1, ..Plan::default() });
+    for arguments in [
+        &["user", "add", "root:secret"][..],
+        &["user", "add", "throttle:pass word"],
+        &["role", "add", "throttle"],
+        &["role", "grant-permission", "throttle", "--prefix=true", "readwrite", "/throttle/"],
+        &["user", "grant-role", "throttle", "throttle"],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        cluster.etcd.ctl(arguments);
+    }
+    let launch = |more: &str| {
+        let port = free_port();
+        let text = format!(
+            "[semaphores]\nA = 2\n[cluster]\nendpoints = {}\nadvertise = \"http://127.0.0.1:{port}\"\nlease = \"2s\"\n\
+             {more}",
+            cluster.etcd.endpoints()
+        );
+        Launch::new(&["--port", &port.to_string()]).file(text).env("THROTTLE_LOG", "info")
+    };
+    let stranger = launch("").start();
+    let line = stranger.stderr.line("The server waits for etcd");
+    assert!(line.contains("Set cluster.username and cluster.password_file"), "{line}");
+    drop(stranger);
+    let known = launch("username = \"throttle\"\npassword_file = \"password\"\n");
+    fs::write(known.path("password"), "wrong\n").expect("written");
+    let wrong = known.start();
+    let line = wrong.stderr.line("The server waits for etcd");
+    assert!(line.contains("Check cluster.username and cluster.password_file"), "{line}");
+    drop(wrong);
+    let known = launch("username = \"throttle\"\npassword_file = \"password\"\n");
+    fs::write(known.path("password"), "pass word\n").expect("written");
+    let server = Server::launch(known);
+    assert_eq!(server.get("/livez").status, 200);
+    // The first one was never told who it is, so its lease ends.
+    until("it leads", || server.metric("throttle_cluster_is_leader").total_cmp(&1.0).is_eq());
+    server.v1_holder(&json!({"A": 1}));
+}

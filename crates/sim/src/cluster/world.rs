@@ -331,8 +331,8 @@ impl World<Cluster> {
         self.turn(index, |leading, _, when| leading.shell.turn(when, |node| node.note_wall(when.wall)));
     }
 
-    /// A server has stopped: whoever waited has been woken by now, and answered unless it stood still meanwhile. It gives
-    /// up its key, so another one can lead.
+    /// A server has stopped: whoever waited has been woken by now, and answered unless it stood still meanwhile. It
+    /// gives up its key, so another one can lead.
     fn stopped(&mut self, index: usize) {
         let member = &mut self.service.members[index];
         let State::Leading(leading) = std::mem::replace(&mut member.state, State::Resigning) else { return };

@@ -211,8 +211,8 @@ impl<K: Kv> EtcdLog<K> {
         let last = through.min(first.saturating_add(BATCHES_AT_ONCE - 1));
         let last = last + u64::from(planted!(TrimTakesOneMore));
         let keys = self.keys();
-        // Nothing here is of a later snapshot, so an attempt that arrives late does no harm. One that this leader writes
-        // may end with the same batch as the one that counts, if that is of an earlier leader.
+        // Nothing here is of a later snapshot, so an attempt that arrives late does no harm. One that this leader
+        // writes may end with the same batch as the one that counts, if that is of an earlier leader.
         let through_later = if planted!(TrimTakesLaterPieces) { u64::MAX } else { through };
         let later = keys.pieces(SnapshotId { through: through_later, epoch: self.epoch() });
         let mut gone =

@@ -80,36 +80,48 @@ impl Script for Timed {
     }
 }
 
-struct Target {
+/// Connections to a server, with a peer for each.
+pub(crate) struct Target {
     load: Load,
     peers: Rc<Peers>,
-    _running: Running,
 }
 
-struct Sample {
-    rate: f64,
-    p99_us: f64,
+/// What came of one slice.
+pub(crate) struct Timing {
+    pub(crate) rate: f64,
+    pub(crate) p99_us: f64,
 }
 
 impl Target {
-    fn start(options: &Options, server: &Server) -> Result<Self> {
-        let running = start(server, options.pin)?;
+    pub(crate) fn of(options: &Options, running: &Running) -> Result<Self> {
         let mut load = running.connect(options.connections)?;
         let none = Rc::new(Peers { own: Vec::new(), idle: Vec::new(), constant: false });
         let own = create(&mut load, &none, options.connections, options.fill)?;
-        Ok(Self { load, peers: Rc::new(Peers { own, idle: Vec::new(), constant: false }), _running: running })
+        Ok(Self { load, peers: Rc::new(Peers { own, idle: Vec::new(), constant: false }) })
     }
 
-    fn slice(&mut self, row: &Row, depth: usize, time: Duration) -> Result<Sample> {
+    pub(crate) fn slice(&mut self, row: &Row, depth: usize, time: Duration) -> Result<Timing> {
+        Timing::of(&mut self.load, |connection| (row.script)(&self.peers, connection), depth, time)
+    }
+}
+
+impl Timing {
+    /// Runs a script on each connection.
+    pub(crate) fn of(
+        load: &mut Load,
+        script: impl Fn(usize) -> Box<dyn Script>,
+        depth: usize,
+        time: Duration,
+    ) -> Result<Self> {
         let took_us = Rc::new(RefCell::new(Vec::new()));
         let timed = |connection| {
-            let (script, took_us) = ((row.script)(&self.peers, connection), Rc::clone(&took_us));
+            let (script, took_us) = (script(connection), Rc::clone(&took_us));
             Box::new(Timed { script, sent: VecDeque::new(), took_us }) as Box<dyn Script>
         };
-        let mut scripts: Vec<_> = (0..self.load.len()).map(timed).collect();
-        let done = self.load.run(&mut scripts, depth, time, || ())?;
+        let mut scripts: Vec<_> = (0..load.len()).map(timed).collect();
+        let done = load.run(&mut scripts, depth, time, || ())?;
         let p99_us = percentile(&mut took_us.borrow_mut(), 0.99).ok_or("no answers")? as f64;
-        Ok(Sample { rate: done.operations as f64 / done.seconds, p99_us })
+        Ok(Self { rate: done.operations as f64 / done.seconds, p99_us })
     }
 }
 
@@ -117,10 +129,12 @@ impl Target {
 pub(crate) fn measure(options: &Options, server: &Server) -> Result<Vec<Line>> {
     note("measuring the durable mode beside memory mode");
     let durable = Server { arguments: vec!["--data-dir".into(), "data".into()], ..server.clone() };
-    let mut targets = [Target::start(options, server)?, Target::start(options, &durable)?];
+    let running = [start(server, options.pin)?, start(&durable, options.pin)?];
+    let [memory, disk] = &running;
+    let mut targets = [Target::of(options, memory)?, Target::of(options, disk)?];
     let mut lines = Vec::new();
     for row in ROWS.iter().filter(|row| BOTH.contains(&row.name)) {
-        let mut samples: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
+        let mut samples: [Vec<Timing>; 2] = [Vec::new(), Vec::new()];
         for target in &mut targets {
             target.slice(row, options.pipeline, options.slice / 4)?;
         }
@@ -128,7 +142,7 @@ pub(crate) fn measure(options: &Options, server: &Server) -> Result<Vec<Line>> {
             target.slice(row, options.pipeline, options.slice)
         })?;
         let column =
-            |samples: &[Sample], pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
+            |samples: &[Timing], pick: fn(&Timing) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
         let [memory, disk] = samples.each_ref().map(|samples| column(samples, |sample| sample.rate));
         let [memory_p99, disk_p99] =
             samples.each_ref().map(|samples| column(samples, |sample| sample.p99_us));

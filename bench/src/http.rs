@@ -173,6 +173,11 @@ fn body(out: &mut Vec<u8>, method: &str, target: std::fmt::Arguments<'_>, body: 
     push(out, method, target, &tail);
 }
 
+/// `POST` of JSON to a fixed path.
+pub(crate) fn post(out: &mut Vec<u8>, path: &str, json: &str) {
+    body(out, "POST", format_args!("{path}"), json);
+}
+
 /// `GET` of a fixed path.
 pub(crate) fn get(out: &mut Vec<u8>, path: &str) {
     push(out, "GET", format_args!("{path}"), NO_BODY);

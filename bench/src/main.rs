@@ -10,6 +10,7 @@
 )]
 
 mod bare;
+mod cluster;
 mod dashboards;
 mod durable;
 mod engine;
@@ -18,8 +19,10 @@ mod http;
 mod load;
 mod process;
 mod report;
+mod report_logs;
 mod rows;
 mod secured;
+mod soak;
 mod stats;
 mod throughput;
 
@@ -84,7 +87,8 @@ struct Arguments {
     /// Rounds; figures are medians over them
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`, `recovery`
+    /// Only what has one of these in its name, e.g. `heartbeat,cycle`; also `handover`, `memory`, `durable`,
+    /// `recovery`, `secured`, and `cluster`, which needs etcd
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Numbers of idle peers
@@ -117,6 +121,9 @@ struct Arguments {
     /// Compare designs of the engine, without a network
     #[arg(long)]
     engine: bool,
+    /// Put load on a cluster for so many minutes instead, and show that what it needs stays level; needs etcd
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
     /// Write all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -249,6 +256,10 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         servers.push(server("other", Kind::Other, path));
     }
     let own = servers.iter().find(|server| server.kind == Kind::Throttle).cloned();
+    if let (Some(minutes), Some(server)) = (arguments.soak, &own) {
+        report.soak = soak::run(options, server, minutes)?;
+        return Ok(());
+    }
     let waiting: usize = options.waiters.iter().map(|waiters| waiters + 1).sum();
     let wanted = (waiting + arguments.dashboards) as u64 + 1024;
     let allowed = process::raise_open_files(wanted);
@@ -271,6 +282,11 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         }
         if options.wants("secured") {
             report.secured = secured::measure(options, server)?;
+        }
+        // Only when it is asked for: it takes minutes, and needs etcd.
+        if options.rows.iter().any(|row| row == "cluster") {
+            let (lines, failover) = cluster::measure(options, server, arguments.quick)?;
+            (report.cluster, report.failover) = (lines, Some(failover));
         }
         if options.wants("recovery") {
             report.recovery = Some(durable::recover(options, server, arguments.quick)?);

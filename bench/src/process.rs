@@ -30,7 +30,7 @@ pub(crate) struct Server {
     pub(crate) binary: PathBuf,
     /// Arguments beside the address, the port and the configuration, for a mode of its own.
     pub(crate) arguments: Vec<String>,
-    /// What its configuration file says besides the semaphores.
+    /// What its configuration file says besides the semaphores; `{port}` is the port that it gets.
     pub(crate) settings: &'static str,
     /// Worker threads, if it is not to choose itself.
     pub(crate) workers: Option<usize>,
@@ -131,7 +131,6 @@ impl Running {
         let directory = std::env::temp_dir().join(format!("throttle-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let configuration = directory.join("throttle.toml");
-        fs::write(&configuration, format!("{CONFIGURATION}{}", server.settings))?;
         for (name, text) in &server.files {
             fs::write(directory.join(name), text)?;
         }
@@ -140,6 +139,8 @@ impl Running {
         // The port is free now; that nobody else takes it before the server does is likely enough here.
         let address = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?;
         let port = address.port().to_string();
+        let settings = server.settings.replace("{port}", &port);
+        fs::write(&configuration, format!("{CONFIGURATION}{settings}"))?;
         let mut command = Command::new(&server.binary);
         if server.kind == Kind::Bare {
             command.args(["bare-hyper", "--port", &port]);
@@ -201,15 +202,20 @@ impl Running {
 
     /// Resident memory in bytes, where the system tells (Linux).
     pub(crate) fn memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+        memory_of(self.child.id())
     }
 
     /// Processor time used so far by all threads, where the system tells (Linux).
     pub(crate) fn processor_time(&self) -> Option<Duration> {
         processor_time(&format!("/proc/{}/task", self.child.id()))
     }
+}
+
+/// Resident memory of a process in bytes, where the system tells (Linux).
+pub(crate) fn memory_of(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// Processor time of this process, where the system tells (Linux).

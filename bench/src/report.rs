@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::rows::ROWS;
 use crate::stats::Spread;
-use crate::{Options, Result, durable, engine, handover, secured, throughput};
+use crate::{Options, Result, cluster, durable, engine, handover, secured, soak, throughput};
 
 /// A row with a smaller ratio to the other server is slower beyond noise.
 const NO_SLOWER: f64 = 0.9;
@@ -21,6 +21,9 @@ pub(crate) struct Report {
     pub(crate) blocked_requests: Vec<handover::Memory>,
     pub(crate) engine: Vec<engine::Line>,
     pub(crate) durable: Vec<durable::Line>,
+    pub(crate) cluster: Vec<cluster::Line>,
+    pub(crate) failover: Option<cluster::Failover>,
+    pub(crate) soak: Vec<soak::Sample>,
     pub(crate) secured: Vec<secured::Line>,
     pub(crate) recovery: Option<durable::Recovery>,
     pub(crate) promises: Vec<Promise>,
@@ -148,6 +151,8 @@ impl Report {
         self.handover_table(&mut text);
         self.memory_tables(&mut text);
         self.durable_tables(&mut text);
+        self.cluster_table(&mut text);
+        self.soak_table(&mut text);
         self.secured_table(&mut text);
         self.engine_table(&mut text);
         if !self.promises.is_empty() {
@@ -351,35 +356,6 @@ impl Report {
         }
     }
 
-    fn durable_tables(&self, text: &mut String) {
-        if !self.durable.is_empty() {
-            let header = &["Durable", "memory/s", "durable/s", "ratio", "memory p99 us", "durable p99 us"];
-            let mut table = Table::new(header);
-            for durable::Line { row, rates, ratio: found, p99_us } in &self.durable {
-                let [memory, disk] = rates.map(|rate| count(rate.median as usize));
-                let [memory_p99, disk_p99] = p99_us.map(|time| count(time.median as usize));
-                table.row([(*row).to_owned(), memory, disk, ratio(Some(*found)), memory_p99, disk_p99]);
-            }
-            table.print(text);
-        }
-        if let Some(durable::Recovery { leases, bytes, seconds, snapshot_seconds }) = &self.recovery {
-            let mut table = Table::new(&["Recovery", "leases", "seconds", "MiB on disk", "bytes per lease"]);
-            for (name, (bytes, seconds)) in
-                ["journal as it grew", "after a snapshot"].into_iter().zip(bytes.iter().zip(seconds))
-            {
-                table.row([
-                    name.to_owned(),
-                    count(*leases),
-                    format!("{seconds:.2}"),
-                    mebibytes(*bytes),
-                    each(0, *bytes, *leases),
-                ]);
-            }
-            table.print(text);
-            text.extend(["The snapshot took ", &format!("{snapshot_seconds:.2} s.\n")]);
-        }
-    }
-
     fn engine_table(&self, text: &mut String) {
         if self.engine.is_empty() {
             return;
@@ -404,7 +380,7 @@ impl Report {
     }
 }
 
-fn ratio(ratio: Option<Spread>) -> String {
+pub(crate) fn ratio(ratio: Option<Spread>) -> String {
     ratio.map_or_else(
         || "-".into(),
         |ratio| format!("{:.2} ({:.2}..{:.2})", ratio.median, ratio.min, ratio.max),
@@ -416,21 +392,21 @@ fn tenths(value: Option<Spread>) -> String {
 }
 
 /// How far the extremes lie from the median.
-fn around(spread: Spread) -> String {
+pub(crate) fn around(spread: Spread) -> String {
     let percent = |value: f64| (value / spread.median - 1.0) * 100.0;
     format!("{:+.0}..{:+.0}%", percent(spread.min), percent(spread.max))
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
-fn each(before: u64, after: u64, number: usize) -> String {
+pub(crate) fn each(before: u64, after: u64, number: usize) -> String {
     count((after.saturating_sub(before) as f64 / number.max(1) as f64).round() as usize)
 }
 
 /// A number with its digits in groups of three.
-fn count(number: usize) -> String {
+pub(crate) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -443,16 +419,16 @@ fn count(number: usize) -> String {
 }
 
 /// Columns as wide as their widest cell; the first two lean left, figures lean right.
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Self { rows: vec![header.iter().map(|&name| name.to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
@@ -460,7 +436,7 @@ impl Table {
         self.rows.push(Vec::new());
     }
 
-    fn print(&self, text: &mut String) {
+    pub(crate) fn print(&self, text: &mut String) {
         let width = |column: usize| {
             self.rows
                 .iter()

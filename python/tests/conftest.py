@@ -308,7 +308,7 @@ class Gateway:
 
     With `old` it knows no `/v1`. `lose` is how many answers to requests that create a peer get lost. With
     `decodes` it passes `%2F` in a path on as a slash. What `refuse` makes of a method and a path is answered
-    in place of the server.
+    in place of the server. It redirects to `leader` if there is one.
     """
 
     def __init__(
@@ -327,6 +327,7 @@ class Gateway:
         self.lose = lose
         self.decodes = decodes
         self.refuse: Callable[[str, str], Optional[int]] = lambda method, path: None
+        self.leader: Optional[str] = None
         gateway = self
         hidden = {"transfer-encoding", "connection", "content-length", (without or "").lower()}
 
@@ -339,7 +340,10 @@ class Gateway:
                 gateway.bodies.append((self.command, self.path, body))
                 refused = gateway._refusal(self.command, self.path)
                 if refused is not None:
-                    self.send_response(refused)
+                    status, headers = refused
+                    self.send_response(status)
+                    for header in headers.items():
+                        self.send_header(*header)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
@@ -386,8 +390,11 @@ class Gateway:
         arguments = {"poll_interval": 0.02}
         threading.Thread(target=self._server.serve_forever, kwargs=arguments, daemon=True).start()
 
-    def _refusal(self, method: str, path: str) -> Optional[int]:
-        return 404 if self.old and path.startswith("/v1/") else self.refuse(method, path)
+    def _refusal(self, method: str, path: str) -> Optional[tuple[int, dict[str, str]]]:
+        if self.leader is not None:
+            return 307, {"Location": self.leader + path}
+        status = 404 if self.old and path.startswith("/v1/") else self.refuse(method, path)
+        return None if status is None else (status, {})
 
     def _passed_on(self, target: str) -> str:
         path, mark, query = target.partition("?")

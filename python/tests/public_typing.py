@@ -44,6 +44,8 @@ duration: Duration = 1.5
 def shapes(client: Client, async_client: AsyncClient, peer: Peer) -> None:
     lock(URL, "A")
     lock(URL, "A", 2, MINUTE)
+    lock([URL, URL], "A", token="t")
+    lock(server_url=(URL, URL), semaphore="A")
     lock(URL, "A", count=2, timeout=5, ttl=30, on_lost="cancel", notify=print)
     lock(URL, {"A": 1, "B": 2}, timeout=MINUTE, token="t", token_file="f", cacert="c")
     lock(URL, "A", priority=5, labels={**default_labels(), "job": "nightly"})
@@ -128,7 +130,7 @@ def clients() -> None:
         version: str = client.version()
         url: str = client.base_url
         live: bool = client.is_token_live("A", 1)
-        labels: Optional[dict[str, str]] = Client(URL, labels={"job": "nightly"}).labels
+        labels: Optional[dict[str, str]] = Client([URL, URL], labels={"job": "nightly"}).labels
         print(live, labels)
         print(granted, still_pending, left, all_acquired, removed, peers, version, url)
 
@@ -147,7 +149,7 @@ async def async_clients() -> None:
         peers: list[dict[str, Any]] = await client.list_of_peers()
         version: str = await client.version()
         live: bool = await client.is_token_live("A", 1)
-        labels: Optional[dict[str, str]] = AsyncClient(URL, labels={"job": "nightly"}).labels
+        labels: Optional[dict[str, str]] = AsyncClient((URL, URL), labels={"job": "nightly"}).labels
         print(live, labels)
         print(granted, left, all_acquired, removed, peers, version)
 
@@ -169,7 +171,7 @@ def peers(client: Client) -> None:
     peer.start_heartbeat()
     peer.stop_heartbeat()
     peer.remove_from_server()
-    local: Peer = get_local_peer(URL)
+    local: Peer = get_local_peer([URL, URL])
     previous: Optional[Peer] = set_local_peer(URL, peer)
     clear_peers()
     print(renewed, granted, holds, number, expiry, acquired, local, previous)

@@ -36,7 +36,8 @@ from throttle_client._errors import NoSuchRoute
 from throttle_client._labels import new_peer
 from throttle_client._protocol import Answer, check, parse_acquired, parse_bool, parse_int
 from throttle_client._retry import Retry
-from throttle_client._settings import Settings, normalize_url
+from throttle_client._servers import normalize_urls
+from throttle_client._settings import Settings
 
 REQUEST = _protocol.heartbeat(1, 1.0)
 
@@ -295,7 +296,7 @@ def test_durations() -> None:
     ],
 )
 def test_urls(given: str, meant: str) -> None:
-    assert normalize_url(given) == meant
+    assert normalize_urls(given) == meant
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def test_urls(given: str, meant: str) -> None:
 )
 def test_wrong_urls_are_named(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="server URL"):
-        normalize_url(wrong)
+        normalize_urls(wrong)
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

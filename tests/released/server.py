@@ -38,7 +38,18 @@ def until(condition: Callable[[], bool], what: str, within: float = PATIENCE) ->
 def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that is its own authority, and its key."""
     cert, key = folder / "server.pem", folder / "server.key"
-    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    new = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     name = ["-subj", "/CN=throttle", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*new, *name, "-out", cert, "-keyout", key], check=True, capture_output=True)
     return cert, key

@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use throttle_service::config::Start;
 
 use crate::command::{
-    self, Backup, Check, Completions, JournalCommand, TokenCommand, operator::Operate, run::Run,
+    self, Backup, Check, Completions, JournalCommand, TokenCommand,
+    operator::{ClusterCommand, Operate},
+    run::Run,
 };
 
 const LONG_ABOUT: &str = "\
@@ -79,6 +81,9 @@ pub enum Command {
     /// What an operator does over `/v1`.
     #[command(flatten)]
     Operate(Box<Operate>),
+    /// Looks at the servers of a cluster, and moves what it has
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Copies a data directory, also while a server uses it
     Backup(Backup),
     /// Looks into a data directory

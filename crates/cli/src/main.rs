@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error.into()),
         },
         Some(Command::Operate(arguments)) => arguments.run(&mut io::stdout()),
+        Some(Command::Cluster(command)) => command.run(&mut io::stdout()),
         Some(Command::Backup(arguments)) => command::backup(arguments, &mut io::stdout()),
         Some(Command::Journal(command)) => command.run(&mut io::stdout().lock()),
         Some(Command::Token(command)) => command.run(&mut io::stdout().lock()),

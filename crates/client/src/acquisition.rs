@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AcquireError, Client, Error, Guard, WaitingFor, background,
     clock::{Moment, now},
+    delivery::Exchanged,
     dialect::Made,
     lease::Lease,
     place::{self, Place},
     protocol, release,
     renewal::{self, Doubt, recover},
-    transport::{Effort, Exchanged, Link},
+    transport::{Effort, Link},
     v1,
 };
 
@@ -283,14 +284,18 @@ impl Attempt {
     fn effort(&self, block_for: Duration) -> Effort {
         let settings = &self.link.settings;
         let until = now() + block_for + settings.retry_for;
-        let limit = settings.timeout.min(GRACE.max(self.ttl / 3));
+        // A wait takes a third of the lease, and nothing else renews it: servers that hang leave time for the others.
+        let servers = u32::try_from(settings.servers.len()).unwrap_or(u32::MAX);
+        let part = self.ttl / 3 * 2 / servers.saturating_add(1);
+        let limit = settings.timeout.min(GRACE.max(part));
         match self.give_up_at {
             None => Effort { until, limit },
             Some(give_up_at) => {
-                let left = give_up_at.remaining().saturating_sub(block_for);
+                let left = give_up_at.remaining().saturating_sub(block_for).saturating_add(GRACE);
+                let left = (left / servers).max(left.min(GRACE));
                 Effort {
                     until: until.min(give_up_at.max(now() + TIME_FOR_ONE_RETRY)),
-                    limit: limit.min(left.saturating_add(GRACE)),
+                    limit: limit.min(left),
                 }
             }
         }
@@ -309,7 +314,7 @@ impl Attempt {
         AcquireError::NotAcquired {
             semaphore,
             count,
-            url: self.link.settings.shown_url.clone(),
+            url: self.link.server().shown.clone(),
             source: source.map(Box::new),
         }
     }

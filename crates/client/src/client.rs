@@ -12,18 +12,22 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ClientBuilder, Error, Events, LockRequest, dialect::Dialect, protocol, settings::Settings, tls,
-    transport::Link, v1,
+    ClientBuilder, Error, Events, LockRequest, dialect::Dialect, protocol, servers::Favourite,
+    settings::Settings, tls, transport::Link, v1,
 };
 
-/// A client of one server.
+/// A client of one server, or of the servers of one cluster.
 ///
 /// [`Client::lock`] is what nearly every program needs: it holds a lock, renews it and releases it. The other
 /// methods are the server's routes; nothing renews a peer that was made with them.
 ///
-/// Clones share their connections. Each method repeats its request while the server is out of reach or busy
-/// ([`ClientBuilder::retry_for`]), if it can be repeated safely. They need a tokio runtime; [`Client::lock`] does
-/// not.
+/// Of several servers ([`ClientBuilder::url`]) the one that answered last is asked. One that is out of reach, or
+/// answers that it does not serve at this moment (503), is passed over at once; once each was asked in vain there is a
+/// pause. A server that redirects to another one of the list (307) is followed there.
+///
+/// Clones share their connections, and what they know of the servers. Each method repeats its request while the server
+/// is out of reach or busy ([`ClientBuilder::retry_for`]), if it can be repeated safely. They need a tokio runtime;
+/// [`Client::lock`] does not.
 ///
 /// What only `/v1` of a server has is used where it is there; a server up to 0.5 is asked in its own dialect, and
 /// the client remembers that it is one.
@@ -43,8 +47,8 @@ pub struct PeerDescription {
 }
 
 impl Client {
-    /// A client of the server at `url`; `localhost:8000` means `http://localhost:8000`. All else comes from the
-    /// environment, see [`Client::builder`].
+    /// A client of the server at `url`; `localhost:8000` means `http://localhost:8000`, and servers of one cluster have
+    /// commas between them. All else comes from the environment, see [`Client::builder`].
     pub fn new(url: impl AsRef<str>) -> Result<Self, Error> {
         Self::builder().url(url).build()
     }
@@ -62,17 +66,17 @@ impl Client {
 
     pub(crate) fn with_settings(settings: Settings) -> Result<Self, Error> {
         let tls = tls::configuration(&settings)?;
-        let (settings, dialect) = (Arc::new(settings), Dialect::default());
+        let settings = Arc::new(settings);
+        let (dialect, favourite) = (Dialect::default(), Favourite::default());
         Ok(Self {
-            link: Link::new(Arc::clone(&settings), dialect.clone(), tls.clone())?,
-            background: Link::new(settings, dialect, tls)?,
+            link: Link::new(Arc::clone(&settings), dialect.clone(), favourite.clone(), tls.clone())?,
+            background: Link::new(settings, dialect, favourite, tls)?,
         })
     }
 
-    /// The server's URL, without a slash at the end, and without a password.
-    #[expect(clippy::misnamed_getters, reason = "a password is for the server only")]
+    /// The server's URL, without a slash at the end, and without a password. Those of several have commas between them.
     pub fn url(&self) -> &str {
-        &self.link.settings.shown_url
+        self.link.settings.servers.shown()
     }
 
     pub(crate) fn background(&self) -> &Link {
@@ -131,18 +135,20 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated.
+    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated,
+    /// but at the next of several servers: a `GET`, or what certainly did not happen.
     pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Error> {
         let request = protocol::raw(method, path, body)?;
-        let answer = self.link.attempt(&request, self.link.settings.timeout).await?;
-        answer.json(&request)
+        self.link.once(&request).await?.json(&request)
     }
 
     /// Opens a stream of what happens on the server. `path` begins with `/v1/events`, and may have a query.
     ///
     /// # Errors
     ///
-    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated.
+    /// [`Error::Problem`] if the server refuses it, [`Error::Unreachable`] if it is out of reach. Nothing is repeated,
+    /// but at the next of several servers. A stream that ends is not taken up again: open another one, which begins at
+    /// the next server if this one is gone.
     pub async fn events(&self, path: &str) -> Result<Events, Error> {
         self.link.listen(&protocol::raw("GET", path, None)?).await
     }

@@ -1,5 +1,5 @@
 //! Which dialect a server speaks. `/v1` is tried first; a server that turns out not to have it is asked as the
-//! servers up to 0.5 are.
+//! servers up to 0.5 are. The servers of a cluster are of one kind.
 
 use std::{
     sync::{
@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
-    clock::now,
+    clock::{Moment, now},
+    delivery::Exchanged,
     protocol::{self, Request},
-    transport::{Effort, Exchanged, Link},
+    transport::{Effort, Link},
     v1,
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct Beat {
     pub(crate) instance: Option<String>,
     /// The peer, from servers that show it.
     pub(crate) peer: Option<Peer>,
+    /// When the request was sent that was answered.
+    pub(crate) sent_at: Moment,
 }
 
 impl Link {
@@ -106,9 +109,9 @@ impl Link {
             match self.exchange(&request, effort).await {
                 Err(error) if error.is_missing_route() => {}
                 exchanged => {
-                    let answer = exchanged?.answer;
+                    let Exchanged { answer, sent_at, .. } = exchanged?;
                     let peer = Some(answer.parse(&request)?);
-                    return Ok(Beat { instance: answer.instance, peer });
+                    return Ok(Beat { instance: answer.instance, peer, sent_at });
                 }
             }
         }
@@ -116,7 +119,8 @@ impl Link {
         if matches!(exchanged, Ok(_) | Err(Error::UnknownPeer { .. })) {
             self.dialect.is_old();
         }
-        Ok(Beat { instance: exchanged?.answer.instance, peer: None })
+        let Exchanged { answer, sent_at, .. } = exchanged?;
+        Ok(Beat { instance: answer.instance, peer: None, sent_at })
     }
 
     /// Asks for one lock.

@@ -10,10 +10,11 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Loss, Share, background, lease::Lease, release};
-
-/// How long [`Guard::release`] waits for the server; after that the release goes on in the background.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+use crate::{
+    Error, Loss, Share, background,
+    lease::{Lease, RELEASE_PATIENCE},
+    release,
+};
 
 /// A lock that is held, or several that were acquired together.
 ///
@@ -156,7 +157,7 @@ impl Guard {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
                     Err(late) => {
-                        let what = format!("the release at {}", lease.link.settings.shown_url);
+                        let what = format!("the release at {}", lease.link.server().shown);
                         let (sent, proxy, source) = (true, None, late.into());
                         Err(lease.not_released(Error::Unreachable { what, sent, proxy, source }))
                     }

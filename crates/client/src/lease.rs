@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Loss, LossReason, clock::Moment, outer::Claim, transport::Link};
 
+/// How long [`Guard::release`](crate::Guard::release) waits for the server; after that it goes on in the background.
+pub(crate) const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// How a server ends what it says of a peer that is gone.
 const ADVICE: &str = " It holds nothing any more. Make a new one with POST /v1/peers.";
 
@@ -264,7 +266,7 @@ impl Lease {
             let message = format!(
                 "lost the lock on {what} (peer {} at {}): {}. Someone else may hold it by now.",
                 self.peer,
-                self.link.settings.shown_url,
+                self.link.server().shown,
                 why.trim_end_matches('.')
             );
             state.loss.insert(Loss::new(reason, names, message, detail)).clone()
@@ -279,7 +281,7 @@ impl Lease {
         Error::NotReleased {
             semaphores: state.locks.keys().cloned().collect(),
             peer_id: self.peer,
-            url: self.link.settings.shown_url.clone(),
+            url: self.link.server().shown.clone(),
             held_for: state.deadline.remaining(),
             source: Box::new(source),
         }
@@ -290,16 +292,33 @@ impl Lease {
         self.loss().map_or(Ok(()), |loss| Err(loss.into()))
     }
 
-    /// What a single attempt to keep the locks may take: a third of what remains, so that one that hangs leaves
-    /// time for others.
+    /// What a single attempt at one server to keep the locks may take: a third of what remains, so that one that hangs
+    /// leaves time for others. Of several servers all but one may hang, and there is time to ask each of them; so it is
+    /// a fourth where there are two, and so on.
     pub(crate) fn attempt_limit(&self) -> Duration {
         const SHORTEST: Duration = Duration::from_millis(50);
+        let parts = self.servers() + 2;
         let remaining = {
             let state = self.state();
             if state.locks.is_empty() { self.ttl } else { state.deadline.remaining() }
         };
-        let third = (remaining / 3).max(self.ttl / 12).min(remaining);
-        third.min(self.link.settings.timeout).max(SHORTEST)
+        let part = (remaining / parts).max(self.ttl / (4 * parts)).min(remaining);
+        part.min(self.link.settings.timeout).max(SHORTEST)
+    }
+
+    /// What a single attempt at one server to release the locks may take. Each of several servers is asked while the
+    /// holder waits for it.
+    pub(crate) fn release_limit(&self) -> Duration {
+        const SHORTEST: Duration = Duration::from_secs(1);
+        let limit = self.link.settings.timeout.min(SHORTEST.max(self.ttl / 6));
+        match self.servers() {
+            1 => limit,
+            count => limit.min(RELEASE_PATIENCE / (count + 1)),
+        }
+    }
+
+    fn servers(&self) -> u32 {
+        u32::try_from(self.link.settings.servers.len()).unwrap_or(u32::MAX / 8)
     }
 
     /// How long after a failed renewal the next one is due, at first and at most.

@@ -6,9 +6,10 @@ use throttle_api::{Holder, Peer};
 
 use crate::{
     Error,
+    delivery::Exchanged,
     lease::{Held, Lease, Shared},
     outer::{Claim, Outer},
-    transport::{Effort, Exchanged, Link},
+    transport::{Effort, Link},
     v1,
 };
 
@@ -96,9 +97,9 @@ async fn holder(link: &Link, name: &str, token: u64, effort: Effort) -> Result<O
 
 /// A server of another URL that does not know the peer is just another server.
 fn surprise(link: &Link, outer: &Outer, error: &Error) -> Option<String> {
-    let is_same = outer.url.as_ref().is_none_or(|url| *url == link.settings.url);
+    let is_same = outer.url.as_ref().is_none_or(|url| link.settings.servers.has_one_of(url));
     is_same.then(|| {
-        let (peer, url) = (outer.peer, &link.settings.url);
+        let (peer, url) = (outer.peer, &link.server().shown);
         format!(
             "peer {peer} at {url}, which THROTTLE_PEER_ID names, is not to be shared, so the lock gets a peer of its \
              own: {error}"

@@ -52,13 +52,16 @@ pub(crate) struct Answer {
     /// The fencing token of the grant that this answers.
     pub(crate) token: Option<u64>,
     pub(crate) retry_after: Option<Duration>,
+    /// Where a redirect leads that keeps method and body.
+    pub(crate) location: Option<String>,
     pub(crate) text: String,
 }
 
-/// A request of `/v1` as its caller writes it.
+/// A request of `/v1` as its caller writes it. To look once more does no harm.
 pub(crate) fn raw(method: &str, path: &str, json: Option<Value>) -> Result<Request, Error> {
     let method = method.parse().map_err(|_| Error::Configuration(format!("{method:?} is no HTTP method")))?;
-    Ok(Request { json, repeatable: false, ..Request::new(method, path) })
+    let repeatable = method == Method::GET;
+    Ok(Request { json, repeatable, ..Request::new(method, path) })
 }
 
 impl Answer {
@@ -338,6 +341,7 @@ mod tests {
             instance: Some("i1".to_owned()),
             token: None,
             retry_after: None,
+            location: None,
             text: text.to_owned(),
         }
     }

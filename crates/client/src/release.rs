@@ -8,14 +8,15 @@ use crate::{
     Error,
     background::Release,
     clock::{Moment, now},
+    delivery::Exchanged,
     lease::{Lease, Shared},
     protocol::{self, Request},
     retry::backoff,
-    transport::{Effort, Exchanged},
+    transport::Effort,
     v1,
 };
 
-const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
+const ENDING_LIMIT: Duration = Duration::from_secs(1);
 /// A request that was given up may arrive after the one that takes it back; so that is sent again, this later.
 const IN_FLIGHT: Duration = Duration::from_millis(250);
 /// For how long a release that is refused is repeated before its holder is told: less than a guard waits for it.
@@ -67,7 +68,7 @@ async fn end_peer(lease: &Lease, over_at: Moment, told_at: Moment) -> Result<(),
     let was_gone = failures == 0 && exchanged.at_first_attempt && answer.says_peer_not_found();
     if was_gone && lease.holds_anything() && lease.is_from(answer.instance.as_deref()) {
         let why = "the server had ended it already (released by an operator, or expired there)";
-        let detail = lease.link.ending_of(lease.peer, Effort::once(SHORTEST_LIMIT)).await;
+        let detail = lease.link.ending_of(lease.peer, Effort::once(ENDING_LIMIT)).await;
         return Err(lease.lose_to_server(why, detail).into());
     }
     Ok(())
@@ -127,7 +128,7 @@ async fn until_told(
     over_at: Moment,
     told_at: Moment,
 ) -> Result<(Exchanged, u32), Error> {
-    let limit = lease.link.settings.timeout.min(SHORTEST_LIMIT.max(lease.ttl / 6));
+    let limit = lease.release_limit();
     let mut failures = 0;
     loop {
         match lease.link.exchange(request, Effort { until: over_at, limit }).await {

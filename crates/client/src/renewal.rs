@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     Error, LossReason,
     clock::{Moment, now, sleep_until},
+    delivery::Exchanged,
     dialect::Beat,
     lease::Lease,
     protocol,
@@ -62,12 +63,12 @@ async fn renewal_due(lease: &Lease) {
 async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
     // What is granted meanwhile may be missing in the answer.
     let (held, _) = lease.holdings();
-    let sent_at = now();
+    let begun_at = now();
     match lease.link.heartbeat(lease.peer, lease.ttl, Effort::once(lease.attempt_limit())).await {
-        Ok(beat) if lease.moved(beat.instance.as_deref()) => {
-            recover(lease, Doubt::Moved { instance: beat.instance, sent_at }).await
+        Ok(Beat { instance, sent_at, .. }) if lease.moved(instance.as_deref()) => {
+            recover(lease, Doubt::Moved { instance, sent_at }).await
         }
-        Ok(Beat { instance, peer }) => {
+        Ok(Beat { instance, peer, sent_at }) => {
             let missing =
                 peer.and_then(|peer| held.into_iter().find(|(name, count)| !v1::holds(&peer, name, *count)));
             if let Some((semaphore, _)) = missing {
@@ -78,7 +79,7 @@ async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
             Ok(())
         }
         Err(Error::UnknownPeer { instance, detail }) => {
-            recover(lease, Doubt::Unknown { instance, detail, sent_at }).await
+            recover(lease, Doubt::Unknown { instance, detail, sent_at: begun_at }).await
         }
         Err(error) => Err(error),
     }
@@ -131,7 +132,7 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     let (counts, tokens) = lease.holdings();
     let restore = async |labels: &BTreeMap<String, String>| {
         let request = protocol::restore(lease.peer, &counts, lease.ttl, &tokens, labels);
-        lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request)
+        lease.link.exchange(&request, Effort::once(lease.attempt_limit())).await
     };
     // Only servers that tell their state take labels.
     let none = BTreeMap::new();
@@ -142,8 +143,8 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
         restored = restore(&none).await;
     }
     match restored {
-        Ok(answer) => {
-            lease.restored(sent_at, answer.instance);
+        Ok(exchanged) => {
+            lease.restored(sent_at, exchanged.answer.instance);
             Ok(())
         }
         Err(error) if error.is_refusal() => {
@@ -178,8 +179,8 @@ async fn settle_shared(
         return Ok(());
     }
     let request = v1::acquire(lease.peer, &own, 0, Some(lease.ttl), Duration::ZERO);
-    let why = match lease.link.attempt(&request, lease.attempt_limit()).await?.check(&request) {
-        Ok(answer) if answer.is_granted() => {
+    let why = match lease.link.exchange(&request, Effort::once(lease.attempt_limit())).await {
+        Ok(Exchanged { answer, .. }) if answer.is_granted() => {
             lease.restored(sent_at, answer.instance);
             return Ok(());
         }

@@ -1,13 +1,12 @@
-//! Where the server is and how to talk to it: from arguments, else from the environment.
+//! Where the servers are and how to talk to it: from arguments, else from the environment.
 
 use std::{collections::BTreeMap, env, fmt, fs, path::PathBuf, time::Duration};
-
-use reqwest::Url;
 
 use crate::{
     Client, Error,
     labels::{self, Labels},
     outer::Outer,
+    servers::{Servers, without_passwords},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,9 +30,19 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// URL of the server; `localhost:8000` means `http://localhost:8000`. Default: `THROTTLE_URL`.
+    ///
+    /// Servers of one cluster are a list with commas between them, as in `http://a:8000,http://b:8000`: the one that
+    /// answered last is asked, and the next one if it is out of reach or answers 503. A comma within a URL is written
+    /// `%2C`.
     pub fn url(mut self, url: impl AsRef<str>) -> Self {
         self.url = Some(url.as_ref().to_owned());
         self
+    }
+
+    /// URLs of the servers of one cluster: the same as [`url`](Self::url) with commas between them.
+    pub fn urls(self, urls: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let urls: Vec<_> = urls.into_iter().map(|url| url.as_ref().to_owned()).collect();
+        self.url(urls.join(","))
     }
 
     /// Bearer token sent with each request. Default: `THROTTLE_TOKEN`.
@@ -56,14 +65,15 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a single attempt may take, besides the time for which it asks the server to block. Default:
-    /// 10 s.
+    /// How long a single attempt at one server may take, besides the time for which it asks the server to block.
+    /// Default: 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// For how long a request is repeated while the server is out of reach or busy. Default: 2 minutes.
+    /// For how long a request is repeated while the server is out of reach or busy. Default: 2 minutes. Each of
+    /// several servers is asked once in any case.
     ///
     /// Renewals are not bound by this: they are repeated as long as the lock may still be held.
     pub fn retry_for(mut self, time: Duration) -> Self {
@@ -130,10 +140,8 @@ impl ClientBuilder {
             ));
         }
         let usual = (!self.without_usual_labels).then(labels::usual);
-        let url = normalize(&url)?;
         Ok(Settings {
-            shown_url: without_password(&url),
-            url,
+            servers: Servers::read(&url)?,
             token,
             cacert: self.cacert.or_else(|| environment("THROTTLE_CACERT").map(PathBuf::from)),
             timeout,
@@ -148,7 +156,7 @@ impl ClientBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the token.
-        let url = self.url.as_deref().map(without_password);
+        let url = self.url.as_deref().map(without_passwords);
         formatter.debug_struct("ClientBuilder").field("url", &url).finish_non_exhaustive()
     }
 }
@@ -159,12 +167,9 @@ enum Token {
     File(PathBuf),
 }
 
-/// All that is known about how to reach a server, and what is to be told to it.
+/// All that is known about how to reach the servers, and what is to be told to them.
 pub(crate) struct Settings {
-    /// Without a slash at the end.
-    pub(crate) url: String,
-    /// The same without a password, for people.
-    pub(crate) shown_url: String,
+    pub(crate) servers: Servers,
     token: Option<Token>,
     pub(crate) cacert: Option<PathBuf>,
     pub(crate) timeout: Duration,
@@ -197,36 +202,6 @@ impl Settings {
     }
 }
 
-fn normalize(url: &str) -> Result<String, Error> {
-    let text = url.trim();
-    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let wrong = |why: &str| {
-        let url = without_password(url);
-        Error::Configuration(format!(
-            "the server URL is {url:?}{why}; something like http://localhost:8000 is needed"
-        ))
-    };
-    let parsed = Url::parse(&text).map_err(|error| wrong(&format!(" ({error})")))?;
-    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
-        return Err(wrong(""));
-    }
-    if parsed.query().is_some() || parsed.fragment().is_some() {
-        return Err(wrong(" and has a query or a fragment"));
-    }
-    Ok(parsed.as_str().trim_end_matches('/').to_owned())
-}
-
-/// A URL as it is shown to people, also one that is wrong.
-fn without_password(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let Some((user, _)) = authority.rsplit_once('@') else { return url.to_owned() };
-    let Some((name, password)) = user.split_once(':') else { return url.to_owned() };
-    let start = url.len() - rest.len() + name.len();
-    let end = start + 1 + password.len();
-    [url.get(..start).unwrap_or_default(), url.get(end..).unwrap_or_default()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,35 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn a_url_needs_no_scheme() {
-        for (given, expected) in [
-            ("localhost:8000", "http://localhost:8000"),
-            ("http://localhost:8000/", "http://localhost:8000"),
-            (" https://locks.example.org/team/ ", "https://locks.example.org/team"),
-            ("127.0.0.1", "http://127.0.0.1"),
-        ] {
-            assert_eq!(normalize(given).unwrap(), expected);
-        }
-        for wrong in ["", "ftp://host", "http://", "http://host:port", "http://host/?a=1"] {
-            assert!(matches!(normalize(wrong), Err(Error::Configuration(_))), "{wrong}");
-        }
+    fn servers_are_given_one_by_one_or_as_a_list() {
+        let variables = [("THROTTLE_URL", "http://a:8000,http://b:8000")];
+        let of = |builder, variables: &[_]| resolve(builder, variables).unwrap().servers.text();
+        assert_eq!(of(ClientBuilder::default(), &variables), variables[0].1);
+        assert_eq!(of(ClientBuilder::default().urls(["a:8000", "b:8000"]), &[]), variables[0].1);
+        assert_eq!(of(ClientBuilder::default().urls(vec!["c".to_owned()]), &variables), "http://c");
+        assert!(resolve(ClientBuilder::default().urls([""; 0]), &variables).is_err());
     }
 
     #[test]
-    fn a_password_is_shown_nowhere() {
-        for (url, shown) in [
-            ("http://etl:secret@host:8000/a@b", "http://etl@host:8000/a@b"),
-            ("etl:se@cret@host", "etl@host"),
-            ("http://etl@host:8000", "http://etl@host:8000"),
-            ("http://host:8000", "http://host:8000"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
-        let settings = resolve(ClientBuilder::default().url("http://etl:secret@host"), &[]).unwrap();
-        assert_eq!((&*settings.url, &*settings.shown_url), ("http://etl:secret@host", "http://etl@host"));
-        let wrong = normalize("http://etl:secret@host:port").unwrap_err().to_string();
-        assert!(!wrong.contains("secret"), "{wrong}");
-        let builder = format!("{:?}", ClientBuilder::default().url("http://etl:secret@host"));
+    fn a_password_is_not_debugged() {
+        let builder = format!("{:?}", ClientBuilder::default().url("http://a,http://etl:secret@host"));
         assert!(!builder.contains("secret"), "{builder}");
     }
 
@@ -279,13 +237,13 @@ mod tests {
             ("THROTTLE_CACERT", "/environment.pem"),
         ];
         let settings = resolve(ClientBuilder::default(), &variables).unwrap();
-        assert_eq!(settings.url, "http://environment");
+        assert_eq!(settings.servers.text(), "http://environment");
         assert_eq!(settings.token().unwrap().as_deref(), Some("environment"));
         assert_eq!(settings.cacert, Some("/environment.pem".into()));
 
         let builder = ClientBuilder::default().url("argument").token("argument").cacert("/argument.pem");
         let settings = resolve(builder, &variables).unwrap();
-        assert_eq!(settings.url, "http://argument");
+        assert_eq!(settings.servers.text(), "http://argument");
         assert_eq!(settings.token().unwrap().as_deref(), Some("argument"));
         assert_eq!(settings.cacert, Some("/argument.pem".into()));
 

@@ -40,7 +40,7 @@ impl Share {
     ) -> Result<Self, Error> {
         let mut variables = vec![
             (PEER_ID, lease.peer.to_string().into()),
-            (PEER_URL, lease.link.settings.url.clone().into()),
+            (PEER_URL, lease.link.settings.servers.text().into()),
             (PEER_TTL_MS, lease.ttl.as_millis().to_string().into()),
         ];
         if let Some(token) = first {

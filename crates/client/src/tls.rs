@@ -11,7 +11,7 @@ use rustls_platform_verifier::Verifier;
 
 use crate::{Error, settings::Settings};
 
-/// The configuration for a server: the authorities of `cacert` alone if it is set, else those of this machine.
+/// The configuration for the servers: the authorities of `cacert` alone if it is set, else those of this machine.
 pub(crate) fn configuration(settings: &Settings) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -19,7 +19,7 @@ pub(crate) fn configuration(settings: &Settings) -> Result<ClientConfig, Error> 
         .map_err(|error| Error::Configuration(format!("TLS cannot be set up: {error}")))?;
     let builder = if let Some(path) = &settings.cacert {
         builder.with_root_certificates(roots(path)?)
-    } else if settings.url.starts_with("https:") {
+    } else if settings.servers.iter().any(|server| server.url.starts_with("https:")) {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(platform(provider)?))
     } else {
         // Never asked, and a machine without any certificates can still use plain HTTP.

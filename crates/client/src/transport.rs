@@ -1,14 +1,13 @@
-//! Puts requests on the wire: pooled connections, a time limit on every attempt, repeats where they are safe.
+//! Puts requests on the wire: pooled connections, a time limit on every attempt.
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use reqwest::{
-    RequestBuilder, Response,
-    header::{DATE, HeaderMap, RETRY_AFTER},
+    RequestBuilder, Response, StatusCode,
+    header::{DATE, HeaderMap, LOCATION, RETRY_AFTER},
     redirect,
 };
 use rustls::ClientConfig;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, Events,
@@ -16,9 +15,8 @@ use crate::{
     dialect::Dialect,
     polls::Polls,
     protocol::{Answer, INSTANCE_HEADER, KEY_HEADER, Request, TOKEN_HEADER, TRACE_HEADER},
-    proxy,
-    retry::Retry,
     server_time::ServerTime,
+    servers::{Favourite, Round, Server},
     settings::Settings,
     tls,
 };
@@ -30,48 +28,43 @@ const ANSWER_BYTES: usize = 4 << 20;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const USER_AGENT: &str = concat!("throttle-client-rust/", env!("CARGO_PKG_VERSION"));
 
-/// The connections to a server that one runtime uses.
+/// The connections to the servers that one runtime uses.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) settings: Arc<Settings>,
     pub(crate) dialect: Dialect,
     pub(crate) server_time: ServerTime,
     pub(crate) polls: Polls,
+    favourite: Favourite,
     http: reqwest::Client,
-    /// The HTTP proxy before the server, and where it is named.
-    proxy: Option<Arc<str>>,
     /// The span of the caller on whose behalf this sends, as W3C Trace Context writes it.
     trace_parent: Option<Arc<str>>,
 }
 
-/// An answer, and what it took to get it.
-#[derive(Debug)]
-pub(crate) struct Exchanged {
-    pub(crate) answer: Answer,
-    /// When the request that it answers was sent.
-    pub(crate) sent_at: Moment,
-    /// Whether there was no attempt before.
-    pub(crate) at_first_attempt: bool,
-}
-
-/// How hard to try.
+/// How hard to try. Each server is asked once in any case, unless an answer that got lost may have been that of an act
+/// that is not to be repeated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// No attempt begins after this.
+    /// No other attempt begins after this.
     pub(crate) until: Moment,
     /// What a single attempt may take, besides the time for which it asks the server to wait.
     pub(crate) limit: Duration,
 }
 
 impl Effort {
-    /// A single attempt.
+    /// A single attempt at each server, up to the first that answers.
     pub(crate) fn once(limit: Duration) -> Self {
         Self { until: now(), limit }
     }
 }
 
 impl Link {
-    pub(crate) fn new(settings: Arc<Settings>, dialect: Dialect, tls: ClientConfig) -> Result<Self, Error> {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        dialect: Dialect,
+        favourite: Favourite,
+        tls: ClientConfig,
+    ) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -80,9 +73,13 @@ impl Link {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
-        let proxy = proxy::describe(&settings.url).map(Arc::from);
         let (server_time, polls) = (ServerTime::default(), Polls::default());
-        Ok(Self { settings, dialect, server_time, polls, http, proxy, trace_parent: None })
+        Ok(Self { settings, dialect, server_time, polls, favourite, http, trace_parent: None })
+    }
+
+    /// The server that is asked first at this moment.
+    pub(crate) fn server(&self) -> &Server {
+        self.settings.servers.favourite(&self.favourite)
     }
 
     /// The same connections, on behalf of a caller's span, or of none.
@@ -95,98 +92,50 @@ impl Link {
         Effort { until: now() + self.settings.retry_for + block_for, limit: self.settings.timeout }
     }
 
-    /// Sends with the usual effort, and returns the answer if it is a success.
-    pub(crate) async fn call(&self, request: &Request) -> Result<Answer, Error> {
-        Ok(self.exchange(request, self.usual(request.block_for)).await?.answer)
-    }
-
-    /// Sends, repeats where that is safe, and returns the answer if it is a success.
-    pub(crate) async fn exchange(&self, request: &Request, effort: Effort) -> Result<Exchanged, Error> {
-        self.exchange_until(request, effort, &CancellationToken::new()).await
-    }
-
-    /// As `exchange`, but stops after the attempt during which `stop` was cancelled.
-    pub(crate) async fn exchange_until(
-        &self,
-        request: &Request,
-        effort: Effort,
-        stop: &CancellationToken,
-    ) -> Result<Exchanged, Error> {
-        let mut retry = Retry::new(request, effort.until);
-        let (mut next, mut held) = (request, None);
-        let mut at_first_attempt = true;
-        loop {
-            let sent_at = now();
-            let (mut delay, outcome) = match self.attempt(next, effort.limit).await {
-                Ok(answer) => (retry.after_answer(&answer), answer.check(request)),
-                Err(error) => (retry.after_failure(&error), Err(error)),
-            };
-            if let (Some(at_once), Some(_)) = (&next.at_once, delay) {
-                next = at_once;
-                let so_long = sent_at.elapsed();
-                match outcome {
-                    Err(Error::Unreachable { sent: true, .. }) => held = Some(so_long),
-                    Err(Error::Server { status, .. }) if status != 429 => held = Some(so_long),
-                    _ => {}
-                }
-                // An answer that says when to come back is obeyed.
-                let asks_for_patience = matches!(outcome, Err(Error::Server { status: 429 | 503, .. }));
-                if held.is_some() && !asks_for_patience {
-                    delay = Some(retry.after_cut(so_long, self.polls.cuts_in_a_row()));
-                }
-            }
-            let goes_on = match delay {
-                None => false,
-                Some(delay) => tokio::select! {
-                    () = stop.cancelled() => false,
-                    () = tokio::time::sleep(delay) => true,
-                },
-            };
-            if !goes_on {
-                if let Ok(answer) = &outcome {
-                    self.polls.learn(request.block_for, held, at_first_attempt, answer.is_granted());
-                }
-                return outcome.map(|answer| Exchanged { answer, sent_at, at_first_attempt });
-            }
-            at_first_attempt = false;
-        }
+    /// Begins a request.
+    pub(crate) fn round(&self) -> Round<'_> {
+        self.settings.servers.round(&self.favourite)
     }
 
     /// Sends once.
-    pub(crate) async fn attempt(&self, request: &Request, limit: Duration) -> Result<Answer, Error> {
-        let (builder, what) = self.prepare(request)?;
+    pub(crate) async fn attempt(
+        &self,
+        server: &Server,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Answer, Error> {
+        let (builder, what) = self.prepare(server, request)?;
         match builder.timeout(limit.saturating_add(request.block_for)).send().await {
-            Ok(response) => self.read(response, &what).await,
-            Err(error) => Err(self.translate(error, what)),
+            Ok(response) => self.read(server, response, &what).await,
+            Err(error) => Err(translate(server, error, what)),
         }
     }
 
-    /// Opens a stream of events. Its head has to come in time, its body may take for ever.
-    pub(crate) async fn listen(&self, request: &Request) -> Result<Events, Error> {
-        let (builder, what) = self.prepare(request)?;
+    /// Opens a stream of events. Its head has to come in time, its body may take for ever. What comes of it else is an
+    /// answer that is no success.
+    pub(crate) async fn open(
+        &self,
+        server: &Server,
+        request: &Request,
+    ) -> Result<Result<Events, Answer>, Error> {
+        let (builder, what) = self.prepare(server, request)?;
         let limit = self.settings.timeout;
         let response = match tokio::time::timeout(limit, builder.send()).await {
-            Ok(response) => response.map_err(|error| self.translate(error, what.clone()))?,
-            Err(late) => return Err(self.unreachable(what, true, late)),
+            Ok(response) => response.map_err(|error| translate(server, error, what.clone()))?,
+            Err(late) => return Err(unreachable(server, what, true, late)),
         };
         if response.status().is_success() {
-            return Ok(Events::new(response, what));
+            return Ok(Ok(Events::new(response, what)));
         }
-        let refused = tokio::time::timeout(limit, self.read(response, &what)).await;
-        match refused {
-            Ok(Ok(answer)) => Err(answer.json(request).err().unwrap_or_else(|| Error::Server {
-                what,
-                status: 200,
-                message: "what comes is no stream of events".to_owned(),
-            })),
-            Ok(Err(error)) => Err(error),
-            Err(late) => Err(self.unreachable(what, true, late)),
+        match tokio::time::timeout(limit, self.read(server, response, &what)).await {
+            Ok(answer) => Ok(Err(answer?)),
+            Err(late) => Err(unreachable(server, what, true, late)),
         }
     }
 
-    fn prepare(&self, request: &Request) -> Result<(RequestBuilder, String), Error> {
-        let url = format!("{}{}", self.settings.url, request.path);
-        let what = format!("{} {}{}", request.method, self.settings.shown_url, request.path);
+    fn prepare(&self, server: &Server, request: &Request) -> Result<(RequestBuilder, String), Error> {
+        let url = format!("{}{}", server.url, request.path);
+        let what = format!("{} {}{}", request.method, server.shown, request.path);
         let mut url = reqwest::Url::parse(&url)
             .map_err(|error| Error::Configuration(format!("{what}: not a URL ({error})")))?;
         if !request.query.is_empty() {
@@ -209,10 +158,10 @@ impl Link {
     }
 
     /// Reads an answer, up to a size that none of a server has.
-    async fn read(&self, mut response: Response, what: &str) -> Result<Answer, Error> {
+    async fn read(&self, server: &Server, mut response: Response, what: &str) -> Result<Answer, Error> {
         let mut body = Vec::new();
         while let Some(part) =
-            response.chunk().await.map_err(|error| self.translate(error, what.to_owned()))?
+            response.chunk().await.map_err(|error| translate(server, error, what.to_owned()))?
         {
             if body.len() + part.len() > ANSWER_BYTES {
                 let message = format!("the answer is longer than {ANSWER_BYTES} bytes");
@@ -224,41 +173,44 @@ impl Link {
             }
             body.extend_from_slice(&part);
         }
-        let headers = response.headers();
+        let (headers, status) = (response.headers(), response.status());
         if let Some(date) = text(headers, DATE.as_str()) {
             self.server_time.learn(date);
         }
+        // The others do not keep method and body.
+        let is_redirect = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
         Ok(Answer {
-            status: response.status(),
+            status,
             instance: text(headers, INSTANCE_HEADER).map(str::to_owned),
             token: text(headers, TOKEN_HEADER).and_then(|text| text.parse().ok()),
             retry_after: text(headers, RETRY_AFTER.as_str())
                 .and_then(|text| text.parse().ok())
                 .map(Duration::from_secs),
+            location: text(headers, LOCATION.as_str()).filter(|_| is_redirect).map(str::to_owned),
             text: String::from_utf8_lossy(&body).into_owned(),
         })
     }
+}
 
-    fn translate(&self, error: reqwest::Error, what: String) -> Error {
-        // The URL is in `what` already.
-        let error = error.without_url();
-        if tls::is_about_certificate(&error) {
-            return Error::CertificateRejected { url: self.settings.shown_url.clone(), source: error.into() };
-        }
-        if error.is_builder() {
-            return Error::Configuration(format!("{what}: the request cannot be sent ({error})"));
-        }
-        self.unreachable(what, !error.is_connect(), error)
+fn translate(server: &Server, error: reqwest::Error, what: String) -> Error {
+    // The URL is in `what` already.
+    let error = error.without_url();
+    if tls::is_about_certificate(&error) {
+        return Error::CertificateRejected { url: server.shown.clone(), source: error.into() };
     }
+    if error.is_builder() {
+        return Error::Configuration(format!("{what}: the request cannot be sent ({error})"));
+    }
+    unreachable(server, what, !error.is_connect(), error)
+}
 
-    fn unreachable(&self, what: String, sent: bool, source: impl StdError + Send + Sync + 'static) -> Error {
-        Error::Unreachable {
-            what,
-            sent,
-            proxy: self.proxy.as_deref().map(str::to_owned),
-            source: source.into(),
-        }
-    }
+fn unreachable(
+    server: &Server,
+    what: String,
+    sent: bool,
+    source: impl StdError + Send + Sync + 'static,
+) -> Error {
+    Error::Unreachable { what, sent, proxy: server.proxy.clone(), source: source.into() }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

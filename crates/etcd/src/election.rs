@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use throttle_core::planted;
 use throttle_journal::{Epoch, LogError};
 
 use crate::{
@@ -84,6 +85,16 @@ impl<K: Kv> Candidate<K> {
         }
     }
 
+    /// The deployment whose keys these are, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If etcd gives no answer.
+    pub async fn found(&self) -> Result<Option<Deployment>, LogError> {
+        let found = self.kv.range(RangeRequest::of(self.keys.meta())).await?;
+        found.kvs.first().map(|found| Deployment::read(&found.value)).transpose()
+    }
+
     /// Tries to lead: makes the key of the leader, if nobody has it. The lease must be [kept
     /// alive](Leadership::keep_alive) from then on.
     ///
@@ -126,6 +137,13 @@ impl<K: Kv> Leadership<K> {
     /// Whether this server led at some moment after this was called. Nothing else proves that it did: neither a clock,
     /// nor an answered keep-alive.
     pub async fn confirm(&self) -> Confirmed {
+        if planted!(KeepAliveConfirms) {
+            return match self.kv.keep_alive(self.lease).await {
+                Ok(true) => Confirmed::Yes,
+                Ok(false) => Confirmed::Deposed,
+                Err(error) => Confirmed::Unknown(error),
+            };
+        }
         let found = match self.kv.range(RangeRequest::of(self.keys.leader())).await {
             Ok(found) => found,
             Err(error) => return Confirmed::Unknown(error),

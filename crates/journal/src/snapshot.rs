@@ -44,6 +44,11 @@ pub enum SnapshotStep {
 }
 
 impl SnapshotJob {
+    /// A snapshot of what `reader` reads, up to batch `through` of the journal with this id, played by these rules.
+    pub fn new(reader: Box<dyn LogReader>, journal: u64, through: u64, settings: Settings) -> Self {
+        Self { reader, journal, through, settings }
+    }
+
     /// The last batch that the snapshot will have in it.
     pub fn through(&self) -> u64 {
         self.through
@@ -90,6 +95,9 @@ impl SnapshotJob {
                 true
             },
         );
+        if planted!(HeadBeforePieces) {
+            steps.rotate_right(1);
+        }
         steps
     }
 

@@ -4,7 +4,7 @@
 pub mod audit;
 mod begin;
 mod changes;
-mod cluster;
+pub mod cluster;
 pub mod config;
 pub mod dialect;
 mod durable;

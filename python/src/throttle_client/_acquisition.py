@@ -200,10 +200,15 @@ class _Attempt:
         return until if self._give_up_at is None else min(until, max(self._give_up_at, now() + 0.2))
 
     def _limit(self, block_for: float = 0.0) -> float:
-        limit = min(self._lease.settings.timeout, max(GRACE_SECONDS, self._lease.ttl / 3))
+        # A wait takes a third of the lease, and nothing else renews it: servers that hang leave time for the
+        # others.
+        servers = len(self._lease.settings.servers.urls)
+        part = self._lease.ttl / 3 * 2 / (servers + 1)
+        limit = min(self._lease.settings.timeout, max(GRACE_SECONDS, part))
         if self._give_up_at is None:
             return limit
-        return min(limit, max(0.0, self._give_up_at - now() - block_for) + GRACE_SECONDS)
+        left = max(0.0, self._give_up_at - now() - block_for) + GRACE_SECONDS
+        return min(limit, max(left / servers, min(left, GRACE_SECONDS)))
 
     def _unreachable(self, error: ServerUnreachable) -> ThrottleError:
         if self._give_up_at is not None and now() >= self._give_up_at - 0.2:

@@ -10,7 +10,8 @@ from typing import Any, Optional
 from . import _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._labels import Labels, checked, new_peer
-from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings, without_password
+from ._servers import ServerUrl, without_password
+from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
 from ._transport import AsyncLink
 
 __all__ = ["AsyncClient"]
@@ -25,7 +26,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        base_url: Optional[str] = None,
+        base_url: Optional[ServerUrl] = None,
         *,
         token: Optional[str] = None,
         token_file: Optional[str] = None,
@@ -37,7 +38,7 @@ class AsyncClient:
         self._settings = Settings.resolve(
             base_url, token=token, token_file=token_file, cacert=cacert, timeout=timeout, retry_for=retry_for
         )
-        self.base_url = self._settings.url if base_url is None else base_url
+        self.base_url = base_url if isinstance(base_url, str) else self._settings.url
         self.labels = checked(labels)
         self._pool: Optional[tuple[int, asyncio.AbstractEventLoop, AsyncLink]] = None
         self._abandoned: list[object] = []

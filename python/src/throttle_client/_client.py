@@ -10,7 +10,8 @@ from . import _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, UnknownPeer
 from ._labels import Labels, checked, new_peer
-from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings, without_password
+from ._servers import ServerUrl, without_password
+from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
 from ._transport import SyncLink
 
 if TYPE_CHECKING:
@@ -29,19 +30,23 @@ class Client:
     pass: no connection, no answer, 5xx, 429. It speaks `/v1` where the server has it (since 0.6), else the
     older dialect, and finds out by itself.
 
-    * `base_url`: e.g. `"http://localhost:8000"`; without a scheme it is http; default `THROTTLE_URL`.
+    * `base_url`: e.g. `"http://localhost:8000"`; without a scheme it is http; default `THROTTLE_URL`. Servers
+      of one cluster are a list: `"http://a:8000,http://b:8000"`, or a sequence of URLs. The one that answered
+      last is asked, and the next one if it is out of reach or answers 503; a redirect (307) is followed to
+      servers of the list only.
     * `expiration_time`: expiry of peers that `acquire(semaphore)` creates.
     * `token`, `token_file`: bearer token, default `THROTTLE_TOKEN` or `THROTTLE_TOKEN_FILE`.
     * `cacert`: file with the certificates to trust, default `THROTTLE_CACERT`.
-    * `timeout`: how long an answer may take, beyond what a request asks the server to wait.
-    * `retry_for`: how long a request is repeated before its error is raised.
+    * `timeout`: how long an answer of one server may take, beyond what a request asks the server to wait.
+    * `retry_for`: how long a request is repeated before its error is raised. Each of several servers is asked
+      once in any case.
     * `labels`: what its peers tell of themselves, for people who look at who holds what: `default_labels()`
       if not given, none if empty. Servers before 0.6 know no labels.
     """
 
     def __init__(
         self,
-        base_url: Optional[str] = None,
+        base_url: Optional[ServerUrl] = None,
         expiration_time: Duration = timedelta(minutes=15),
         *,
         token: Optional[str] = None,
@@ -54,7 +59,7 @@ class Client:
         settings = Settings.resolve(
             base_url, token=token, token_file=token_file, cacert=cacert, timeout=timeout, retry_for=retry_for
         )
-        self.base_url = settings.url if base_url is None else base_url
+        self.base_url = base_url if isinstance(base_url, str) else settings.url
         self.expiration_time = timedelta(seconds=seconds(expiration_time, "expiration_time"))
         self.labels = checked(labels)
         self._link = SyncLink(settings)

@@ -10,7 +10,8 @@ from typing import Optional
 
 from ._client import Client
 from ._peer import Peer, PeerWithHeartbeat
-from ._settings import Settings, normalize_url
+from ._servers import ServerUrl, normalize_urls
+from ._settings import Settings
 
 __all__ = ["clear_peers", "get_local_peer", "obtain", "owner", "set_local_peer"]
 
@@ -73,20 +74,20 @@ def obtain(settings: Settings) -> Peer:
     return peer
 
 
-def get_local_peer(url: str) -> Peer:
+def get_local_peer(url: ServerUrl) -> Peer:
     """Return the peer of this thread (or task) for the server at `url`; create it if there is none."""
     peers = _peers()
-    key = normalize_url(url)
+    key = normalize_urls(url)
     peer = _living(peers, key)
     if peer is None:
         peer = peers[key] = PeerWithHeartbeat.from_server_url(url)
     return peer
 
 
-def set_local_peer(url: str, peer: Peer) -> Optional[Peer]:
+def set_local_peer(url: ServerUrl, peer: Peer) -> Optional[Peer]:
     """Let `lock(url, …)` in this thread (or task) use `peer` next, and return the one that it replaces."""
     peers = _peers()
-    key = normalize_url(url)
+    key = normalize_urls(url)
     old = _living(peers, key)
     peer._lease.ended = False
     peers[key] = peer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
@@ -17,6 +17,7 @@ from ._handle import Handle
 from ._holding import Plan
 from ._labels import Labels, checked
 from ._peer import Peer
+from ._servers import ServerUrl
 from ._session import Session
 from ._settings import Settings
 from ._text import name as checked_name
@@ -38,9 +39,10 @@ class lock:  # noqa: N801 (the released name)
     >>> with lock("http://localhost:8000", "A") as handle:
     ...     handle.check()
 
-    * `target`: URL of the server (default: `THROTTLE_URL`), or an `AsyncClient`: nested locks of one thread,
-      or of one task in async code, share a peer, so the server sees their hierarchy. A `Client`: this lock
-      gets a peer of its own (as in 0.1). A `Peer`: that one is used (as in 0.2).
+    * `target`: URL of the server (default: `THROTTLE_URL`), or of those of one cluster, as for `Client`; or
+      an `AsyncClient`: nested locks of one thread, or of one task in async code, share a peer, so the server
+      sees their hierarchy. A `Client`: this lock gets a peer of its own (as in 0.1). A `Peer`: that one is
+      used (as in 0.2).
     * `semaphore`: a name, or several with their counts: `{"A": 1, "B": 2}`. Several are one request: they are
       granted in a single step, all of them or none. (From servers before 0.6 they are acquired one after the
       other in the given order, which must go from high to low levels.)
@@ -67,7 +69,7 @@ class lock:  # noqa: N801 (the released name)
     @overload
     def __init__(
         self,
-        target: Union[str, AsyncClient, None],
+        target: Union[ServerUrl, AsyncClient, None],
         semaphore: Semaphores,
         count: int = ...,
         timeout: Optional[Duration] = ...,
@@ -102,7 +104,7 @@ class lock:  # noqa: N801 (the released name)
     def __init__(
         self,
         *,
-        server_url: str,
+        server_url: ServerUrl,
         semaphore: Semaphores,
         count: int = ...,
         timeout: Optional[Duration] = ...,
@@ -163,7 +165,7 @@ class lock:  # noqa: N801 (the released name)
 
     def __init__(
         self,
-        target: Union[str, AsyncClient, Client, Peer, None] = None,
+        target: Union[ServerUrl, AsyncClient, Client, Peer, None] = None,
         semaphore: Semaphores = _UNSET,
         count: int = 1,
         *positional: Optional[Duration],
@@ -177,7 +179,7 @@ class lock:  # noqa: N801 (the released name)
         token: Optional[str] = None,
         token_file: Optional[str] = None,
         cacert: Optional[str] = None,
-        server_url: Optional[str] = None,
+        server_url: Optional[ServerUrl] = None,
         client: Optional[Client] = None,
         peer: Optional[Peer] = None,
     ) -> None:
@@ -314,12 +316,12 @@ def _positional(
 
 
 def _resolve(
-    target: Union[str, AsyncClient, Client, Peer, None],
+    target: Union[ServerUrl, AsyncClient, Client, Peer, None],
     token: Optional[str],
     token_file: Optional[str],
     cacert: Optional[str],
 ) -> Union[Settings, Client, Peer]:
-    if target is None or isinstance(target, str):
+    if target is None or isinstance(target, (str, Sequence)):
         return Settings.resolve(target, token=token, token_file=token_file, cacert=cacert)
     if token is not None or token_file is not None or cacert is not None:
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from ._errors import ConfigurationError, RequestRefused
 from ._labels import Labels, checked, new_peer
 from ._lease import DEFAULT_TTL_SECONDS, Lease
 from ._renewal import start_keeping, stop_keeping
+from ._servers import ServerUrl
 from ._settings import Settings
 
 __all__ = ["Peer", "PeerWithHeartbeat"]
@@ -90,7 +91,7 @@ class Peer:
         return peer
 
     @classmethod
-    def from_server_url(cls: type[P], baseurl: str) -> P:
+    def from_server_url(cls: type[P], baseurl: ServerUrl) -> P:
         """Create a new peer on the server at `baseurl`."""
         return cls(Client(baseurl))
 

@@ -47,7 +47,7 @@ async def _look_around(
     except NoSuchRoute:
         return False
     except (UnknownPeer, NotAuthorized, RequestRefused) as error:
-        if outer.url in (None, lease.settings.url):
+        if outer.url is None or not lease.settings.servers.urls_are_others(outer.url):
             _log.warning(
                 "peer %s at %s, which THROTTLE_PEER_ID names, is not to be shared, so the lock gets a peer "
                 "of its own: %s",

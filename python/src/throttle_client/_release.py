@@ -28,8 +28,10 @@ from ._renewal import gate, stop_keeping
 from ._retry import backoff, is_transient
 from ._transport import AsyncLink
 
-__all__ = ["release", "take_back"]
+__all__ = ["RELEASE_SECONDS", "release", "take_back"]
 
+# Leaving a lock waits this long for the server; after that the release goes on in the background.
+RELEASE_SECONDS = 5.0
 # A release that is refused is repeated for so long before the caller is told: less than leaving a lock takes.
 REFUSED_SECONDS = 3.0
 # A request that was given up may still arrive after the one that takes it back; so that is sent again, this
@@ -134,6 +136,9 @@ class _Release:
         lease, failures = self._lease, 0
         error: Optional[ThrottleError] = None
         limit = min(lease.settings.timeout, max(SHORTEST_LIMIT_SECONDS, lease.ttl / 6))
+        servers = len(lease.settings.servers.urls)
+        if servers > 1:
+            limit = min(limit, RELEASE_SECONDS / (servers + 1))  # Each is asked while the caller waits.
         while True:
             async with gate(lease):
                 if not self.is_due(name):

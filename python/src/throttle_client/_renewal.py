@@ -91,13 +91,13 @@ async def _renew_once(lease: Lease, link: AsyncLink) -> None:
     peer_id, deadline = lease.peer_id, lease.deadline
     if peer_id is None or deadline is None:
         return
-    sent_at = now()
+    begun_at = now()
     request = _protocol.heartbeat(peer_id, lease.ttl)
     before = dict(lease.tokens)
     try:
-        answer = await link.once(request, _limit(lease, deadline))
+        answer, sent_at = await link.exchange(request, begun_at, _limit(lease, deadline))
     except UnknownPeer as error:
-        await recover(lease, link, error, sent_at)
+        await recover(lease, link, error, begun_at)
     else:
         if lease.moved(answer.instance):
             # A new server that knows the peer already: only a restore tells whether the locks are there, too.
@@ -178,11 +178,15 @@ async def _recover_shared(lease: Lease, link: AsyncLink, unknown: UnknownPeer, *
 
 
 def _limit(lease: Lease, deadline: float) -> float:
-    """An attempt gets a third of what remains at most, so that one that hangs leaves time for others."""
+    """An attempt gets a third of what remains at most, so that one that hangs leaves time for others.
+
+    Of several servers all but one may hang, and there is time to ask each of them; so it is a fourth where
+    there are two, and so on.
+    """
     remaining = deadline - now() if lease.acquired else lease.ttl
-    return max(
-        SHORTEST_ATTEMPT_SECONDS, min(lease.settings.timeout, max(remaining / 3, lease.ttl / 12), remaining)
-    )
+    parts = len(lease.settings.servers.urls) + 2
+    part = min(max(remaining / parts, lease.ttl / (4 * parts)), remaining)
+    return max(SHORTEST_ATTEMPT_SECONDS, min(lease.settings.timeout, part))
 
 
 def _jitter() -> float:

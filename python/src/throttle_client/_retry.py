@@ -1,4 +1,7 @@
-"""What to send next and after how long: the same, or the same in other words. Time comes from the caller."""
+"""What to send next, where to and after how long: the same, or the same in other words.
+
+Time comes from the caller.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from dataclasses import replace
 from typing import Optional
 
 from ._dialect import Dialect
-from ._errors import CertificateRejected, ServerUnreachable
+from ._errors import CertificateRejected, ServerError, ServerUnreachable
 from ._polls import Polls
-from ._protocol import Answer, Request, lacks_route
+from ._protocol import Answer, Request, check, lacks_route
+from ._servers import Round, Servers, without_password
 
 __all__ = ["Retry", "backoff", "is_transient"]
 
@@ -21,14 +25,18 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 # Requests that the server never got, or that it will answer in the same way each time.
 _FINAL_STATUSES = frozenset([501, 505, 506, 507, 508, 510, 511])
+# The others do not keep method and body.
+_REDIRECTS = frozenset([307, 308])
 _TRANSIENT_CLIENT_STATUSES = frozenset([408, 429, 444, 499])
 
 
 class Retry:
-    """The attempts of one request: `request` is what to send.
+    """The attempts of one request: `request` is what to send, to the server at `url`.
 
     It says after each answer or failure, which `took` some time to come, how long to wait before the next
     attempt; `None` if it was the last. A request that waits at the server is repeated without the wait.
+
+    Where there are several servers, the next one is asked without a pause, until each was asked in vain.
     """
 
     def __init__(
@@ -37,31 +45,58 @@ class Retry:
         give_up_at: float,
         dialect: Optional[Dialect] = None,
         polls: Optional[Polls] = None,
+        servers: Optional[Servers] = None,
     ) -> None:
         self._dialect = Dialect("the server") if dialect is None else dialect
         self._polls = Polls() if polls is None else polls
+        self._round = Round(Servers([""]) if servers is None else servers)
         self._give_up_at = give_up_at
-        self._failures = 0
+        self._pauses = 0
         self._asked = wish.block_for
         self._held: Optional[float] = None
         self._refused: Optional[Answer] = None
+        self._redirect: Optional[ServerError] = None
+        # In this round one failed in a way that may pass; and the pause that it asked for.
+        self._hopes = False
+        self._at_least: Optional[float] = None
         self.repeated = False
         self.request = self._dialect.choose(wish)
 
+    @property
+    def url(self) -> str:
+        """The server to send it to."""
+        return self._round.url
+
     def after_failure(self, error: ServerUnreachable, now: float, took: float = 0.0) -> Optional[float]:
         """No answer arrived. Whether the server did its work is unknown if the request was sent."""
-        if isinstance(error, CertificateRejected) or (error.sent and not self.request.repeatable):
+        self._redirect = None
+        if isinstance(error, CertificateRejected):
+            return self._elsewhere(now)
+        if error.sent and not self.request.repeatable:
+            self._round.move_on()  # For others.
             return None
         return self._again(now, took if error.sent else None)
 
     def after_answer(self, answer: Answer, now: float, took: float = 0.0) -> Optional[float]:
         """An answer arrived; `None` if it is final, be it good or bad."""
-        self._dialect.learn(self.request, answer, self._refused)
+        self._redirect = None
         status = answer.status
-        if status in (429, 503):
+        if status in _REDIRECTS and "location" in answer.headers:
+            return self._follow(answer, now)
+        self._dialect.learn(self.request, answer, self._refused)
+        if status == 503:
             # The server says that it did nothing, so even creating a peer may be repeated.
+            return self._again(now, None, answer, took)
+        if is_transient(status) and status != 429:
+            if not self.request.repeatable:
+                self._round.move_on()  # For others.
+                return None
+            return self._again(now, took)
+        self._round.answered()
+        if status == 429:
+            # The limit is that of all servers.
             delay = self._delay(now, _retry_after(answer))
-            self._ask_at_once(took if status == 503 else None)
+            self._ask_at_once(None)
             return delay
         if 200 <= status < 300:
             self._learn(granted=status != 202)
@@ -74,9 +109,32 @@ class Retry:
             # The peer that this request made has ended before its id could be learned; so another is made.
             self.request = replace(self.request, key=uuid.uuid4().hex)
             return self._delay(now, None)
-        if not self.request.repeatable:
-            return None
-        return self._again(now, took) if is_transient(status) else None
+        return None
+
+    def last_word(self, answer: Answer) -> Answer:
+        """The last answer, if it is a success; else raise what it means."""
+        if self._redirect is not None:
+            raise self._redirect
+        return check(answer, self.request)
+
+    def _follow(self, answer: Answer, now: float) -> Optional[float]:
+        """Ask the server that this one names, if it is one of the list."""
+        by, where = self.url, self._round.redirect(answer.headers["location"], self.request.path)
+        if where is None:
+            return 0.0
+        redirects = f"{self.request.method} {self.request.path}: {without_password(by)} redirects to"
+        if where.is_known:
+            # The status is what it comes to.
+            self._redirect = ServerError(
+                f"{redirects} {where.target}, which is of no use at this moment", status=503
+            )
+            return self._again(now, None, answer)
+        self._redirect = ServerError(
+            f"{redirects} {where.target}, which is not in the list of servers and gets nothing from here; "
+            "servers of one cluster are given as a list, such as http://a:8000,http://b:8000",
+            status=answer.status,
+        )
+        return self._elsewhere(now)
 
     def _learn(self, *, granted: bool) -> None:
         """The server is there: what became of a request that waited is the work of what stands between."""
@@ -85,10 +143,20 @@ class Retry:
         elif self.request.at_once is not None:
             self._polls.answered(self._asked, granted=granted)
 
-    def _again(self, now: float, held: Optional[float]) -> Optional[float]:
-        """As `_delay`, after a request that was `held` for so long, or never arrived (`None`)."""
-        delay = self._delay(now, None)
-        if self._ask_at_once(held) and held is not None:
+    def _again(
+        self, now: float, held: Optional[float], answer: Optional[Answer] = None, took: float = 0.0
+    ) -> Optional[float]:
+        """After a request that was `held` for so long, or did nothing (`None`), as its `answer` says."""
+        self._hopes, self._at_least = True, None if answer is None else _retry_after(answer)
+        is_next = self._moves_on(now)
+        if is_next and held is None:
+            self.repeated = True
+            return 0.0  # The next server may just as well let it wait.
+        delay = 0.0 if is_next else self._pause(now)
+        if answer is not None:
+            # Of several servers, those that do not lead say so.
+            self._ask_at_once(took if self._round.is_single and answer.status == 503 else None)
+        elif self._ask_at_once(held) and held is not None:
             # It may have reached the queue, so what became of it is asked for in any case. Those that are cut
             # at once, again and again, must not become a flood. Whoever was cut after a while has waited long
             # enough.
@@ -96,6 +164,20 @@ class Retry:
             # The time for the repeat itself has to remain.
             delay = min(max(0.0, pause - held), max(0.0, self._give_up_at - now) / 2)
         return delay
+
+    def _elsewhere(self, now: float) -> Optional[float]:
+        """After one that cannot serve it, however often it is asked: another one may."""
+        return 0.0 if self._moves_on(now) else self._pause(now)
+
+    def _moves_on(self, now: float) -> bool:
+        """Turn to the next server that was not asked yet, if there is one, and time for it."""
+        is_due = self._round.is_first or now < self._give_up_at
+        return self._round.move_on() and is_due
+
+    def _pause(self, now: float) -> Optional[float]:
+        """Each server was asked in vain: how long to wait, if that may pass."""
+        hopes, self._hopes = self._hopes, False
+        return self._delay(now, self._at_least) if hopes else None
 
     def _ask_at_once(self, held: Optional[float]) -> bool:
         """Repeat a request that waits without its wait; returns whether it was one."""
@@ -114,8 +196,8 @@ class Retry:
         return request.bare if answer.status == 400 else None
 
     def _delay(self, now: float, at_least: Optional[float]) -> Optional[float]:
-        delay = backoff(self._failures, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
-        self._failures += 1
+        delay = backoff(self._pauses, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+        self._pauses += 1
         if at_least is not None:
             # Jitter on top, so that those who were told the same do not come back together.
             delay = at_least + delay / 2

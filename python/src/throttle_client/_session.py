@@ -15,12 +15,11 @@ from ._errors import LockLost, NotReleased
 from ._handle import Handle
 from ._holding import Holding, Plan
 from ._peer import Peer, PeerWithHeartbeat
+from ._release import RELEASE_SECONDS
 from ._settings import Settings
 
 __all__ = ["Session"]
 
-# Leaving a lock waits this long for the server; after that the release goes on in the background.
-RELEASE_SECONDS = 5.0
 # What leaving a lock comes to.
 Left = Union[LockLost, NotReleased, None]
 CANCEL_MESSAGE = "a throttle lock was lost"

@@ -1,11 +1,10 @@
-"""Where the server is and how to talk to it: from arguments, else from the environment."""
+"""Where the servers are and how to talk to it: from arguments, else from the environment."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
-import re
 import ssl
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -17,8 +16,9 @@ import httpx
 
 from ._durations import Duration, seconds
 from ._errors import ConfigurationError
+from ._servers import Servers, ServerUrl, normalize_urls, servers_of, without_password
 
-__all__ = ["DEFAULT_RETRY_SECONDS", "DEFAULT_TIMEOUT_SECONDS", "Settings", "normalize_url"]
+__all__ = ["DEFAULT_RETRY_SECONDS", "DEFAULT_TIMEOUT_SECONDS", "Settings"]
 
 _log = logging.getLogger("throttle_client")
 
@@ -31,6 +31,7 @@ USER_AGENT = "throttle-client-python/0.6.0"
 class Settings:
     """Everything that a connection needs. Can be pickled and hashed; its repr hides the token."""
 
+    # One, or those of one cluster with commas between them.
     url: str = field(repr=False)
     token: Optional[str] = field(default=None, repr=False)
     token_file: Optional[str] = None
@@ -41,7 +42,7 @@ class Settings:
     @classmethod
     def resolve(
         cls,
-        url: Optional[str] = None,
+        url: Optional[ServerUrl] = None,
         *,
         token: Optional[str] = None,
         token_file: Optional[str] = None,
@@ -63,12 +64,13 @@ class Settings:
             cacert = environment.get("THROTTLE_CACERT") or None
         if token is not None:
             _checked_token(token, "the token")
-        url = normalize_url(url)
-        if (token is not None or token_file is not None) and _is_readable_on_the_way(url):
-            _log.warning(
-                "The token goes to %s without encryption, so others on the way can read it. Use https.",
-                without_password(url),
-            )
+        url = normalize_urls(url)
+        for server in url.split(",") if token is not None or token_file is not None else ():
+            if _is_readable_on_the_way(server):
+                _log.warning(
+                    "The token goes to %s without encryption, so others on the way can read it. Use https.",
+                    without_password(server),
+                )
         limit = seconds(timeout, "timeout")
         if limit == 0:
             raise ConfigurationError("timeout is 0; an answer needs some time to arrive, e.g. timeout=10")
@@ -82,9 +84,14 @@ class Settings:
         )
 
     @property
+    def servers(self) -> Servers:
+        """The servers, and which of them answered last."""
+        return servers_of(self.url)
+
+    @property
     def shown_url(self) -> str:
-        """The URL without a password, for people."""
-        return without_password(self.url)
+        """The URL of the server that is asked at this moment, without a password, for people."""
+        return without_password(self.servers.asked)
 
     def headers(self) -> dict[str, str]:
         """Headers of every request. A token file is read each time, so a rotated token is picked up."""
@@ -99,41 +106,6 @@ class Settings:
     def ssl_context(self) -> ssl.SSLContext:
         """The certificates to trust: `cacert` alone if it is set, else the usual ones."""
         return _ssl_context(self.cacert)
-
-
-def without_password(url: str) -> str:
-    """A URL as it is shown to people, also one that is wrong."""
-    return re.sub(r"^((?:[^:/?#]*://)?[^:/?#@]*):[^/?#]*(?=@)", r"\1", url)
-
-
-def normalize_url(url: str) -> str:
-    """Bring a base URL into one form: `localhost:8000/` is `http://localhost:8000`."""
-    if not isinstance(url, str):
-        raise ConfigurationError(
-            f"the server is given as {url!r}; a URL like http://localhost:8000 is needed"
-        )
-    text = url.strip()
-    if "://" not in text:
-        text = f"http://{text}"
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-        httpx.URL(text)
-    except (ValueError, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            f"the server URL is {without_password(url)!r}: {error}; "
-            "something like http://localhost:8000 is needed"
-        ) from None
-    if parts.scheme.lower() not in ("http", "https") or not host:
-        raise ConfigurationError(
-            f"the server URL is {without_password(url)!r}; something like http://localhost:8000 is needed"
-        )
-    if parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"the server URL is {without_password(url)!r} and has a query or a fragment; "
-            "something like http://localhost:8000 is needed"
-        )
-    return text.rstrip("/")
 
 
 def _is_readable_on_the_way(url: str) -> bool:

@@ -15,9 +15,10 @@ from ._clock import now
 from ._dialect import Dialect
 from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
 from ._polls import Polls
-from ._protocol import Answer, Request, check
+from ._protocol import Answer, Request
 from ._proxy import proxy_before
 from ._retry import Retry
+from ._servers import without_password
 from ._settings import Settings
 from ._trace import trace_headers
 
@@ -39,7 +40,7 @@ class SyncLink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.dialect = Dialect(settings.shown_url)
+        self.dialect = Dialect(without_password(settings.url))
         self.polls = Polls()
         self._pool: Optional[_Pool] = None
 
@@ -59,13 +60,13 @@ class SyncLink:
 
     def _retry(self, request: Request) -> Retry:
         until = now() + request.block_for + self.settings.retry_for
-        return Retry(request, until, self.dialect, self.polls)
+        return Retry(request, until, self.dialect, self.polls, self.settings.servers)
 
     def _exchange(self, retry: Retry) -> Answer:
         while True:
             sent_at = now()
             try:
-                answer = self._attempt(retry.request)
+                answer = self._attempt(retry)
             except ServerUnreachable as error:
                 delay = retry.after_failure(error, now(), now() - sent_at)
                 if delay is None:
@@ -73,7 +74,7 @@ class SyncLink:
             else:
                 delay = retry.after_answer(answer, now(), now() - sent_at)
                 if delay is None:
-                    return check(answer, retry.request)
+                    return retry.last_word(answer)
             time.sleep(delay)
 
     def close(self) -> None:
@@ -82,12 +83,13 @@ class SyncLink:
         if pool is not None:
             pool.close()
 
-    def _attempt(self, request: Request) -> Answer:
+    def _attempt(self, retry: Retry) -> Answer:
+        url, request = retry.url, retry.request
         limit = request.block_for + self.settings.timeout
         try:
-            response = self._client().request(**_arguments(self.settings, request, limit))
+            response = self._client().request(**_arguments(self.settings, url, request, limit))
         except httpx.HTTPError as error:
-            raise _translate(error, self.settings, request) from error
+            raise _translate(error, url, request) from error
         return _answer(response)
 
     def _client(self) -> httpx.Client:
@@ -99,7 +101,7 @@ class SyncLink:
 
 
 class _Pool:
-    """The connections of a process to a server. Those that a forked child inherits it never closes."""
+    """The connections of a process to the servers. Those that a forked child inherits it never closes."""
 
     def __init__(self, pid: int, settings: Settings) -> None:
         self.pid = pid
@@ -121,7 +123,7 @@ class AsyncLink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.dialect = Dialect(settings.shown_url)
+        self.dialect = Dialect(without_password(settings.url))
         self.polls = Polls()
         self._http = httpx.AsyncClient(verify=settings.ssl_context(), limits=_LIMITS)
 
@@ -151,7 +153,8 @@ class AsyncLink:
 
     def _retry(self, request: Request, give_up_at: Optional[float] = None) -> Retry:
         until = now() + request.block_for + self.settings.retry_for
-        return Retry(request, until if give_up_at is None else give_up_at, self.dialect, self.polls)
+        until = until if give_up_at is None else give_up_at
+        return Retry(request, until, self.dialect, self.polls, self.settings.servers)
 
     async def _exchange(
         self, retry: Retry, limit: Optional[float] = None, gate: Optional[asyncio.Lock] = None
@@ -161,7 +164,7 @@ class AsyncLink:
                 await gate.acquire()
             sent_at = now()
             try:
-                answer = await self._attempt(retry.request, limit)
+                answer = await self._attempt(retry, limit)
             except ServerUnreachable as error:
                 delay = retry.after_failure(error, now(), now() - sent_at)
                 if delay is None:
@@ -169,29 +172,29 @@ class AsyncLink:
             else:
                 delay = retry.after_answer(answer, now(), now() - sent_at)
                 if delay is None:
-                    return check(answer, retry.request), sent_at
+                    return retry.last_word(answer), sent_at
             finally:
                 if gate is not None:
                     gate.release()
             await asyncio.sleep(delay)
 
     async def once(self, request: Request, limit: float) -> Answer:
-        """Send without repeats, and return the answer if it is a success."""
+        """Send to each server once, until one answers, and return the answer if it is a success."""
         return (await self.exchange(request, give_up_at=now(), limit=limit))[0]
 
-    async def _attempt(self, request: Request, limit: Optional[float]) -> Answer:
+    async def _attempt(self, retry: Retry, limit: Optional[float]) -> Answer:
         """Send once. This ends within `limit` seconds, and those for which it asks the server to wait."""
+        url, request = retry.url, retry.request
         limit = request.block_for + (self.settings.timeout if limit is None else limit)
-        arguments = _arguments(self.settings, request, limit)
+        arguments = _arguments(self.settings, url, request, limit)
         try:
             response = await within(limit, self._http.request(**arguments))
         except asyncio.TimeoutError:
             raise ServerUnreachable(
-                f"{self.settings.shown_url} did not answer {request.method} {request.path} "
-                f"within {limit:.3g} s"
+                f"{without_password(url)} did not answer {request.method} {request.path} within {limit:.3g} s"
             ) from None
         except httpx.HTTPError as error:
-            raise _translate(error, self.settings, request) from error
+            raise _translate(error, url, request) from error
         return _answer(response)
 
     async def aclose(self) -> None:
@@ -208,10 +211,10 @@ def _is_last(answer: Answer, retry: Retry, end: float, *, ended_early: bool) -> 
     return answer.status != 202 or now() >= end or (ended_early and not retry.repeated)
 
 
-def _arguments(settings: Settings, request: Request, limit: float) -> dict[str, Any]:
+def _arguments(settings: Settings, url: str, request: Request, limit: float) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "method": request.method,
-        "url": settings.url + request.path,
+        "url": url + request.path,
         "headers": {**settings.headers(), **trace_headers()},
         "timeout": httpx.Timeout(limit, connect=min(limit, CONNECT_SECONDS)),
     }
@@ -228,8 +231,8 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(response.status_code, response.headers, response.text)
 
 
-def _translate(error: httpx.HTTPError, settings: Settings, request: Request) -> Exception:
-    what = f"{request.method} {settings.shown_url}{request.path}"
+def _translate(error: httpx.HTTPError, url: str, request: Request) -> Exception:
+    what = f"{request.method} {without_password(url)}{request.path}"
     if isinstance(error, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{what}: {error}")
     detail = str(error) or type(error).__name__
@@ -239,7 +242,7 @@ def _translate(error: httpx.HTTPError, settings: Settings, request: Request) -> 
             "Pass cacert= or set THROTTLE_CACERT to the file of the authority that signed it.",
             sent=False,
         )
-    proxy = proxy_before(settings.url)
+    proxy = proxy_before(url)
     way = f", by way of the proxy {proxy}" if proxy else ""
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) and proxy and "SSL" not in detail:
         missing = f"no connection to the proxy {proxy}, so the server itself was not asked"

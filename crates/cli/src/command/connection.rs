@@ -9,7 +9,7 @@ use throttle_client::{Client, ClientBuilder};
 /// can see the arguments of every process.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Connection {
-    /// The server
+    /// The server, or the servers of one cluster with commas between them: http://a:8000,http://b:8000
     #[arg(long, env = "THROTTLE_URL", value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub url: String,
     /// A file with the bearer token; beats what the environment says.
@@ -26,7 +26,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A client of that server, with its other settings still to be made.
+    /// A client of that server, or of those servers, with its other settings still to be made.
     pub fn client(&self) -> ClientBuilder {
         self.warn_of_readable_token();
         let mut builder = Client::builder().url(&self.url);
@@ -42,7 +42,7 @@ impl Connection {
     fn warn_of_readable_token(&self) {
         let has_token = self.token_file.is_some()
             || ["THROTTLE_TOKEN", "THROTTLE_TOKEN_FILE"].iter().any(|name| is_set(name));
-        if has_token && is_readable_on_the_way(&self.url) {
+        if has_token && self.url.split(',').map(str::trim).any(is_readable_on_the_way) {
             eprintln!(
                 "throttle: the token goes to the server without encryption, so others on the way can read it; use https"
             );

@@ -1,7 +1,9 @@
 //! Several servers with one set of semaphores, on a real etcd.
 
+mod clients;
 mod etcd;
 mod failover;
+mod moving;
 mod passing;
 mod start;
 
@@ -47,6 +49,28 @@ impl Cluster {
 
     /// Servers of which one leads.
     pub(super) fn plan(plan: &Plan<'_>) -> Self {
+        let mut cluster = Self::stopped(plan);
+        for at in 0..plan.servers {
+            cluster.restart(at);
+        }
+        cluster.leader();
+        cluster
+    }
+
+    /// Servers that ask for tokens; this one may read.
+    pub(super) fn secured(plan: &Plan<'_>, token: &str) -> Self {
+        let mut cluster = Self::stopped(plan);
+        for at in 0..plan.servers {
+            cluster.restart(at);
+        }
+        let head = format!("authorization: Bearer {token}\r\n");
+        let leads = |at: usize| cluster.server(at).ask_with("GET", "/v1/semaphores", &head, "").status == 200;
+        until("a server leads", || cluster.running().into_iter().all(leads));
+        cluster
+    }
+
+    /// Servers that were never started.
+    pub(super) fn stopped(plan: &Plan<'_>) -> Self {
         let etcd = Etcd::start(plan.members, plan.quota_bytes);
         let launches = (0..plan.servers).map(|_| {
             let port = free_port();
@@ -59,13 +83,8 @@ impl Cluster {
             (port, text)
         });
         let launches: Vec<_> = launches.collect();
-        let mut cluster = Self { servers: Vec::new(), launches, etcd };
-        for at in 0..plan.servers {
-            cluster.servers.push(None);
-            cluster.restart(at);
-        }
-        cluster.leader();
-        cluster
+        let servers = launches.iter().map(|_| None).collect();
+        Self { servers, launches, etcd }
     }
 
     /// Starts a server again.
@@ -73,6 +92,12 @@ impl Cluster {
         let (port, text) = &self.launches[at];
         let launch = Launch::new(&["--port", &port.to_string()]).file(text).env("THROTTLE_LOG", "info");
         self.servers[at] = Some(Server::launch(launch));
+    }
+
+    /// The URLs of all servers, as clients take them.
+    pub(super) fn urls(&self) -> String {
+        let urls: Vec<_> = self.launches.iter().map(|(port, _)| format!("http://127.0.0.1:{port}")).collect();
+        urls.join(",")
     }
 
     /// Kills a server, or stops it in good order.

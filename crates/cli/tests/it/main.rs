@@ -34,6 +34,7 @@ mod prefix;
 mod printable;
 mod run;
 mod security;
+mod servers;
 mod site;
 #[cfg(unix)]
 mod socket;

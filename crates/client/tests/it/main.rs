@@ -16,5 +16,6 @@ mod low_level;
 mod old_server;
 mod processes;
 mod proxy;
+mod servers;
 mod support;
 mod v1;

@@ -17,6 +17,7 @@ const HIDDEN: Rules = Rules {
     without_headers: false,
     decodes: false,
     lost_answers: 0,
+    leader: None,
     cut: None,
 };
 

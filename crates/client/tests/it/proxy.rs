@@ -14,6 +14,7 @@ const DECODING: Rules = Rules {
     without_headers: false,
     decodes: true,
     lost_answers: 0,
+    leader: None,
     cut: None,
 };
 const TTL: Duration = Duration::from_secs(2);

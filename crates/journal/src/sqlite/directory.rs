@@ -108,14 +108,39 @@ fn remove_empty_log(path: &Path, was_made: bool) {
     }
 }
 
-/// Copies the journal in `from`, which may be in use, into the new directory `to`.
-pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
+/// Makes a journal with this id in the new directory `to`, of a snapshot that `write` writes. Whoever leads there next
+/// does so in a later epoch than this.
+pub fn create_from(
+    to: &Path,
+    journal: u64,
+    epoch: Epoch,
+    write: impl FnOnce(&mut dyn Log) -> Result<(), LogError>,
+) -> Result<End, LogError> {
+    check_is_free(to)?;
+    system::create_private_directory(to)?;
+    create(to, journal)?;
+    let mut log = SqliteLog::open(&to.join(JOURNAL), &to.join(MARK), journal)?;
+    write(&mut log)?;
+    log.set_epoch(epoch)?;
+    let end = log.reader()?.read_from(None, None, &mut |_| Ok(()))?;
+    log.mark(end.number, end.chain)?;
+    drop(log);
+    inspect(to, &mut |_| Ok(()))?;
+    Ok(end)
+}
+
+fn check_is_free(to: &Path) -> Result<(), LogError> {
     let is_free = fs::read_dir(to)
         .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |mut entries| entries.next().is_none());
-    if !is_free {
-        let to = to.display();
-        return Err(LogError::Io(format!("{to} is there already and not empty; name a new directory")));
+    if is_free {
+        return Ok(());
     }
+    Err(LogError::Io(format!("{} is there already and not empty; name a new directory", to.display())))
+}
+
+/// Copies the journal in `from`, which may be in use, into the new directory `to`.
+pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
+    check_is_free(to)?;
     let (mut source, mark) = look(from)?;
     source.check()?;
     system::create_private_directory(to)?;

@@ -12,4 +12,4 @@ mod reader;
 mod schema;
 mod system;
 
-pub use directory::{Directory, Found, backup, inspect};
+pub use directory::{Directory, Found, backup, create_from, inspect};

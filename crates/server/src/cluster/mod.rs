@@ -6,6 +6,7 @@
 
 mod figures;
 mod forward;
+mod moving;
 mod serve;
 mod standby;
 mod status;
@@ -29,6 +30,7 @@ use crate::{config, outgoing};
 
 pub(crate) use figures::register;
 pub(crate) use forward::{CLUSTER, forward, take_in};
+pub use moving::{export, import};
 pub(crate) use serve::serve;
 
 /// How long it may take to connect to another server.
@@ -185,6 +187,18 @@ pub(crate) async fn find(config: &config::Cluster) -> Result<Arc<Cluster>, Strin
             Err(error) => return Err(about(&error)),
         }
     }
+}
+
+/// Reads the files that the configuration of a cluster names.
+///
+/// # Errors
+///
+/// What is wrong with them, or with a URL.
+pub(crate) fn check_files(config: &config::Config) -> Result<(), String> {
+    let Some(cluster) = &config.cluster else { return Ok(()) };
+    Etcd::new(cluster.etcd()).map_err(|error| error.to_string())?;
+    client(cluster)?;
+    Ok(())
 }
 
 /// What requests to other servers are sent with.

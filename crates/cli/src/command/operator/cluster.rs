@@ -1,9 +1,13 @@
 //! `throttle cluster`.
 
-use std::{error::Error, io};
+use std::{error::Error, io, path::PathBuf};
 
 use throttle_api::{ClusterServer, ClusterStatus, EtcdMember};
-use throttle_service::printable::printable;
+use throttle_service::{
+    cluster,
+    config::{self, DEFAULT_CONFIGURATION},
+    printable::printable,
+};
 
 use super::{ask::Operator, table::table};
 
@@ -12,6 +16,31 @@ use super::{ask::Operator, table::table};
 pub enum ClusterCommand {
     /// Shows who leads, how far each server is with the log, and how etcd's members are
     Status(Status),
+    /// Moves what a data directory has into a cluster that has nothing yet; no server of either may run
+    Import(Import),
+    /// Copies what a cluster has into a new data directory, also while its servers run
+    Export(Export),
+}
+
+/// Arguments of `throttle cluster import`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Import {
+    /// The data directory; no server may use it
+    #[arg(long, env = "THROTTLE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The configuration file of a server of the cluster
+    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = DEFAULT_CONFIGURATION)]
+    pub configuration: PathBuf,
+}
+
+/// Arguments of `throttle cluster export`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Export {
+    /// The directory to make; it must be empty if it is there
+    pub to: PathBuf,
+    /// The configuration file of a server of the cluster
+    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = DEFAULT_CONFIGURATION)]
+    pub configuration: PathBuf,
 }
 
 /// Arguments of `throttle cluster status`.
@@ -23,10 +52,46 @@ pub struct Status {
 }
 
 impl ClusterCommand {
-    pub(super) async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let Self::Status(Status { operator }) = self;
-        let answer = operator.ask("GET", "/v1/cluster", None).await?;
-        operator.picture(out, &answer, picture)
+    /// Does it. The error is one clear line.
+    pub fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
+        match self {
+            Self::Status(status) => super::run(status.run(out)),
+            Self::Import(import) => import.run(out),
+            Self::Export(export) => export.run(out),
+        }
+    }
+}
+
+impl Status {
+    async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
+        let answer = self.operator.ask("GET", "/v1/cluster", None).await?;
+        self.operator.picture(out, &answer, picture)
+    }
+}
+
+impl Import {
+    fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
+        let config = config::load(&self.configuration)?.config;
+        let number = cluster::import(&config, &self.data_dir)?;
+        let from = printable(self.data_dir.display());
+        writeln!(
+            out,
+            "The cluster has everything up to batch {number} of {from}. Start its servers, and no other."
+        )?;
+        Ok(())
+    }
+}
+
+impl Export {
+    fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
+        let config = config::load(&self.configuration)?.config;
+        let number = cluster::export(&config, &self.to)?;
+        let to = printable(self.to.display());
+        writeln!(
+            out,
+            "{to} has everything up to batch {number} of the cluster. A server starts from it with --data-dir {to}."
+        )?;
+        Ok(())
     }
 }
 

@@ -36,9 +36,6 @@ pub enum Operate {
     /// Makes, resizes, pauses or removes a semaphore
     #[command(subcommand)]
     Semaphore(SemaphoreCommand),
-    /// Looks at the servers of a cluster
-    #[command(subcommand)]
-    Cluster(ClusterCommand),
     /// Has the server read its configuration file again
     Reload(Reload),
     /// Ends the time after a start in which nothing is granted anew
@@ -48,23 +45,26 @@ pub enum Operate {
 impl Operate {
     /// Does it. The error is one clear line.
     pub fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
+        run(async {
             match self {
                 Self::Status(status) => status.run(out).await,
                 Self::Peers(peers) => peers.run(out).await,
                 Self::Release(release) => release.run(out).await,
                 Self::Semaphore(semaphore) => semaphore.run(out).await,
-                Self::Cluster(cluster) => cluster.run(out).await,
                 Self::Reload(reload) => reload.run(out).await,
                 Self::Resume(resume) => resume.run(out).await,
             }
-        });
-        match outcome {
-            // Whoever read the output has seen enough.
-            Err(error) if is_broken_pipe(&*error) => Ok(()),
-            outcome => outcome,
-        }
+        })
+    }
+}
+
+/// Runs a command that asks a server.
+fn run(command: impl Future<Output = Result<(), Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(command) {
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&*error) => Ok(()),
+        outcome => outcome,
     }
 }
 

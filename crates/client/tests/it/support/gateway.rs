@@ -1,5 +1,6 @@
 //! A gateway before a server: it takes note of each request, can serve it below a path, can hide routes as an older
-//! server lacks them, can decode paths, can lose answers, and can cut requests that wait.
+//! server lacks them, can decode paths, can lose answers, can cut requests that wait, and can be the standby of
+//! another.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -15,7 +16,7 @@ use std::{
 use socket2::SockRef;
 
 pub(crate) struct Gateway {
-    port: u16,
+    pub(crate) port: u16,
     shared: Arc<Shared>,
 }
 
@@ -25,6 +26,8 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     /// The header `traceparent` of each of them, if it has one.
     trace_parents: Mutex<Vec<Option<String>>>,
+    /// The header `authorization` of each of them, if it has one.
+    authorizations: Mutex<Vec<Option<String>>>,
     cuts: AtomicUsize,
 }
 
@@ -54,6 +57,8 @@ pub(crate) struct Rules {
     pub(crate) decodes: bool,
     /// So many requests are done, and their answers lost.
     pub(crate) lost_answers: u32,
+    /// Requests are redirected to this port.
+    pub(crate) leader: Option<u16>,
     /// Requests that wait at the server for longer than this are cut so.
     pub(crate) cut: Option<(Duration, Cut)>,
 }
@@ -67,6 +72,7 @@ impl Gateway {
             rules: Mutex::new(rules),
             requests: Mutex::default(),
             trace_parents: Mutex::default(),
+            authorizations: Mutex::default(),
             cuts: AtomicUsize::default(),
         };
         let gateway = Self { port, shared: Arc::new(shared) };
@@ -100,6 +106,11 @@ impl Gateway {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// The header `authorization` of each of them, if it has one.
+    pub(crate) fn authorizations(&self) -> Vec<Option<String>> {
+        self.shared.authorizations.lock().unwrap().clone()
+    }
+
     /// How many requests were cut so far.
     pub(crate) fn cuts(&self) -> usize {
         self.shared.cuts.load(Ordering::SeqCst)
@@ -129,13 +140,14 @@ impl Shared {
         reader.read_exact(&mut body)?;
         let (first, headers) = head.split_once("\r\n").unwrap();
         let what = first.strip_suffix(" HTTP/1.1").unwrap();
-        let of_trace = headers.lines().find_map(|line| line.strip_prefix("traceparent: "));
-        self.trace_parents.lock().unwrap().push(of_trace.map(str::to_owned));
+        let header = |name| headers.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        self.trace_parents.lock().unwrap().push(header("traceparent: "));
+        self.authorizations.lock().unwrap().push(header("authorization: "));
         self.requests.lock().unwrap().push(what.to_owned());
         let mut rules = self.rules.lock().unwrap();
         let is_lost = rules.lost_answers > 0;
         rules.lost_answers = rules.lost_answers.saturating_sub(1);
-        let Rules { below, without_headers, decodes, cut, .. } = *rules;
+        let Rules { below, without_headers, decodes, cut, leader, .. } = *rules;
         let (method, path) = what.split_once(' ').unwrap();
         let inner = path.strip_prefix(below).filter(|path| path.starts_with('/'));
         let hidden = rules.hidden.filter(|_| rules.hidden_for != Some(0));
@@ -144,6 +156,11 @@ impl Shared {
             rules.hidden_for = rules.hidden_for.map(|count| count - 1);
         }
         drop(rules);
+        if let Some(port) = leader {
+            let head = "HTTP/1.1 307 Temporary Redirect\r\nconnection: close\r\ncontent-length: 0";
+            let location = format!("location: http://127.0.0.1:{port}{path}");
+            return client.write_all(format!("{head}\r\n{location}\r\n\r\n").as_bytes());
+        }
         if let Some(status) = hidden.map(|(_, status)| status).or(inner.is_none().then_some(404)) {
             let page = "<!DOCTYPE html><p>nothing is here";
             let head = format!("HTTP/1.1 {status} No\r\nconnection: close\r\ncontent-length: {}", page.len());

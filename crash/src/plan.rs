@@ -423,8 +423,10 @@ fn on_semaphore(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
         return create(world, client, rng);
     };
     let mut peers = world.clients.get(client).into_iter().flat_map(|own| &own.peers);
-    // A request that comes late must not find it made anew.
-    let may_go = !peers.any(|peer| peer.is_unsettled && peer.may_use(&name));
+    let asks = |creation: &Creation| creation.ask.as_ref().is_some_and(|ask| ask.locks.contains_key(&name));
+    let is_asked_for = world.clients.get(client).is_some_and(|own| own.creations.iter().any(asks));
+    // A request that comes late must not find it made anew, and what it made must be as it was asked for.
+    let may_go = !is_asked_for && !peers.any(|peer| peer.is_unsettled && peer.may_use(&name));
     let Some(semaphore) = world.semaphores.get_mut(&name) else { return create(world, client, rng) };
     let max = rng.i64(1..=semaphore.cap);
     let path = format!("/v1/semaphores/{}", encoded(&name));

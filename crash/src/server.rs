@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Instant,
@@ -58,7 +58,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it in `directory`, with the configuration that is there. Its log is kept beside that.
-    pub(crate) fn start(binary: &Path, directory: &Path, arguments: &[&str]) -> io::Result<Self> {
+    pub(crate) fn start(
+        binary: &Path,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, PathBuf)],
+    ) -> io::Result<Self> {
         let spawned = now();
         let mut log = OpenOptions::new().create(true).append(true).open(directory.join("log"))?;
         let mut child = Command::new(binary)
@@ -66,6 +71,7 @@ impl Server {
             .args(arguments)
             .current_dir(directory)
             .env("THROTTLE_LOG", "warn,throttle=debug")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

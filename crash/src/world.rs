@@ -137,6 +137,8 @@ pub(crate) struct World {
     pub(crate) operations_left: u64,
     /// Whether the process was told to end.
     pub(crate) is_ending: bool,
+    /// Whether times that servers tell are worth nothing.
+    pub(crate) clocks_jump: bool,
     /// When the last process was known to have ended.
     pub(crate) ended: Option<Instant>,
     /// What went wrong first.
@@ -228,6 +230,7 @@ impl World {
             figures: Figures::default(),
             operations_left: 0,
             is_ending: false,
+            clocks_jump: false,
             ended: None,
             violation: None,
         }

@@ -1,6 +1,6 @@
 //! Requests to a leader that stands still. It runs them when it wakes, before it knows that another server leads.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use serde_json::json;
 use throttle_api as api;
@@ -97,7 +97,7 @@ impl Sending {
 }
 
 /// Asks until there is an answer that is none of 503: only what may be repeated.
-async fn ask(link: &Link, call: &Call) -> Outcome<Answer> {
+pub(super) async fn ask(link: &Link, call: &Call) -> Outcome<Answer> {
     loop {
         let mut connection = Connection::over(link.dial().await?).await?;
         let answer = connection.ask(call).await?;
@@ -108,8 +108,8 @@ async fn ask(link: &Link, call: &Call) -> Outcome<Answer> {
 }
 
 /// How it went with an answer that is not what it should be.
-fn wrong(call: &str, answer: &Answer) -> Outcome<()> {
-    Err(format!("{call} was answered {} {}", answer.status, answer.text()).into())
+pub(super) fn wrong(call: &str, answer: &Answer) -> Box<dyn Error + Send + Sync> {
+    format!("{call} was answered {} {}", answer.status, answer.text()).into()
 }
 
 impl Late {
@@ -156,11 +156,11 @@ impl Late {
         become_one_of(&[before, marker.0]);
         let answer = ask(other, &Call::new("PATCH", PATH, json!({ "max": marker.0 }).to_string())).await?;
         if answer.status != 200 {
-            return wrong("a change", &answer);
+            return Err(wrong("a change", &answer));
         }
         become_one_of(&[marker.0]);
         let answer = ask(other, &Call::new("DELETE", format!("/v1/peers/{}", self.ended), "")).await?;
-        if answer.status == 204 { Ok(()) } else { wrong("the end of a peer", &answer) }
+        if answer.status == 204 { Ok(()) } else { Err(wrong("the end of a peer", &answer)) }
     }
 
     /// Compares the answers with what was acknowledged before they came.
@@ -179,24 +179,24 @@ impl Late {
         if let Some(answer) = look.filter(|answer| answer.status != 503) {
             let is_new = |seen: api::SemaphoreDetail| seen.semaphore.max == marker.0;
             if answer.status != 200 || !answer.json().is_ok_and(is_new) {
-                return wrong("a look from before", &answer);
+                return Err(wrong("a look from before", &answer));
             }
         }
         if let Some(answer) = beat
             && !matches!(answer.status, 410 | 503)
         {
-            return wrong("the heartbeat of a peer that was ended", &answer);
+            return Err(wrong("the heartbeat of a peer that was ended", &answer));
         }
         match create {
             Some(answer) if answer.status == 201 => {
                 let path = format!("/v1/peers/{}", answer.json::<api::Peer>()?.id.0);
                 let seen = ask(other, &Call::get(&path)).await?;
                 if seen.status != 200 {
-                    return wrong("a look at a peer whose making was acknowledged", &seen);
+                    return Err(wrong("a look at a peer whose making was acknowledged", &seen));
                 }
                 ask(other, &Call::new("DELETE", path, "")).await?;
             }
-            Some(answer) if answer.status != 503 => return wrong("the making of a peer", &answer),
+            Some(answer) if answer.status != 503 => return Err(wrong("the making of a peer", &answer)),
             _ => {
                 if let Some(client) = shared.lock().clients.first_mut() {
                     client.creations.push(self.creation.clone());

@@ -66,14 +66,18 @@ impl Link {
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let link = link.clone();
-                tokio::spawn(async move {
-                    if let Ok(far) = link.connect().await {
-                        link.carry(near, far).await;
-                    }
-                });
+                tokio::spawn(async move { link.forward(near).await });
             }
         });
         Ok(port)
+    }
+
+    /// Carries a connection from somewhere else.
+    pub(super) async fn forward(self, near: TcpStream) {
+        if let Ok(far) = self.connect().await {
+            let _ = near.set_nodelay(true);
+            self.carry(near, far).await;
+        }
     }
 
     /// Until both sides are through, or one of them breaks off.

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum as _;
 use fastrand::Rng;
-use rustix::process::Signal;
 use tokio::{
     runtime::Runtime,
     sync::watch,
@@ -18,10 +18,11 @@ use tokio::{
 use super::{
     act::Act,
     clients::{Changes, Work},
-    etcd::{self, MEMBERS, Member},
-    late::{Late, Marker, Told},
+    etcd::{self, Member},
+    large::Counted,
+    late::{Marker, Told},
     relay::Link,
-    servers::{LEASE, SERVERS, Servers, Standing},
+    servers::{SERVERS, Servers, Standing},
     table::Table,
 };
 use crate::{
@@ -48,15 +49,15 @@ pub(crate) fn run(arguments: &Arguments, server: PathBuf, directory: &Path, seed
     let begun = now();
     let mut table = Table::default();
     let outcome = Runtime::new()?.block_on(async {
-        let members = etcd::start(directory)?;
+        let members = etcd::start(directory).await?;
         let servers = Servers::prepare(server, directory, &file, &members).await?;
         let changes = Arc::new(watch::Sender::new(Changes::none()));
         let (shared, rng) = (shared.clone(), Rng::with_seed(seed));
-        let mut test =
-            Test { servers, members, shared, changes, rng, marker: Marker::default(), late: Told::default() };
+        let (marker, late, large) = (Marker::default(), Told::default(), Counted::default());
+        let mut test = Test { servers, members, shared, changes, rng, marker, late, large, played: 0 };
         let outcome = test.play(arguments, &mut table).await;
         test.shared.lock().figures.snapshots = test.servers.snapshots();
-        table.late = test.late;
+        (table.late, table.large) = (test.late, test.large);
         outcome
     });
     report_clients(&shared.lock());
@@ -65,14 +66,17 @@ pub(crate) fn run(arguments: &Arguments, server: PathBuf, directory: &Path, seed
     outcome
 }
 
-struct Test {
-    servers: Servers,
-    members: Vec<Member>,
-    shared: Shared,
-    changes: Arc<watch::Sender<Changes>>,
-    rng: Rng,
-    marker: Marker,
-    late: Told,
+pub(super) struct Test {
+    pub(super) servers: Servers,
+    pub(super) members: Vec<Member>,
+    pub(super) shared: Shared,
+    pub(super) changes: Arc<watch::Sender<Changes>>,
+    pub(super) rng: Rng,
+    pub(super) marker: Marker,
+    pub(super) late: Told,
+    pub(super) large: Counted,
+    /// How many acts were played.
+    pub(super) played: u64,
 }
 
 /// The tasks of a round.
@@ -86,10 +90,19 @@ impl Test {
     async fn play(&mut self, arguments: &Arguments, table: &mut Table) -> Outcome<()> {
         self.servers.start().await?;
         self.check().await.map_err(|error| format!("At the start: {error}"))?;
+        let wanted = arguments.only.map_or_else(|| Act::value_variants().to_vec(), |act| vec![act]);
+        let mut possible = Vec::new();
+        for act in wanted {
+            match self.hindrance(act) {
+                None => possible.push(act),
+                Some(why) if arguments.only.is_some() => return Err(format!("{}: {why}", act.words()).into()),
+                Some(why) => table.left_out(act, why),
+            }
+        }
         let mut acts = Vec::new();
         for round in 0..arguments.rounds {
             if acts.is_empty() {
-                acts = arguments.only.map_or_else(|| Act::ALL.to_vec(), |act| vec![act]);
+                acts.clone_from(&possible);
                 self.rng.shuffle(&mut acts);
             }
             let Some(act) = acts.pop() else { break };
@@ -109,6 +122,7 @@ impl Test {
     /// Plays one act. Returns how long no change was acknowledged.
     async fn round(&mut self, act: Act) -> Outcome<Duration> {
         let standing = self.agreed().await?;
+        self.shared.lock().clocks_jump = false;
         let busy = self.begin();
         let before = self.rng.u64(50..500);
         let count = self.changes.borrow().count;
@@ -129,68 +143,6 @@ impl Test {
         Ok(away)
     }
 
-    async fn act(&mut self, act: Act, standing: Standing, epoch: u64) -> Outcome<()> {
-        let Standing { leader, etcd_leader } = standing;
-        let some = |rng: &mut Rng, than: usize, of: usize| (than + rng.usize(1..of)) % of;
-        match act {
-            Act::KillLeader => self.kill_leader(leader).await?,
-            Act::StopLeader => self.servers.stop(leader).await?,
-            Act::PauseLeader => self.pause_leader(leader, epoch).await?,
-            Act::KillStandby => {
-                let standby = some(&mut self.rng, leader, SERVERS);
-                self.servers.kill(standby).await?;
-            }
-            Act::KillAll => {
-                for at in (0..SERVERS).filter(|at| *at != leader) {
-                    self.servers.kill(at).await?;
-                }
-                self.kill_leader(leader).await?;
-                return Ok(());
-            }
-            Act::KillMember => {
-                let member = some(&mut self.rng, etcd_leader, MEMBERS);
-                self.member(member)?.kill()?;
-            }
-            Act::KillEtcdLeader => self.member(etcd_leader)?.kill()?,
-            Act::PauseMember => {
-                let member = some(&mut self.rng, etcd_leader, MEMBERS);
-                return self.pause_members(&[member]).await;
-            }
-            Act::PauseEtcdLeader => return self.pause_members(&[etcd_leader]).await,
-            Act::PauseTwoMembers => {
-                let other = some(&mut self.rng, etcd_leader, MEMBERS);
-                return self.pause_members(&[etcd_leader, other]).await;
-            }
-            Act::KillBothLeaders => {
-                self.member(etcd_leader)?.kill()?;
-                self.kill_leader(leader).await?;
-            }
-            Act::CutFromEtcd => {
-                let links = self.servers.place(leader)?.etcd.clone();
-                for link in &links {
-                    link.cut(true);
-                }
-                self.until_another_leads(epoch).await?;
-                for link in &links {
-                    link.cut(false);
-                }
-                return Ok(());
-            }
-            Act::CutFromServers => {
-                let link = self.servers.place(leader)?.others.clone();
-                return self.cut_for_a_while(link).await;
-            }
-            Act::CutFromClients => {
-                let link = self.servers.place(leader)?.clients.clone();
-                return self.cut_for_a_while(link).await;
-            }
-        }
-        // Clients work for a while before it is undone.
-        self.are_back().await?;
-        let more = self.rng.u64(1..100);
-        self.until(|changes| changes.after >= more, "the service is back").await
-    }
-
     /// Starts whatever does not run.
     async fn restart(&mut self) -> Outcome<()> {
         self.servers.check()?;
@@ -199,48 +151,6 @@ impl Test {
             member.start()?;
         }
         Ok(())
-    }
-
-    async fn kill_leader(&mut self, leader: usize) -> Outcome<()> {
-        self.servers.kill(leader).await?;
-        self.shared.lock().leader_died(now());
-        Ok(())
-    }
-
-    /// A leader stands still past its lease. Requests are sent to it meanwhile, whose answers must tell nothing old.
-    async fn pause_leader(&mut self, leader: usize, epoch: u64) -> Outcome<()> {
-        let link = self.servers.place(leader)?.clients.clone();
-        let other = self.servers.place((leader + 1) % SERVERS)?.clients.clone();
-        let mut late = Late::prepare(&self.marker, &link).await?;
-        self.changes.send_modify(Changes::measure);
-        self.servers.signal(leader, Signal::STOP)?;
-        late.send();
-        self.until_another_leads(epoch).await?;
-        late.change(&self.shared, &mut self.marker, &other).await?;
-        self.servers.signal(leader, Signal::CONT)?;
-        late.check(&self.shared, &self.marker, &other, &mut self.late).await
-    }
-
-    async fn pause_members(&mut self, members: &[usize]) -> Outcome<()> {
-        for member in members {
-            self.member(*member)?.signal(Signal::STOP)?;
-        }
-        sleep(LEASE + Duration::from_millis(self.rng.u64(200..1500))).await;
-        for member in members {
-            self.member(*member)?.signal(Signal::CONT)?;
-        }
-        Ok(())
-    }
-
-    async fn cut_for_a_while(&mut self, link: Link) -> Outcome<()> {
-        link.cut(true);
-        sleep(Duration::from_millis(self.rng.u64(500..3000))).await;
-        link.cut(false);
-        Ok(())
-    }
-
-    fn member(&mut self, at: usize) -> Outcome<&mut Member> {
-        self.members.get_mut(at).ok_or_else(|| "no such member".into())
     }
 
     /// Lets the clients work.
@@ -275,12 +185,12 @@ impl Test {
     }
 
     /// Waits until changes are acknowledged that are sent from now on.
-    async fn are_back(&self) -> Outcome<()> {
+    pub(super) async fn are_back(&self) -> Outcome<()> {
         self.changes.send_modify(Changes::begin);
         self.until(|changes| changes.after > 0, "the service is back").await
     }
 
-    async fn until(&self, is_so: impl FnMut(&Changes) -> bool, what: &str) -> Outcome<()> {
+    pub(super) async fn until(&self, is_so: impl FnMut(&Changes) -> bool, what: &str) -> Outcome<()> {
         let (mut changes, mut over) = (self.changes.subscribe(), self.shared.over.subscribe());
         let outcome = tokio::select! {
             outcome = timeout(PATIENCE, changes.wait_for(is_so)) => outcome.map(|_| ()),
@@ -290,7 +200,7 @@ impl Test {
         Ok(outcome.map_err(|_| format!("in vain: {what}"))?)
     }
 
-    async fn until_another_leads(&self, epoch: u64) -> Outcome<()> {
+    pub(super) async fn until_another_leads(&self, epoch: u64) -> Outcome<()> {
         let mut led = self.servers.epoch.subscribe();
         let outcome = timeout(PATIENCE, led.wait_for(|led| *led > epoch)).await;
         Ok(outcome.map(|_| ()).map_err(|_| "in vain: another server leads".to_owned())?)

@@ -14,6 +14,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     etcd::{MEMBERS, Member},
     relay::{Link, Port},
+    wall::Wall,
 };
 use crate::{
     http::{Call, Connection},
@@ -40,6 +41,8 @@ pub(super) struct Place {
     advertised: u16,
     /// The ports of the last ones.
     endpoints: Vec<u16>,
+    /// Its clock, if it can be set.
+    pub(super) wall: Option<Wall>,
 }
 
 pub(super) struct Servers {
@@ -67,8 +70,10 @@ impl Servers {
         file: &str,
         members: &[Member],
     ) -> io::Result<Self> {
+        let walls: Option<[Wall; SERVERS]> = Wall::some(directory)?;
         let mut places = Vec::new();
         for at in 0..SERVERS {
+            let wall = walls.as_ref().and_then(|walls| walls.get(at)).cloned();
             let directory = directory.join(format!("s{at}"));
             fs::create_dir_all(&directory)?;
             let port = Port::default();
@@ -95,6 +100,7 @@ impl Servers {
                 etcd,
                 advertised,
                 endpoints,
+                wall,
             });
         }
         Ok(Self { binary, places, epoch: Arc::new(watch::Sender::new(0)), snapshots: 0 })
@@ -111,7 +117,9 @@ impl Servers {
     /// Starts those that do not run.
     pub(super) async fn start(&mut self) -> Outcome<()> {
         for (at, place) in self.places.iter_mut().enumerate().filter(|(_, place)| place.server.is_none()) {
-            let mut server = Server::start(&self.binary, &place.directory, &[])?;
+            let environment = place.wall.as_ref().map(Wall::environment);
+            let environment = environment.as_ref().map_or(&[][..], |all| all);
+            let mut server = Server::start(&self.binary, &place.directory, &[], environment)?;
             let Some(port) = server.ready().await else {
                 let status = server.ended().await?;
                 let said = server.said().complaints;
@@ -165,6 +173,12 @@ impl Servers {
         let server = place.server.take().ok_or("the server does not run")?;
         self.snapshots += server.said().finished;
         Ok((server, place.port.clone()))
+    }
+
+    /// Sets the clock of one of them, if it can be set.
+    pub(super) fn set_clock(&self, at: usize, ahead_ms: i64) -> Outcome<()> {
+        let wall = self.place(at)?.wall.as_ref();
+        Ok(wall.map_or(Ok(()), |wall| wall.set(ahead_ms))?)
     }
 
     /// How often the log was made short.

@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{act::Act, late::Told, servers::LEASE};
+use clap::ValueEnum as _;
+
+use super::{act::Act, large::Counted, late::Told, servers::LEASE};
 
 #[derive(Default)]
 pub(super) struct Table {
     away: BTreeMap<Act, Vec<Duration>>,
     pub(super) violated: Option<Act>,
     pub(super) late: Told,
+    pub(super) large: Counted,
+    left_out: Vec<(Act, &'static str)>,
 }
 
 impl Table {
@@ -16,10 +20,15 @@ impl Table {
         self.away.entry(act).or_default().push(away);
     }
 
+    /// An act that cannot be played here.
+    pub(super) fn left_out(&mut self, act: Act, why: &'static str) {
+        self.left_out.push((act, why));
+    }
+
     pub(super) fn print(&self) {
         println!("{:>52} {:>6} {:>10} {:>9} {:>9}", "", "rounds", "violations", "median", "longest");
         let mut sum = 0;
-        for act in Act::ALL {
+        for &act in Act::value_variants() {
             let mut away = self.away.get(&act).cloned().unwrap_or_default();
             let violations = usize::from(self.violated == Some(act));
             away.sort_unstable();
@@ -36,6 +45,10 @@ impl Table {
         println!(
             "requests to a leader that stood still: {refused} answered 503, {new} passed on to its successor"
         );
+        println!("commands above 1.5 MiB: {}", self.large);
+        for (act, why) in &self.left_out {
+            println!("left out, {}: {why}", act.words());
+        }
         for (act, more) in [(Act::KillLeader, 1), (Act::KillBothLeaders, 4)] {
             let away = self.away.get(&act).map(Vec::as_slice).unwrap_or_default();
             let bound = LEASE + Duration::from_secs(more);

@@ -272,7 +272,8 @@ impl Node {
         Condition::Committed(Offset(self.offset.0 + u64::from(is_open)))
     }
 
-    /// What the answer to a heartbeat of these peers waits for. One that repeats another tells what that one did.
+    /// What the answer to a heartbeat of these peers waits for. One that repeats another tells what that one did; of
+    /// what fell due for others in this turn it tells nothing.
     pub(crate) fn condition(&self, peers: &[PeerId]) -> Condition {
         if self.epoch.is_none() {
             return Condition::Confirmed;
@@ -281,7 +282,13 @@ impl Node {
             return Condition::Confirmed;
         }
         let is_unsafe = |peer| !self.unsafe_leases.is_empty() && self.unsafe_leases.contains_key(peer);
-        if self.core.has_events() || peers.iter().any(is_unsafe) {
+        let is_moved = |event| {
+            Record::of(event)
+                .and_then(|record| record.of_lease())
+                .map(PeerId)
+                .is_some_and(|peer| peers.contains(&peer))
+        };
+        if self.core.events().iter().any(is_moved) || peers.iter().any(is_unsafe) {
             self.committed()
         } else {
             Condition::Confirmed

@@ -231,7 +231,8 @@ impl World {
                 }
             }
         }
-        for waiter in seen.queue.iter().filter(|_| is_fixed) {
+        // Others pass a waiter that is absent.
+        for waiter in seen.queue.iter().filter(|waiter| is_fixed && !waiter.absent) {
             let Some(waiting) = request(waiter).filter(|request| request.locks.len() == 1) else { continue };
             let Some(queued) = waiting.queued else { continue };
             for holder in &seen.holders {

@@ -34,17 +34,24 @@ impl Witness {
     /// How often it is renewed.
     pub(super) const EVERY: Duration = Duration::from_millis(200);
 
-    /// Renews it by heartbeats that tell nothing but that they succeeded, which they must.
+    /// Renews it in each of the three ways, which must succeed whatever others wait for.
     pub(super) async fn renew(&self, link: &Link) -> Outcome<()> {
-        let lease = humantime::format_duration(LEASE).to_string();
-        let body = json!({ "expires_in": lease, "peers": [self.id.to_string()] }).to_string();
+        let (id, lease) = (self.id, humantime::format_duration(LEASE).to_string());
+        let body = json!({ "expires_in": lease }).to_string();
+        let own = Call::new("POST", format!("/v1/peers/{id}/heartbeat"), body.clone());
+        let old = Call::new("PUT", format!("/peers/{id}"), body);
+        for call in [own, old] {
+            let answer = once(link, &call).await?;
+            if answer.status != 200 {
+                return Err(late::wrong("a heartbeat", &answer));
+            }
+        }
+        let body = json!({ "expires_in": lease, "peers": [id.to_string()] }).to_string();
         let answer = once(link, &Call::new("POST", "/v1/heartbeats", body)).await?;
         if answer.status != 200 || !answer.json::<api::Renewed>()?.gone.is_empty() {
             return Err(late::wrong("a heartbeat for many", &answer));
         }
-        let body = json!({ "expires_in": lease }).to_string();
-        let answer = once(link, &Call::new("PUT", format!("/peers/{}", self.id), body)).await?;
-        if answer.status == 200 { Ok(()) } else { Err(late::wrong("a heartbeat", &answer)) }
+        Ok(())
     }
 
     /// Asks for a change, which must be refused; it may be done later.

@@ -37,12 +37,14 @@ use crate::{
 
 /// After which the service is given up. Nothing takes a tenth of it.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// A waiter that has no answer is left alone until the end of the round, which may be long.
+const PATIENT: &str = "[queue]\nabsent_after = \"1h\"\n";
 /// The pause before somebody is asked again what nothing announces.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(arguments: &Arguments, server: PathBuf, directory: &Path, seed: u64) -> Outcome<()> {
     let (file, mut semaphores) = configuration(arguments.clients);
-    let file = Marker::declare(&file, &mut semaphores);
+    let file = PATIENT.to_owned() + &Marker::declare(&file, &mut semaphores);
     let mut world = World::new(arguments.clients, semaphores);
     world.ledger.times = Times::Moving;
     let shared = Shared::new(world);

@@ -21,7 +21,7 @@ type Outcome = Result<(), String>;
 const TOLERANCE: Duration = Duration::from_secs(2);
 
 /// How far the clocks of the server and of this test may be apart while both run.
-const INEXACT: Duration = Duration::from_millis(100);
+pub(crate) const INEXACT: Duration = Duration::from_millis(100);
 
 /// When the process was started whose view is checked.
 #[derive(Clone, Copy)]

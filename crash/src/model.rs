@@ -184,6 +184,8 @@ pub(crate) struct Peer {
     pub(crate) is_ended: bool,
     /// A request about it has no answer, and may have its effect late: it is left alone until the next check.
     pub(crate) is_unsettled: bool,
+    /// When it was about to be made, or brought back.
+    pub(crate) since: Instant,
 }
 
 impl Peer {

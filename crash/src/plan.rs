@@ -409,6 +409,7 @@ fn restore(world: &mut World, client: usize, Lost { id, locks }: Lost, rng: &mut
             is_abandoned: false,
             is_ended: false,
             is_unsettled: false,
+            since: planned.sent,
         });
     }
     planned

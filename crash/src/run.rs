@@ -14,9 +14,10 @@ use tokio::{runtime::Runtime, time::sleep};
 
 use crate::{
     Arguments,
-    check::Start,
+    check::{INEXACT, Start},
     clock::{now, time_of_day},
     http::{Call, Connection},
+    model::Peer,
     plan,
     server::Server,
     view::View,
@@ -214,7 +215,7 @@ impl Test {
 /// Waits until every short lease has run out, and ends all other peers.
 pub(crate) async fn nothing_is_left(shared: &Shared, connection: &mut Connection) -> Outcome<()> {
     let mut over = shared.over.subscribe();
-    let is_short = |peer: &&crate::model::Peer| peer.shortest() < Duration::from_secs(30) && !peer.is_ended;
+    let is_short = |peer: &&Peer| peer.shortest() < Duration::from_secs(30) && !peer.is_ended;
     let until = now() + Duration::from_mins(1);
     while shared.lock().peers().any(|peer| is_short(&peer)) && !*over.borrow_and_update() {
         if now() > until {
@@ -296,16 +297,20 @@ fn hear(world: &mut World, event: &Event) -> Result<(), String> {
     let at = now();
     world.figures.events += 1;
     let Some(Digits(id)) = event.peer else { return Ok(()) };
-    if let ("granted", Some(semaphore), Some(Digits(token))) = (&*event.kind, &event.semaphore, event.token)
-        && !world.clocks_jump
-    {
-        // The word of it may have come late.
-        let late = time_of_day().saturating_sub(Duration::from_micros(event.at.as_micros()));
-        let granted_at = at.checked_sub(late).unwrap_or(at);
-        world.heard.insert((id, semaphore.to_string()), (token, granted_at));
+    if world.clocks_jump {
+        // Nobody knows when it happened.
+        return Ok(());
+    }
+    // The word of it may have come late.
+    let late = time_of_day().saturating_sub(Duration::from_micros(event.at.as_micros()));
+    let happened_at = at.checked_sub(late).unwrap_or(at);
+    if let ("granted", Some(semaphore), Some(Digits(token))) = (&*event.kind, &event.semaphore, event.token) {
+        world.heard.insert((id, semaphore.to_string()), (token, happened_at));
     }
     let has_expired = event.kind == "peer_ended" && event.cause.as_deref() == Some("expired");
-    let mut known = world.peers_mut().filter(|peer| has_expired && peer.id == id && !peer.is_ended);
+    // It may have been brought back by now.
+    let is_it = |peer: &Peer| peer.id == id && !peer.is_ended && peer.since + INEXACT < happened_at;
+    let mut known = world.peers_mut().filter(|peer| has_expired && is_it(peer));
     if let Some(peer) = known.next() {
         if peer.lives_until > at && !peer.states.contains(&None) {
             return Err(format!("a lease ended {:?} before its time: {peer:#?}", peer.lives_until - at));

@@ -71,6 +71,7 @@ impl Creation {
             is_abandoned: false,
             is_ended: false,
             is_unsettled: false,
+            since: self.sent,
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 /// How large it seems. The file has holes.
 const BYTES: u64 = 2 << 30;
 
-/// Mounts it, freezes and thaws it as it is told, and takes it away when there is nobody left to tell: a disk that stays
+/// Mounts it, freezes and thaws it as it is told, and takes it away when there is nobody left to tell: one that stays
 /// frozen could not be got rid of.
 const SHELL: &str = r#"
 trap '' INT TERM

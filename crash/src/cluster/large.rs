@@ -143,4 +143,4 @@ impl Large {
 }
 
 /// How long it takes at most until a command is written.
-pub(super) const WRITTEN_WITHIN: Duration = Duration::from_millis(3000);
+pub(super) const WRITTEN_WITHIN: Duration = Duration::from_secs(3);

@@ -130,12 +130,11 @@ impl<K: Kv> EtcdReader<K> {
         mut visit: impl FnMut(KeyValue) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
         loop {
-            let found = match page.take() {
-                Some(page) => page,
-                None => {
-                    let page = self.page(key.clone(), range_end.to_vec(), revision);
-                    self.asked(async || self.kv.range(page.clone()).await).await?
-                }
+            let found = if let Some(page) = page.take() {
+                page
+            } else {
+                let page = self.page(key.clone(), range_end.to_vec(), revision);
+                self.asked(async || self.kv.range(page.clone()).await).await?
             };
             let bytes: usize = found.kvs.iter().map(|one| one.value.len()).sum();
             self.limit = if bytes < FEW_BYTES { (self.limit * 2).min(KEYS_MOST) } else { KEYS_FIRST };

@@ -83,11 +83,6 @@ impl Keys {
         self.key("snap/0")
     }
 
-    /// Behind the last piece of every snapshot that goes through this batch.
-    pub(crate) fn pieces_through_end(&self, through: u64) -> Vec<u8> {
-        self.key(&format!("snap/{through:016x}0"))
-    }
-
     /// The number of the batch, and of the part, that a key is of.
     pub(crate) fn batch_of(&self, key: &[u8]) -> Option<(u64, u32)> {
         let rest = str::from_utf8(key).ok()?.strip_prefix(&self.0)?.strip_prefix("log/")?;
@@ -225,11 +220,11 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], LogError> {
 }
 
 /// A body in parts of which each fits into one value; the first one has room for a head. There is always one.
-pub(crate) fn parts(body: &[u8]) -> impl ExactSizeIterator<Item = &[u8]> {
-    let count = body.len().div_ceil(PART_BYTES).max(1);
+pub(crate) fn parts(body: &[u8], bytes: usize) -> impl ExactSizeIterator<Item = &[u8]> {
+    let count = body.len().div_ceil(bytes).max(1);
     (0..count).map(move |index| {
-        let from = index * PART_BYTES;
-        body.get(from..body.len().min(from + PART_BYTES)).unwrap_or_default()
+        let from = index * bytes;
+        body.get(from..body.len().min(from + bytes)).unwrap_or_default()
     })
 }
 
@@ -256,7 +251,7 @@ mod tests {
             keys.piece(one, 10, 0),
             keys.pieces_end(one),
             keys.pieces(other),
-            keys.pieces_through_end(3),
+            keys.pieces_end(other),
             keys.pieces(last),
             keys.head(),
         ];
@@ -283,9 +278,9 @@ mod tests {
 
     #[test]
     fn a_body_is_cut_into_parts() {
-        assert_eq!(parts(b"").collect::<Vec<_>>(), [b""]);
-        let body = vec![1; 2 * PART_BYTES + 1];
-        assert_eq!(parts(&body).map(<[u8]>::len).collect::<Vec<_>>(), [PART_BYTES, PART_BYTES, 1]);
-        assert_eq!(parts(&body).collect::<Vec<_>>().concat(), body);
+        assert_eq!(parts(b"", 8).collect::<Vec<_>>(), [b""]);
+        let body = vec![1; 17];
+        assert_eq!(parts(&body, 8).map(<[u8]>::len).collect::<Vec<_>>(), [8, 8, 1]);
+        assert_eq!(parts(&body, 8).collect::<Vec<_>>().concat(), body);
     }
 }

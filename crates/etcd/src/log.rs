@@ -5,7 +5,7 @@ use throttle_core::planted;
 use throttle_journal::{AppendError, Epoch, LogError, Position, Snapshot, format::Chain};
 
 use crate::{
-    keys::{BatchHead, Head, Keys, SnapshotId, parts},
+    keys::{BatchHead, Head, Keys, PART_BYTES, SnapshotId, parts},
     kv::Kv,
     proto::{
         Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, Operation, Outcome, PutRequest,
@@ -27,6 +27,8 @@ pub struct EtcdLog<K> {
     trimmed: u64,
     /// Whether etcd is told to forget old revisions.
     compacts: bool,
+    /// The most bytes of one value.
+    part_bytes: usize,
     bytes: u64,
 }
 
@@ -45,10 +47,17 @@ impl<K: Kv> EtcdLog<K> {
         compacts: bool,
     ) -> Result<Self, LogError> {
         let fenced = Fenced { kv, keys: Keys::new(prefix), term };
-        let mut log = Self { fenced, journal, head: None, trimmed: 0, compacts, bytes: 0 };
+        let mut log =
+            Self { fenced, journal, head: None, trimmed: 0, compacts, part_bytes: PART_BYTES, bytes: 0 };
         let found = log.fenced.read(RangeRequest::of(log.keys().head())).await?;
         log.head = found.first().map(read_head).transpose()?;
         Ok(log)
+    }
+
+    /// Writes values of at most so many bytes from now on, which is at least one: for whoever tests how bodies are cut
+    /// into parts.
+    pub fn cut_at(&mut self, bytes: usize) {
+        self.part_bytes = bytes.max(1);
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -74,7 +83,7 @@ impl<K: Kv> EtcdLog<K> {
         if epoch != self.epoch() {
             return Err(AppendError::Superseded);
         }
-        let mut all = parts(body);
+        let mut all = parts(body, self.part_bytes);
         let first = all.next().unwrap_or_default();
         let more = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let value = BatchHead { epoch, chain, more }.value(first);
@@ -153,7 +162,7 @@ impl<K: Kv> EtcdLog<K> {
     /// If another server leads.
     pub async fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), LogError> {
         let id = SnapshotId { through, epoch: self.epoch() };
-        for (part, bytes) in (0..).zip(parts(piece)) {
+        for (part, bytes) in (0..).zip(parts(piece, self.part_bytes)) {
             self.fenced.surely(vec![put(self.keys().piece(id, index, part), bytes.to_vec())]).await?;
         }
         Ok(())
@@ -202,17 +211,18 @@ impl<K: Kv> EtcdLog<K> {
         let last = through.min(first.saturating_add(BATCHES_AT_ONCE - 1));
         let last = last + u64::from(planted!(TrimTakesOneMore));
         let keys = self.keys();
-        let pieces_through = if planted!(TrimTakesLaterPieces) { u64::MAX } else { through };
-        // Nothing here is of a later snapshot, so an attempt that arrives late does no harm.
-        let gone = [
-            (keys.batch(0), keys.batch(last + 1)),
-            (keys.all_pieces(), keys.pieces(head.id())),
-            (keys.pieces_end(head.id()), keys.pieces_through_end(pieces_through)),
-        ];
+        // Nothing here is of a later snapshot, so an attempt that arrives late does no harm. One that this leader
+        // writes may end with the same batch as the one that counts, if that is of an earlier leader.
+        let through_later = if planted!(TrimTakesLaterPieces) { u64::MAX } else { through };
+        let later = keys.pieces(SnapshotId { through: through_later, epoch: self.epoch() });
+        let mut gone =
+            vec![(keys.batch(0), keys.batch(last + 1)), (keys.all_pieces(), keys.pieces(head.id()))];
+        // What an earlier leader did not finish.
+        gone.extend(Some((keys.pieces_end(head.id()), later)).filter(|(start, end)| start < end));
         let gone = gone
-            .map(|(key, range_end)| Operation::DeleteRange(DeleteRangeRequest { key, range_end }))
-            .to_vec();
-        let answer = self.fenced.surely(gone).await?;
+            .into_iter()
+            .map(|(key, range_end)| Operation::DeleteRange(DeleteRangeRequest { key, range_end }));
+        let answer = self.fenced.surely(gone.collect()).await?;
         self.trimmed = last;
         if self.compacts {
             // At the revision of the deletion, or what was deleted stays. If it fails, the next one does it.

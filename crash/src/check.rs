@@ -9,7 +9,7 @@ use std::{
 use throttle_api::{self as api, Deadlock, Digits, Open, Origin, SemaphoreDetail, Span, Waiter};
 
 use crate::{
-    clock::{lifetime, time_of_day},
+    clock::{lifetime, now, time_of_day},
     model::{Peer, Request, State},
     view::View,
     world::{Client, Creation, World},
@@ -20,6 +20,9 @@ type Outcome = Result<(), String>;
 /// How far the time in an answer may lie behind what it should be: the server's clock began at the time of day.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
+/// How far the clocks of the server and of this test may be apart while both run.
+pub(crate) const INEXACT: Duration = Duration::from_millis(100);
+
 /// When the process was started whose view is checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Start {
@@ -29,8 +32,9 @@ pub(crate) struct Start {
 }
 
 impl World {
-    /// Compares what the server shows with what was acknowledged. What was not known is known after that.
-    pub(crate) fn check(&mut self, view: &View, start: Start) -> Outcome {
+    /// Compares what the server shows with what was acknowledged. What was not known is known after that. Every lease
+    /// began anew with the start, if there was one.
+    pub(crate) fn check(&mut self, view: &View, start: Option<Start>) -> Outcome {
         match &self.instance {
             Some(instance) if *instance != view.instance => {
                 return Err(format!("Throttle-Instance is {:?}, and was {instance:?}", view.instance));
@@ -62,6 +66,7 @@ impl World {
         self.ledger.check_order()?;
         self.ledger.turn();
         self.heard.clear();
+        self.settle();
         Ok(())
     }
 
@@ -76,7 +81,13 @@ impl World {
         Ok(())
     }
 
-    fn check_peers(&mut self, client: usize, view: &View, start: Start, owned: &mut HashSet<u64>) -> Outcome {
+    fn check_peers(
+        &mut self,
+        client: usize,
+        view: &View,
+        start: Option<Start>,
+        owned: &mut HashSet<u64>,
+    ) -> Outcome {
         let Some(own) = self.clients.get_mut(client) else { return Ok(()) };
         for peer in &mut own.peers {
             let is_unknown = peer.states.len() > 1;
@@ -113,7 +124,7 @@ impl World {
                 }
             }
             peer.meet(seen, view.sent, view.peers_received, &mut self.ledger)?;
-            begins_anew(peer, seen, start)?;
+            check_lease(peer, seen, start)?;
             owned.insert(peer.id);
             self.figures.leases_checked += 1;
             self.figures.grants_checked += seen.locks.len() as u64;
@@ -127,7 +138,7 @@ impl World {
     ///
     /// Only their leases may tell two such peers apart, and those not sharply. Shortest first, each peer goes to the
     /// shortest request that fits, and leaves those that only a longer one can have made their own.
-    fn adopt(&mut self, view: &View, start: Start, owned: &HashSet<u64>) -> Outcome {
+    fn adopt(&mut self, view: &View, start: Option<Start>, owned: &HashSet<u64>) -> Outcome {
         let clients = self.clients.iter_mut().enumerate();
         let lost = |(at, own): (usize, &mut Client)| {
             std::mem::take(&mut own.creations).into_iter().map(move |creation| (at, creation))
@@ -144,9 +155,15 @@ impl World {
             let (client, creation) = creations.remove(at);
             let mut peer = creation.peer(seen.id.0);
             peer.meet(seen, creation.sent, view.peers_received, &mut self.ledger)?;
-            begins_anew(&mut peer, seen, start)?;
+            check_lease(&mut peer, seen, start)?;
             self.figures.happened += 1;
             let own = self.clients.get_mut(client).ok_or("no client")?;
+            let key = |peer: &Peer| peer.key.as_ref().map(|key| key.text.clone());
+            if let Some(other) =
+                own.peers.iter().find(|other| key(other).is_some() && key(other) == key(&peer))
+            {
+                return Err(format!("one key made two peers: {peer:?}, {other:?}"));
+            }
             if peer.key.is_some() {
                 own.repeats.push(peer.id);
             }
@@ -214,7 +231,8 @@ impl World {
                 }
             }
         }
-        for waiter in seen.queue.iter().filter(|_| is_fixed) {
+        // Others pass a waiter that is absent.
+        for waiter in seen.queue.iter().filter(|waiter| is_fixed && !waiter.absent) {
             let Some(waiting) = request(waiter).filter(|request| request.locks.len() == 1) else { continue };
             let Some(queued) = waiting.queued else { continue };
             for holder in &seen.holders {
@@ -238,17 +256,27 @@ fn came_first(one: &Request, other: &Request) -> bool {
     one.queued.is_some_and(|queued| queued < other.asked) && one.priority >= other.priority
 }
 
-/// When a lease ends that began anew in full with the process.
-fn ends(expires_in: Duration, start: Start) -> RangeInclusive<Duration> {
-    start.spawned_at + expires_in..=time_of_day() + TOLERANCE + expires_in
+/// When a lease ends that began at this time of day or later.
+fn ends(expires_in: Duration, since: Duration) -> RangeInclusive<Duration> {
+    since + expires_in..=time_of_day() + TOLERANCE + expires_in
+}
+
+/// This moment, as time of day.
+fn wall(at: Instant) -> Duration {
+    let (now, time_of_day) = (now(), time_of_day());
+    let ago = now.saturating_duration_since(at);
+    (time_of_day + at.saturating_duration_since(now)).saturating_sub(ago)
 }
 
 fn since_epoch(time: api::Stamp) -> Duration {
     Duration::from_micros(time.as_micros())
 }
 
-fn begins_anew(peer: &mut Peer, seen: &api::Peer, start: Start) -> Outcome {
-    let fits = |state: &State| ends(state.expires_in, start).contains(&since_epoch(seen.expires_at));
+/// A lease is as long as it was promised to be, and no longer.
+fn check_lease(peer: &mut Peer, seen: &api::Peer, start: Option<Start>) -> Outcome {
+    let shown = since_epoch(seen.expires_at);
+    let Some(start) = start else { return check_promise(peer, seen, shown) };
+    let fits = |state: &State| ends(state.expires_in, start.spawned_at).contains(&shown);
     if !peer.living().any(fits) {
         return Err(format!(
             "a lease did not begin anew in full: {seen:?} after {:?}, {peer:#?}",
@@ -260,8 +288,28 @@ fn begins_anew(peer: &mut Peer, seen: &api::Peer, start: Start) -> Outcome {
     Ok(())
 }
 
+/// It ends when it is known to end, or later, but not later than if it began now.
+fn check_promise(peer: &mut Peer, seen: &api::Peer, shown: Duration) -> Outcome {
+    // What is shown is without the margin.
+    let margin = |state: &State| lifetime(state.expires_in).saturating_sub(state.expires_in);
+    let margin = peer.living().map(margin).max();
+    let promised = wall(peer.lives_until).saturating_sub(margin.unwrap_or_default());
+    if shown + INEXACT < promised {
+        let missing = promised.saturating_sub(shown);
+        return Err(format!("a lease is {missing:?} too short: {seen:?}, {peer:#?}"));
+    }
+    let fits = |state: &State| shown <= time_of_day() + TOLERANCE + state.expires_in;
+    peer.states.retain(|state| state.as_ref().is_some_and(fits));
+    if peer.states.is_empty() {
+        return Err(format!("a lease is longer than it was asked for: {seen:?} {peer:#?}"));
+    }
+    let left = shown.saturating_sub(time_of_day() + INEXACT);
+    peer.lives_until = peer.lives_until.max(now() + left);
+    Ok(())
+}
+
 /// Whether a request may have made this peer.
-fn is_made_by(seen: &api::Peer, creation: &Creation, start: Start) -> bool {
+fn is_made_by(seen: &api::Peer, creation: &Creation, start: Option<Start>) -> bool {
     let mut has: Vec<(&str, i64)> = seen.locks.iter().map(|lock| (&*lock.semaphore, lock.count)).collect();
     has.extend(
         seen.pending.iter().flat_map(|pending| pending.locks.iter().map(|(name, count)| (&**name, *count))),
@@ -270,7 +318,8 @@ fn is_made_by(seen: &api::Peer, creation: &Creation, start: Start) -> bool {
     let asked =
         creation.ask.iter().flat_map(|ask| ask.locks.iter().map(|(name, count)| (name.as_str(), *count)));
     // Only its lease tells a peer without labels from another one.
-    let is_its_lease = ends(creation.expires_in, start).contains(&since_epoch(seen.expires_at));
+    let since = start.map_or_else(|| wall(creation.sent).saturating_sub(INEXACT), |start| start.spawned_at);
+    let is_its_lease = ends(creation.expires_in, since).contains(&since_epoch(seen.expires_at));
     creation.labels.are(&seen.labels) && asked.eq(has) && (is_its_lease || !creation.labels.0.is_empty())
 }
 
@@ -281,7 +330,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{clock::now, view::Labels};
+    use crate::view::Labels;
 
     fn creation(expires_in: Duration) -> Creation {
         Creation { labels: Labels::default(), key: None, ask: None, expires_in, sent: now() }
@@ -312,11 +361,11 @@ mod tests {
                 HashMap::from([shown(1, start, recovery + shorter), shown(2, start, recovery + longer)]);
             let (sent, semaphores) = (start.spawned, BTreeMap::new());
             let mut view = View { peers, semaphores, instance: String::new(), sent, peers_received: now() };
-            world.check(&view, start).unwrap();
+            world.check(&view, Some(start)).unwrap();
             assert_eq!((world.clients[0].peers[0].id, world.clients[1].peers[0].id), (1, 2));
 
             view.peers.extend([shown(3, start, recovery + shorter)]);
-            assert!(world.check(&view, start).unwrap_err().contains("nobody made"));
+            assert!(world.check(&view, Some(start)).unwrap_err().contains("nobody made"));
         }
     }
 }

@@ -146,10 +146,7 @@ impl World {
             Some(refusal) => return Err(format!("{refusal:?}")),
             None => semaphore.specs = vec![None],
         }
-        let uses = |state: &State| {
-            state.locks.contains_key(name)
-                || state.pending.as_ref().is_some_and(|request| request.locks.contains_key(name))
-        };
+        let uses = |state: &State| state.uses(name);
         for peer in self.clients.get_mut(client).into_iter().flat_map(|own| &mut own.peers) {
             if !peer.states.iter().any(|state| state.as_ref().is_none_or(|state| !uses(state))) {
                 // Only without force can that be: with it, there are states without the semaphore.
@@ -217,8 +214,7 @@ impl World {
         let key = found.key.clone().ok_or("no key")?;
         let (labels, expires_in) = (found.labels.clone(), found.shortest());
         own.peers.retain(|peer| peer.id != planned.peer);
-        let creation =
-            Creation { labels, ask: key.ask.clone(), key: Some(key), expires_in, sent: planned.sent };
+        let creation = Creation::again(labels, key, expires_in, planned.sent);
         self.created(client, &creation, answer, None)
     }
 

@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use throttle_api::Stamp;
+
 /// A grant, as far as it is known when it was given.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
@@ -17,8 +19,30 @@ pub(crate) struct Grant {
     pub(crate) before: Instant,
 }
 
+/// What is told of the moment at which a living thing began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// Always the same.
+    #[default]
+    Fixed,
+    /// Others: the time of leases stands still while a leader is not confirmed, what is shown of it is by the clock of
+    /// now, and a successor need not know of the last such pause.
+    Moving,
+}
+
+impl Times {
+    /// Whether the same moment can have been told of as `before` and then as `now`.
+    pub(crate) fn are_alike(self, before: Stamp, now: Stamp) -> bool {
+        match self {
+            Self::Fixed => before == now,
+            Self::Moving => true,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Ledger {
+    pub(crate) times: Times,
     tokens: HashMap<u64, (u64, String)>,
     /// The grants of this round, and of the one before.
     now: Vec<Grant>,

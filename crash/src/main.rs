@@ -3,7 +3,10 @@
 
 mod check;
 mod clock;
+#[cfg(unix)]
+mod cluster;
 mod http;
+mod late;
 mod learn;
 mod ledger;
 mod model;
@@ -20,6 +23,13 @@ use clap::Parser;
 /// Kills a server at random moments, and proves that it keeps what it acknowledged.
 #[derive(Parser)]
 struct Arguments {
+    /// Tests three servers on an etcd of three members.
+    #[arg(long)]
+    cluster: bool,
+    /// What happens to a cluster in each round; by default everything in turn.
+    #[cfg(unix)]
+    #[arg(long, requires = "cluster")]
+    only: Option<cluster::Act>,
     /// How often the server is killed or stopped while clients use it.
     #[arg(long, default_value_t = 200)]
     rounds: u64,
@@ -46,8 +56,10 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("{error}");
             eprintln!(
-                "To repeat: --seed {seed} --rounds {} --clients {}",
-                arguments.rounds, arguments.clients
+                "To repeat: {}--seed {seed} --rounds {} --clients {}",
+                if arguments.cluster { "--cluster " } else { "" },
+                arguments.rounds,
+                arguments.clients
             );
             ExitCode::FAILURE
         }

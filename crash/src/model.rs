@@ -9,7 +9,7 @@ use throttle_api as api;
 
 use crate::{
     clock::lifetime,
-    ledger::{Grant, Ledger},
+    ledger::{Grant, Ledger, Times},
     view::Labels,
 };
 
@@ -73,6 +73,11 @@ impl State {
         state
     }
 
+    pub(crate) fn uses(&self, semaphore: &str) -> bool {
+        self.locks.contains_key(semaphore)
+            || self.pending.as_ref().is_some_and(|request| request.locks.contains_key(semaphore))
+    }
+
     /// Without anything on a semaphore.
     pub(crate) fn without(&self, semaphore: &str) -> Self {
         let mut state = self.clone();
@@ -113,12 +118,12 @@ impl State {
     }
 
     /// The state that the server shows, if this can be that one.
-    fn shown(&self, view: &api::Peer, sent: Instant, received: Instant) -> Option<Self> {
+    fn shown(&self, view: &api::Peer, sent: Instant, received: Instant, times: Times) -> Option<Self> {
         let mut state = match &view.pending {
             Some(seen) => {
                 let mut state = self.clone();
                 let request = state.pending.as_mut()?;
-                let is_same_place = request.since.is_none_or(|since| since == seen.since);
+                let is_same_place = request.since.is_none_or(|since| times.are_alike(since, seen.since));
                 let asked: BTreeMap<String, i64> =
                     seen.locks.iter().map(|(name, count)| (name.to_string(), *count)).collect();
                 if request.locks != asked || request.priority != seen.priority || !is_same_place {
@@ -177,6 +182,10 @@ pub(crate) struct Peer {
     pub(crate) is_abandoned: bool,
     /// A reader of events was told that it has ended.
     pub(crate) is_ended: bool,
+    /// A request about it has no answer, and may have its effect late: it is left alone until the next check.
+    pub(crate) is_unsettled: bool,
+    /// When it was about to be made, or brought back.
+    pub(crate) since: Instant,
 }
 
 impl Peer {
@@ -187,6 +196,11 @@ impl Peer {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.living().next().is_none()
+    }
+
+    /// Whether it may have, or wait for, something on a semaphore.
+    pub(crate) fn may_use(&self, semaphore: &str) -> bool {
+        self.living().any(|state| state.uses(semaphore))
     }
 
     /// The shortest that its lease may be.
@@ -230,7 +244,8 @@ impl Peer {
             return Err(format!("peer {}: its labels are {:?}, not {:?}", self.id, view.labels, self.labels));
         }
         let mut shown = Vec::new();
-        for state in self.living().filter_map(|state| state.shown(view, sent, received).map(Some)) {
+        let times = ledger.times;
+        for state in self.living().filter_map(|state| state.shown(view, sent, received, times).map(Some)) {
             if !shown.contains(&state) {
                 shown.push(state);
             }

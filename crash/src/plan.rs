@@ -70,10 +70,12 @@ pub(crate) fn next(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     let Some(own) = world.clients.get_mut(client) else {
         return Planned::new(Call::get("/livez"), What::Look);
     };
+    let is_busy = |peer: &Peer| !peer.is_abandoned && !peer.is_unsettled;
     let busy: Vec<usize> =
-        own.peers.iter().enumerate().filter(|(_, peer)| !peer.is_abandoned).map(|(at, _)| at).collect();
+        own.peers.iter().enumerate().filter(|(_, peer)| is_busy(peer)).map(|(at, _)| at).collect();
     let repeated = own.repeats.pop();
-    if let Some(at) = repeated.and_then(|id| own.peers.iter().position(|peer| peer.id == id)) {
+    let is_repeated = |peer: &Peer| repeated == Some(peer.id) && !peer.is_unsettled;
+    if let Some(at) = own.peers.iter().position(is_repeated) {
         return on_peer(world, client, at, rng, |peer, _, _| Some(repeat(peer)));
     }
     let roll = rng.u32(0..100);
@@ -370,7 +372,9 @@ fn ask(peer: &mut Peer, state: &State, wanted: &Wanted, rng: &mut Rng) -> Planne
 /// One heartbeat for all peers of a client that have a long lease.
 fn beat_many(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
     let expires_in = Duration::from_secs(rng.u64(600..1200));
-    let is_long = |peer: &&mut Peer| peer.shortest() >= Duration::from_mins(1) && !peer.is_abandoned;
+    let is_long = |peer: &&mut Peer| {
+        peer.shortest() >= Duration::from_mins(1) && !peer.is_abandoned && !peer.is_unsettled
+    };
     let own = world.clients.get_mut(client);
     let peers: Vec<_> = own.into_iter().flat_map(|own| &mut own.peers).filter(is_long).collect();
     let ids: Vec<u64> = peers.iter().map(|peer| peer.id).collect();
@@ -404,6 +408,8 @@ fn restore(world: &mut World, client: usize, Lost { id, locks }: Lost, rng: &mut
             lives_until: planned.sent,
             is_abandoned: false,
             is_ended: false,
+            is_unsettled: false,
+            since: planned.sent,
         });
     }
     planned
@@ -411,12 +417,17 @@ fn restore(world: &mut World, client: usize, Lost { id, locks }: Lost, rng: &mut
 
 /// Something to do with a semaphore that only this client changes.
 fn on_semaphore(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
-    let own: Vec<_> =
-        world.semaphores.iter().filter(|(_, semaphore)| semaphore.owner == Some(client)).collect();
+    let own = world.semaphores.iter().filter(|(_, semaphore)| semaphore.owner == Some(client));
+    let own: Vec<_> = own.filter(|(name, _)| !world.unsettled.contains(*name)).collect();
     let Some((name, is_private)) = rng.choice(own).map(|(name, found)| (name.clone(), found.is_private))
     else {
         return create(world, client, rng);
     };
+    let mut peers = world.clients.get(client).into_iter().flat_map(|own| &own.peers);
+    let asks = |creation: &Creation| creation.ask.as_ref().is_some_and(|ask| ask.locks.contains_key(&name));
+    let is_asked_for = world.clients.get(client).is_some_and(|own| own.creations.iter().any(asks));
+    // A request that comes late must not find it made anew, and what it made must be as it was asked for.
+    let may_go = !is_asked_for && !peers.any(|peer| peer.is_unsettled && peer.may_use(&name));
     let Some(semaphore) = world.semaphores.get_mut(&name) else { return create(world, client, rng) };
     let max = rng.i64(1..=semaphore.cap);
     let path = format!("/v1/semaphores/{}", encoded(&name));
@@ -428,7 +439,7 @@ fn on_semaphore(world: &mut World, client: usize, rng: &mut Rng) -> Planned {
             let call = Call::new("PUT", path, json!({ "max": max }).to_string());
             Planned::new(call, What::Set(name, spec))
         }
-        8.. if is_private && exists => {
+        8.. if is_private && exists && may_go => {
             let force = rng.bool();
             let planned = Planned::new(
                 Call::new("DELETE", format!("{path}?force={force}"), ""),

@@ -1,8 +1,9 @@
 //! The process that is killed.
 
 use std::{
-    io::{self, BufRead as _, BufReader},
-    path::Path,
+    fs::OpenOptions,
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Instant,
@@ -25,6 +26,8 @@ pub(crate) struct Said {
     pub(crate) finished: u64,
     /// Warnings and errors.
     pub(crate) complaints: Vec<String>,
+    /// The epoch in which it began to lead last, if it is one of several.
+    pub(crate) epoch: Option<u64>,
     /// Whether there will be no more.
     pub(crate) is_over: bool,
 }
@@ -37,6 +40,8 @@ impl Said {
             self.begun += 1;
         } else if line.contains("The journal was made short") {
             self.finished += 1;
+        } else if let Some((_, epoch)) = line.split_once("This server leads, in epoch ") {
+            self.epoch = epoch.trim_end_matches('.').parse().ok();
         } else if !line.contains(" INFO ") && !line.contains(" DEBUG ") {
             self.complaints.push(line);
         }
@@ -52,13 +57,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it in `directory`, with the configuration and the journal that are there.
-    pub(crate) fn start(binary: &Path, directory: &Path) -> io::Result<Self> {
+    /// Starts it in `directory`, with the configuration that is there. Its log is kept beside that.
+    pub(crate) fn start(
+        binary: &Path,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, PathBuf)],
+    ) -> io::Result<Self> {
         let spawned = now();
+        let mut log = OpenOptions::new().create(true).append(true).open(directory.join("log"))?;
         let mut child = Command::new(binary)
-            .args(["--port", "0", "--data-dir", "data"])
+            .args(["--port", "0"])
+            .args(arguments)
             .current_dir(directory)
             .env("THROTTLE_LOG", "warn,throttle=debug")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -67,6 +80,8 @@ impl Server {
         let (sender, said) = watch::channel(Said::default());
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // It is for people: without it the test still tests.
+                let _ = writeln!(log, "{line}");
                 sender.send_modify(|said| said.hear(line));
             }
             sender.send_modify(|said| said.is_over = true);
@@ -88,9 +103,12 @@ impl Server {
     /// Asks it to end.
     #[cfg(unix)]
     pub(crate) fn terminate(&self) -> io::Result<()> {
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let id = id.ok_or_else(|| io::Error::other("no process id"))?;
-        Ok(rustix::process::kill_process(id, rustix::process::Signal::TERM)?)
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> io::Result<()> {
+        Ok(rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)?)
     }
 
     #[cfg(not(unix))]

@@ -1,7 +1,7 @@
 //! All that the outside world knows: the clients with their peers, the semaphores, the grants that were told of.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -70,7 +70,14 @@ impl Creation {
             lives_until: self.sent + lifetime(self.expires_in),
             is_abandoned: false,
             is_ended: false,
+            is_unsettled: false,
+            since: self.sent,
         }
+    }
+
+    /// A repetition under its key.
+    pub(crate) fn again(labels: Labels, key: Key, expires_in: Duration, sent: Instant) -> Self {
+        Self { labels, ask: key.ask.clone(), key: Some(key), expires_in, sent }
     }
 }
 
@@ -119,6 +126,9 @@ pub(crate) struct Figures {
 pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) semaphores: BTreeMap<String, Semaphore>,
+    /// Those that a request without an answer is about, which may have its effect late: they are left alone until the
+    /// next check.
+    pub(crate) unsettled: BTreeSet<String>,
     pub(crate) ledger: Ledger,
     /// Grants that readers of events were told of: the token, and when.
     pub(crate) heard: HashMap<(u64, String), (u64, Instant)>,
@@ -128,6 +138,8 @@ pub(crate) struct World {
     pub(crate) operations_left: u64,
     /// Whether the process was told to end.
     pub(crate) is_ending: bool,
+    /// Whether times that servers tell are worth nothing.
+    pub(crate) clocks_jump: bool,
     /// When the last process was known to have ended.
     pub(crate) ended: Option<Instant>,
     /// What went wrong first.
@@ -212,12 +224,14 @@ impl World {
         Self {
             clients: (0..clients).map(|_| Client::default()).collect(),
             semaphores,
+            unsettled: BTreeSet::new(),
             ledger: Ledger::default(),
             heard: HashMap::new(),
             instance: None,
             figures: Figures::default(),
             operations_left: 0,
             is_ending: false,
+            clocks_jump: false,
             ended: None,
             violation: None,
         }

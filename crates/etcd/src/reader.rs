@@ -6,9 +6,10 @@ use throttle_journal::{End, Entry, Epoch, LogError, Position, Snapshot, Visit, f
 use crate::{
     election::Leader,
     keys::{BatchHead, Head, Keys},
-    kv::Kv,
+    kv::{EtcdError, Kv},
     log::EtcdLog,
     proto::{KeyValue, Operation, Outcome, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest},
+    retry::Pauses,
 };
 
 /// How many keys are read at first in one go, and at most: parts are up to a mebibyte, but most batches are small.
@@ -25,6 +26,8 @@ pub struct EtcdReader<K> {
     /// How many keys the next request asks for.
     limit: i64,
     leader: Option<Leader>,
+    /// Whether it asks again until etcd answers.
+    insists: bool,
 }
 
 /// A batch of which parts are still to come.
@@ -33,13 +36,13 @@ type Open = Option<(u64, BatchHead, Vec<u8>)>;
 impl<K: Kv> EtcdReader<K> {
     /// A reader of the log of the deployment with this id.
     pub fn new(kv: K, prefix: &str, journal: u64) -> Self {
-        Self { kv, keys: Keys::new(prefix), journal, limit: KEYS_FIRST, leader: None }
+        Self { kv, keys: Keys::new(prefix), journal, limit: KEYS_FIRST, leader: None, insists: false }
     }
 
-    /// A reader beside a log.
+    /// A reader beside a log, for a snapshot. An etcd that is silent for a while holds it up, as it does the log.
     pub fn of(log: &EtcdLog<K>) -> Self {
         let (kv, keys) = (log.fenced.kv.clone(), log.keys().clone());
-        Self { kv, keys, journal: log.journal, limit: KEYS_FIRST, leader: None }
+        Self { kv, keys, journal: log.journal, limit: KEYS_FIRST, leader: None, insists: true }
     }
 
     /// Who led when the log was read last.
@@ -67,7 +70,7 @@ impl<K: Kv> EtcdReader<K> {
             success: asked.map(|one| RequestOp { request: Some(one) }).collect(),
             failure: Vec::new(),
         };
-        let answer = self.kv.txn(request).await?;
+        let answer = self.asked(async || self.kv.txn(request.clone()).await).await?;
         let revision = answer.header.map_or(0, |header| header.revision);
         let mut ranges = answer.responses.into_iter().filter_map(range);
         let (leader, head, batches) = (ranges.next(), ranges.next(), ranges.next());
@@ -93,6 +96,21 @@ impl<K: Kv> EtcdReader<K> {
         Ok(end)
     }
 
+    /// The answer of etcd, however long it takes if this reader insists.
+    async fn asked<A>(&self, ask: impl AsyncFn() -> Result<A, EtcdError>) -> Result<A, LogError> {
+        let mut pauses = Pauses::default();
+        loop {
+            match ask().await {
+                Err(EtcdError::Unknown(_) | EtcdError::Refused(_))
+                    if self.insists && !self.kv.is_stopping() =>
+                {
+                    self.kv.pause(pauses.next_pause()).await;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
     fn has(&self, batches: &RangeResponse, number: u64) -> bool {
         batches.kvs.iter().any(|found| self.keys.batch_of(&found.key) == Some((number, 0)))
     }
@@ -112,9 +130,11 @@ impl<K: Kv> EtcdReader<K> {
         mut visit: impl FnMut(KeyValue) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
         loop {
-            let found = match page.take() {
-                Some(page) => page,
-                None => self.kv.range(self.page(key.clone(), range_end.to_vec(), revision)).await?,
+            let found = if let Some(page) = page.take() {
+                page
+            } else {
+                let page = self.page(key.clone(), range_end.to_vec(), revision);
+                self.asked(async || self.kv.range(page.clone()).await).await?
             };
             let bytes: usize = found.kvs.iter().map(|one| one.value.len()).sum();
             self.limit = if bytes < FEW_BYTES { (self.limit * 2).min(KEYS_MOST) } else { KEYS_FIRST };

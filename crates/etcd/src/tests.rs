@@ -386,6 +386,29 @@ impl Relay {
 }
 
 #[test]
+fn a_leader_that_is_cut_off_reads_on_for_its_snapshot_once_it_is_not() {
+    let deployment = Deployed::fresh();
+    let relay = Relay::start();
+    let etcd = reached_at(vec![relay.url.clone()]);
+    let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", Duration::from_mins(1));
+    let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+    let term = leadership.term().clone();
+    let opened = EtcdLog::open(etcd.clone(), &deployment.prefix, JOURNAL, term, false);
+    let mut log = etcd.wait(opened).expect("it can be read");
+    let (position, chain) = next(&End::start(JOURNAL), leadership.term().epoch, b"a");
+    assert_eq!(Log::append(&mut log, position, chain, b"a"), Ok(()));
+    let mut reader = log.reader().expect("a reader");
+    relay.is_cut.store(true, Relaxed);
+    let reading = thread::spawn(move || reader.read_from(None, None, &mut |_| Ok(())).map(|end| end.number));
+    // Whoever does not insist hears of it.
+    let mut other = EtcdReader::new(etcd.clone(), &deployment.prefix, JOURNAL);
+    assert!(matches!(LogReader::read_from(&mut other, None, None, &mut |_| Ok(())), Err(LogError::Io(_))));
+    assert!(!reading.is_finished());
+    relay.is_cut.store(false, Relaxed);
+    assert_eq!(reading.join().expect("it ends"), Ok(1));
+}
+
+#[test]
 fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
     let deployment = Deployed::fresh();
     let relay = Relay::start();

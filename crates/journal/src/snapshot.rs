@@ -107,19 +107,23 @@ impl SnapshotJob {
         hash_seed: u64,
         is_over: &mut dyn FnMut() -> bool,
     ) -> Result<Option<(State, Chain)>, LogError> {
-        // The counters are in the records.
-        let mut state = State::new(Core::new(self.settings.clone(), 0, hash_seed));
         let through = self.through - u64::from(planted!(SnapshotOneShort));
-        let end = self.reader.read_from(None, Some(through), &mut |entry| {
-            if is_over() {
-                return Err(LogError::Busy("stopped".to_owned()));
+        loop {
+            // The counters are in the records.
+            let mut state = State::new(Core::new(self.settings.clone(), 0, hash_seed));
+            let end = self.reader.read_from(None, Some(through), &mut |entry| {
+                if is_over() {
+                    return Err(LogError::Busy("stopped".to_owned()));
+                }
+                state.play(entry.body())
+            });
+            match end {
+                Ok(end) => return Ok(Some((state, end.chain))),
+                Err(LogError::Busy(_)) => return Ok(None),
+                // What it read is forgotten by now: it begins anew.
+                Err(LogError::Trimmed) if !is_over() => {}
+                Err(error) => return Err(error),
             }
-            state.play(entry.body())
-        });
-        match end {
-            Ok(end) => Ok(Some((state, end.chain))),
-            Err(LogError::Busy(_)) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 }
@@ -133,7 +137,7 @@ mod tests {
     use super::*;
     use crate::{
         format::{Record, encode},
-        log::{Election as _, Log as _, Position},
+        log::{Election as _, End, Log as _, Position, Visit},
         memory::MemoryLog,
     };
 
@@ -166,6 +170,35 @@ mod tests {
 
     fn job(log: &MemoryLog, through: u64) -> SnapshotJob {
         SnapshotJob { reader: log.reader().unwrap(), journal: 5, through, settings: Settings::default() }
+    }
+
+    /// A reader whose log forgets what it reads, once.
+    struct Forgetful(Box<dyn LogReader>, bool);
+
+    impl LogReader for Forgetful {
+        fn read_from(
+            &mut self,
+            from: Option<End>,
+            through: Option<u64>,
+            visit: Visit<'_>,
+        ) -> Result<End, LogError> {
+            let end = self.0.read_from(from, through, visit)?;
+            if std::mem::replace(&mut self.1, true) { Ok(end) } else { Err(LogError::Trimmed) }
+        }
+    }
+
+    #[test]
+    fn it_begins_anew_when_what_it_reads_is_forgotten() {
+        let (log, through) = (log(), BATCHES / 2);
+        let sums = [false, true].map(|is_sure| {
+            let reader = Box::new(Forgetful(log.reader().unwrap(), is_sure));
+            let job = SnapshotJob { reader, journal: 5, through, settings: Settings::default() };
+            match job.steps(0).pop() {
+                Some(SnapshotStep::Finish { snapshot, .. }) => snapshot.sum,
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(sums[0], sums[1]);
     }
 
     fn pieces(state: &State) -> Vec<Vec<u8>> {

@@ -54,8 +54,10 @@ pub struct Node {
     fell_due: usize,
     /// How many turns were handed over for the log.
     offset: Offset,
-    /// Leases whose latest change is not safe yet, and where it is in the log.
-    unsafe_leases: HashMap<PeerId, Offset, foldhash::fast::RandomState>,
+    /// How many of them are safe.
+    safe_upto: Offset,
+    /// Peers of which something is not safe yet.
+    unsafe_peers: HashMap<PeerId, Unsafe, foldhash::fast::RandomState>,
     /// The same in the order of the log.
     unsafe_order: VecDeque<(Offset, PeerId)>,
 }
@@ -92,7 +94,8 @@ impl Node {
             woken: Vec::new(),
             fell_due: 0,
             offset: Offset::default(),
-            unsafe_leases: HashMap::default(),
+            safe_upto: Offset::default(),
+            unsafe_peers: HashMap::default(),
             unsafe_order: VecDeque::new(),
         }
     }
@@ -240,9 +243,15 @@ impl Node {
             return;
         }
         self.offset.0 += 1;
-        for peer in self.records.iter().filter_map(Record::of_lease).map(PeerId) {
-            self.unsafe_leases.insert(peer, self.offset);
-            self.unsafe_order.push_back((self.offset, peer));
+        for record in &self.records {
+            let Some(peer) = record.of_peer().map(PeerId) else { continue };
+            let not_safe = self.unsafe_peers.entry(peer).or_default();
+            if record.of_lease().is_some() {
+                not_safe.lease = self.offset;
+            }
+            if std::mem::replace(&mut not_safe.any, self.offset) != self.offset {
+                self.unsafe_order.push_back((self.offset, peer));
+            }
         }
         if planted!(RecordsOutOfOrder) {
             self.records.reverse();
@@ -255,10 +264,11 @@ impl Node {
     pub fn appended(&mut self, upto: Offset) {
         while let Some(&(at, peer)) = self.unsafe_order.front().filter(|(at, _)| *at <= upto) {
             self.unsafe_order.pop_front();
-            if self.unsafe_leases.get(&peer) == Some(&at) {
-                self.unsafe_leases.remove(&peer);
+            if self.unsafe_peers.get(&peer).is_some_and(|not_safe| not_safe.any == at) {
+                self.unsafe_peers.remove(&peer);
             }
         }
+        self.safe_upto = self.safe_upto.max(upto);
     }
 
     /// What an answer waits for that tells everything up to now.
@@ -272,7 +282,8 @@ impl Node {
         Condition::Committed(Offset(self.offset.0 + u64::from(is_open)))
     }
 
-    /// What the answer to a heartbeat of these peers waits for. One that repeats another tells what that one did.
+    /// What the answer to a heartbeat of these peers waits for. One that repeats another tells what that one did; of
+    /// what fell due for others in this turn it tells nothing.
     pub(crate) fn condition(&self, peers: &[PeerId]) -> Condition {
         if self.epoch.is_none() {
             return Condition::Confirmed;
@@ -280,8 +291,24 @@ impl Node {
         if planted!(HeartbeatAnsweredTooSoon) {
             return Condition::Confirmed;
         }
-        let is_unsafe = |peer| !self.unsafe_leases.is_empty() && self.unsafe_leases.contains_key(peer);
-        if self.core.has_events() || peers.iter().any(is_unsafe) {
+        let is_moved = |event: &Event| of_this_turn(event, Record::of_lease, peers);
+        let is_unsafe =
+            |peer| self.unsafe_peers.get(peer).is_some_and(|not_safe| not_safe.lease > self.safe_upto);
+        self.condition_if(is_moved, !self.unsafe_peers.is_empty() && peers.iter().any(is_unsafe))
+    }
+
+    /// What an answer waits for that shows this peer and what it holds. What it waits for has to do with others.
+    pub fn shown(&self, peer: PeerId) -> Condition {
+        if self.epoch.is_none() || planted!(HeartbeatAnsweredTooSoon) {
+            return Condition::Confirmed;
+        }
+        let waits = self.core.peer(peer.by_server()).is_ok_and(|peer| peer.pending().is_some());
+        let is_changed = |event: &Event| of_this_turn(event, Record::of_peer, &[peer]);
+        self.condition_if(is_changed, waits || self.unsafe_peers.contains_key(&peer))
+    }
+
+    fn condition_if(&self, is_one: impl FnMut(&Event) -> bool, is_unsafe: bool) -> Condition {
+        if is_unsafe || self.core.events().iter().any(is_one) {
             self.committed()
         } else {
             Condition::Confirmed
@@ -303,6 +330,20 @@ impl Node {
             self.records.push(record);
         }
     }
+}
+
+/// Where the latest change of a peer is in the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsafe {
+    /// That of its lease.
+    lease: Offset,
+    /// That of anything it has.
+    any: Offset,
+}
+
+/// Whether an event is about one of these peers, by what is written of it.
+fn of_this_turn(event: &Event, of: impl FnOnce(&Record) -> Option<u64>, peers: &[PeerId]) -> bool {
+    Record::of(event).and_then(|record| of(&record)).is_some_and(|peer| peers.contains(&PeerId(peer)))
 }
 
 /// How something ended. A reason is told of what an operator ended.

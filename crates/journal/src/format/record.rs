@@ -248,6 +248,22 @@ impl Record {
         }
     }
 
+    /// The peer of whose lease, locks or request it tells something new.
+    pub fn of_peer(&self) -> Option<u64> {
+        match self {
+            Self::PeerCreated { peer, .. }
+            | Self::LeaseChanged { peer, .. }
+            | Self::Queued { peer, .. }
+            | Self::Granted { peer, .. }
+            | Self::Restored { peer, .. }
+            | Self::Shrunk { peer, .. }
+            | Self::Released { peer, .. }
+            | Self::Withdrawn { peer, .. }
+            | Self::PeerEnded { peer, .. } => Some(*peer),
+            _ => None,
+        }
+    }
+
     /// The event that was written; `Err` is what only the server knows.
     pub fn into_event(self) -> Result<Event, Self> {
         let time = Time::from_micros;

@@ -47,6 +47,44 @@ fn a_heartbeat_does_not_wait_for_what_happened_to_others() {
 }
 
 #[test]
+fn a_heartbeat_does_not_wait_for_what_falls_due_with_it() {
+    let (mut node, holder) = node_with(BOUNDS, EPOCH);
+    node.heartbeat(at(1), holder.by_server(), Some(LONG)).unwrap();
+    let other = node.new_peer(at(1), 9, &new_peer(LEASE)).unwrap();
+    publish(&mut node, at(1));
+    let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
+    node.appended(upto);
+    let late = at(1) + 2 * LEASE;
+    assert_eq!(node.heartbeat(late, holder.by_server(), None), Ok(Condition::Confirmed));
+    // What it did is written down, and whoever asks for the other one waits for that.
+    assert_eq!(node.committed(), Condition::Committed(Offset(upto.0 + 1)));
+    let mut gone = Vec::new();
+    let condition = node.heartbeats(late, By::Anybody, &[other, holder], LONG, &mut gone);
+    assert_eq!((condition, gone), (node.committed(), vec![other]));
+}
+
+#[test]
+fn a_look_at_a_peer_waits_for_what_it_has_and_for_nothing_else() {
+    let (mut node, holder) = node_with(BOUNDS, EPOCH);
+    let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
+    assert_eq!(node.shown(holder), Condition::Committed(upto));
+    node.appended(upto);
+    assert_eq!(node.shown(holder), Condition::Confirmed);
+    let other = node.new_peer(at(1), 9, &new_peer(LEASE)).unwrap();
+    publish(&mut node, at(1));
+    assert_eq!((node.shown(holder), node.shown(other)), (Condition::Confirmed, node.committed()));
+    // What it releases is no change of its lease, but it is shown.
+    node.release(at(1), holder.by_server(), &["A"]).unwrap();
+    assert_eq!(node.shown(holder), node.committed(), "in the same turn");
+    publish(&mut node, at(1));
+    assert_eq!(node.shown(holder), node.committed());
+    assert_eq!(node.heartbeat(at(1), holder.by_server(), None), Ok(Condition::Confirmed));
+    let Condition::Committed(upto) = node.committed() else { panic!("there is a log") };
+    node.appended(upto);
+    assert_eq!(node.shown(holder), Condition::Confirmed);
+}
+
+#[test]
 fn a_lease_that_changed_twice_is_safe_with_the_second_change() {
     let (mut node, holder) = node_with(BOUNDS, EPOCH);
     for lease in [LEASE, LONG] {

@@ -93,6 +93,7 @@ impl Term {
             task.abort();
         }
         if is_over {
+            self.outbox.give_up();
             self.etcd.stop();
         }
         let stopped = tokio::task::spawn_blocking(move || self.writer.stop());

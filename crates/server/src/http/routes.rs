@@ -115,8 +115,7 @@ table! {
     GET    "/v1/peers",                   V1, "list_peers",     Committed, Long,  Any,    described peers::list;
     GET    "/v1/peers/{peer}",            V1, "get_peer",       Committed, Light, Any,    described peers::get;
     DELETE "/v1/peers/{peer}",            V1, "release_peer",   Committed, Heavy, Release, described peers::release;
-    // It shows what may have been granted a moment ago.
-    POST   "/v1/peers/{peer}/heartbeat",  V1, "heartbeat",      Committed, Light, Acquire, described peers::heartbeat;
+    POST   "/v1/peers/{peer}/heartbeat",  V1, "heartbeat",      Confirmed, Light, Acquire, described peers::heartbeat;
     PUT    "/v1/peers/{peer}/locks",      V1, "acquire_locks",  Committed, Heavy, Acquire, described locks::acquire;
     DELETE "/v1/peers/{peer}/locks/{semaphore}", V1, "release_lock", Committed, Heavy, Release, described locks::release;
     POST   "/v1/peers/{peer}/release",    V1, "release_locks",  Committed, Heavy, Release, described locks::release_several;

@@ -64,6 +64,8 @@ struct Queue {
     is_stopping: bool,
     /// There is more for the writer to do than to write what is open.
     is_called: bool,
+    /// Another server leads: what is not written will never be.
+    is_given_up: bool,
     failed: Option<JournalFailed>,
 }
 
@@ -94,6 +96,7 @@ impl Outbox {
             when_written: None,
             is_stopping: false,
             is_called: false,
+            is_given_up: false,
             failed: None,
         };
         Self(Arc::new(Inner {
@@ -258,6 +261,15 @@ impl Outbox {
     pub(super) fn stop(&self) {
         self.lock().is_stopping = true;
         self.0.work.notify_one();
+    }
+
+    /// Another server leads: from now on, a write that fails is no fault of the journal.
+    pub fn give_up(&self) {
+        self.lock().is_given_up = true;
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.lock().is_given_up
     }
 
     /// Tells everybody that nothing more will be safe.

@@ -37,7 +37,10 @@ impl WriterThread {
                     snapshot_begun: None,
                     _lock: lock,
                 };
-                if let Err(error) = task.run() {
+                if let Err(mut error) = task.run() {
+                    if outbox.is_given_up() {
+                        error = AppendError::Superseded;
+                    }
                     if error != AppendError::Superseded {
                         error!("The journal cannot be written: {error}");
                     }

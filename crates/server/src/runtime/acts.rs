@@ -55,11 +55,12 @@ impl Engine {
         peer: Claim<'_>,
         expires_in: Option<Duration>,
         look: impl FnOnce(PeerView<'_>, Wall) -> R,
-    ) -> Result<R, UnknownPeer> {
+    ) -> Result<(R, Condition), UnknownPeer> {
         about(Subject::Peer(peer.peer));
         self.turn(|turn| {
             turn.node.heartbeat(turn.now, peer, expires_in)?;
-            turn.look_at(peer, look)
+            let condition = turn.node.shown(peer.peer);
+            Ok((turn.look_at(peer, look)?, condition))
         })
     }
 

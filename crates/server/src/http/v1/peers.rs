@@ -21,6 +21,7 @@ use super::{
 use crate::http::{
     App,
     extract::{self, PathOf, Who},
+    gate,
     refusal::Refusal,
 };
 use crate::security::{Caller, Right};
@@ -181,9 +182,10 @@ pub(in crate::http) async fn heartbeat(
     let kept = app.engine.heartbeat_and_look(peer.by(caller.by()), expires_in, |seen, wall| {
         convert::peer(seen, wall, &caller)
     });
-    let seen = kept.map_err(|error| Problem::explained(&app.engine, &caller, Some(peer), error))?;
-    // It waits for the journal, as it shows what may have been granted a moment ago.
-    Ok(Json(seen).into_response())
+    let (seen, condition) =
+        kept.map_err(|error| Problem::explained(&app.engine, &caller, Some(peer), error))?;
+    // It waits for the journal where it shows what may have been granted a moment ago.
+    Ok(gate::after(&app, condition, Json(seen).into_response()))
 }
 
 /// Releases a peer: all its locks are free, its request leaves the queue. Succeeds also if it is gone.

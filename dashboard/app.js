@@ -2,11 +2,13 @@
 
 import { html, nothing, render } from './vendor/lit-html/lit-html.js';
 import { signOut } from './api.js';
+import { cluster, lookForCluster } from './cluster.js';
 import { drawBy, schedule } from './draw.js';
 import { length } from './format.js';
 import { connection, follow } from './live.js';
 import { caller, learn, restriction } from './may.js';
 import { recall, remember } from './memory.js';
+import * as clusterPage from './pages/cluster.js';
 import * as events from './pages/events.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
@@ -21,6 +23,7 @@ const ROUTES = [
   [/^\/peers$/, peers, '#/peers'],
   [/^\/peers\/(\d+)$/, peer, '#/peers'],
   [/^\/events$/, events, '#/events'],
+  [/^\/cluster$/, clusterPage, '#/cluster'],
 ];
 
 const content = document.getElementById('content');
@@ -75,8 +78,10 @@ function drawAround() {
   const isLost = connection.state === 'lost' && !isUnknown;
   // Not part of what is read aloud, which would begin anew each second.
   document.getElementById('since').textContent = isLost ? `${length(Date.now() - connection.since)} ago` : '';
-  document.getElementById('lost').hidden = !isLost;
-  document.body.classList.toggle('is-lost', isLost);
+  const isOld = isLost && !page?.isRight?.();
+  document.getElementById('lost').hidden = !isOld;
+  document.body.classList.toggle('is-lost', isOld);
+  for (const id of ['to-cluster', 'lost-cluster']) document.getElementById(id).hidden = isUnknown || !cluster.isThere;
   const restricted = document.getElementById('restricted');
   restricted.hidden = !restriction();
   if (restriction()) restricted.textContent = `You can look, but not act. ${restriction()}`;
@@ -156,12 +161,15 @@ async function ask() {
   try {
     await learn();
   } catch (error) {
-    if (error.status !== 401) return;
-    isUnknown = true;
-    go();
-  } finally {
-    schedule();
+    if (error.status === 401) {
+      isUnknown = true;
+      go();
+    }
   }
+  schedule();
+  if (isUnknown) return;
+  await lookForCluster();
+  schedule();
 }
 
 drawBy(draw);

@@ -1,0 +1,22 @@
+// Whether this server is one of several. It stays what it is for as long as it runs.
+
+import { getCluster } from './api.js';
+
+export const cluster = { isThere: false };
+
+let isKnown = false;
+
+/** Asks the server, until it has said so. */
+export async function lookForCluster() {
+  if (isKnown) return;
+  try {
+    await getCluster();
+    Object.assign(cluster, { isThere: true });
+    isKnown = true;
+  } catch (error) {
+    isKnown = isAlone(error);
+  }
+}
+
+/** Whether an answer says that the server is the only one. */
+export const isAlone = (error) => error?.code === 'not_found';

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use throttle_core::planted;
 use throttle_journal::{Epoch, LogError};
 
 use crate::{
@@ -136,6 +137,13 @@ impl<K: Kv> Leadership<K> {
     /// Whether this server led at some moment after this was called. Nothing else proves that it did: neither a clock,
     /// nor an answered keep-alive.
     pub async fn confirm(&self) -> Confirmed {
+        if planted!(KeepAliveConfirms) {
+            return match self.kv.keep_alive(self.lease).await {
+                Ok(true) => Confirmed::Yes,
+                Ok(false) => Confirmed::Deposed,
+                Err(error) => Confirmed::Unknown(error),
+            };
+        }
         let found = match self.kv.range(RangeRequest::of(self.keys.leader())).await {
             Ok(found) => found,
             Err(error) => return Confirmed::Unknown(error),

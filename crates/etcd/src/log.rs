@@ -1,6 +1,7 @@
 //! The log, for the server that leads. Whatever etcd does not answer is tried again, with the same bytes, until it
 //! does: a write that was given up may still arrive, so nothing else can be put in its place.
 
+use throttle_core::planted;
 use throttle_journal::{AppendError, Epoch, LogError, Position, Snapshot, format::Chain};
 
 use crate::{
@@ -86,8 +87,7 @@ impl<K: Kv> EtcdLog<K> {
                 return self.refused(&answer, number, &value);
             }
         }
-        let mut compare = vec![exists(self.keys().batch(number), false)];
-        compare.extend(self.before(number));
+        let compare = vec![exists(self.keys().batch(number), false), self.before(number)];
         let put = put(self.keys().batch(number), value.clone());
         let answer = self.fenced.sure(compare, vec![put], vec![self.keys().batch(number)]).await?;
         if !answer.succeeded {
@@ -97,13 +97,19 @@ impl<K: Kv> EtcdLog<K> {
         Ok(())
     }
 
-    /// What must be there before a batch.
-    fn before(&self, number: u64) -> Option<Compare> {
-        let through = self.head.map_or(0, |(head, _)| head.snapshot.through);
-        match number.saturating_sub(1) {
-            0 => None,
-            before if before <= through => Some(exists(self.keys().head(), true)),
-            before => Some(exists(self.keys().batch(before), true)),
+    /// What must be there before a batch. Where that is a snapshot, it must be the very one that is known: an attempt
+    /// that arrives once a later one counts would bring a batch back that was removed since.
+    fn before(&self, number: u64) -> Compare {
+        match (self.head, number.saturating_sub(1)) {
+            (None, 0) if planted!(TrimmedBatchBack) => exists(self.keys().leader(), true),
+            (Some((head, _)), before) if before <= head.snapshot.through && planted!(TrimmedBatchBack) => {
+                exists(self.keys().head(), true)
+            }
+            (Some((head, revision)), before) if before <= head.snapshot.through => {
+                is_of_revision(self.keys().head(), revision)
+            }
+            (_, 0) => exists(self.keys().head(), false),
+            (_, before) => exists(self.keys().batch(before), true),
         }
     }
 
@@ -166,8 +172,8 @@ impl<K: Kv> EtcdLog<K> {
             None => exists(key.clone(), false),
             Some((_, revision)) => is_of_revision(key.clone(), revision),
         };
-        let answer =
-            self.fenced.sure(vec![unchanged], vec![put(key.clone(), value.clone())], vec![key]).await?;
+        let unchanged = if planted!(HeadNotCompared) { Vec::new() } else { vec![unchanged] };
+        let answer = self.fenced.sure(unchanged, vec![put(key.clone(), value.clone())], vec![key]).await?;
         let revision = match found(&answer, 1) {
             _ if answer.succeeded => answer.header.map_or(0, |header| header.revision),
             Some(found) if found.value == value => found.mod_revision,
@@ -194,12 +200,14 @@ impl<K: Kv> EtcdLog<K> {
             trimmed => trimmed + 1,
         };
         let last = through.min(first.saturating_add(BATCHES_AT_ONCE - 1));
+        let last = last + u64::from(planted!(TrimTakesOneMore));
         let keys = self.keys();
+        let pieces_through = if planted!(TrimTakesLaterPieces) { u64::MAX } else { through };
         // Nothing here is of a later snapshot, so an attempt that arrives late does no harm.
         let gone = [
             (keys.batch(0), keys.batch(last + 1)),
             (keys.all_pieces(), keys.pieces(head.id())),
-            (keys.pieces_end(head.id()), keys.pieces_through_end(through)),
+            (keys.pieces_end(head.id()), keys.pieces_through_end(pieces_through)),
         ];
         let gone = gone
             .map(|(key, range_end)| Operation::DeleteRange(DeleteRangeRequest { key, range_end }))

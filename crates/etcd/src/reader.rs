@@ -1,5 +1,6 @@
 //! Reading the log, for any server.
 
+use throttle_core::planted;
 use throttle_journal::{End, Entry, Epoch, LogError, Position, Snapshot, Visit, format::Chain};
 
 use crate::{
@@ -97,6 +98,7 @@ impl<K: Kv> EtcdReader<K> {
     }
 
     fn page(&self, key: Vec<u8>, range_end: Vec<u8>, revision: i64) -> RangeRequest {
+        let revision = if planted!(PagesOfSeveralMoments) { 0 } else { revision };
         RangeRequest { key, range_end, limit: self.limit, revision, keys_only: false }
     }
 

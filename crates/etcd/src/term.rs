@@ -1,5 +1,6 @@
 //! The time in which one server leads, and how each of its writes proves that it still does.
 
+use throttle_core::planted;
 use throttle_journal::{Epoch, LogError};
 
 use crate::{
@@ -34,7 +35,7 @@ impl<K: Kv> Fenced<K> {
     /// `look`, with the key of the leader first.
     fn request(&self, more: Vec<Compare>, success: Vec<Operation>, look: Vec<Vec<u8>>) -> TxnRequest {
         let operation = |one| RequestOp { request: Some(one) };
-        let mut compare = self.term.is_leader(&self.keys);
+        let mut compare = if planted!(NoFence) { Vec::new() } else { self.term.is_leader(&self.keys) };
         compare.extend(more);
         let look = [vec![self.keys.leader()], look].concat();
         TxnRequest {
@@ -60,6 +61,10 @@ impl<K: Kv> Fenced<K> {
                     self.kv.held(None);
                     return Ok(answer);
                 }
+                Err(error) if is_taken_for_done(&error) => {
+                    return Ok(TxnResponse { succeeded: true, ..TxnResponse::default() });
+                }
+                Err(EtcdError::Unknown(why)) if is_taken_for_failed() => return Err(LogError::Busy(why)),
                 Err(error) => self.try_again(&error, &mut pauses).await?,
             }
         }
@@ -106,6 +111,17 @@ impl Term {
             compare(CompareTarget::Value, Target::Value(self.value.clone())),
         ]
     }
+}
+
+/// Whether a planted fault takes a write for done that etcd has not done, or not answered.
+fn is_taken_for_done(error: &EtcdError) -> bool {
+    let is_unanswered = matches!(error, EtcdError::Unknown(_)) && planted!(UnansweredTakenForDone);
+    is_unanswered || matches!(error, EtcdError::Refused(_)) && planted!(RefusedTakenForDone)
+}
+
+/// Whether a planted fault takes a write for failed that etcd has not answered.
+fn is_taken_for_failed() -> bool {
+    [planted!(UnansweredTakenForFailed), planted!(RepeatedWithMore)].contains(&true)
 }
 
 /// That a key is there, or is not.

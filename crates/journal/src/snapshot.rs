@@ -95,6 +95,9 @@ impl SnapshotJob {
                 true
             },
         );
+        if planted!(HeadBeforePieces) {
+            steps.rotate_right(1);
+        }
         steps
     }
 

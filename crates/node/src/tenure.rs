@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use throttle_core::planted;
+
 /// How long after a confirmation the time of leases goes on without the next one.
 pub const UNCONFIRMED_MAX: Duration = Duration::from_secs(1);
 
@@ -42,7 +44,8 @@ impl Tenure {
 
     /// An answer waits for a confirmation that is not sent yet: for this one.
     pub fn ask(&mut self) -> Confirmation {
-        self.asked = Confirmation(self.begun.0 + 1);
+        let shares = planted!(EarlierConfirmationCounts) && self.is_under_way;
+        self.asked = Confirmation(self.begun.0 + u64::from(!shares));
         self.asked
     }
 
@@ -61,7 +64,9 @@ impl Tenure {
         self.is_under_way = false;
         if is_confirmed {
             self.succeeded = self.begun;
-            self.stood_still += now.saturating_sub(self.confirmed_at).saturating_sub(UNCONFIRMED_MAX);
+            if !planted!(UnconfirmedTimeCounts) {
+                self.stood_still += now.saturating_sub(self.confirmed_at).saturating_sub(UNCONFIRMED_MAX);
+            }
             self.confirmed_at = self.confirmed_at.max(now);
         } else {
             self.ask();
@@ -81,6 +86,9 @@ impl Tenure {
     /// How much of the time until `now` counts for leases. While this node cannot be sure that it leads, nobody's
     /// heartbeats are answered, so nobody's lease runs out either.
     pub fn counted(&self, now: Duration) -> Duration {
+        if planted!(TimeGoesOnUnconfirmed) {
+            return now;
+        }
         now.min(self.confirmed_at + UNCONFIRMED_MAX).saturating_sub(self.stood_still)
     }
 }

@@ -369,6 +369,7 @@ fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
 pub fn check_files(config: &Config) -> Result<(), Box<dyn Error>> {
     guard(config)?;
     encryption(config)?;
+    cluster::check_files(config)?;
     Ok(())
 }
 

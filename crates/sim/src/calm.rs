@@ -12,27 +12,26 @@ use crate::{
     invariants::Shown,
     ledger::Note,
     message::{Answer, Call, Refused, RequestId},
+    service::Service,
     setup::Faults,
     shown,
     time::{MS, Micros, Moment, SECOND},
-    world::{Event, World},
+    world::World,
 };
 
 /// How long clients may take to finish once faults have ceased.
 const PATIENCE: Micros = 4_000 * SECOND;
-/// In microseconds, with a sign.
-const HOUR: i64 = 3_600 * 1_000_000;
 /// A run that goes on for so many steps after the faults has no end.
 const STEPS_MAX: usize = 200_000;
 
-impl World {
+impl<S: Service> World<S> {
     /// Ends the faults, waits until every client has finished, and looks at what is left.
     pub(crate) fn calm_down(&mut self) {
         self.tell(|| "faults cease".to_owned());
         self.faults = Faults::none();
-        self.events.retain(|_, event| !matches!(event, Event::Crash(_)));
+        let effective_until = S::calm_down(self);
         let names: Vec<_> = self.setup.names.clone();
-        self.run_until(self.now.max(self.paused_until) + 8 * SECOND);
+        self.run_until(effective_until + 8 * SECOND);
         self.note(&Note::Calm);
         let declared = self.setup.declared.clone();
         if self.setup.faults.operators > 0 {
@@ -78,15 +77,15 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            if self.server.inspect(self.now, |node| node.core().peer_count()) == Some(0) {
+            if self.service.inspect(self.now, |node| node.core().peer_count()) == Some(0) {
                 break;
             }
         }
-        let Some(seen) = self.server.inspect(self.now, |node| shown::everything(node)) else {
+        let Some(seen) = self.service.inspect(self.now, |node| shown::everything(node)) else {
             return self.fail("liveness", "the server is down".to_owned());
         };
-        let (events, connected) = (&[], &self.server.connected());
-        let waiting = &self.server.waiting_by_owner();
+        let (events, connected) = (&[], &self.service.connected());
+        let waiting = &self.service.waiting_by_owner();
         let shown = Shown { at: self.now, events, is_broken: false, seen: &seen, connected, waiting };
         let verdict = self.judge(|invariant, ledger| invariant.over(ledger, &shown));
         self.settle(verdict);
@@ -95,8 +94,7 @@ impl World {
         for name in names {
             self.take_and_give_back(&name);
             if self.setup.is_durable && self.setup.faults.clock_is_set && self.failure.is_none() {
-                self.crash();
-                self.server.wall_ahead -= HOUR;
+                S::die_once_more(self);
                 self.note(&Note::ClockSet);
                 self.run_until(self.now + self.setup.longest_rate() + 10 * SECOND);
                 self.take_and_give_back(&name);
@@ -118,7 +116,11 @@ impl World {
             wait: 500 * MS,
             leaves: false,
         };
-        match self.ask(call) {
+        // Whoever follows may know no leader that it could pass this on to.
+        let servers = self.setup.cluster.as_ref().map_or(1, |cluster| cluster.servers);
+        let mut answers = (0..servers).map(|_| self.ask(call.clone()));
+        let answer = answers.find(|answer| *answer != Some(Answer::Unavailable)).flatten();
+        match answer {
             Some(Answer::Peer(seen)) if seen.pending.is_empty() && !seen.locks.is_empty() => {
                 self.ask(Call::EndPeer { peer: seen.id, reason: None });
             }

@@ -3,7 +3,7 @@
 use crate::{
     ledger::{Hold, Known, Ledger},
     message::{Call, Request},
-    time::{Micros, Moment, SECOND},
+    time::{MS, Micros, Moment, SECOND},
 };
 
 impl Ledger {
@@ -12,6 +12,16 @@ impl Ledger {
         if let Call::Session { key: Some(key), .. } = &request.call {
             self.unsettled_keys.insert(key.clone());
         }
+    }
+
+    /// By how much a length of time may be another one by the clocks of a cluster, and what is shown of it.
+    pub fn tolerance(&self, length: Micros) -> Micros {
+        self.setup.cluster.as_ref().map_or(0, |cluster| length * (cluster.drift + 1) / 100 + 20 * MS)
+    }
+
+    /// Whether the clocks of servers are too fast or too slow.
+    pub fn clocks_drift(&self) -> bool {
+        self.setup.cluster.as_ref().is_some_and(|cluster| cluster.drift > 0)
     }
 
     /// How long the server stood still after a peer was last known to be renewed, and before `until`: its lease goes

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-pub use crate::known::{Asking, Hold, Known};
+pub use crate::{
+    exchange::{Exchange, Note},
+    known::{Asking, Hold, Known},
+};
 use crate::{
     message::{Answer, Call, Peer, Refused, Request},
     setup::Setup,
@@ -47,36 +50,6 @@ pub struct Ledger {
     pub is_calm: bool,
     /// An operator has grants given out that were held back: who held something before a restart may lose it.
     was_resumed: bool,
-}
-
-/// A request and what its client was told.
-#[derive(Debug)]
-pub struct Exchange<'a> {
-    pub request: &'a Request,
-    pub answer: &'a Answer,
-    pub instance: u64,
-    pub at: Moment,
-    /// The server held the request open.
-    pub has_waited: bool,
-}
-
-/// Something that happens to the server, or to the network.
-#[derive(Clone, Debug)]
-pub enum Note {
-    /// The server begins to run.
-    Started { instance: u64 },
-    /// The server stood still.
-    StoodStill(Micros),
-    /// The server begins to stop: whoever waits is answered.
-    Stopping,
-    /// The wall clock of the server was set.
-    ClockSet,
-    /// A request that its client has given up may still arrive, or arrive twice.
-    Muddled(Arc<Request>),
-    /// The server learned that the connection of a request is gone.
-    Closed(Arc<Request>),
-    /// Faults have ceased.
-    Calm,
 }
 
 impl Ledger {
@@ -231,12 +204,19 @@ impl Ledger {
             }
             Note::StoodStill(length) => {
                 self.stood_still += length;
-                self.standstills.push((at, *length));
+                if self.setup.cluster.is_none() {
+                    self.standstills.push((at, *length));
+                }
                 self.changed_by += length;
                 // What was on its way arrives late, maybe when its client is taken for gone.
                 for asking in self.peers.values_mut().filter_map(|known| known.asking.as_mut()) {
                     asking.is_steady = false;
                 }
+            }
+            Note::Unconfirmed(length) => {
+                self.stood_still += length;
+                self.standstills.push((at, *length));
+                self.changed_by += length;
             }
             Note::Stopping => (self.is_draining, self.stopped_at) = (true, at),
             Note::ClockSet => self.clock_was_set = true,
@@ -294,7 +274,8 @@ impl Ledger {
             (Call::IsAcquired { peer }, Answer::Bool(true)) => self.has_all(*peer, exchange),
             (Call::IsAcquired { peer }, Answer::Bool(false)) => {
                 if let Some(asking) = self.peers.get_mut(peer).and_then(|known| known.asking.as_mut()) {
-                    asking.alone_since = Some(*at);
+                    // In a cluster an answer may wait for long.
+                    asking.alone_since = Some(if self.setup.cluster.is_some() { *sent_at } else { *at });
                     asking.still_pending_at = asking.still_pending_at.max(*sent_at);
                 }
             }

@@ -18,7 +18,7 @@ use clap::Parser;
 use throttle_sim::{
     planted,
     seeds::{self, Summary},
-    setup::Setup,
+    setup::{Draw, Setup},
     shrink,
     world::{self, Failure},
 };
@@ -44,24 +44,34 @@ struct Arguments {
     /// How many steps the faulty part of a run has
     #[arg(long, default_value_t = 1_000)]
     steps: usize,
+    /// Runs clusters of servers on etcd, instead of single servers
+    #[arg(long)]
+    cluster: bool,
     /// Plants each known fault in turn, and prints how many seeds it takes to find it
     #[arg(long)]
     planted: bool,
 }
 
+impl Arguments {
+    /// What a seed decides.
+    fn draw(&self) -> Draw {
+        if self.cluster { Setup::draw_cluster } else { Setup::draw }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.planted {
-        return planted::run(arguments.start, arguments.seeds, arguments.steps);
+        return planted::run(arguments.cluster, arguments.start, arguments.seeds, arguments.steps);
     }
     if let Some(seed) = arguments.seed {
-        return one(seed, arguments.steps, arguments.trace);
+        return one(&arguments, seed);
     }
     many(&arguments)
 }
 
-fn one(seed: u64, steps: usize, is_traced: bool) -> ExitCode {
-    let setup = Setup::draw(seed, steps);
+fn one(arguments: &Arguments, seed: u64) -> ExitCode {
+    let (setup, is_traced) = (arguments.draw()(seed, arguments.steps), arguments.trace);
     let outcome = world::run(&setup, is_traced);
     if is_traced {
         println!("{setup:#?}");
@@ -84,7 +94,8 @@ fn many(arguments: &Arguments) -> ExitCode {
     let end = arguments.minutes.map(|minutes| begun + Duration::from_secs(60 * minutes));
     let last = end.map_or(arguments.start.saturating_add(arguments.seeds), |_| u64::MAX);
     let is_over = || end.is_some_and(|end| Instant::now() >= end);
-    let Summary { seeds, steps, failed } = seeds::run(arguments.start..last, arguments.steps, is_over);
+    let Summary { seeds, steps, failed } =
+        seeds::run(arguments.draw(), arguments.start..last, arguments.steps, is_over);
     if let Some((seed, setup, failure)) = failed {
         report(seed, &setup, &failure, false);
         return ExitCode::FAILURE;
@@ -97,7 +108,11 @@ fn many(arguments: &Arguments) -> ExitCode {
 /// Prints what failed, and the shortest trace of it that can be found.
 fn report(seed: u64, setup: &Setup, failure: &Failure, is_traced: bool) {
     println!("Seed {seed} of commit {} violates {}: {}", commit(), failure.invariant, failure.sentence);
-    println!("It does so at step {}. `throttle-sim --seed {seed} --trace` shows every step.", failure.step);
+    let kind = if setup.cluster.is_some() { "--cluster " } else { "" };
+    println!(
+        "It does so at step {}. `throttle-sim {kind}--seed {seed} --trace` shows every step.",
+        failure.step
+    );
     if !is_traced {
         let (simplest, _) = shrink::shortest(setup, failure);
         let outcome = world::run(&simplest, true);

@@ -159,6 +159,8 @@ pub struct Reply {
     pub answer: Answer,
     /// Identifies the state of the server that gave it.
     pub instance: u64,
+    /// The epoch in which that server led; 0 where there is only one.
+    pub epoch: u64,
     /// The request was held open: a connection waited for this.
     pub has_waited: bool,
 }

@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+#[cfg(planted)]
+use crate::setup::{Draw, Setup};
+
 /// Plants each fault in turn, and prints how many seeds it takes to find it.
 #[cfg(not(planted))]
-pub fn run(_: u64, _: u64, _: usize) -> ExitCode {
+pub fn run(_: bool, _: u64, _: u64, _: usize) -> ExitCode {
     eprintln!(
         "This build has no planted faults. Run:\nRUSTFLAGS=\"--cfg planted\" cargo run --release \
          --target-dir target/planted -p throttle-sim -- --planted"
@@ -15,7 +18,7 @@ pub fn run(_: u64, _: u64, _: usize) -> ExitCode {
 /// Plants each fault in turn, and prints how many seeds it takes to find it. A fault that `seeds` seeds do not find
 /// is a failure: an invariant is missing.
 #[cfg(planted)]
-pub fn run(start: u64, seeds: u64, steps: usize) -> ExitCode {
+pub fn run(is_cluster: bool, start: u64, seeds: u64, steps: usize) -> ExitCode {
     use std::{
         sync::{
             Mutex, PoisonError,
@@ -26,6 +29,8 @@ pub fn run(start: u64, seeds: u64, steps: usize) -> ExitCode {
 
     use throttle_core::planted::Fault;
 
+    let faults = if is_cluster { Fault::OF_CLUSTERS } else { Fault::OF_ONE };
+    let draw: Draw = if is_cluster { Setup::draw_cluster } else { Setup::draw };
     // A panic is a find too, and is not worth a report.
     std::panic::set_hook(Box::new(|_| ()));
     let (next, lines) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -34,8 +39,8 @@ pub fn run(start: u64, seeds: u64, steps: usize) -> ExitCode {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Relaxed);
-                    let Some(fault) = Fault::ALL.get(index) else { break };
-                    let found = seeds_to_find(*fault, start, seeds, steps);
+                    let Some(fault) = faults.get(index) else { break };
+                    let found = seeds_to_find(*fault, draw, start, seeds, steps);
                     lines.lock().unwrap_or_else(PoisonError::into_inner).push((index, *fault, found));
                 }
             });
@@ -62,6 +67,7 @@ pub fn run(start: u64, seeds: u64, steps: usize) -> ExitCode {
 #[cfg(planted)]
 fn seeds_to_find(
     fault: throttle_core::planted::Fault,
+    draw: Draw,
     start: u64,
     seeds: u64,
     steps: usize,
@@ -70,11 +76,11 @@ fn seeds_to_find(
 
     use throttle_core::planted::plant;
 
-    use crate::{setup::Setup, world};
+    use crate::world;
 
     for count in 1..=seeds {
         plant(Some(fault));
-        let ran = catch_unwind(|| world::run(&Setup::draw(start + count - 1, steps), false));
+        let ran = catch_unwind(|| world::run(&draw(start + count - 1, steps), false));
         plant(None);
         match ran {
             Ok(outcome) => {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    setup::Setup,
+    setup::{Draw, Setup},
     world::{self, Failure},
 };
 
@@ -23,7 +23,7 @@ pub struct Summary {
 }
 
 /// Runs these seeds, each with so many steps in its faulty part, until one fails or `is_over` says so.
-pub fn run(seeds: Range<u64>, steps: usize, is_over: impl Fn() -> bool + Sync) -> Summary {
+pub fn run(draw: Draw, seeds: Range<u64>, steps: usize, is_over: impl Fn() -> bool + Sync) -> Summary {
     let (next, taken) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let (has_failed, failed) = (AtomicBool::new(false), Mutex::new(None::<(u64, Setup, Failure)>));
     thread::scope(|scope| {
@@ -34,7 +34,7 @@ pub fn run(seeds: Range<u64>, steps: usize, is_over: impl Fn() -> bool + Sync) -
                     if seed >= seeds.end {
                         break;
                     }
-                    let setup = Setup::draw(seed, steps);
+                    let setup = draw(seed, steps);
                     let outcome = world::run(&setup, false);
                     taken.fetch_add(outcome.steps as u64, Relaxed);
                     if let Some(failure) = outcome.failure {

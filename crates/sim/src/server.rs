@@ -5,18 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use throttle_core::{Core, Owner, PeerId, Time, planted};
+use throttle_core::{Core, Owner, Time, planted};
 use throttle_journal::{
-    Election as _, LogReader as _, Wall, WallTime, Writer, encode,
+    Election as _, LogReader as _, Wall, WallTime, Writer,
     memory::{Fault, MemoryLog},
 };
-use throttle_node::{Condition, Difference, Follower, Node, Offset, Output, Session, Ticket, Waiting};
+use throttle_node::{Condition, Follower, Node, Offset, Ticket};
 
 use crate::{
-    adapters::{Progress, Seen, act, borrowed, by, key_of, refused, seen},
-    message::{Answer, Call, Locks, Reply, Request, RequestId},
+    message::{Answer, Reply, Request, RequestId},
     setup::Setup,
-    shown,
+    shell::{Declared, Shell, When},
     time::{Micros, Moment, SECOND, duration},
 };
 
@@ -53,35 +52,19 @@ pub struct Server {
     pub wall_ahead: i64,
     random: fastrand::Rng,
     /// What the file declared when it was last read.
-    declared: BTreeMap<String, throttle_core::Spec>,
+    declared: Declared,
     out: Vec<Out>,
 }
 
 /// What there is only while the server runs.
 struct Up {
-    node: Node,
+    shell: Shell,
     writer: Option<Writer>,
     clock: Clock,
-    /// Records that no write has begun for.
-    open: Vec<u8>,
-    open_upto: Offset,
     /// What is being written.
     writing: Option<(Vec<u8>, Offset)>,
-    flushed: Offset,
-    blocked: BTreeMap<Ticket, Blocked>,
     /// Answers that wait for the log.
     held: VecDeque<(Offset, Reply)>,
-}
-
-/// A request that waits for a grant.
-struct Blocked {
-    request: Arc<Request>,
-    peer: PeerId,
-    locks: Locks,
-    until: Time,
-    is_session: bool,
-    /// It is about to go on.
-    is_woken: bool,
 }
 
 /// The time of leases: it does not count the time in which the server stood still.
@@ -123,33 +106,29 @@ impl Server {
 
     /// Whether it runs, and everything that happened is safe.
     pub fn is_settled(&self) -> bool {
-        self.up.as_ref().is_some_and(|up| up.writer.is_none() || (up.writing.is_none() && up.open.is_empty()))
+        self.up
+            .as_ref()
+            .is_some_and(|up| up.writer.is_none() || (up.writing.is_none() && up.shell.open.is_empty()))
     }
 
     /// The peers whose clients wait with an open connection.
     pub fn connected(&self) -> BTreeSet<u64> {
-        let blocked = self.up.iter().flat_map(|up| up.blocked.values());
-        blocked.filter(|blocked| !blocked.is_woken).map(|blocked| blocked.peer.0).collect()
+        self.up.as_ref().map(|up| up.shell.connected()).unwrap_or_default()
     }
 
     /// How many requests of each owner wait with an open connection.
     pub fn waiting_by_owner(&self) -> BTreeMap<Owner, usize> {
-        let mut waiting = BTreeMap::new();
-        let blocked = self.up.iter().flat_map(|up| up.blocked.values()).filter(|blocked| !blocked.is_woken);
-        for one in blocked {
-            *waiting.entry(self.setup.account_of(&one.request).owner).or_default() += 1;
-        }
-        waiting
+        self.up.as_ref().map(|up| up.shell.waiting_by_owner()).unwrap_or_default()
     }
 
     /// Begins to stop: whoever waits is answered.
     pub fn stop(&mut self, at: Moment) {
-        self.turn(at, |node, _, _| node.drain());
+        self.turn(at, |shell, when, _| shell.turn(when, Node::drain));
     }
 
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
-        self.up.as_ref().map_or(0, |up| up.blocked.len())
+        self.up.as_ref().map_or(0, |up| up.shell.waiting().len())
     }
 
     /// Its data directory is lost. It is down.
@@ -165,7 +144,7 @@ impl Server {
     /// When something falls due.
     pub fn next_deadline(&self) -> Option<Moment> {
         let up = self.up.as_ref()?;
-        Some(up.clock.moment_of(up.node.next_deadline()?))
+        Some(up.clock.moment_of(up.shell.node.next_deadline()?))
     }
 
     fn wall_at(&self, at: Moment) -> WallTime {
@@ -193,27 +172,10 @@ impl Server {
         let before = follower.state().declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
         let clock = Clock { origin: at, base, stood_still: 0 };
         let node = follower.promote(base, epoch, self.setup.bounds);
-        self.up = Some(Up {
-            node,
-            writer,
-            clock,
-            open: Vec::new(),
-            open_upto: Offset::default(),
-            writing: None,
-            flushed: Offset::default(),
-            blocked: BTreeMap::new(),
-            held: VecDeque::new(),
-        });
+        let shell = Shell::new(self.setup.clone(), node);
+        self.up = Some(Up { shell, writer, clock, writing: None, held: VecDeque::new() });
         let (declared, hold) = (self.declared.clone(), self.setup.hold_grants);
-        self.turn(at, |node, now, _| {
-            let difference = Difference::between(&before, &declared);
-            if !is_known || difference != Difference::default() {
-                node.declare(now, &difference, &declared);
-            }
-            if !is_known && hold > 0 {
-                node.hold_grants(now, duration(hold));
-            }
-        });
+        self.turn(at, |shell, when, _| shell.begin(when, &before, &declared, (!is_known).then_some(hold)));
         Ok(())
     }
 
@@ -232,7 +194,7 @@ impl Server {
             }
         }
         self.out.clear();
-        let blocked = up.blocked.values().map(|blocked| blocked.request.id);
+        let blocked = up.shell.waiting().map(|request| request.id);
         blocked.chain(up.held.iter().map(|(_, reply)| reply.request.id)).collect()
     }
 
@@ -248,45 +210,26 @@ impl Server {
 
     /// Does what is due.
     pub fn tick(&mut self, at: Moment) {
-        let wall_now = self.wall_at(at);
-        self.turn(at, |node, now, _| node.note_wall(Wall::between(now, wall_now)));
+        self.turn(at, |shell, when, _| shell.turn(when, |node| node.note_wall(when.wall)));
     }
 
-    /// Runs a turn of the node, and does what comes of it.
-    fn turn<R>(&mut self, at: Moment, act: impl FnOnce(&mut Node, Time, u64) -> R) -> Option<R> {
+    /// Runs a turn, and does what comes of it.
+    fn turn<R>(&mut self, at: Moment, act: impl FnOnce(&mut Shell, When, u64) -> R) -> Option<R> {
         let wall_now = self.wall_at(at);
         let Self { up, random, out, .. } = self;
         let up = up.as_mut()?;
         let now = up.clock.now(at);
-        up.node.appended(up.flushed);
-        up.node.advance(now);
-        let done = act(&mut up.node, now, random.u64(..));
-        if up.node.has_output() {
-            let Up { node, open, open_upto, blocked, .. } = up;
-            node.publish(now, Wall::between(now, wall_now), |output| match output {
-                Output::Append { records, upto } => {
-                    for record in records {
-                        encode(open, record);
-                    }
-                    *open_upto = upto;
-                }
-                Output::Wake { ticket, .. } => {
-                    if let Some(blocked) = blocked.get_mut(&ticket) {
-                        blocked.is_woken = true;
-                    }
-                    out.push(Out::Woken(ticket));
-                }
-                Output::Observed(_) => {}
-            });
-        }
+        let when = When { now, wall: Wall::between(now, wall_now) };
+        let done = act(&mut up.shell, when, random.u64(..));
+        out.extend(up.shell.drain_woken().into_iter().map(Out::Woken));
         self.begin_write();
         Some(done)
     }
 
     fn begin_write(&mut self) {
         let Some(up) = &mut self.up else { return };
-        if up.writing.is_none() && !up.open.is_empty() {
-            up.writing = Some((std::mem::take(&mut up.open), up.open_upto));
+        if up.writing.is_none() && !up.shell.open.is_empty() {
+            up.writing = Some((std::mem::take(&mut up.shell.open), up.shell.open_upto));
             self.out.push(Out::WriteBegins);
         }
     }
@@ -301,7 +244,7 @@ impl Server {
         if writer.append(&body).is_err() || keep_short(writer).is_err() {
             return Err(self.crash(Fate::Lost));
         }
-        up.flushed = upto;
+        up.shell.flushed = upto;
         while let Some((_, reply)) = up.held.pop_front_if_flushed(upto) {
             self.out.push(Out::Reply(reply));
         }
@@ -310,17 +253,11 @@ impl Server {
     }
 
     /// Sends an answer once its condition holds.
-    fn answer(&mut self, request: Arc<Request>, answer: Answer, condition: Condition, has_waited: bool) {
-        let account = self.setup.account_of(&request);
+    fn answer(&mut self, request: Arc<Request>, (answer, condition): (Answer, Condition), has_waited: bool) {
         let Some(up) = &mut self.up else { return };
-        let answer = match answer {
-            // It may have ended in this very turn.
-            Answer::Gone { peer, .. } => shown::gone(&up.node, PeerId(peer).by(by(&account))),
-            answer => answer,
-        };
-        let reply = Reply { request, answer, instance: self.instance, has_waited };
+        let reply = Reply { request, answer, instance: self.instance, epoch: 0, has_waited };
         match condition {
-            Condition::Committed(offset) if up.writer.is_some() && offset > up.flushed => {
+            Condition::Committed(offset) if up.writer.is_some() && offset > up.shell.flushed => {
                 up.held.push_back((offset, reply));
             }
             _ => self.out.push(Out::Reply(reply)),
@@ -331,58 +268,25 @@ impl Server {
     pub fn receive(&mut self, at: Moment, request: &Arc<Request>) {
         if !self.is_up() {
             let (request, answer) = (request.clone(), Answer::Unavailable);
-            self.out.push(Out::Reply(Reply { request, answer, instance: 0, has_waited: false }));
+            self.out.push(Out::Reply(Reply { request, answer, instance: 0, epoch: 0, has_waited: false }));
             return;
         }
-        let wall_now = self.wall_at(at);
-        if let Call::Reload { declared } = &request.call {
-            let before = std::mem::replace(&mut self.declared, declared.clone());
-            let declared = declared.clone();
-            let condition = self.turn(at, |node, now, _| {
-                node.declare(now, &Difference::between(&before, &declared), &declared);
-                node.committed()
-            });
-            self.answer(request.clone(), Answer::Done, condition.unwrap_or(Condition::Now), false);
-            return;
-        }
-        let (call, account) = (&request.call, self.setup.account_of(request));
-        let progress = self.turn(at, |node, now, random| {
-            let progress = act(node, now, random, &account, call);
-            match progress {
-                Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
-                Err(refusal) => refused(node, &account, call, &refusal),
-            }
-        });
-        if let Some(progress) = progress {
-            self.go_on(request, progress, false);
+        let mut declared = std::mem::take(&mut self.declared);
+        let answer = self.turn(at, |shell, when, random| shell.receive(when, random, &mut declared, request));
+        self.declared = declared;
+        if let Some(answer) = answer.flatten() {
+            self.answer(request.clone(), answer, false);
         }
     }
 
     /// A waiting request goes on.
     pub fn resume(&mut self, at: Moment, ticket: Ticket) {
-        let wall_now = self.wall_at(at);
-        let Some(blocked) = self.up.as_mut().and_then(|up| up.blocked.remove(&ticket)) else { return };
-        let request = blocked.request.clone();
-        let account = self.setup.account_of(&request);
-        let progress = self.turn(at, |node, now, _| {
-            let locks = borrowed(&blocked.locks);
-            let waiting =
-                Waiting { claim: blocked.peer.by(by(&account)), locks: &locks, until: blocked.until };
-            let step = match &request.call {
-                Call::Session { leaves, .. } if blocked.is_session => {
-                    let session = Session { leaves: *leaves, key: key_of(&account.owner, &request.call) };
-                    node.resume_session(now, &waiting, session)
-                }
-                _ => node.resume(now, &waiting),
-            };
-            let progress = step.map(|step| Progress::Step { peer: blocked.peer, step });
-            match progress {
-                Ok(progress) => seen(node, Wall::between(now, wall_now), progress),
-                Err(refusal) => refused(node, &account, &request.call, &refusal),
-            }
-        });
-        if let Some(progress) = progress {
-            self.go_on(&request, progress, true);
+        if self.up.as_ref().is_none_or(|up| !up.shell.has(ticket)) {
+            return;
+        }
+        let resumed = self.turn(at, |shell, when, _| shell.resume(when, ticket)).flatten();
+        if let Some((request, Some(answer))) = resumed {
+            self.answer(request, answer, true);
         }
     }
 
@@ -390,43 +294,16 @@ impl Server {
     pub fn close(&mut self, at: Moment, id: RequestId) -> bool {
         let Some(up) = &mut self.up else { return false };
         up.held.retain(|(_, reply)| reply.request.id != id);
-        let found =
-            up.blocked.iter().find(|(_, blocked)| blocked.request.id == id).map(|(ticket, _)| *ticket);
-        let Some((ticket, blocked)) = found.and_then(|ticket| up.blocked.remove_entry(&ticket)) else {
+        if !up.shell.is_blocked(id) {
             return false;
-        };
-        let account = self.setup.account_of(&blocked.request);
-        self.turn(at, |node, now, _| {
-            node.cancel_wait(now, blocked.peer, ticket);
-            if let Call::Session { leaves: true, .. } = blocked.request.call {
-                node.abandon_session(now, blocked.peer, key_of(&account.owner, &blocked.request.call));
-            }
-        });
-        true
-    }
-
-    fn go_on(&mut self, request: &Arc<Request>, seen: Seen, has_waited: bool) {
-        match seen {
-            Seen::Answer(answer, condition) => self.answer(request.clone(), answer, condition, has_waited),
-            Seen::Blocked { peer, ticket, until } => {
-                let is_session = matches!(request.call, Call::Session { .. });
-                let locks = match &request.call {
-                    Call::Session { locks, .. } | Call::Acquire { locks, .. } => locks.clone(),
-                    _ => Locks::new(),
-                };
-                let (request, is_woken) = (request.clone(), false);
-                let blocked = Blocked { request, peer, locks, until, is_session, is_woken };
-                if let Some(up) = &mut self.up {
-                    up.blocked.insert(ticket, blocked);
-                }
-            }
         }
+        self.turn(at, |shell, when, _| shell.close(when, id)).unwrap_or(false)
     }
 
     /// Looks at the node, without a request: for those who compare what it shows in several ways.
     pub fn inspect<R>(&mut self, at: Moment, look: impl FnOnce(&mut Node) -> R) -> Option<R> {
-        self.turn(at, |_, _, _| ())?;
-        self.up.as_mut().map(|up| look(&mut up.node))
+        self.turn(at, |shell, when, _| shell.turn(when, |_| ()))?;
+        self.up.as_mut().map(|up| look(&mut up.shell.node))
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use throttle_core::{Account, Deadlock, Limits, Origin, Owner, Quota, RestorePolicy, Settings, Spec};
 use throttle_node::Bounds;
 
+use crate::cluster::setup::Cluster;
 use crate::message::Request;
 use crate::time::{MS, Micros, SECOND, duration};
 
@@ -35,9 +36,14 @@ pub struct Setup {
     /// The longest lease that a client asks for.
     pub lease_max: Micros,
     pub faults: Faults,
+    /// The servers, if there are several.
+    pub cluster: Option<Cluster>,
     /// How many steps the faulty part has.
     pub steps: usize,
 }
+
+/// What a seed decides, with so many steps in its faulty part.
+pub type Draw = fn(u64, usize) -> Setup;
 
 /// Which faults there are, and how strong.
 #[derive(Clone, Debug)]
@@ -149,6 +155,7 @@ impl Setup {
             owners: if random.bool() { owners(random) } else { Vec::new() },
             lease_max,
             faults,
+            cluster: None,
             steps,
         }
     }

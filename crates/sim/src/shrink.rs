@@ -1,6 +1,7 @@
 //! The shortest trace that still fails: fewer steps, fewer clients, fewer kinds of faults.
 
 use crate::{
+    cluster::setup::Cluster,
     setup::{Faults, Setup},
     time::MS,
     world::{self, Failure},
@@ -9,7 +10,7 @@ use crate::{
 /// One way to make a run simpler.
 type Simpler = fn(&mut Setup);
 
-const WAYS: [Simpler; 15] = [
+const WAYS: [Simpler; 27] = [
     |setup| setup.faults = Faults { delay_max: setup.faults.delay_max, ..Faults::none() },
     |setup| setup.faults.crashes = 0,
     |setup| setup.faults.pauses = 0,
@@ -23,9 +24,27 @@ const WAYS: [Simpler; 15] = [
     |setup| setup.faults.failing_writes = 0,
     |setup| setup.faults.careless = false,
     |setup| (setup.faults.write_max, setup.faults.delay_max) = (MS, MS),
+    |setup| setup.cluster = setup.cluster.take().map(Cluster::without_faults),
+    |setup| of_cluster(setup, |cluster| cluster.lost = 0),
+    |setup| of_cluster(setup, |cluster| cluster.unanswered = 0),
+    |setup| of_cluster(setup, |cluster| cluster.late = 0),
+    |setup| of_cluster(setup, |cluster| cluster.sluggish = 0),
+    |setup| of_cluster(setup, |cluster| cluster.cuts = 0),
+    |setup| of_cluster(setup, |cluster| cluster.outages = 0),
+    |setup| of_cluster(setup, |cluster| (cluster.floods, cluster.elections) = (0, 0)),
+    |setup| of_cluster(setup, |cluster| cluster.lies = 0),
+    |setup| of_cluster(setup, |cluster| cluster.revocations = 0),
+    |setup| of_cluster(setup, |cluster| cluster.drift = 0),
+    |setup| of_cluster(setup, |cluster| cluster.servers = 2),
     |setup| setup.clients = (setup.clients / 2).max(1),
     |setup| setup.clients = setup.clients.saturating_sub(1).max(1),
 ];
+
+fn of_cluster(setup: &mut Setup, simplify: impl FnOnce(&mut Cluster)) {
+    if let Some(cluster) = &mut setup.cluster {
+        simplify(cluster);
+    }
+}
 
 /// The simplest run that fails as this one does, and its failure.
 pub fn shortest(setup: &Setup, failure: &Failure) -> (Setup, Failure) {

@@ -2,20 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::Arc,
 };
 
-use throttle_node::{Beginning, Found, LoggedEvent, Missed, Ticket};
+use throttle_node::{Beginning, Found, LoggedEvent, Missed};
 
 use crate::{
     client::{Act, Client},
+    cluster,
     invariants::{self, Invariant, Shown, Verdict},
     ledger::{Exchange, Ledger, Note},
     message::{Answer, Call, Reply, Request, RequestId, Write},
-    server::{Out, Server},
+    service::Service,
     setup::{Faults, Setup},
     shown,
+    single::Single,
     time::{MS, Micros, Moment, SECOND},
 };
 
@@ -25,12 +27,7 @@ const START: Moment = 1_700_000_000 * SECOND;
 const LOOK_EVERY: usize = 8;
 
 /// Something that is going to happen.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A request reaches the server.
-    Deliver(Arc<Request>),
-    /// The server learns that the connection of a request is gone.
-    Close(Arc<Request>),
+pub(crate) enum Event<E> {
     /// An answer reaches its client.
     Arrive(Reply),
     /// A client learns that the connection of its request is gone.
@@ -39,18 +36,20 @@ pub(crate) enum Event {
     Wake(usize),
     /// What a client writes reaches the resource that a semaphore protects.
     Write(Write),
-    /// The server dies, if it still is the same run.
-    Crash(u64),
-    /// The server has had time to stop.
-    Stopped(u64),
-    /// Something falls due at the server.
-    Deadline(u64),
-    /// A write ends.
-    EndWrite(u64),
-    /// A request that was woken goes on.
-    Resume(u64, Ticket),
-    /// The server starts.
-    Start,
+    /// Something happens to what they speak to.
+    Service(E),
+}
+
+impl<E: fmt::Debug> fmt::Debug for Event<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arrive(reply) => f.debug_tuple("Arrive").field(reply).finish(),
+            Self::Broken(request) => f.debug_tuple("Broken").field(request).finish(),
+            Self::Wake(client) => f.debug_tuple("Wake").field(client).finish(),
+            Self::Write(write) => f.debug_tuple("Write").field(write).finish(),
+            Self::Service(event) => event.fmt(f),
+        }
+    }
 }
 
 /// Why a run failed.
@@ -70,18 +69,14 @@ pub struct Outcome {
 }
 
 /// A run of the world.
-pub(crate) struct World {
+pub(crate) struct World<S: Service> {
     pub(crate) setup: Arc<Setup>,
     pub(crate) faults: Faults,
     pub(crate) random: fastrand::Rng,
     pub(crate) now: Moment,
     pub(crate) sequence: u64,
-    pub(crate) events: BTreeMap<(Moment, u64), Event>,
-    pub(crate) server: Server,
-    /// Counts the runs of the server: what was meant for an earlier one is void.
-    pub(crate) run: u64,
-    pub(crate) paused_until: Moment,
-    pub(crate) deadline_at: Moment,
+    pub(crate) events: BTreeMap<(Moment, u64), Event<S::Event>>,
+    pub(crate) service: S,
     pub(crate) clients: Vec<Client>,
     /// When each client acts next.
     pub(crate) wakes: Vec<Moment>,
@@ -103,42 +98,51 @@ pub(crate) struct World {
 /// Runs a seed to its end, or to its first failure.
 pub fn run(setup: &Setup, is_traced: bool) -> Outcome {
     let setup = Arc::new(setup.clone());
+    if let Some(cluster) = &setup.cluster {
+        return cluster::world::run(&setup, cluster, is_traced);
+    }
     let mut random = fastrand::Rng::with_seed(setup.seed ^ 0x5eed);
-    let server = Server::new(setup.clone(), random.fork());
-    let clients = (0..setup.clients).map(|index| Client::new(index, setup.clone(), random.fork(), START));
-    let clients: Vec<_> = clients.collect();
-    let mut world = World {
-        faults: setup.faults.clone(),
-        ledger: Ledger::new(setup.clone()),
-        setup,
-        random,
-        now: START,
-        sequence: 0,
-        events: BTreeMap::new(),
-        server,
-        run: 0,
-        paused_until: 0,
-        deadline_at: Moment::MAX,
-        wakes: vec![Moment::MAX; clients.len()],
-        clients,
-        ids: 0,
-        open: BTreeMap::new(),
-        delivered: BTreeSet::new(),
-        invariants: invariants::all(),
-        read_upto: None,
-        is_new_run: true,
-        steps: 0,
-        answers: BTreeMap::new(),
-        trace: is_traced.then(String::new),
-        failure: None,
-    };
-    world.live();
-    Outcome { steps: world.steps, trace: world.trace.unwrap_or_default(), failure: world.failure }
+    let service = Single::new(setup.clone(), random.fork());
+    World::new(setup, random, service, is_traced).run()
 }
 
-impl World {
+impl<S: Service> World<S> {
+    /// A world in which nothing has happened yet.
+    pub(crate) fn new(setup: Arc<Setup>, mut random: fastrand::Rng, service: S, is_traced: bool) -> Self {
+        let clients = (0..setup.clients).map(|index| Client::new(index, setup.clone(), random.fork(), START));
+        let clients: Vec<_> = clients.collect();
+        Self {
+            faults: setup.faults.clone(),
+            ledger: Ledger::new(setup.clone()),
+            setup,
+            random,
+            now: START,
+            sequence: 0,
+            events: BTreeMap::new(),
+            service,
+            wakes: vec![Moment::MAX; clients.len()],
+            clients,
+            ids: 0,
+            open: BTreeMap::new(),
+            delivered: BTreeSet::new(),
+            invariants: invariants::all(),
+            read_upto: None,
+            is_new_run: true,
+            steps: 0,
+            answers: BTreeMap::new(),
+            trace: is_traced.then(String::new),
+            failure: None,
+        }
+    }
+
+    /// Runs it to its end, or to its first failure.
+    pub(crate) fn run(mut self) -> Outcome {
+        self.live();
+        Outcome { steps: self.steps, trace: self.trace.unwrap_or_default(), failure: self.failure }
+    }
+
     fn live(&mut self) {
-        self.at(START, Event::Start);
+        S::begin(self);
         for index in 0..self.clients.len() {
             self.schedule_client(index);
         }
@@ -146,69 +150,73 @@ impl World {
             if !self.step() {
                 break;
             }
-            self.disturb();
+            S::disturb(self);
         }
         if self.failure.is_none() {
             self.calm_down();
         }
     }
 
-    pub(crate) fn at(&mut self, at: Moment, event: Event) {
+    pub(crate) fn at(&mut self, at: Moment, event: Event<S::Event>) {
         self.sequence += 1;
         self.events.insert((at.max(self.now), self.sequence), event);
+    }
+
+    /// Something will happen to what clients speak to.
+    pub(crate) fn later(&mut self, at: Moment, event: S::Event) {
+        self.at(at, Event::Service(event));
+    }
+
+    /// An answer leaves for its client.
+    pub(crate) fn reply(&mut self, reply: Reply) {
+        let at = self.now + self.delay();
+        if self.random.u32(0..100) < self.faults.lost {
+            self.at(at, Event::Broken(reply.request));
+        } else {
+            self.at(at, Event::Arrive(reply));
+        }
     }
 
     /// Does what happens next. `false`: nothing will.
     pub(crate) fn step(&mut self) -> bool {
         let Some(((at, _), event)) = self.events.pop_first() else { return false };
         self.now = at;
-        let is_servers = !matches!(
-            event,
-            Event::Arrive(_) | Event::Broken(_) | Event::Wake(_) | Event::Write(_) | Event::Start
-        );
-        if is_servers && at < self.paused_until {
-            if matches!(event, Event::Deadline(_)) && at == self.deadline_at {
-                self.deadline_at = self.paused_until;
-            }
-            self.at(self.paused_until, event);
+        if let Event::Service(of_service) = &event
+            && let Some(until) = self.service.put_off(at, of_service)
+        {
+            self.at(until, event);
             return true;
         }
-        if matches!(event, Event::Wake(index) if self.wakes[index] != at) || self.is_void(&event) {
+        let is_void = match &event {
+            Event::Wake(index) => self.wakes[*index] != at,
+            Event::Service(event) => S::is_void(self, event),
+            Event::Arrive(_) | Event::Broken(_) | Event::Write(_) => false,
+        };
+        if is_void {
             return true;
         }
-        self.steps += 1;
+        let is_quiet = matches!(&event, Event::Service(event) if S::is_quiet(event));
+        self.steps += usize::from(!is_quiet);
         self.tell(|| format!("{event:?}"));
         self.happen(event);
-        self.collect();
+        S::collect(self);
+        if is_quiet {
+            return true;
+        }
         if self.steps.is_multiple_of(LOOK_EVERY) {
             self.look();
         }
         true
     }
 
-    fn happen(&mut self, event: Event) {
+    fn happen(&mut self, event: Event<S::Event>) {
         match event {
-            Event::Start => {
-                if let Err(why) = self.server.start(self.now) {
-                    return self.fail("answers", why);
-                }
-                self.run += 1;
-                self.is_new_run = true;
-                let instance = self.server.instance();
-                self.note(&Note::Started { instance });
-            }
-            Event::Deliver(request) => {
-                self.delivered.insert(request.id);
-                self.server.receive(self.now, &request);
-            }
-            Event::Close(request) => {
-                let has_waited = self.server.close(self.now, request.id);
-                self.note(&if has_waited { Note::Closed(request) } else { Note::Muddled(request) });
-            }
+            Event::Service(event) => S::happen(self, event),
             Event::Arrive(reply) => self.arrive(reply),
             Event::Broken(request) => {
                 self.open.remove(&request.id);
                 self.note(&Note::Muddled(request.clone()));
+                S::failed(self, &request);
                 if let Some(client) = request.client {
                     self.clients[client].broken(self.now, request.id);
                     self.schedule_client(client);
@@ -222,32 +230,11 @@ impl World {
                 }
                 self.schedule_client(index);
             }
-            Event::Deadline(_) => {
-                self.deadline_at = Moment::MAX;
-                self.server.tick(self.now);
-            }
-            Event::EndWrite(_) => self.end_write(),
             Event::Write(write) => {
                 let now = self.now;
                 let verdict = self.judge(|invariant, ledger| invariant.written(ledger, now, &write));
                 self.settle(verdict);
             }
-            Event::Stopped(_) => self.stopped(),
-            Event::Crash(_) => self.crash(),
-            Event::Resume(_, ticket) => self.server.resume(self.now, ticket),
-        }
-    }
-
-    /// Whether it was meant for an earlier run of the server.
-    fn is_void(&self, event: &Event) -> bool {
-        match event {
-            Event::Deadline(_) if self.deadline_at != self.now => true,
-            Event::Deadline(run)
-            | Event::EndWrite(run)
-            | Event::Resume(run, _)
-            | Event::Stopped(run)
-            | Event::Crash(run) => *run != self.run,
-            _ => false,
         }
     }
 
@@ -268,7 +255,7 @@ impl World {
                 let request =
                     Arc::new(Request { id, client: Some(client), is_theft: false, sent_at: self.now, call });
                 let at = self.now + self.delay();
-                self.at(at, Event::Deliver(request));
+                S::deliver(self, at, request);
             }
             Act::Write(write) => {
                 let at = self.now + self.delay();
@@ -283,7 +270,7 @@ impl World {
                 }
                 if self.random.u32(0..100) >= self.faults.lost {
                     let at = self.now + self.delay();
-                    self.at(at, Event::Close(request));
+                    S::close(self, at, request);
                 }
             }
         }
@@ -305,9 +292,9 @@ impl World {
             self.note(&Note::Muddled(request.clone()));
             self.ledger.may_arrive(&request);
             let again = at + self.delay();
-            self.at(again, Event::Deliver(request.clone()));
+            S::deliver(self, again, request.clone());
         }
-        self.at(at, Event::Deliver(request));
+        S::deliver(self, at, request);
     }
 
     pub(crate) fn delay(&mut self) -> Micros {
@@ -323,12 +310,19 @@ impl World {
             let verdict = self.judge(|invariant, ledger| invariant.echoed(ledger, &exchange));
             return self.settle(verdict);
         };
+        if reply.answer == Answer::Unavailable && reply.epoch > 0 {
+            // Nobody knows what came of it.
+            self.note(&Note::Muddled(request.clone()));
+        }
         let exchange = exchange(&reply, self.now);
         let verdict = self.judge(|invariant, ledger| invariant.told(ledger, &exchange));
         self.ledger.told(&exchange);
         let learned = self.judge(|invariant, ledger| invariant.learned(ledger, &exchange));
         self.settle(verdict);
         self.settle(learned);
+        if reply.answer == Answer::Unavailable {
+            S::failed(self, &request);
+        }
         match request.client {
             Some(client) => {
                 self.clients[client].receive(self.now, &reply);
@@ -366,52 +360,16 @@ impl World {
         }
     }
 
-    /// Does what the server asks for.
-    pub(crate) fn collect(&mut self) {
-        for out in self.server.drain() {
-            match out {
-                Out::Reply(reply) => {
-                    let at = self.now + self.delay();
-                    if self.random.u32(0..100) < self.faults.lost {
-                        self.at(at, Event::Broken(reply.request.clone()));
-                    } else {
-                        self.at(at, Event::Arrive(reply));
-                    }
-                }
-                Out::WriteBegins => {
-                    let at = self.now + self.random.u64(50..=self.faults.write_max);
-                    self.at(at, Event::EndWrite(self.run));
-                }
-                Out::Woken(ticket) => {
-                    let at = self.now + self.random.u64(0..100);
-                    self.at(at, Event::Resume(self.run, ticket));
-                }
-            }
-        }
-        if let Some(due) = self.server.next_deadline()
-            && due < self.deadline_at
-        {
-            self.deadline_at = due.max(self.now);
-            self.at(self.deadline_at, Event::Deadline(self.run));
-        }
-    }
-
     /// Looks at everything, in two ways.
     fn look(&mut self) {
-        if self.now < self.paused_until {
-            return;
-        }
-        // What is due by now is to be in the events too.
-        self.server.tick(self.now);
-        self.collect();
         // What is not safe yet may never have happened.
-        if !self.server.is_settled() {
+        if !S::is_to_see(self) {
             return;
         }
         let (read_upto, is_new_run) = (self.read_upto, std::mem::take(&mut self.is_new_run));
         // Without a log, they go on by the clock.
         let may_repeat = self.ledger.has_forgotten && self.ledger.clock_was_set;
-        let seen = self.server.inspect(self.now, |node| {
+        let seen = self.service.inspect(self.now, |node| {
             let beginning = read_upto.filter(|_| !is_new_run).map_or(Beginning::Now, Beginning::After);
             // A reader that comes back after a restart must not take the numbers of another run for its own.
             let numbers_are_new = read_upto.filter(|_| is_new_run && !may_repeat).is_none_or(|last| {
@@ -436,11 +394,11 @@ impl World {
                 "the server takes its own number for that of another run, or the other way round".to_owned(),
             );
         }
-        let (connected, waiting) = (&self.server.connected(), &self.server.waiting_by_owner());
+        let (connected, waiting) = (&self.service.connected(), &self.service.waiting_by_owner());
         let shown = Shown { at: self.now, events: &events, is_broken, seen: &seen, connected, waiting };
         let verdict = self.judge(|invariant, ledger| invariant.shown(ledger, &shown));
         self.settle(verdict);
-        self.collect();
+        S::collect(self);
     }
 
     pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -454,6 +412,6 @@ impl World {
 }
 
 fn exchange(reply: &Reply, at: Moment) -> Exchange<'_> {
-    let Reply { request, answer, instance, has_waited } = reply;
-    Exchange { request, answer, instance: *instance, at, has_waited: *has_waited }
+    let Reply { request, answer, instance, epoch, has_waited } = reply;
+    Exchange { request, answer, instance: *instance, epoch: *epoch, at, has_waited: *has_waited }
 }

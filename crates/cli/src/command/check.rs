@@ -51,6 +51,12 @@ fn summary(file: &str, config: &Config) -> String {
     if let Some(path) = &config.durability.data_dir {
         let _ = writeln!(text, "What happens would be kept in {}.", printable(path.display()));
     }
+    if let Some(cluster) = &config.cluster {
+        let (prefix, members) = (printable(&cluster.prefix), printable(cluster.endpoints.join(", ")));
+        let advertise = printable(&cluster.advertise);
+        let _ = writeln!(text, "What happens would be kept in etcd below {prefix}, at {members}.");
+        let _ = writeln!(text, "Other servers of the cluster would reach it at {advertise}.");
+    }
     if config.litter_collection_interval.is_some() {
         text.push_str("litter_collection_interval changes nothing: expiry is exact.\n");
     }
@@ -93,6 +99,17 @@ mod tests {
              A          max 42\n  B          max 1, level 1\n  api        max 10, per 1s\n  \
              long_name  max 0 (paused)\nWhat happens would be kept in /var/lib/throttle.\nlitter_collection_interval changes nothing: expiry is exact.\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn says_which_cluster_it_would_be_part_of() {
+        let config = config::parse(
+            "f.toml",
+            "[cluster]\nendpoints = [\"http://a:1\", \"http://b:1\"]\nadvertise = \"http://c:2/\"\nprefix = \"/x/\"",
+        );
+        let text = summary("f.toml", &config.expect("a right file"));
+        assert!(text.contains("kept in etcd below /x/, at http://a:1, http://b:1.\n"), "{text}");
+        assert!(text.contains("reach it at http://c:2.\n"), "{text}");
     }
 
     #[test]

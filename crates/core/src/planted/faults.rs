@@ -3,21 +3,29 @@
 use std::cell::Cell;
 
 macro_rules! faults {
-    ($($(#[doc = $doc:literal])+ $fault:ident,)+) => {
+    (
+        one: $($(#[doc = $doc:literal])+ $fault:ident,)+
+        clusters: $($(#[doc = $of_clusters_doc:literal])+ $of_clusters:ident,)+
+    ) => {
         /// A way to break something.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Fault {
             $($(#[doc = $doc])+ $fault,)+
+            $($(#[doc = $of_clusters_doc])+ $of_clusters,)+
         }
 
         impl Fault {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$fault,)+];
+            /// Those that a single server can have.
+            pub const OF_ONE: &[Self] = &[$(Self::$fault,)+];
+
+            /// Those that only a cluster can have.
+            pub const OF_CLUSTERS: &[Self] = &[$(Self::$of_clusters,)+];
         }
     };
 }
 
 faults! {
+    one:
     /// A lease ends before its promised time.
     LeaseEndsEarly,
     /// A lease ends long after its margin.
@@ -194,6 +202,51 @@ faults! {
     WithdrawalNotLogged,
     /// A number of the log is left out.
     GapInLog,
+    clusters:
+    /// Writes of a leader do not ask whether it still leads.
+    NoFence,
+    /// A write that etcd did not answer is taken for done.
+    UnansweredTakenForDone,
+    /// A write that etcd did not answer is taken for failed.
+    UnansweredTakenForFailed,
+    /// A write that etcd did not answer is sent again with more in it.
+    RepeatedWithMore,
+    /// A write that etcd refuses since it is full is taken for done.
+    RefusedTakenForDone,
+    /// An append that arrives late brings back a batch that was trimmed.
+    TrimmedBatchBack,
+    /// An answered keep-alive is taken for a confirmation.
+    KeepAliveConfirms,
+    /// A confirmation that was sent before a command ran counts for its answer.
+    EarlierConfirmationCounts,
+    /// An append that was sent before a command ran counts for its answer.
+    EarlierAppendCounts,
+    /// An answer that changes nothing waits for no confirmation.
+    LookNotConfirmed,
+    /// The answers of a leader that is deposed leave nevertheless.
+    DeposedAnswers,
+    /// Time goes on while nobody confirms that a leader leads.
+    TimeGoesOnUnconfirmed,
+    /// The time in which nobody confirmed it counts once somebody does.
+    UnconfirmedTimeCounts,
+    /// A server that follows answers by what it has read.
+    FollowerAnswers,
+    /// A leader does not read what was written before it had the key.
+    TailNotReadAgain,
+    /// A server that was left behind reads a snapshot on top of what it has.
+    TrimmedNotBegunAnew,
+    /// A server that could read only a part of what is new reads it again on top of that.
+    PartlyReadKept,
+    /// The pages of one reading are of several moments.
+    PagesOfSeveralMoments,
+    /// A snapshot counts before its pieces are there.
+    HeadBeforePieces,
+    /// An older snapshot takes the place of a later one if it arrives late.
+    HeadNotCompared,
+    /// What a later snapshot is being made of is trimmed.
+    TrimTakesLaterPieces,
+    /// What was written right before a snapshot is trimmed, and what comes right behind it.
+    TrimTakesOneMore,
 }
 
 std::thread_local! {

@@ -189,6 +189,18 @@ pub(crate) async fn find(config: &config::Cluster) -> Result<Arc<Cluster>, Strin
     }
 }
 
+/// Reads the files that the configuration of a cluster names.
+///
+/// # Errors
+///
+/// What is wrong with them, or with a URL.
+pub(crate) fn check_files(config: &config::Config) -> Result<(), String> {
+    let Some(cluster) = &config.cluster else { return Ok(()) };
+    Etcd::new(cluster.etcd()).map_err(|error| error.to_string())?;
+    client(cluster)?;
+    Ok(())
+}
+
 /// What requests to other servers are sent with.
 fn client(config: &config::Cluster) -> Result<reqwest::Client, String> {
     let tls = match &config.server_ca {

@@ -61,7 +61,7 @@ fn never_early(ledger: &Ledger, exchange: &Exchange<'_>, peer: u64) -> Verdict {
     }
     // It came within the margin, since its answer did.
     let margin = margin_of(ledger, known.lease.min(known.lease_floor));
-    if request.sent_at <= until && at - request.sent_at < margin {
+    if request.sent_at <= until && at - request.sent_at < margin && !ledger.clocks_drift() {
         return Err(format!("peer {peer} is gone, though it was renewed in time and within the margin"));
     }
     Ok(())
@@ -77,7 +77,7 @@ fn never_late(ledger: &Ledger, peer: u64, at: Moment) -> Verdict {
     // A restart has every lease begin anew.
     let begun = (*renewed_by).max(ledger.started_at);
     let life = lease_longest + margin_of(ledger, *lease_longest) + ledger.stood_still;
-    let over = begun + life + SLACK + 2 * ledger.setup.faults.delay_max;
+    let over = begun + life + ledger.tolerance(life) + SLACK + 2 * ledger.setup.faults.delay_max;
     if at > over {
         return Err(format!("peer {peer} lives {} us after its lease and margin: {known:?}", at - over));
     }
@@ -89,7 +89,7 @@ fn is_told_truly(ledger: &Ledger, exchange: &Exchange<'_>, seen: &Peer) -> Verdi
     let Exchange { request, at, .. } = exchange;
     let Some(known) = ledger.peers.get(&seen.id).filter(|known| known.is_certain()) else { return Ok(()) };
     let longest = known.lease_longest.max(request.call.lease().unwrap_or_default());
-    if !ledger.clock_was_set && seen.expires_at > at + longest {
+    if !ledger.clock_was_set && seen.expires_at > at + longest + ledger.tolerance(0) {
         return Err(format!("peer {} asked for {longest} us, and is promised more: {seen:?}", seen.id));
     }
     // A grant to a waiter has the lease begin anew. Who waited for what was removed since is no waiter.

@@ -35,7 +35,11 @@ impl Invariant for Liveness {
         match note {
             Note::Calm => self.calm_since = Some(at),
             Note::Muddled(request) | Note::Closed(request) => drop(self.waiting.remove(&request.id)),
-            Note::Started { .. } | Note::StoodStill(_) | Note::Stopping | Note::ClockSet => {}
+            Note::Started { .. }
+            | Note::StoodStill(_)
+            | Note::Unconfirmed(_)
+            | Note::Stopping
+            | Note::ClockSet => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod expiry;
 mod fencing;
 mod idempotency;
 mod idle;
+mod leadership;
 mod leaks;
 mod levels;
 mod liveness;
@@ -108,5 +109,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(shares::Shares),
         Box::new(waits::Waits),
         Box::<fencing::Fencing>::default(),
+        Box::<leadership::Leadership>::default(),
     ]
 }

@@ -30,6 +30,8 @@ fn is_ahead(ledger: &Ledger, ahead: &Asking, asking: &Asking) -> bool {
     // Of the arrivals, in the time of leases, which does not count when the server stood still.
     let least = i128::from(asking.first_sent) - i128::from(told);
     let least = if least < 0 { least } else { (least - i128::from(ledger.stood_still)).max(0) };
+    // By a clock that may be too slow.
+    let least = if ledger.clocks_drift() { least - least.abs() / 20 } else { least };
     let step = i128::try_from(ledger.setup.settings.ageing_step.as_micros()).unwrap_or(i128::MAX);
     least > i128::from(asking.priority - ahead.priority) * step
 }

@@ -90,7 +90,7 @@ impl Invariant for Presence {
                 }
             }
             Note::Closed(request) => self.lost(ledger, request, at),
-            Note::ClockSet | Note::StoodStill(_) | Note::Stopping | Note::Calm => {}
+            Note::ClockSet | Note::StoodStill(_) | Note::Unconfirmed(_) | Note::Stopping | Note::Calm => {}
         }
     }
 

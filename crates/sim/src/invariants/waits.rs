@@ -23,9 +23,11 @@ impl Invariant for Waits {
         }
         let (sent_at, wait) = (request.sent_at, request.call.wait());
         match answer {
-            Answer::Peer(seen) if !seen.pending.is_empty() && *at < sent_at + wait => {
+            Answer::Peer(seen)
+                if !seen.pending.is_empty() && *at + ledger.tolerance(wait) < sent_at + wait =>
+            {
                 // The answer itself tells that the lease goes on.
-                if !ledger.clock_was_set && seen.expires_at > *at {
+                if !ledger.clock_was_set && seen.expires_at > *at + ledger.tolerance(wait) {
                     return Err(format!("it waits no longer, though its time is not over: {request:?}"));
                 }
                 Ok(())

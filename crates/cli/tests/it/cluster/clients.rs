@@ -68,7 +68,7 @@ fn the_leader_knows_who_asks_whichever_server_he_asks() {
             .find(|server| server["url"].as_str().is_some_and(|url| url.ends_with(&format!(":{port}"))));
         own.expect("listed")["role"].as_str().expect("a role").to_owned()
     };
-    let standby = if role(0) == "standby" { 0 } else { 1 };
+    let standby = usize::from(role(0) != "standby");
     let body = json!({"expires_in": "1m", "locks": {"B": 1}}).to_string();
     let peer = ask(standby, "POST", "/v1/locks", &etl, &body).shape(201)["id"].clone();
     ask(standby, "POST", "/v1/locks", &ops, &body).problem(403, "forbidden");

@@ -158,17 +158,16 @@ document.getElementById('sign-out').addEventListener('click', async () => {
 
 /** Asks what the caller may do; whoever is not known is asked who he is. */
 async function ask() {
-  try {
-    await learn();
-  } catch (error) {
-    if (error.status === 401) {
-      isUnknown = true;
-      go();
-    }
-  }
+  const refused = ({ status }) => {
+    if (status !== 401) return;
+    isUnknown = true;
+    go();
+  };
+  await learn().catch(refused);
   schedule();
   if (isUnknown) return;
-  await lookForCluster();
+  // Of several servers each knows this itself, also while nobody leads.
+  await lookForCluster().catch(refused);
   schedule();
 }
 
@@ -193,6 +192,8 @@ follow({
   onState() {
     // A token may have come to its end.
     if (connection.state === 'lost' && !isUnknown) ask();
+    // What keeps the stream from being opened is in the answer to this.
+    if (connection.state === 'lost' && !store.isLoaded) load();
     schedule();
   },
 });

@@ -6,7 +6,7 @@ export const cluster = { isThere: false };
 
 let isKnown = false;
 
-/** Asks the server, until it has said so. */
+/** Asks the server, until it has said so. Fails if the server does not know who asks. */
 export async function lookForCluster() {
   if (isKnown) return;
   try {
@@ -14,6 +14,7 @@ export async function lookForCluster() {
     Object.assign(cluster, { isThere: true });
     isKnown = true;
   } catch (error) {
+    if (error.status === 401) throw error;
     isKnown = isAlone(error);
   }
 }

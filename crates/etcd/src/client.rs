@@ -82,8 +82,22 @@ pub struct Health {
     pub is_leader: bool,
     /// How large its database is, in bytes.
     pub db_bytes: u64,
+    /// How large it may become, in bytes, if the member tells it: those before 3.6 do not.
+    pub quota_bytes: Option<u64>,
     /// What is wrong with it, in its own words.
     pub errors: Vec<String>,
+}
+
+impl From<StatusResponse> for Health {
+    fn from(status: StatusResponse) -> Self {
+        Self {
+            version: status.version,
+            is_leader: status.header.is_some_and(|header| header.member_id == status.leader),
+            db_bytes: status.db_size.max(0).cast_unsigned(),
+            quota_bytes: (status.db_size_quota > 0).then(|| status.db_size_quota.cast_unsigned()),
+            errors: status.errors,
+        }
+    }
 }
 
 /// Connections to the members of an etcd. Cheap to clone.
@@ -181,12 +195,8 @@ impl Etcd {
         let mut all = Vec::new();
         for member in &self.0.members {
             let answer = self.call(member, STATUS, StatusRequest {}, self.0.settings.deadline).await;
-            let outcome = answer.map_err(|error| error.to_string()).map(|status: StatusResponse| Health {
-                version: status.version,
-                is_leader: status.header.is_some_and(|header| header.member_id == status.leader),
-                db_bytes: status.db_size.max(0).cast_unsigned(),
-                errors: status.errors,
-            });
+            let outcome =
+                answer.map(|status: StatusResponse| status.into()).map_err(|error| error.to_string());
             all.push(MemberStatus { url: member.url.clone(), outcome });
         }
         all

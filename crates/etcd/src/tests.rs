@@ -414,3 +414,12 @@ fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
     etcd.stop();
     assert!(matches!(Log::append(&mut log, position, chain, b"a"), Err(AppendError::Failed(_))));
 }
+
+#[test]
+fn a_member_that_tells_no_quota_has_none_that_is_known() {
+    let told =
+        proto::StatusResponse { db_size: 5, db_size_quota: 2 << 30, ..proto::StatusResponse::default() };
+    assert_eq!(client::Health::from(told.clone()).quota_bytes, Some(2 << 30));
+    let before_3_6 = proto::StatusResponse { db_size_quota: 0, ..told };
+    assert_eq!(client::Health::from(before_3_6).quota_bytes, None);
+}

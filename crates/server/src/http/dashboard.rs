@@ -52,6 +52,7 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "app.js",
     "cluster.js",
     "draw.js",
+    "findings.js",
     "format.js",
     "live.js",
     "may.js",

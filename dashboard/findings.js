@@ -12,6 +12,12 @@ const NEARLY_FULL = 0.8;
 /** Whether a member of etcd answers: whoever does not tells no version. */
 export const answers = (member) => member.version !== '';
 
+/** How many more members of etcd may fail, as far as this server sees. */
+const spareOf = (etcd) => etcd.filter(answers).length - Math.floor(etcd.length / 2) - 1;
+
+/** Whether etcd can answer nothing. All else that does not work comes of that. */
+export const isEtcdLost = ({ etcd, trouble }) => spareOf(etcd) < 0 && (trouble !== null || !etcd.some(answers));
+
 const isFull = (text) => text?.includes('NOSPACE') ?? false;
 
 const leaderOf = ({ leader, servers }) => servers.find((one) => one.url === leader?.url);
@@ -36,47 +42,54 @@ const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
  * are refused for it. None of it has a figure that moves, for it is read aloud whenever it changes.
  */
 export function findings(seen) {
-  const found = [...ofEtcd(seen), ...ofLeader(seen), ...ofServers(seen)];
+  const found = [...ofMembers(seen), ...ofDatabase(seen), ...ofLeader(seen), ...ofServers(seen)];
   return [...found.filter((one) => one.isBad), ...found.filter((one) => !one.isBad)];
 }
 
-function ofEtcd({ answered_by: answeredBy, etcd, servers, trouble }) {
-  const found = [];
+function ofMembers(seen) {
+  const { answered_by: answeredBy, etcd, servers } = seen;
   const silent = etcd.filter((one) => !answers(one));
-  const needed = Math.floor(etcd.length / 2) + 1;
-  const spare = etcd.length - silent.length - needed;
-  const isLeader = servers.find((one) => one.url === answeredBy)?.role === 'leader';
-  if (silent.length === etcd.length) {
+  const names = silent.map((one) => one.url).join(' and ');
+  const talking = etcd.filter(answers);
+  if (!talking.length) {
+    const isLeader = servers.find((one) => one.url === answeredBy)?.role === 'leader';
     const meaning = isLeader
       ? 'This server leads, but can promise nothing now: requests are answered 503, and no lease ends meanwhile.'
       : 'This server cannot follow the log now, so it could not take over; who leads is what it knew last.';
-    found.push({ isBad: true, what: 'None of etcd’s members answers this server.', then: `${meaning} Start etcd, or mend the network between it and this server.` });
-  } else if (spare < 0) {
-    found.push({ isBad: true, what: `Only ${count(etcd.length - silent.length)} of ${count(etcd.length)} members of etcd answer, and ${count(needed)} are needed.`, then: `Requests are answered 503, and no lease ends meanwhile. Start ${silent.map((one) => one.url).join(' and ')}.` });
-  } else if (silent.length) {
-    const left = spare ? `${many(spare, 'more member')} may fail, then requests are refused.` : 'If one more fails, requests are refused.';
-    found.push({ isBad: false, what: `${silent.map((one) => one.url).join(' and ')} of etcd’s members ${silent.length === 1 ? 'gives' : 'give'} no answer.`, then: `Everything goes on. ${left} Start it again, or replace it.` });
+    return [{ isBad: true, what: 'None of the members of etcd answers this server.', then: `${meaning} Start etcd, or mend the network between it and this server.` }];
   }
-  const talking = etcd.filter(answers);
-  if (isFull(trouble) || talking.some((one) => one.errors.some(isFull))) {
-    found.push({ isBad: true, what: 'etcd is full (NOSPACE).', then: 'Looks and heartbeats go on, but changes are answered 503. Free space, defragment etcd’s members, then disarm the alarm: etcdctl alarm disarm.' });
-  } else {
-    const fill = Math.max(0, ...talking.map((one) => (one.quota_bytes ? one.db_bytes / one.quota_bytes : 0)));
-    if (fill >= NEARLY_FULL) {
-      found.push({ isBad: false, what: `etcd’s database fills ${count(Math.floor(fill * 100))} % of its quota.`, then: 'Once it is full, changes are answered 503. Compact and defragment etcd, or raise its --quota-backend-bytes.' });
-    }
+  if (isEtcdLost(seen)) {
+    const what = `Of the ${count(etcd.length)} members of etcd only ${count(talking.length)} ${talking.length === 1 ? 'answers' : 'answer'}: that is no majority.`;
+    return [{ isBad: true, what, then: `Requests are answered 503, and no lease ends meanwhile. Start ${names}.` }];
+  }
+  const found = [];
+  if (silent.length) {
+    const spare = spareOf(etcd);
+    const left = spare > 0 ? ` ${count(spare)} more may fail before requests are refused.` : ' If one more fails, requests are refused.';
+    const [what, act] = silent.length === 1
+      ? [`The member ${names} of etcd gives no answer.`, 'Start it again, or replace it.']
+      : [`The members ${names} of etcd give no answer.`, 'Start them again, or replace them.'];
+    found.push({ isBad: false, what, then: `Everything goes on.${spare < 0 ? '' : left} ${act}` });
   }
   for (const { url, errors } of talking) {
     const others = errors.filter((text) => !isFull(text));
-    if (others.length) found.push({ isBad: false, what: `${url} of etcd’s members says: ${sentence(others.join('; '))}`, then: 'If that stays, look at its log and at those of the others.' });
+    if (others.length) found.push({ isBad: false, what: `The member ${url} of etcd says: ${sentence(others.join('; '))}`, then: 'If that stays, look at its log and at those of the others.' });
   }
   return found;
 }
 
+function ofDatabase({ etcd, trouble }) {
+  if (isFull(trouble) || etcd.some((one) => one.errors.some(isFull))) {
+    return [{ isBad: true, what: 'etcd is full (NOSPACE).', then: 'Looks and heartbeats go on, but changes are answered 503. Free space, defragment the members of etcd, then disarm the alarm: etcdctl alarm disarm.' }];
+  }
+  const fill = Math.max(0, ...etcd.map((one) => (one.quota_bytes ? one.db_bytes / one.quota_bytes : 0)));
+  if (fill < NEARLY_FULL) return [];
+  return [{ isBad: false, what: `The database of etcd fills ${count(Math.floor(fill * 100))} % of its quota.`, then: 'Once it is full, changes are answered 503. Compact and defragment etcd, or raise its --quota-backend-bytes.' }];
+}
+
 function ofLeader(seen) {
-  const { answered_by: answeredBy, etcd, leader } = seen;
-  // Of this nothing is known, and what is wrong is said.
-  if (!etcd.some(answers)) return [];
+  if (isEtcdLost(seen)) return [];
+  const { answered_by: answeredBy, leader } = seen;
   if (!leader) {
     return [{ isBad: true, what: 'No server leads just now.', then: 'Requests are answered 503, and no lease ends meanwhile. Another server takes over within seconds; if none does, their logs say why.' }];
   }
@@ -96,11 +109,11 @@ function ofLeader(seen) {
 }
 
 function ofServers(seen) {
-  const { answered_by: answeredBy, etcd, leader, servers } = seen;
-  if (!etcd.some(answers)) return [];
+  if (isEtcdLost(seen)) return [];
+  const { answered_by: answeredBy, leader, servers } = seen;
   const found = [];
   for (const one of servers.filter(({ url }) => url !== leader?.url)) {
-    const name = one.url === answeredBy ? 'This server' : one.url;
+    const name = one.url === answeredBy ? 'This server' : `The server ${one.url}`;
     if (one.error !== null) {
       found.push({ isBad: false, what: `${name} gives no answer.`, then: 'Start it again, or mend the network between the servers. A server that was stopped for good leaves the list by itself.' });
     } else if (isDeposed(seen, one)) {

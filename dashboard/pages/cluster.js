@@ -4,7 +4,7 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { getCluster } from '../api.js';
 import { isAlone } from '../cluster.js';
 import { schedule } from '../draw.js';
-import { answers, findings, isBehind, isConfirmed, isDeposed } from '../findings.js';
+import { answers, findings, isBehind, isConfirmed, isDeposed, isEtcdLost } from '../findings.js';
 import { age, bytes, count, full, length, many, span } from '../format.js';
 import { repeating } from '../refetch.js';
 
@@ -62,7 +62,7 @@ function servers(seen) {
     <table class="rows cluster" id="servers" role="table" aria-labelledby="servers-title">
       ${head(['Server', 'cell-url'], ['Role', 'role'], ['Position', 'number'], ['Behind by', 'number'], ['Version', 'number'])}
       <tbody role="rowgroup">${seen.servers.map((one) => server(one, seen))}</tbody></table>
-    ${seen.etcd.some(answers) ? nothing : html`<p class="note">Which other servers there are is kept in etcd, and none of its members answers.</p>`}</section>`;
+    ${isEtcdLost(seen) ? html`<p class="note">Which other servers there are is kept in etcd, which does not answer.</p>` : nothing}</section>`;
 }
 
 function members(all) {

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 # What it logs once it answers.
@@ -19,24 +20,34 @@ def free_port() -> int:
 
 
 class Etcd:
-    """An etcd of one member, which keeps its data in a directory of its own."""
+    """A member of an etcd, with its data in a directory. It is the only one unless it is told of others."""
 
-    def __init__(self, directory: Path) -> None:
-        """It is not there yet; the directory is made."""
-        client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    def __init__(self, directory: Path, name: str = "m0", peers: dict[str, str] | None = None) -> None:
+        """It is not there yet; the directory is made. `peers`: where members reach each other, by name."""
+        peers = peers or {name: _url()}
+        client, peer = _url(), peers[name]
         # Where clients reach it.
         self.url = client
-        self._command: list[str | Path] = ["etcd", "--name", "m0", "--data-dir", directory, "--logger", "zap"]
+        self._command: list[str | Path] = ["etcd", "--name", name, "--data-dir", directory, "--logger", "zap"]
         self._command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         self._command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-        self._command += ["--initial-cluster", f"m0={peer}"]
+        self._command += ["--initial-cluster", ",".join(f"{one}={url}" for one, url in peers.items())]
         self._command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Returns when it answers."""
-        process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
-        self._process = process
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Starts it. It answers once most of the members are there."""
+        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
+
+    def wait(self) -> None:
+        """Returns when it answers."""
+        process = self._process
+        assert process is not None
         assert process.stderr is not None
         last: deque[str] = deque(maxlen=20)
         for line in process.stderr:
@@ -67,11 +78,27 @@ class Etcd:
             self._process.wait()
 
 
-def section(etcd: Etcd, port: int) -> str:
+def _url() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def together(directory: Path, count: int) -> list[Etcd]:
+    """An etcd of so many members, that answers."""
+    peers = {f"m{at}": _url() for at in range(count)}
+    members = [Etcd(directory / name, name, peers) for name in peers]
+    for member in members:
+        member.begin()
+    for member in members:
+        member.wait()
+    return members
+
+
+def section(members: Sequence[Etcd], port: int) -> str:
     """What the configuration of a server of a cluster says that listens on this port."""
+    endpoints = ", ".join(f'"{member.url}"' for member in members)
     return f"""\
 [cluster]
-endpoints = ["{etcd.url}"]
+endpoints = [{endpoints}]
 advertise = "http://127.0.0.1:{port}"
 lease = "2s"
 """

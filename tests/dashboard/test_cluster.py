@@ -3,13 +3,14 @@
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 from accessible import check
 from conftest import CONFIGURATION, Watched, looking
-from etcd import Etcd, free_port, section
+from etcd import Etcd, free_port, section, together
 from playwright.sync_api import Browser, Page, expect
 from server import Server
 from test_layout import CUT
@@ -18,16 +19,15 @@ from visit import row, semaphore_page, to
 
 
 class Cluster:
-    """Two servers with one set of semaphores, of which the first leads at the beginning."""
+    """Servers with one set of semaphores, of which the first leads at the beginning."""
 
-    def __init__(self, directory: Path, configuration: str) -> None:
-        self.etcd = Etcd(directory / "etcd")
-        self.etcd.start()
+    def __init__(self, directory: Path, configuration: str, servers: int = 2, members: int = 1) -> None:
+        self.members = together(directory, members)
         self.servers: list[Server] = []
-        for name in ("one", "two"):
+        for name in ("one", "two", "three")[:servers]:
             (directory / name).mkdir()
             port = free_port()
-            server = Server(directory / name, configuration + section(self.etcd, port), port)
+            server = Server(directory / name, configuration + section(self.members, port), port)
             self.servers.append(server)
             # The next one must not be quicker.
             while server.status("GET", "/readyz") != 200:
@@ -41,21 +41,29 @@ class Cluster:
     def standby(self) -> Server:
         return self.servers[1]
 
+    @property
+    def etcd(self) -> Etcd:
+        return self.members[0]
+
     def stop(self) -> None:
         for server in self.servers:
             server.stop()
-        self.etcd.stop()
+        for member in self.members:
+            member.stop()
 
 
-Start = Callable[[str], Cluster]
+class Start(Protocol):
+    """Starts a cluster."""
+
+    def __call__(self, configuration: str, servers: int = 2, members: int = 1) -> Cluster: ...
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Cluster] = []
 
-    def begin(configuration: str) -> Cluster:
-        started.append(Cluster(tmp_path, configuration))
+    def begin(configuration: str, servers: int = 2, members: int = 1) -> Cluster:
+        started.append(Cluster(tmp_path, configuration, servers, members))
         return started[-1]
 
     yield begin
@@ -83,7 +91,12 @@ def test_shows_who_leads_and_how_all_are(page: Page, cluster: Cluster) -> None:
     facts = page.locator(".facts")
     expect(facts).to_contain_text(re.compile(rf"Leader\s*{cluster.leader.url}"))
     expect(facts).to_contain_text(re.compile(r"Epoch\s*\d+"))
+    expect(facts).to_contain_text(re.compile(r"Leads for\s*(\d+m )?\d+s"))
+    expect(facts).to_contain_text(re.compile(r"Confirmed by etcd\s*yes"))
     expect(facts).to_contain_text("2 of 2")
+    expect(page.locator(".well")).to_have_text(
+        f"All is well: {cluster.leader.url} leads, 1 other server could take over, and etcd answers."
+    )
     version = cluster.leader.ask("GET", "/v1/cluster")["servers"][0]["version"]
     servers = page.get_by_role("table", name="Servers")
     leader = servers.get_by_role("row").filter(has_text=cluster.leader.url)
@@ -99,6 +112,12 @@ def test_shows_who_leads_and_how_all_are(page: Page, cluster: Cluster) -> None:
         [cluster.etcd.url, "leads", re.compile(r"^[\d.]+ [KMG]iB$"), re.compile(r"^3\.\d+\.\d+$"), "none"]
     )
     expect(page.locator(".why")).to_have_count(0)
+    expect(page.get_by_text("etcd tells its quota from release 3.6 on")).to_be_visible()
+
+
+def found(page: Page, what: str) -> Any:
+    """What is said to be wrong, at the top."""
+    return page.get_by_role("alert").locator(".why").filter(has_text=what)
 
 
 def test_shows_that_another_server_leads_and_one_does_not_answer(
@@ -114,8 +133,12 @@ def test_shows_that_another_server_leads_and_one_does_not_answer(
     gone = page.locator("#servers tr").filter(has_text=cluster.leader.url)
     expect(gone).to_contain_text("no answer")
     expect(gone).to_contain_text("Connection refused")
+    expect(found(page, f"The server {cluster.leader.url} gives no answer. Start it again")).to_be_visible()
+    expect(found(page, "No other server could take over. If this one fails")).to_be_visible()
     cluster.leader.start()
     expect(gone).to_contain_text("follows")
+    expect(page.locator(".why")).to_have_count(0)
+    expect(page.locator(".well")).to_contain_text(f"{cluster.standby.url} leads")
     expect(page.locator("#state")).to_have_text("Live")
 
 
@@ -129,9 +152,14 @@ def test_says_what_is_wrong_with_etcd(
         to(page, cluster.standby, "cluster")
         to(other, cluster.leader, "cluster")
         cluster.etcd.pause()
-        expect(page.get_by_role("alert").filter(has_text="cannot follow the log now")).to_be_visible()
-        expect(other.get_by_role("alert").filter(has_text="can promise nothing now")).to_be_visible()
+        expect(found(page, "cannot follow the log now")).to_be_visible()
+        expect(found(other, "can promise nothing now")).to_be_visible()
+        expect(other.locator(".facts")).to_contain_text(re.compile(r"Confirmed by etcd\s*no"))
         for one in (page, other):
+            expect(found(one, "None of the members of etcd answers this server.")).to_contain_text(
+                "Start etcd"
+            )
+            expect(one.locator(".why")).to_have_count(1)
             member = one.locator("#etcd tbody tr")
             expect(member).to_contain_text("no answer within")
             expect(one.get_by_text("Which other servers there are is kept in etcd")).to_be_visible()
@@ -228,7 +256,7 @@ def test_opens_though_nobody_leads(page: Page, cluster: Cluster, watched: Watche
     expect(page.locator("#state")).to_contain_text("Connection lost")
     expect(page.get_by_text("The leader of the cluster gave no answer.")).to_be_visible()
     page.locator("#lost").get_by_role("link", name="The cluster").click()
-    expect(page.get_by_role("alert").filter(has_text="cannot follow the log now")).to_be_visible()
+    expect(found(page, "cannot follow the log now")).to_be_visible()
     # What is shown is what this server knows now.
     expect(page.locator("#lost")).to_be_hidden()
     cluster.etcd.go_on()
@@ -236,6 +264,132 @@ def test_opens_though_nobody_leads(page: Page, cluster: Cluster, watched: Watche
     expect(page.locator(".facts")).to_contain_text(re.compile(rf"Leader\s*{cluster.standby.url}"))
     page.locator(".mark").click()
     expect(row(page, "mutex")).to_be_visible()
+
+
+def test_tells_of_a_member_that_fails_and_of_one_too_many(
+    browser: Browser, start: Start, watched: Watched
+) -> None:
+    watched.may_fail = True
+    cluster = start(CONFIGURATION, servers=3, members=3)
+    two, three = cluster.members[1:]
+    with looking(browser, cluster.servers[2].url, watched) as page:
+        to(page, cluster.servers[2], "cluster")
+        expect(page.locator(".well")).to_contain_text(
+            "2 other servers could take over, and all members of etcd answer"
+        )
+        expect(page.locator("#etcd .badge.leads")).to_have_count(1)
+        cluster.leader.stop()
+        expect(
+            found(page, f"The server {cluster.leader.url} gives no answer. Start it again")
+        ).to_be_visible()
+        expect(page.locator(".facts .name")).not_to_have_text(cluster.leader.url)
+        expect(page.locator(".why.bad")).to_have_count(0)
+        expect(page.locator("#state")).to_have_text("Live")
+        cluster.leader.start()
+        expect(page.locator(".well")).to_be_visible()
+        two.stop()
+        expect(found(page, f"The member {two.url} of etcd gives no answer.")).to_contain_text(
+            "Everything goes on. If one more fails, requests are refused. Start it again, or replace it."
+        )
+        expect(page.locator(".why.bad")).to_have_count(0)
+        expect(page.locator("#etcd tr").filter(has_text=two.url)).to_contain_text("no answer")
+        three.stop()
+        lost = found(page, "Of the 3 members of etcd only 1 answers: that is no majority.")
+        expect(lost).to_contain_text(f"Start {two.url} and {three.url}.")
+        # All else comes of that.
+        expect(page.locator(".why")).to_have_count(1)
+        for member in (two, three):
+            member.begin()
+        for member in (two, three):
+            member.wait()
+        expect(page.locator(".well")).to_be_visible()
+        expect(page.locator("#servers tbody tr")).to_have_count(3)
+
+
+def test_tells_of_a_leader_that_etcd_does_not_confirm(page: Page, cluster: Cluster) -> None:
+    status = cluster.standby.ask("GET", "/v1/cluster")
+
+    def shown(**changes: Any) -> None:
+        page.unroute_all()
+        page.route("**/v1/cluster", lambda route: route.fulfill(json={**status, **changes}))
+        page.reload()
+        expect(page.locator("#state")).to_have_text("Live")
+
+    to(page, cluster.standby, "cluster")
+    leader = {**status["leader"], "unconfirmed": "7s 12ms"}
+    shown(leader=leader)
+    expect(found(page, f"etcd does not confirm that {cluster.leader.url} leads.")).to_contain_text(
+        "requests are answered 503, and no lease ends meanwhile"
+    )
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"Confirmed by etcd\s*no"))
+    row_of = page.locator("#servers tr").filter(has_text=cluster.leader.url)
+    expect(row_of.locator(".role")).to_have_text("leads held up")
+    # One that was cut off and does not know that another server leads.
+    shown(leader={**leader, "url": cluster.standby.url, "unconfirmed": None, "since": None})
+    expect(row_of.locator(".role")).to_have_text("deposed")
+    expect(
+        found(page, f"The server {cluster.leader.url} does not know yet that it leads no longer.")
+    ).to_be_visible()
+    shown(leader=None)
+    expect(found(page, "No server leads just now.")).to_contain_text(
+        "Another server takes over within seconds"
+    )
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"Leader\s*nobody"))
+    # A member that tells its quota, and one that is full.
+    member = {**status["etcd"][0], "db_bytes": 900 << 20, "quota_bytes": 1 << 30}
+    shown(etcd=[member])
+    expect(page.locator("#etcd .size").nth(1)).to_have_text("900.0 MiB of 1.0 GiB")
+    expect(found(page, "The database of etcd fills 87 % of its quota.")).to_contain_text(
+        "--quota-backend-bytes"
+    )
+    shown(etcd=[{**member, "errors": ["memberID:1 alarm:NOSPACE "]}])
+    expect(found(page, "etcd is full (NOSPACE).")).to_contain_text("etcdctl alarm disarm")
+    # One that is behind, one that cannot read the log, and one of another release.
+    standby = next(one for one in status["servers"] if one["url"] == cluster.standby.url)
+    first = next(one for one in status["servers"] if one["url"] == cluster.leader.url)
+    shown(servers=[first, {**standby, "lag": "1m 2s", "version": "0.5.9"}])
+    expect(found(page, "This server is far behind with the log.")).to_be_visible()
+    expect(found(page, "The servers run 2 versions.")).to_be_visible()
+    expect(page.locator("#servers .late")).to_have_text("1m 02s")
+    shown(servers=[first, {**standby, "trouble": "the log is of a later release"}])
+    expect(found(page, "This server cannot follow the log now.")).to_contain_text(
+        "the log is of a later release."
+    )
+
+
+def test_shows_what_the_right_to_look_allows(
+    browser: Browser, start: Start, watched: Watched, tmp_path: Path
+) -> None:
+    watched.may_fail = True
+    file = tmp_path / "tokens.toml"
+    reader, worker = token(file, "ana", "read:s3"), token(file, "etl", "acquire")
+    cluster = start(secured(file))
+    link = "#to-cluster"
+    for server in cluster.servers:
+        with looking(browser, server.url, Watched()) as page:
+            sign_in(page, server, worker)
+            expect(page.locator("#who")).to_have_text("etl")
+            page.goto(f"{server.url}/#/cluster")
+            expect(page.get_by_role("alert").filter(has_text='"etl" lacks the right "read"')).to_be_visible()
+            expect(page.locator(link)).to_be_hidden()
+        with looking(browser, server.url, Watched()) as page:
+            sign_in(page, server, reader)
+            page.locator(link).click()
+            expect(page.locator(".well")).to_be_visible()
+    with looking(browser, cluster.standby.url, watched) as page:
+        sign_in(page, cluster.standby, reader)
+        page.locator(link).click()
+        expect(page.locator(".well")).to_be_visible()
+        # Also while nobody leads, and the page is opened anew.
+        cluster.etcd.pause()
+        cluster.leader.stop()
+        page.reload()
+        expect(found(page, "None of the members of etcd answers this server.")).to_be_visible()
+        # Whoever is not known is asked who he is.
+        page.context.clear_cookies()
+        page.reload()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        expect(page.locator(link)).to_be_hidden()
 
 
 def test_a_server_that_is_alone_says_so(browser: Browser, server: Server, watched: Watched) -> None:

@@ -220,7 +220,7 @@ def clustered(binary: Path, folder: Path) -> Iterator[tuple[Etcd, list[Server]]]
         for name in ("one", "two"):
             (folder / name).mkdir()
             port = free_port()
-            configuration = f"[semaphores]\nshared = 1\n{section(etcd, port)}"
+            configuration = f"[semaphores]\nshared = 1\n{section([etcd], port)}"
             server = Server(binary, port, folder / name, configuration)
             stack.callback(server.kill)
             server.start()

@@ -109,7 +109,7 @@ struct Inner {
     /// Gone only with this.
     runtime: Mutex<Option<Runtime>>,
     settings: EtcdSettings,
-    members: Vec<Member>,
+    members: Vec<Arc<Member>>,
     /// The one that is asked next.
     at: AtomicUsize,
     token: Mutex<Option<MetadataValue<Ascii>>>,
@@ -149,7 +149,7 @@ impl Etcd {
         let handle = runtime.handle().clone();
         let members = {
             let _inside = handle.enter();
-            Member::all(&settings)?
+            Member::all(&settings)?.into_iter().map(Arc::new).collect()
         };
         Ok(Self(Arc::new(Inner {
             handle,
@@ -190,13 +190,19 @@ impl Etcd {
         Ok(other)
     }
 
-    /// What each member says of itself.
+    /// What each member says of itself. They are asked at the same time, so that silent ones cost one deadline.
     pub async fn status(&self) -> Vec<MemberStatus> {
+        let ask = |member: Arc<Member>| {
+            let etcd = self.clone();
+            self.spawn(async move {
+                let answer = etcd.call(&member, STATUS, StatusRequest {}, etcd.0.settings.deadline).await;
+                answer.map(|status: StatusResponse| status.into()).map_err(|error| error.to_string())
+            })
+        };
+        let asked: Vec<_> = self.0.members.iter().cloned().map(ask).collect();
         let mut all = Vec::new();
-        for member in &self.0.members {
-            let answer = self.call(member, STATUS, StatusRequest {}, self.0.settings.deadline).await;
-            let outcome =
-                answer.map(|status: StatusResponse| status.into()).map_err(|error| error.to_string());
+        for (member, asked) in self.0.members.iter().zip(asked) {
+            let outcome = asked.await.unwrap_or_else(|error| Err(error.to_string()));
             all.push(MemberStatus { url: member.url.clone(), outcome });
         }
         all
@@ -208,7 +214,7 @@ impl Etcd {
         let index = at.load(Relaxed) % members.len().max(1);
         let member = members.get(index);
         member
-            .map(|member| (index, member))
+            .map(|member| (index, &**member))
             .ok_or_else(|| EtcdError::Refused("there is no endpoint".to_owned()))
     }
 

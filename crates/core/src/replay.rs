@@ -315,9 +315,7 @@ impl Core {
         if peer.owner != Owner::NOBODY && !planted!(OwnersForgottenBySnapshot) {
             events.push(Event::PeerOwned { peer: peer.id, owner: peer.owner.clone() });
         }
-        let mut locks = peer.locks.clone();
-        locks.sort_unstable_by_key(|held| held.serial);
-        events.extend(locks.iter().map(|held| Event::Restored {
+        events.extend(peer.locks.iter().map(|held| Event::Restored {
             peer: peer.id,
             semaphore: self.name_of(held.semaphore),
             count: held.count,

@@ -225,11 +225,11 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], LogError> {
 }
 
 /// A body in parts of which each fits into one value; the first one has room for a head. There is always one.
-pub(crate) fn parts(body: &[u8]) -> impl ExactSizeIterator<Item = &[u8]> {
-    let count = body.len().div_ceil(PART_BYTES).max(1);
+pub(crate) fn parts(body: &[u8], bytes: usize) -> impl ExactSizeIterator<Item = &[u8]> {
+    let count = body.len().div_ceil(bytes).max(1);
     (0..count).map(move |index| {
-        let from = index * PART_BYTES;
-        body.get(from..body.len().min(from + PART_BYTES)).unwrap_or_default()
+        let from = index * bytes;
+        body.get(from..body.len().min(from + bytes)).unwrap_or_default()
     })
 }
 
@@ -283,9 +283,9 @@ mod tests {
 
     #[test]
     fn a_body_is_cut_into_parts() {
-        assert_eq!(parts(b"").collect::<Vec<_>>(), [b""]);
-        let body = vec![1; 2 * PART_BYTES + 1];
-        assert_eq!(parts(&body).map(<[u8]>::len).collect::<Vec<_>>(), [PART_BYTES, PART_BYTES, 1]);
-        assert_eq!(parts(&body).collect::<Vec<_>>().concat(), body);
+        assert_eq!(parts(b"", 8).collect::<Vec<_>>(), [b""]);
+        let body = vec![1; 17];
+        assert_eq!(parts(&body, 8).map(<[u8]>::len).collect::<Vec<_>>(), [8, 8, 1]);
+        assert_eq!(parts(&body, 8).collect::<Vec<_>>().concat(), body);
     }
 }

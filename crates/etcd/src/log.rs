@@ -5,7 +5,7 @@ use throttle_core::planted;
 use throttle_journal::{AppendError, Epoch, LogError, Position, Snapshot, format::Chain};
 
 use crate::{
-    keys::{BatchHead, Head, Keys, SnapshotId, parts},
+    keys::{BatchHead, Head, Keys, PART_BYTES, SnapshotId, parts},
     kv::Kv,
     proto::{
         Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, Operation, Outcome, PutRequest,
@@ -27,6 +27,8 @@ pub struct EtcdLog<K> {
     trimmed: u64,
     /// Whether etcd is told to forget old revisions.
     compacts: bool,
+    /// The most bytes of one value.
+    part_bytes: usize,
     bytes: u64,
 }
 
@@ -45,10 +47,17 @@ impl<K: Kv> EtcdLog<K> {
         compacts: bool,
     ) -> Result<Self, LogError> {
         let fenced = Fenced { kv, keys: Keys::new(prefix), term };
-        let mut log = Self { fenced, journal, head: None, trimmed: 0, compacts, bytes: 0 };
+        let mut log =
+            Self { fenced, journal, head: None, trimmed: 0, compacts, part_bytes: PART_BYTES, bytes: 0 };
         let found = log.fenced.read(RangeRequest::of(log.keys().head())).await?;
         log.head = found.first().map(read_head).transpose()?;
         Ok(log)
+    }
+
+    /// Writes values of at most so many bytes from now on, which is at least one: for whoever tests how bodies are cut
+    /// into parts.
+    pub fn cut_at(&mut self, bytes: usize) {
+        self.part_bytes = bytes.max(1);
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -74,7 +83,7 @@ impl<K: Kv> EtcdLog<K> {
         if epoch != self.epoch() {
             return Err(AppendError::Superseded);
         }
-        let mut all = parts(body);
+        let mut all = parts(body, self.part_bytes);
         let first = all.next().unwrap_or_default();
         let more = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let value = BatchHead { epoch, chain, more }.value(first);
@@ -153,7 +162,7 @@ impl<K: Kv> EtcdLog<K> {
     /// If another server leads.
     pub async fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), LogError> {
         let id = SnapshotId { through, epoch: self.epoch() };
-        for (part, bytes) in (0..).zip(parts(piece)) {
+        for (part, bytes) in (0..).zip(parts(piece, self.part_bytes)) {
             self.fenced.surely(vec![put(self.keys().piece(id, index, part), bytes.to_vec())]).await?;
         }
         Ok(())

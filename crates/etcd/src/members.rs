@@ -37,6 +37,8 @@ pub struct Tls {
 /// One member.
 pub(crate) struct Member {
     pub(crate) url: String,
+    /// It speaks TLS, and this server has no certificate for it.
+    lacks_certificate: bool,
     endpoint: Endpoint,
     channel: Mutex<Channel>,
 }
@@ -58,7 +60,9 @@ impl Member {
                 endpoint = endpoint.tls_config(tls.clone()).map_err(|error| wrong(&error))?;
             }
             let channel = Mutex::new(endpoint.connect_lazy());
-            Ok(Self { url: url.clone(), endpoint, channel })
+            let lacks_certificate =
+                url.starts_with("https:") && settings.tls.as_ref().is_none_or(|tls| tls.identity.is_none());
+            Ok(Self { url: url.clone(), lacks_certificate, endpoint, channel })
         };
         settings.endpoints.iter().map(member).collect()
     }
@@ -107,7 +111,7 @@ impl Member {
             *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = self.endpoint.connect_lazy();
             Err(Status::deadline_exceeded(format!("no answer within {deadline:?}")))
         });
-        answer.map_err(|status| Failure::of(&self.url, &status))
+        answer.map_err(|status| Failure::of(self, &status))
     }
 }
 
@@ -119,7 +123,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn of(url: &str, status: &Status) -> Self {
+    fn of(Member { url, lacks_certificate, .. }: &Member, status: &Status) -> Self {
         let message = status.message();
         // Only etcd's own words tell that it has refused something; codes also come from what is on the way to it.
         let is_of_etcd = message.starts_with("etcdserver:");
@@ -151,9 +155,16 @@ impl Failure {
             Code::InvalidArgument if is_of_etcd => {
                 EtcdError::Refused(format!("{url}: etcd refuses it: {message}"))
             }
-            _ if why.contains("certificate") => EtcdError::Unknown(format!(
-                "{url}: {why}. Check cluster.ca, cluster.cert and the certificates of etcd"
+            _ if why.contains("invalid peer certificate") => {
+                EtcdError::Unknown(format!("{url}: {why}. Check cluster.ca and the certificates of etcd"))
+            }
+            // Whoever lacks a certificate may see no more than that the connection ends.
+            Code::Unavailable | Code::Unknown if *lacks_certificate => EtcdError::Unknown(format!(
+                "{url}: {why}. If etcd asks for certificates, set cluster.cert and cluster.key"
             )),
+            _ if why.contains("certificate") => {
+                EtcdError::Unknown(format!("{url}: {why}. Check cluster.cert and the authorities of etcd"))
+            }
             _ => EtcdError::Unknown(format!("{url}: {why}")),
         };
         let is_unauthenticated = code == Code::Unauthenticated && is_of_etcd;

@@ -26,6 +26,8 @@ pub struct Ledger {
     pub keys: BTreeMap<String, (Moment, Micros)>,
     /// Keys of requests that may arrive once more: they have their peers ask again for what those gave back.
     pub(crate) unsettled_keys: BTreeSet<String>,
+    /// The peer that a session was told of, by its key.
+    peer_of: BTreeMap<String, u64>,
     /// When the server last began to run.
     pub started_at: Moment,
     /// How long the server stood still in all.
@@ -64,6 +66,7 @@ impl Ledger {
             largest_max,
             keys: BTreeMap::new(),
             unsettled_keys: BTreeSet::new(),
+            peer_of: BTreeMap::new(),
             started_at: 0,
             stood_still: 0,
             standstills: Vec::new(),
@@ -221,7 +224,8 @@ impl Ledger {
             Note::Stopping => (self.is_draining, self.stopped_at) = (true, at),
             Note::ClockSet => self.clock_was_set = true,
             Note::Muddled(request) => {
-                for peer in request.call.renews() {
+                let by_key = request.call.key().and_then(|key| self.peer_of.get(key));
+                for peer in request.call.renews().iter().chain(by_key) {
                     if let Some(known) = self.peers.get_mut(peer) {
                         known.may_be_shortened(at, request.call.lease().unwrap_or_default());
                     }
@@ -432,7 +436,13 @@ impl Ledger {
             self.renewed(seen.id, begins_at, exchange);
         }
         let Some(known) = self.peers.get_mut(&seen.id) else { return };
-        known.is_muddled |= call.key().is_some_and(|key| self.unsettled_keys.contains(key));
+        if let Call::Session { key: Some(key), expires_in, .. } = call {
+            self.peer_of.insert(key.clone(), seen.id);
+            if self.unsettled_keys.contains(key) {
+                known.is_muddled = true;
+                known.may_be_shortened(*at, *expires_in);
+            }
+        }
         known.instance = *instance;
         known.confirmed_at = *sent_at;
         known.renewed_by = known.renewed_by.max(*at);

@@ -26,7 +26,7 @@ impl World<Cluster> {
         if hits(crashes) {
             self.die_and_start(clock_is_set);
         } else if hits(pauses) {
-            self.stand_still();
+            self.stand_still(clock_is_set);
         } else if hits(stops) {
             self.stop();
         } else if hits(operators) {
@@ -81,7 +81,11 @@ impl World<Cluster> {
         }
         self.crash(index);
         self.start_later(index);
-        if clock_is_set && self.random.bool() {
+        self.set_clock(index, clock_is_set);
+    }
+
+    fn set_clock(&mut self, index: usize, is_to_be_set: bool) {
+        if is_to_be_set && self.random.bool() {
             self.service.members[index].wall_ahead = self.random.i64(-3_600..=3_600) * 1_000_000;
             self.note(&Note::ClockSet);
         }
@@ -93,8 +97,9 @@ impl World<Cluster> {
         self.later(at, Event::Start(index));
     }
 
-    fn stand_still(&mut self) {
+    fn stand_still(&mut self, clock_is_set: bool) {
         let index = self.a_server();
+        self.set_clock(index, clock_is_set);
         let length = self.some_time(30 * SECOND);
         let member = &mut self.service.members[index];
         if self.now < member.paused_until || !member.is_up() {

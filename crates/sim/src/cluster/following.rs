@@ -53,6 +53,7 @@ pub(super) struct Server {
     pub(super) lease: Micros,
     pub(super) tail_every: Micros,
     pub(super) compacts: bool,
+    pub(super) part_bytes: usize,
     /// The first token, if there never was one.
     pub(super) first_token: u64,
     pub(super) seed: u64,
@@ -168,7 +169,7 @@ pub(super) async fn take_over(
     mut tail: Tail,
     leadership: Arc<Leadership<SimKv>>,
 ) -> Result<Option<(Tail, EtcdLog<SimKv>)>, LogError> {
-    let (kv, compacts) = (tail.server.kv.clone(), tail.server.compacts);
+    let Server { kv, compacts, part_bytes, .. } = tail.server.clone();
     let term = leadership.term().clone();
     while !planted!(TailNotReadAgain) {
         if tail.read().await? {
@@ -179,7 +180,8 @@ pub(super) async fn take_over(
     if !planted!(TailNotReadAgain) && tail.reader.leader().is_none_or(|leader| leader.epoch != term.epoch) {
         return Ok(None);
     }
-    let log = EtcdLog::open(kv, PREFIX, tail.journal, term, compacts).await?;
+    let mut log = EtcdLog::open(kv, PREFIX, tail.journal, term, compacts).await?;
+    log.cut_at(part_bytes);
     Ok(Some((tail, log)))
 }
 

@@ -154,6 +154,7 @@ impl World<Cluster> {
             lease: cluster.lease,
             tail_every: self.service.tail_every,
             compacts: cluster.compacts,
+            part_bytes: cluster.part_bytes,
             first_token: member.wall(now).as_micros(),
             seed,
         };

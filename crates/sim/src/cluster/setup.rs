@@ -20,6 +20,8 @@ pub struct Cluster {
     pub tail_every: Micros,
     /// Whether a server that follows passes requests on.
     pub forwards: bool,
+    /// The most bytes of a value of the log.
+    pub part_bytes: usize,
     /// Whether etcd is told to forget old revisions.
     pub compacts: bool,
     /// The longest way of a message between the servers and etcd.
@@ -58,6 +60,7 @@ impl Setup {
             tail_every: 200 * MS,
             forwards: false,
             compacts: false,
+            part_bytes: 0,
             etcd_delay_max: 0,
             lost: often(8),
             unanswered: often(8),
@@ -81,6 +84,7 @@ impl Setup {
         cluster.etcd_delay_max = *pick(random, &[2 * MS, 20 * MS, 150 * MS]);
         cluster.forwards = random.u8(0..4) > 0;
         cluster.compacts = random.u8(0..4) > 0;
+        cluster.part_bytes = *pick(random, &[40, 300, 1 << 20]);
         setup.is_durable = true;
         if cluster.drift > 0 {
             setup.settings.margin_max = MARGIN;

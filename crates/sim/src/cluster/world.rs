@@ -331,11 +331,12 @@ impl World<Cluster> {
         self.turn(index, |leading, _, when| leading.shell.turn(when, |node| node.note_wall(when.wall)));
     }
 
-    /// A server has stopped: whoever waited has been answered by now. It gives up its key, so another one can lead.
+    /// A server has stopped: whoever waited has been woken by now, and answered unless it stood still meanwhile. It
+    /// gives up its key, so another one can lead.
     fn stopped(&mut self, index: usize) {
         let member = &mut self.service.members[index];
         let State::Leading(leading) = std::mem::replace(&mut member.state, State::Resigning) else { return };
-        let waiting = leading.shell.waiting().len();
+        let waiting = leading.shell.connected().len();
         if waiting > 0 {
             return self.fail("liveness", format!("the server stops, and {waiting} requests still wait"));
         }

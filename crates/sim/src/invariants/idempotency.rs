@@ -14,8 +14,8 @@ const KEYS_REMEMBERED: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct Idempotency {
-    /// The peer that each key made, the state of the server, and when that was told.
-    peers: BTreeMap<String, (u64, u64, Moment)>,
+    /// The peer that each key made, the state of the server, when that was told, and who led.
+    peers: BTreeMap<String, (u64, u64, Moment, u64)>,
     /// The keys of requests that would have waited for ever, so that their peers ended.
     refused: BTreeSet<String>,
 }
@@ -42,7 +42,7 @@ impl Invariant for Idempotency {
                 let made = self
                     .peers
                     .get(key)
-                    .filter(|(_, instance, at)| *instance == exchange.instance && ledger.started_at < *at);
+                    .filter(|(_, instance, at, _)| *instance == exchange.instance && ledger.started_at < *at);
                 let leaves = matches!(call, Call::Session { leaves: true, .. });
                 if let Some((before, ..)) = made.filter(|_| !leaves) {
                     return Err(format!(
@@ -52,8 +52,12 @@ impl Invariant for Idempotency {
                 Ok(())
             }
             Answer::Peer(seen) => {
-                let told = (seen.id, exchange.instance, exchange.request.sent_at);
-                let (before, instance, at) = *self.peers.entry(key.to_owned()).or_insert(told);
+                let told = (seen.id, exchange.instance, exchange.request.sent_at, exchange.epoch);
+                let (before, instance, at, epoch) = *self.peers.entry(key.to_owned()).or_insert(told);
+                // A leader that stood still tells now what it did before its successor led; that peer may have ended.
+                if exchange.epoch < epoch {
+                    return Ok(());
+                }
                 // A request that leaves is a new one once it has left; and the key of a peer that ended is forgotten
                 // by a restart.
                 let leaves = matches!(call, Call::Session { leaves: true, .. });

@@ -6,7 +6,10 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{Cluster, Plan};
-use crate::support::{Launch, Server, free_port, until};
+use crate::{
+    support::{Etcd, Launch, Server, free_port, until},
+    tls::Authority,
+};
 
 #[test]
 fn a_member_of_etcd_is_killed_and_comes_back() {
@@ -32,12 +35,67 @@ fn a_member_of_etcd_is_killed_and_comes_back() {
 }
 
 #[test]
+fn members_of_etcd_come_and_go() {
+    let mut cluster = Cluster::plan(&Plan { members: 3, servers: 2, ..Plan::default() });
+    let held = cluster.server(cluster.leader()).v1_holder(&json!({"B": 1}));
+    cluster.etcd.remove(2);
+    cluster.etcd.add();
+    let removed = || cluster.server(0).get("/v1/cluster").shape(200)["etcd"].clone();
+    until("the removed member is told of", || removed()[2]["errors"] != json!([]));
+    // Of the three that the servers know there is one left, and it is enough: the new member makes a majority with it.
+    cluster.etcd.members[0].kill();
+    for server in [0, 1] {
+        until("requests are answered", || {
+            cluster.server(server).post("/v1/peers", r#"{"expires_in":"1m"}"#).status == 201
+        });
+        assert_eq!(
+            cluster.server(server).get("/v1/semaphores/B").shape(200)["holders"][0]["peer"],
+            json!(held)
+        );
+    }
+}
+
+#[test]
+fn etcd_asks_for_a_certificate() {
+    let authority = Authority::new();
+    let etcd = Etcd::encrypted(&authority);
+    let launch = |more: &str| {
+        let port = free_port();
+        let text = format!(
+            "[semaphores]\nA = 2\n[cluster]\nendpoints = {}\nadvertise = \"http://127.0.0.1:{port}\"\nlease = \"2s\"\n\
+             {more}",
+            etcd.endpoints()
+        );
+        let launch = Launch::new(&["--port", &port.to_string()]).file(text).env("THROTTLE_LOG", "info");
+        let (certificate, key) = authority.issue("throttle");
+        for (name, text) in [("ca.pem", &authority.pem), ("own.pem", &certificate), ("own.key", &key)] {
+            fs::write(launch.path(name), text).expect("written");
+        }
+        launch
+    };
+    for (more, said) in [
+        ("", "Check cluster.ca and the certificates of etcd"),
+        ("ca = \"ca.pem\"\n", "set cluster.cert and cluster.key"),
+    ] {
+        let refused = launch(more).start();
+        let line = refused.stderr.line("The server waits for etcd");
+        assert!(line.contains(said), "{line}");
+    }
+    let server = Server::launch(launch("ca = \"ca.pem\"\ncert = \"own.pem\"\nkey = \"own.key\"\n"));
+    until("it leads", || server.metric("throttle_cluster_is_leader").total_cmp(&1.0).is_eq());
+    server.v1_holder(&json!({"A": 1}));
+    assert_eq!(server.get("/v1/cluster").shape(200)["etcd"][0]["errors"], json!([]));
+}
+
+#[test]
 fn while_etcd_is_silent_nothing_is_promised_and_no_lease_ends() {
     let cluster = Cluster::start();
     let server = cluster.server(cluster.leader());
     let peer = server.v1_peer("3s");
     server.v1_locks(&peer, &json!({"B": 1})).shape(200);
     cluster.etcd.members[0].signal(Signal::STOP);
+    // A process may go on for a moment.
+    until("nothing is promised", || server.get("/v1/semaphores/B").status == 503);
     // Longer than the lease of the peer, and than that of the leader: each answer takes as long as the latter.
     for _ in 0..3 {
         let refused = server.get("/v1/semaphores/B").problem(503, "unavailable");

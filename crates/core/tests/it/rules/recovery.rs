@@ -149,6 +149,27 @@ fn a_semaphore_that_is_to_go_is_still_to_go_after_a_restart() {
     assert_eq!(core.acquire(START, &request), PENDING, "it was set again");
 }
 
+/// The names of what a peer holds, as views show it.
+fn held(core: &Core, peer: PeerId) -> Vec<String> {
+    let peer = core.peer(peer.by_server()).expect("alive");
+    peer.locks().map(|lock| lock.semaphore().to_string()).collect()
+}
+
+#[test]
+fn locks_keep_their_order_through_a_snapshot() {
+    let mut w = World::new("A=1 B=1 C=1 D=1", [ANN]);
+    for name in ["C", "B", "D", "A"] {
+        w.acquire(ANN, &format!("{name}=1")).reply.expect("free");
+        w.run(|core, now| core.release_lock(now, ANN.by_server(), name)).reply.expect("held");
+    }
+    let locks = [("A", 1, Some(4)), ("B", 1, Some(2)), ("C", 1, Some(1)), ("D", 1, Some(3))];
+    w.restore_with(BOB, DAY, &locks).reply.expect("free");
+    w.run(|core, now| core.release_lock(now, BOB.by_server(), "C")).reply.expect("held");
+    let core = replayed(&w.core.snapshot(), START);
+    assert_eq!(held(&w.core, BOB), ["B", "D", "A"]);
+    assert_eq!(held(&core, BOB), held(&w.core, BOB));
+}
+
 #[test]
 fn pieces_of_a_snapshot_are_the_whole() {
     let mut w = World::new("A=5 B=1", [ANN, BOB, CAT]);

@@ -83,11 +83,6 @@ impl Keys {
         self.key("snap/0")
     }
 
-    /// Behind the last piece of every snapshot that goes through this batch.
-    pub(crate) fn pieces_through_end(&self, through: u64) -> Vec<u8> {
-        self.key(&format!("snap/{through:016x}0"))
-    }
-
     /// The number of the batch, and of the part, that a key is of.
     pub(crate) fn batch_of(&self, key: &[u8]) -> Option<(u64, u32)> {
         let rest = str::from_utf8(key).ok()?.strip_prefix(&self.0)?.strip_prefix("log/")?;
@@ -256,7 +251,7 @@ mod tests {
             keys.piece(one, 10, 0),
             keys.pieces_end(one),
             keys.pieces(other),
-            keys.pieces_through_end(3),
+            keys.pieces_end(other),
             keys.pieces(last),
             keys.head(),
         ];

@@ -211,17 +211,18 @@ impl<K: Kv> EtcdLog<K> {
         let last = through.min(first.saturating_add(BATCHES_AT_ONCE - 1));
         let last = last + u64::from(planted!(TrimTakesOneMore));
         let keys = self.keys();
-        let pieces_through = if planted!(TrimTakesLaterPieces) { u64::MAX } else { through };
-        // Nothing here is of a later snapshot, so an attempt that arrives late does no harm.
-        let gone = [
-            (keys.batch(0), keys.batch(last + 1)),
-            (keys.all_pieces(), keys.pieces(head.id())),
-            (keys.pieces_end(head.id()), keys.pieces_through_end(pieces_through)),
-        ];
+        // Nothing here is of a later snapshot, so an attempt that arrives late does no harm. One that this leader
+        // writes may end with the same batch as the one that counts, if that is of an earlier leader.
+        let through_later = if planted!(TrimTakesLaterPieces) { u64::MAX } else { through };
+        let later = keys.pieces(SnapshotId { through: through_later, epoch: self.epoch() });
+        let mut gone =
+            vec![(keys.batch(0), keys.batch(last + 1)), (keys.all_pieces(), keys.pieces(head.id()))];
+        // What an earlier leader did not finish.
+        gone.extend(Some((keys.pieces_end(head.id()), later)).filter(|(start, end)| start < end));
         let gone = gone
-            .map(|(key, range_end)| Operation::DeleteRange(DeleteRangeRequest { key, range_end }))
-            .to_vec();
-        let answer = self.fenced.surely(gone).await?;
+            .into_iter()
+            .map(|(key, range_end)| Operation::DeleteRange(DeleteRangeRequest { key, range_end }));
+        let answer = self.fenced.surely(gone.collect()).await?;
         self.trimmed = last;
         if self.compacts {
             // At the revision of the deletion, or what was deleted stays. If it fails, the next one does it.

@@ -73,8 +73,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::UnknownPeer`] if it expired or was released, [`Error::NothingHeld`] if it holds no lock, and
-    /// [`Error::Server`] with status 404 from a server up to 0.5, which cannot tell what a peer holds. If the future is
-    /// dropped before it is ready, the peer is left as it is, with `ttl` to live at most.
+    /// [`Error::Server`] with status 404 from a server up to 0.5, which cannot tell what a peer holds. If the future
+    /// is dropped before it is ready, the peer is left as it is, with `ttl` to live at most.
     pub async fn adopt(&self, peer_id: u64, ttl: Duration) -> Result<Guard, Error> {
         if ttl.is_zero() {
             return Err(Error::Configuration(
@@ -97,8 +97,8 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// [`Error::Lost`] if the locks were not held any more, [`Error::Configuration`] if the peer belongs to a lock around
-    /// this process. After an error the locks are released in the background.
+    /// [`Error::Lost`] if the locks were not held any more, [`Error::Configuration`] if the peer belongs to a lock
+    /// around this process. After an error the locks are released in the background.
     pub async fn hand_over(self) -> Result<u64, Error> {
         if self.is_shared() {
             return Err(Error::Configuration(

@@ -263,6 +263,7 @@ impl World<Cluster> {
 
     fn confirmed(&mut self, index: usize, confirmed: &Confirmed) {
         let now = self.now;
+        let is_true = self.service.true_leader(now) == Some(index);
         let member = &mut self.service.members[index];
         let clock = member.clock.at(now);
         let State::Leading(leading) = &mut member.state else { return };
@@ -270,7 +271,8 @@ impl World<Cluster> {
             Confirmed::Yes => {
                 leading.tenure.end(clock, true);
                 let since = std::mem::replace(&mut leading.confirmed_at, now) + SECOND;
-                if now > since {
+                // The time of one that was deposed meanwhile is nobody's.
+                if now > since && is_true {
                     self.note_at(since, &Note::Unconfirmed(now - since));
                 }
                 self.release(index);

@@ -121,6 +121,20 @@ impl Child {
         self.code
     }
 
+    /// Nobody knows here.
+    #[expect(clippy::unused_self, reason = "tells something on Unix")]
+    pub fn has_left_behind(&mut self) -> bool {
+        false
+    }
+
+    /// Does nothing.
+    #[expect(clippy::unused_self, reason = "does something on Unix")]
+    pub fn terminate_left_behind(&mut self) {}
+
+    /// Does nothing.
+    #[expect(clippy::unused_self, reason = "does something on Unix")]
+    pub fn kill_left_behind(&mut self) {}
+
     /// Does nothing: there is no job control.
     #[expect(clippy::unused_self, reason = "does something on Unix")]
     pub fn resume(&mut self) {}

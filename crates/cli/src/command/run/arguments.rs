@@ -10,7 +10,7 @@ Runs a command while locks are held.
 It waits until the locks are granted, runs the command, and releases them when the command and all processes of its \
 process group have ended. Until then the locks are renewed. If they are lost, the command is told to end by SIGTERM \
 and then killed: a lock is never lost in silence while the work goes on. What is to outlive the command without the \
-lock starts a group of its own, as by setsid.";
+lock starts a group of its own, as by setsid; on Linux a loss ends that, too.";
 
 const AFTER_LONG_HELP: &str = "\
 Examples:
@@ -45,6 +45,8 @@ Signals: HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to the command's proc
 the locks are held until all of it has ended; what is left of it after --stop-timeout gets SIGKILL. On a terminal the \
 command is in front, so that Ctrl+C and Ctrl+Z reach it; while it is suspended the locks are not renewed, and it goes \
 on only if they are still held then.
+
+In a container it can be the first process: it waits for all that the command leaves behind.
 
 Within another throttle run: the inner one shares the peer of the outer one, if its server knows that peer. So a lock \
 that the outer one holds is had at once, levels count, and a deadlock is found. The lease is that of the outer one, \

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use throttle_client::{Guard, Loss, LossReason};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{arguments::Run, start::tell};
 use crate::platform::{Change, Child, Signals};
@@ -13,6 +13,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// How long those that got SIGKILL are waited for. It does not end a process of another user, nor one that waits for
 /// a device.
 const KILLED: Duration = Duration::from_secs(5);
+/// How long it takes until what was left behind is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How it ended.
 pub(super) enum End {
@@ -107,11 +109,13 @@ fn last_moment(loss: &Loss, grace: Duration) -> Instant {
     }
 }
 
-/// Ends the command and all of its group by SIGTERM, and by SIGKILL at the last moment. Returns when it is dead.
+/// Ends the command, all of its group and what it left behind elsewhere, by SIGTERM, and by SIGKILL at the last moment.
+/// Returns when they are dead.
 async fn end(child: &mut Child, signals: &mut Signals, last_moment: Instant) -> io::Result<()> {
     let (mut kill_at, mut give_up_at) = (Some(last_moment), None);
     if Instant::now() < last_moment {
         child.terminate();
+        child.terminate_left_behind();
     }
     loop {
         tokio::select! {
@@ -120,9 +124,13 @@ async fn end(child: &mut Child, signals: &mut Signals, last_moment: Instant) -> 
                 kill_at = None;
                 give_up_at = Some(Instant::now() + KILLED);
                 child.kill();
+                child.kill_left_behind();
             }
             change = child.change() => match change? {
-                Change::Gone(_) => return Ok(()),
+                Change::Gone(_) => {
+                    end_left_behind(child, last_moment).await;
+                    return Ok(());
+                }
                 Change::Ended => {}
                 Change::Suspended => child.resume(),
             },
@@ -134,5 +142,18 @@ async fn end(child: &mut Child, signals: &mut Signals, last_moment: Instant) -> 
             }
             signal = signals.next() => child.forward(signal),
         }
+    }
+}
+
+/// Ends what a command left behind that has ended, and what comes to light with each end: children of those that end.
+async fn end_left_behind(child: &mut Child, last_moment: Instant) {
+    let give_up_at = Instant::now().max(last_moment) + KILLED;
+    while child.has_left_behind() && Instant::now() < give_up_at {
+        if Instant::now() < last_moment {
+            child.terminate_left_behind();
+        } else {
+            child.kill_left_behind();
+        }
+        sleep(LOOK_AGAIN).await;
     }
 }

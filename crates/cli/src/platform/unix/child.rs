@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{disposition::Disposition, signals::Signal, terminal::Terminal};
+use super::{disposition::Disposition, left_behind::LeftBehind, signals::Signal, terminal::Terminal};
 
 /// How long it takes at first, and at most, until the group of a command that has ended is looked at again: nobody is
 /// told of the end of a process whose parent is outside of it.
@@ -52,6 +52,7 @@ pub struct Child {
     had_terminal: bool,
     terminal: Option<Terminal>,
     changes: unix::Signal,
+    left_behind: LeftBehind,
 }
 
 /// The end of the command itself.
@@ -110,6 +111,7 @@ impl Child {
             had_terminal,
             terminal,
             changes,
+            left_behind: LeftBehind::default(),
         })
     }
 
@@ -243,6 +245,23 @@ impl Child {
     pub fn kill(&mut self) {
         self.send(Send::KILL);
         self.look_again = LOOK_AGAIN.0;
+    }
+
+    /// Whether it left processes behind outside of its group, as far as this system tells.
+    pub fn has_left_behind(&mut self) -> bool {
+        // One that ended is a child until it is waited for.
+        let _ = self.look();
+        LeftBehind::any(self.group)
+    }
+
+    /// Asks those processes to end, each of them once.
+    pub fn terminate_left_behind(&mut self) {
+        self.left_behind.terminate(self.group);
+    }
+
+    /// Ends those processes.
+    pub fn kill_left_behind(&mut self) {
+        LeftBehind::kill(self.group);
     }
 
     /// Whether there are processes in its group, also such as belong to another user.

@@ -2,6 +2,7 @@
 
 mod child;
 mod disposition;
+mod left_behind;
 mod signals;
 mod terminal;
 

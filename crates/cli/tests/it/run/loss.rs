@@ -3,10 +3,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, test_kill_process};
 
 use super::{SEMAPHORES, run, run_at};
-use crate::support::{Proxy, Server};
+use crate::support::{Proxy, Server, until};
 
 /// Writes its peer id, then runs until it is killed, or for so long that nobody could overlook it.
 const STUBBORN: &str = "trap '' TERM; echo $THROTTLE_PEER_ID; i=0
@@ -109,4 +109,49 @@ fn the_command_dies_with_throttle_run() {
     process.signal(Signal::KILL);
     assert!(!process.stdout.all().iter().any(|line| line == "survived"));
     assert_eq!(waiting.answer().status, 200);
+}
+
+/// Leaves a process behind that is in a session of its own, and tells its number.
+#[cfg(target_os = "linux")]
+fn leaves_behind(script: &str) -> String {
+    format!("(setsid sh -c '{script}' & echo left $!)\necho peer $THROTTLE_PEER_ID\nexec sleep 60")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_command_left_behind_ends_with_the_lock() {
+    let server = Server::start(SEMAPHORES);
+    for (script, grace) in
+        [("exec sleep 600", "10s"), ("trap \"\" TERM; while :; do sleep 0.05; done", "100ms")]
+    {
+        let script = leaves_behind(script);
+        let arguments = ["-s", "A", "--ttl", "1s", "--grace", grace, "--", "sh", "-c", &script];
+        let mut process = run(&server, &arguments).start();
+        let left = left(&process.stdout.line("left"));
+        let peer = peer(process.stdout.line("peer").trim_start_matches("peer "));
+        assert!(test_kill_process(left).is_ok(), "it goes on");
+        server.delete(&format!("/peers/{peer}")).is(200, "\"Peer released\"");
+        assert_eq!(process.wait().code(), Some(76));
+        assert!(test_kill_process(left).is_err(), "it is gone, and waited for");
+    }
+}
+
+/// The number of what was left behind.
+#[cfg(target_os = "linux")]
+fn left(line: &str) -> Pid {
+    let number = line.strip_prefix("left ").and_then(|number| number.parse().ok());
+    number.and_then(Pid::from_raw).expect("a process id")
+}
+
+/// What a container is like whose first process is `throttle run`: nobody else waits for those that are left behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn those_that_are_left_behind_and_end_are_waited_for() {
+    let server = Server::start(SEMAPHORES);
+    let script = leaves_behind("exit 3");
+    let mut process = run(&server, &["-s", "A", "--", "sh", "-c", &script]).start();
+    let left = left(&process.stdout.line("left"));
+    until("it is waited for", || test_kill_process(left).is_err());
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait().code(), Some(143));
 }

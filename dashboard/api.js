@@ -48,6 +48,7 @@ export const changeSemaphore = (name, change) => ask('PATCH', semaphore(name), c
 export const getPeers = (entries) => ask('GET', `v1/peers${query(entries)}`);
 export const getPeer = (id) => ask('GET', `v1/peers/${id}`);
 export const releasePeer = (id, reason) => ask('DELETE', `v1/peers/${id}${query({ reason })}`);
+export const getCluster = () => ask('GET', 'v1/cluster');
 export const getPermissions = () => ask('GET', 'v1/permissions');
 export const signIn = (token) => ask('POST', 'v1/session', { token });
 export const signOut = () => ask('DELETE', 'v1/session');

@@ -2,11 +2,13 @@
 
 import { html, nothing, render } from './vendor/lit-html/lit-html.js';
 import { signOut } from './api.js';
+import { cluster, lookForCluster } from './cluster.js';
 import { drawBy, schedule } from './draw.js';
 import { length } from './format.js';
 import { connection, follow } from './live.js';
 import { caller, learn, restriction } from './may.js';
 import { recall, remember } from './memory.js';
+import * as clusterPage from './pages/cluster.js';
 import * as events from './pages/events.js';
 import * as peer from './pages/peer.js';
 import * as peers from './pages/peers.js';
@@ -21,6 +23,7 @@ const ROUTES = [
   [/^\/peers$/, peers, '#/peers'],
   [/^\/peers\/(\d+)$/, peer, '#/peers'],
   [/^\/events$/, events, '#/events'],
+  [/^\/cluster$/, clusterPage, '#/cluster'],
 ];
 
 const content = document.getElementById('content');
@@ -75,8 +78,10 @@ function drawAround() {
   const isLost = connection.state === 'lost' && !isUnknown;
   // Not part of what is read aloud, which would begin anew each second.
   document.getElementById('since').textContent = isLost ? `${length(Date.now() - connection.since)} ago` : '';
-  document.getElementById('lost').hidden = !isLost;
-  document.body.classList.toggle('is-lost', isLost);
+  const isOld = isLost && !page?.isRight?.();
+  document.getElementById('lost').hidden = !isOld;
+  document.body.classList.toggle('is-lost', isOld);
+  for (const id of ['to-cluster', 'lost-cluster']) document.getElementById(id).hidden = isUnknown || !cluster.isThere;
   const restricted = document.getElementById('restricted');
   restricted.hidden = !restriction();
   if (restriction()) restricted.textContent = `You can look, but not act. ${restriction()}`;
@@ -153,15 +158,17 @@ document.getElementById('sign-out').addEventListener('click', async () => {
 
 /** Asks what the caller may do; whoever is not known is asked who he is. */
 async function ask() {
-  try {
-    await learn();
-  } catch (error) {
-    if (error.status !== 401) return;
+  const refused = ({ status }) => {
+    if (status !== 401) return;
     isUnknown = true;
     go();
-  } finally {
-    schedule();
-  }
+  };
+  await learn().catch(refused);
+  schedule();
+  if (isUnknown) return;
+  // Of several servers each knows this itself, also while nobody leads.
+  await lookForCluster().catch(refused);
+  schedule();
 }
 
 drawBy(draw);
@@ -185,6 +192,8 @@ follow({
   onState() {
     // A token may have come to its end.
     if (connection.state === 'lost' && !isUnknown) ask();
+    // What keeps the stream from being opened is in the answer to this.
+    if (connection.state === 'lost' && !store.isLoaded) load();
     schedule();
   },
 });

@@ -62,6 +62,12 @@ export const count = (number) => COUNT.format(number);
 /** A number and its noun. */
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
+/** A number of bytes, in the largest unit of which there is one. */
+export function bytes(number) {
+  const power = Math.max(0, Math.min(3, Math.floor(Math.log2(Math.max(1, number)) / 10)));
+  return power ? `${(number / 1024 ** power).toFixed(1)} ${['KiB', 'MiB', 'GiB'][power - 1]}` : `${count(number)} bytes`;
+}
+
 /** An id of many digits, short enough for a table. */
 export const short = (id) => (id.length > 10 ? `${id.slice(0, 4)}…${id.slice(-4)}` : id);
 

@@ -19,9 +19,9 @@ SERVER = Path(os.environ.get("THROTTLE_SERVER", "target/debug/throttle")).resolv
 class Server:
     """A `throttle` process in a directory of its own, on a port that it keeps when it starts again."""
 
-    def __init__(self, directory: Path, configuration: str) -> None:
+    def __init__(self, directory: Path, configuration: str, port: int = 0) -> None:
         self.directory = directory
-        self.port = 0
+        self.port = port
         # Shown with every request, if the server asks for one.
         self.token: str | None = None
         (directory / "throttle.toml").write_text(configuration)

@@ -3,16 +3,14 @@
 import re
 import signal
 import urllib.parse
-from importlib.resources import files
 from typing import Any
 
 import pytest
+from accessible import check
 from conftest import Serve, Watched
 from playwright.sync_api import Browser, Page, expect
 from server import Server
 from visit import row, semaphore_page, to
-
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 def test_shows_who_holds_and_who_waits(page: Page, server: Server) -> None:
@@ -354,6 +352,7 @@ def test_is_accessible(browser: Browser, server: Server, scheme: Any, size: tupl
         "peers": "table.peers tbody .cell-peer",
         f"peers/{stuck}": ".chip",
         "events": ".event",
+        "cluster": ".empty",
         "?search=stuck": ".found li",
     }
     for place, there in places.items():
@@ -371,17 +370,6 @@ def test_is_accessible(browser: Browser, server: Server, scheme: Any, size: tupl
     assert (brightness > 600) == (scheme == "light"), ground
     context.close()
     assert not watched.complaints
-
-
-def check(page: Page, place: str) -> None:
-    """Lets axe look for whatever keeps somebody out."""
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run({ resultTypes: ['violations'] })")
-    said = [
-        f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
-        for one in found["violations"]
-    ]
-    assert not said, f"{place}: {said}"
 
 
 def test_the_theme_can_be_chosen_and_stays(page: Page, server: Server) -> None:

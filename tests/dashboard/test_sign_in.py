@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import CONFIGURATION, Serve, Watched, looking
 from playwright.sync_api import Browser, Page, expect
 from server import SERVER, Server
-from visit import row
+from visit import row, to
 
 
 def secured(file: Path) -> str:
@@ -49,6 +49,12 @@ def test_whoever_is_known_is_let_in(browser: Browser, serve: Serve, watched: Wat
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
         assert page.context.cookies() == []
+
+
+def test_whoever_need_not_sign_in_cannot_sign_out(page: Page, server: Server) -> None:
+    to(page, server)
+    expect(page.locator("#who")).to_be_empty()
+    expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
 
 
 def test_whoever_may_only_look_is_told_why(

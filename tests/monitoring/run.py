@@ -1,6 +1,7 @@
-"""Checks what is in `deploy` against promtool and a Prometheus that scrapes a real server.
+"""Checks what is in `deploy` against promtool and a Prometheus that scrapes real servers.
 
-What is shared with the tests of released clients (`server.py`) has to be on the path.
+One of them has a data directory, two are a cluster with a real etcd. What is shared with other tests,
+`server.py` and `etcd.py`, has to be on the path.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from etcd import Etcd, free_port, section
 from server import PATIENCE, Server, serving, until
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -115,7 +118,7 @@ def new_peer(server: Server, semaphore: str, count: int = 1) -> tuple[int, str]:
 
 
 class Prometheus:
-    """A Prometheus that scrapes a server."""
+    """A Prometheus that scrapes servers."""
 
     def __init__(self, url: str) -> None:
         """It listens at this address."""
@@ -141,19 +144,19 @@ class Prometheus:
             for rule in group["rules"]:
                 yield Path(group["file"]).name, rule
 
-    def alerts(self, file: str, name: str) -> dict[str, str]:
-        """The state of an alert, by semaphore."""
+    def alerts(self, file: str, name: str, label: str = "semaphore") -> dict[str, str]:
+        """The state of an alert, by a label."""
         found = [rule for where, rule in self.rules() if (where, rule["name"]) == (file, name)]
-        return {alert["labels"]["semaphore"]: alert["state"] for alert in found[0]["alerts"]}
+        return {alert["labels"][label]: alert["state"] for alert in found[0]["alerts"]}
 
     def is_up(self) -> bool:
-        """Whether it reaches the server."""
-        return [target["health"] for target in self.get("targets")["activeTargets"]] == ["up"]
+        """Whether it reaches all servers."""
+        return {target["health"] for target in self.get("targets")["activeTargets"]} == {"up"}
 
 
 @contextmanager
-def prometheus(server: Server, folder: Path) -> Iterator[Prometheus]:
-    """One that scrapes this server often, and has the alerts twice: in `quick.yml` they have no patience."""
+def prometheus(servers: dict[str, list[Server]], folder: Path) -> Iterator[Prometheus]:
+    """One that scrapes the servers of each job often. In `quick.yml` it has the alerts without patience."""
     rules = RULES.read_text()
     (folder / "slow.yml").write_text(rules)
     quick, times = re.subn(r"\bfor: \w+", "for: 0s", rules)
@@ -163,7 +166,8 @@ def prometheus(server: Server, folder: Path) -> Iterator[Prometheus]:
         "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"},
         "rule_files": ["slow.yml", "quick.yml"],
         "scrape_configs": [
-            {"job_name": "throttle", "static_configs": [{"targets": [server.url.removeprefix("http://")]}]}
+            {"job_name": job, "static_configs": [{"targets": [host(server) for server in some]}]}
+            for job, some in servers.items()
         ],
     }
     # JSON is YAML.
@@ -193,6 +197,41 @@ def prometheus(server: Server, folder: Path) -> Iterator[Prometheus]:
     finally:
         process.terminate()
         process.wait()
+
+
+def host(server: Server) -> str:
+    """What Prometheus calls a server."""
+    return server.url.removeprefix("http://")
+
+
+def is_ready(server: Server) -> bool:
+    """Whether it answers requests."""
+    return ask(server, "GET", "/readyz") == 200
+
+
+@contextmanager
+def clustered(binary: Path, folder: Path) -> Iterator[tuple[Etcd, list[Server]]]:
+    """Two servers of one cluster, of which the first leads, and their etcd."""
+    etcd = Etcd(folder / "etcd")
+    with ExitStack() as stack:
+        stack.callback(etcd.stop)
+        etcd.start()
+        servers = []
+        for name in ("one", "two"):
+            (folder / name).mkdir()
+            port = free_port()
+            configuration = f"[semaphores]\nshared = 1\n{section([etcd], port)}"
+            server = Server(binary, port, folder / name, configuration)
+            stack.callback(server.kill)
+            server.start()
+            until(partial(is_ready, server), "it leads, or knows who does")
+            servers.append(server)
+        try:
+            yield etcd, servers
+        except BaseException:
+            for server in servers:
+                print(f"--- output of {server.url}", server.output(), sep="\n", file=sys.stderr, flush=True)
+            raise
 
 
 def names(expression: str) -> set[str]:
@@ -231,7 +270,7 @@ def check_expressions(watcher: Prometheus) -> None:
 
     def check(where: str, expression: str) -> list[Any]:
         unknown = names(expression) - shown
-        assert not unknown, f"{where} names what the server does not show: {sorted(unknown)}"
+        assert not unknown, f"{where} names what no server shows: {sorted(unknown)}"
         return watcher.query(expression)
 
     count = 0
@@ -251,6 +290,28 @@ def check_expressions(watcher: Prometheus) -> None:
     print(f"{count} expressions can be evaluated", flush=True)
 
 
+def check_alerts_of_a_cluster(watcher: Prometheus, etcd: Etcd, servers: list[Server]) -> None:
+    """An etcd that stands still raises an alert of each server; once the leader dies, nobody leads."""
+    leader, standby = servers
+
+    def state(alert: str, label: str, file: str = "quick.yml") -> dict[str, str]:
+        return watcher.alerts(file, alert, label)
+
+    held_up, none, behind = "ThrottleClusterHeldUp", "ThrottleClusterNoLeader", "ThrottleClusterBehind"
+    assert [state(alert, "job") for alert in (held_up, none, behind)] == [{}, {}, {}]
+    etcd.pause()
+    until(lambda: state(held_up, "instance") == {host(leader): "firing"}, "the leader is held up")
+    until(lambda: state(behind, "instance") == {host(standby): "firing"}, "the other one is behind")
+    assert state(none, "job") == {}
+    leader.kill()
+    until(lambda: state(none, "job") == {"cluster": "firing"}, "nobody leads")
+    until(lambda: state(none, "job", "slow.yml") == {"cluster": "pending"}, "… and that alert has patience")
+    until(lambda: state(held_up, "instance") == {}, "a server that is gone is not held up")
+    etcd.go_on()
+    until(lambda: state(none, "job") == {} and state(behind, "instance") == {}, "the other one takes over")
+    print("an etcd that stands still and a leader that dies raise their alerts, which end", flush=True)
+
+
 def main() -> int:
     """Checks all of it."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -260,6 +321,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(binary, CONFIGURATION.format(data=f"{folder}/throttle")) as server,
+        clustered(binary, Path(folder)) as (etcd, cluster),
     ):
         # Each dialect, an answer that refuses, a page that is not there, and more acquired than max.
         assert ask(server, "GET", "/nope") == 404
@@ -274,8 +336,9 @@ def main() -> int:
         status, holder = new_peer(server, "stuck")
         assert status == 201
         assert new_peer(server, "stuck")[0] == 202
-        with prometheus(server, Path(folder)) as watcher:
-            until(watcher.is_up, "the server is scraped")
+        assert new_peer(cluster[0], "shared")[0] == 201
+        with prometheus({"throttle": [server], "cluster": cluster}, Path(folder)) as watcher:
+            until(watcher.is_up, "the servers are scraped")
 
             def state(file: str, alert: str) -> dict[str, str]:
                 return watcher.alerts(file, alert)
@@ -292,6 +355,7 @@ def main() -> int:
             assert ask(server, "DELETE", "/v1/peers/7") == 204
             until(lambda: state("slow.yml", over) == {}, "a release ends the other")
             print("they end with a grant and a release", flush=True)
+            check_alerts_of_a_cluster(watcher, etcd, cluster)
     return 0
 
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-use crate::{Digits, Open, Span};
+use crate::{Digits, Open, Span, Stamp};
 
 /// What a server does in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,12 @@ pub struct ClusterLeader {
     pub url: String,
     /// The number of its term: greater than that of every leader before.
     pub epoch: Digits,
+    /// Since when it leads, by its own clock; null while it does not say so.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub since: Option<Stamp>,
+    /// How long ago etcd last confirmed that it leads; null while it does not say so. It answers nothing without.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub unconfirmed: Option<Span>,
 }
 
 /// A server.
@@ -56,6 +62,9 @@ pub struct ClusterServer {
     /// Its release.
     #[cfg_attr(feature = "openapi", schema(example = "0.6.0"))]
     pub version: String,
+    /// What keeps it from reading the log, or from writing it, if anything does.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub trouble: Option<String>,
     /// Why it did not answer.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub error: Option<String>,
@@ -75,6 +84,9 @@ pub struct EtcdMember {
     pub version: String,
     /// How large its database is, in bytes.
     pub db_bytes: u64,
+    /// How large it may become, in bytes; null where the member does not tell it, as before release 3.6.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub quota_bytes: Option<u64>,
     /// What is wrong with it.
     pub errors: Vec<String>,
 }

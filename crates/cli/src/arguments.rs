@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use throttle_service::config::Start;
 
 use crate::command::{
-    self, Backup, Check, Completions, JournalCommand, TokenCommand,
+    self, Acquire, Backup, Check, Completions, JournalCommand, TokenCommand,
     operator::{ClusterCommand, Operate},
     run::Run,
 };
@@ -46,12 +46,13 @@ Environment variables:
   THROTTLE_LOG  What is written to standard error, above what the file says: a level (ERROR, WARN, INFO, DEBUG, \
 TRACE, OFF), or levels for parts, such as \"warn,throttle=debug\"
 
-Exit codes (throttle run has its own):
+Exit codes (throttle run and throttle acquire have their own):
   0  The server was asked to stop, and did
   1  It could not start: a wrong configuration file, or an address that cannot be listened on; or the server that was \
 asked refused
   2  A wrong command line
-  69 The server is out of reach (the subcommands that ask one)";
+  69 The server is out of reach (the subcommands that ask one)
+  76 The peer that was to be renewed is gone (throttle renew)";
 
 /// The arguments of `throttle`.
 #[derive(Debug, Clone, Parser)]
@@ -78,6 +79,9 @@ pub enum Command {
     /// Runs a command while locks are held
     #[command(long_about = command::run::LONG_ABOUT)]
     Run(Box<Run>),
+    /// Acquires locks and leaves them held
+    #[command(long_about = command::acquire::LONG_ABOUT)]
+    Acquire(Box<Acquire>),
     /// What an operator does over `/v1`.
     #[command(flatten)]
     Operate(Box<Operate>),

@@ -16,6 +16,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What `sysexits.h` calls a service that is not to be had.
 const UNAVAILABLE: u8 = 69;
+/// What is held under a lock is not held any more.
+const LOST: u8 = 76;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,6 +25,10 @@ fn main() -> ExitCode {
         None => serve::run(&cli.serve.start()),
         // Its exit code may be any that the command has; on Windows these do not fit into `ExitCode`.
         Some(Command::Run(arguments)) => match command::run::run(arguments) {
+            Ok(code) => std::process::exit(code),
+            Err(error) => Err(error.into()),
+        },
+        Some(Command::Acquire(arguments)) => match command::acquire(arguments) {
             Ok(code) => std::process::exit(code),
             Err(error) => Err(error.into()),
         },
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
             eprintln!("throttle: {}", printable(&error));
             match error.downcast_ref() {
                 Some(throttle_client::Error::Unreachable { .. }) => ExitCode::from(UNAVAILABLE),
+                _ if error.is::<command::operator::Lost>() => ExitCode::from(LOST),
                 _ => ExitCode::FAILURE,
             }
         }

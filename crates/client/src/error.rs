@@ -43,6 +43,14 @@ pub enum Error {
     /// The request would wait for ever: those who hold what it asks for wait for what its peer holds.
     #[error("{0}")]
     Deadlock(String),
+    /// The peer that was to be taken over holds no lock.
+    #[error("peer {peer_id} at {url} holds no lock, so there is nothing to take over")]
+    NothingHeld {
+        /// The peer.
+        peer_id: u64,
+        /// The server.
+        url: String,
+    },
     /// The server understood the request and says no. Repeating it does not help.
     #[error("the server refused it with status {status}: {message}")]
     Refused {

@@ -145,6 +145,16 @@ impl Guard {
         }
     }
 
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Leaves the locks as they are: nothing renews them from now on, and nothing releases them.
+    pub(crate) fn forsake(mut self) {
+        self.lease.ended.cancel();
+        self.release = None;
+    }
+
     fn start_release(&mut self) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let (tell, told) = oneshot::channel();
         if let Some(release) = self.release.take() {

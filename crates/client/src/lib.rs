@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod acquisition;
+mod adopt;
 mod background;
 mod client;
 mod clock;

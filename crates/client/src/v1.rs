@@ -105,6 +105,14 @@ pub(crate) fn held(peer: &Peer, semaphore: &str) -> Option<Held> {
     Some(Held { count: unsigned(lock.count), token: lock.token.map(|Digits(token)| token) })
 }
 
+/// All that a peer holds, by the names of semaphores.
+pub(crate) fn all_held(peer: &Peer) -> impl Iterator<Item = (String, Held)> {
+    peer.locks.iter().map(|lock| {
+        let token = lock.token.map(|Digits(token)| token);
+        (lock.semaphore.to_string(), Held { count: unsigned(lock.count), token })
+    })
+}
+
 /// The fencing token of a peer's lock on a semaphore, if it has one.
 pub(crate) fn token_of(peer: &Peer, semaphore: &str) -> Option<u64> {
     held(peer, semaphore)?.token

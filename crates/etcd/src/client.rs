@@ -82,8 +82,22 @@ pub struct Health {
     pub is_leader: bool,
     /// How large its database is, in bytes.
     pub db_bytes: u64,
+    /// How large it may become, in bytes, if the member tells it: those before 3.6 do not.
+    pub quota_bytes: Option<u64>,
     /// What is wrong with it, in its own words.
     pub errors: Vec<String>,
+}
+
+impl From<StatusResponse> for Health {
+    fn from(status: StatusResponse) -> Self {
+        Self {
+            version: status.version,
+            is_leader: status.header.is_some_and(|header| header.member_id == status.leader),
+            db_bytes: status.db_size.max(0).cast_unsigned(),
+            quota_bytes: (status.db_size_quota > 0).then(|| status.db_size_quota.cast_unsigned()),
+            errors: status.errors,
+        }
+    }
 }
 
 /// Connections to the members of an etcd. Cheap to clone.
@@ -95,7 +109,7 @@ struct Inner {
     /// Gone only with this.
     runtime: Mutex<Option<Runtime>>,
     settings: EtcdSettings,
-    members: Vec<Member>,
+    members: Vec<Arc<Member>>,
     /// The one that is asked next.
     at: AtomicUsize,
     token: Mutex<Option<MetadataValue<Ascii>>>,
@@ -135,7 +149,7 @@ impl Etcd {
         let handle = runtime.handle().clone();
         let members = {
             let _inside = handle.enter();
-            Member::all(&settings)?
+            Member::all(&settings)?.into_iter().map(Arc::new).collect()
         };
         Ok(Self(Arc::new(Inner {
             handle,
@@ -176,17 +190,19 @@ impl Etcd {
         Ok(other)
     }
 
-    /// What each member says of itself.
+    /// What each member says of itself. They are asked at the same time, so that silent ones cost one deadline.
     pub async fn status(&self) -> Vec<MemberStatus> {
+        let ask = |member: Arc<Member>| {
+            let etcd = self.clone();
+            self.spawn(async move {
+                let answer = etcd.call(&member, STATUS, StatusRequest {}, etcd.0.settings.deadline).await;
+                answer.map(|status: StatusResponse| status.into()).map_err(|error| error.to_string())
+            })
+        };
+        let asked: Vec<_> = self.0.members.iter().cloned().map(ask).collect();
         let mut all = Vec::new();
-        for member in &self.0.members {
-            let answer = self.call(member, STATUS, StatusRequest {}, self.0.settings.deadline).await;
-            let outcome = answer.map_err(|error| error.to_string()).map(|status: StatusResponse| Health {
-                version: status.version,
-                is_leader: status.header.is_some_and(|header| header.member_id == status.leader),
-                db_bytes: status.db_size.max(0).cast_unsigned(),
-                errors: status.errors,
-            });
+        for (member, asked) in self.0.members.iter().zip(asked) {
+            let outcome = asked.await.unwrap_or_else(|error| Err(error.to_string()));
             all.push(MemberStatus { url: member.url.clone(), outcome });
         }
         all
@@ -198,7 +214,7 @@ impl Etcd {
         let index = at.load(Relaxed) % members.len().max(1);
         let member = members.get(index);
         member
-            .map(|member| (index, member))
+            .map(|member| (index, &**member))
             .ok_or_else(|| EtcdError::Refused("there is no endpoint".to_owned()))
     }
 

@@ -278,4 +278,7 @@ pub struct StatusResponse {
     pub errors: Vec<String>,
     #[prost(int64, tag = "9")]
     pub db_size_in_use: i64,
+    /// In bytes; since release 3.6.
+    #[prost(int64, tag = "12")]
+    pub db_size_quota: i64,
 }

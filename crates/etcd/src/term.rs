@@ -79,10 +79,20 @@ impl<K: Kv> Fenced<K> {
     /// Reads keys, however long that takes.
     pub(crate) async fn read(&self, request: RangeRequest) -> Result<Vec<crate::proto::KeyValue>, LogError> {
         let mut pauses = Pauses::default();
+        let mut was_held = false;
         loop {
             match self.kv.range(request.clone()).await {
-                Ok(found) => return Ok(found.kvs),
-                Err(error) => self.try_again(&error, &mut pauses).await?,
+                Ok(found) => {
+                    // What holds up others, such as an etcd that is full, may go on.
+                    if was_held {
+                        self.kv.held(None);
+                    }
+                    return Ok(found.kvs);
+                }
+                Err(error) => {
+                    self.try_again(&error, &mut pauses).await?;
+                    was_held = true;
+                }
             }
         }
     }

@@ -416,8 +416,17 @@ fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
     let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", Duration::from_mins(1));
     let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
     let term = leadership.term().clone();
-    let opened = EtcdLog::open(etcd.clone(), &deployment.prefix, JOURNAL, term, false);
-    let mut log = etcd.wait(opened).expect("it can be read");
+    relay.is_cut.store(true, Relaxed);
+    let opening = thread::spawn({
+        let (etcd, prefix) = (etcd.clone(), deployment.prefix.clone());
+        move || etcd.wait(EtcdLog::open(etcd.clone(), &prefix, JOURNAL, term, false))
+    });
+    while etcd.why_held().is_none() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    relay.is_cut.store(false, Relaxed);
+    let mut log = opening.join().expect("it ends").expect("it can be read");
+    assert_eq!(etcd.why_held(), None);
     relay.is_cut.store(true, Relaxed);
     assert!(matches!(etcd.wait(leadership.confirm()), Confirmed::Unknown(_)));
     let (position, chain) = next(&End::start(JOURNAL), leadership.term().epoch, b"a");
@@ -436,4 +445,13 @@ fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
     relay.is_cut.store(true, Relaxed);
     etcd.stop();
     assert!(matches!(Log::append(&mut log, position, chain, b"a"), Err(AppendError::Failed(_))));
+}
+
+#[test]
+fn a_member_that_tells_no_quota_has_none_that_is_known() {
+    let told =
+        proto::StatusResponse { db_size: 5, db_size_quota: 2 << 30, ..proto::StatusResponse::default() };
+    assert_eq!(Health::from(told.clone()).quota_bytes, Some(2 << 30));
+    let before_3_6 = proto::StatusResponse { db_size_quota: 0, ..told };
+    assert_eq!(Health::from(before_3_6).quota_bytes, None);
 }

@@ -137,7 +137,7 @@ async fn serve(
         }
         Some(cluster) => {
             let idle = ground.metrics()?;
-            let several = Several::new(cluster.clone(), guard, idle, telemetry.tracer());
+            let several = Several::new(cluster.clone(), config, guard, idle, telemetry.tracer());
             stage.share(several.clone());
             cluster::serve(&ground, cluster, several, Surroundings { network, stop, asked_to_stop, asked_at })
                 .await

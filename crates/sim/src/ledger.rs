@@ -12,7 +12,7 @@ pub use crate::{
 use crate::{
     message::{Answer, Call, Peer, Refused, Request},
     setup::Setup,
-    time::{Micros, Moment},
+    time::{MS, Micros, Moment},
 };
 
 /// What all clients together know.
@@ -218,7 +218,8 @@ impl Ledger {
             }
             Note::Unconfirmed(length) => {
                 self.stood_still += length;
-                self.standstills.push((at, *length));
+                // By clocks that are right to a twentieth.
+                self.standstills.push((at, length.saturating_sub(100 * MS)));
                 self.changed_by += length;
             }
             Note::Stopping => (self.is_draining, self.stopped_at) = (true, at),

@@ -1,5 +1,6 @@
 //! The subcommands: what the binary does besides serving.
 
+pub(crate) mod acquire;
 mod backup;
 mod check;
 mod completions;
@@ -9,6 +10,7 @@ pub mod operator;
 pub mod run;
 mod token;
 
+pub use acquire::{Acquire, acquire};
 pub use backup::{Backup, backup};
 pub use check::{Check, check};
 pub use completions::{Completions, completions};

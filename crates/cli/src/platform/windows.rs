@@ -4,6 +4,16 @@ use std::{io, process::Command};
 
 use tokio::signal::windows;
 
+/// The process that started this one; Windows does not remember it.
+pub fn parent() -> Option<u32> {
+    None
+}
+
+/// Whether the standard output is this file. Nobody can tell from what is known of it here.
+pub fn is_standard_output(_: &std::fs::Metadata) -> bool {
+    false
+}
+
 /// This process was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal;

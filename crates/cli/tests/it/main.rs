@@ -29,6 +29,8 @@ mod metrics;
 #[cfg(unix)]
 mod operator;
 #[cfg(unix)]
+mod outliving;
+#[cfg(unix)]
 mod prefix;
 #[cfg(unix)]
 mod printable;

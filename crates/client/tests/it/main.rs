@@ -10,6 +10,7 @@
 
 mod cancellation;
 mod cuts;
+mod handing_over;
 mod locking;
 mod loss;
 mod low_level;

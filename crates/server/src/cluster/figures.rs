@@ -24,6 +24,10 @@ pub(crate) fn register(registry: &Registry, cluster: &Arc<Cluster>) -> prometheu
     gauge("throttle_cluster_position", help, |cluster| float(cluster.known().position))?;
     let help = "How long ago this server last knew that it has all of the log, in seconds; 0 on the leader.";
     gauge("throttle_cluster_lag", help, |cluster| cluster.lag().as_secs_f64())?;
+    let help = "1 while something keeps this server from writing the log, or from reading it; else 0.";
+    gauge("throttle_cluster_trouble", help, |cluster| {
+        f64::from(u8::from(cluster.known().trouble.is_some()))
+    })?;
     let cluster = cluster.clone();
     let help = "How often another server began to lead, as far as this one saw.";
     let changes =

@@ -19,7 +19,7 @@ use std::{
 
 use subtle::ConstantTimeEq as _;
 use throttle_etcd::{Candidate, Deployment, Etcd, Leader};
-use throttle_journal::{Epoch, LogError};
+use throttle_journal::{Epoch, LogError, WallTime};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -61,6 +61,17 @@ pub(crate) struct Known {
     pub(crate) changes: u64,
     /// Why nothing can be promised at the moment, if that is so.
     pub(crate) trouble: Option<String>,
+    /// While it leads.
+    pub(crate) leading: Option<Leading>,
+}
+
+/// What a leader knows of its term.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leading {
+    /// When it began.
+    pub(crate) since: WallTime,
+    /// When it was last confirmed that it leads.
+    pub(crate) confirmed_at: Instant,
 }
 
 /// What a server of several has, whatever its role.
@@ -94,6 +105,7 @@ impl Cluster {
             seen_at: None,
             changes: 0,
             trouble: None,
+            leading: None,
         };
         let client = client(config).map_err(LogError::Io)?;
         let (config, etcd) = (config.clone(), etcd.clone());
@@ -116,6 +128,9 @@ impl Cluster {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.leader = leader.cloned();
         (known.role, known.position, known.seen_at) = (role, position, Some(Instant::now()));
+        if role == Role::Standby {
+            known.leading = None;
+        }
         let Some(leader) = leader else { return };
         self.epoch.send_if_modified(|epoch| {
             let is_new = *epoch != leader.epoch;
@@ -123,6 +138,11 @@ impl Cluster {
             *epoch = leader.epoch;
             is_new
         });
+    }
+
+    /// Takes note of how it is with its term.
+    fn leads(&self, leading: Leading) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).leading = Some(leading);
     }
 
     /// Takes note of what is wrong, if anything is.

@@ -54,7 +54,9 @@ impl Standby {
         let candidate = Candidate::new(etcd.clone(), &config.prefix, &config.advertise, config.lease);
         let reader = EtcdReader::new(etcd.clone(), &config.prefix, cluster.journal());
         let follower = make();
-        Self { cluster, etcd, candidate, reader, make: Box::new(make), follower, end: None, complaint: None }
+        // What held up a term before is over with it, once the log is read.
+        let complaint = cluster.known().trouble;
+        Self { cluster, etcd, candidate, reader, make: Box::new(make), follower, end: None, complaint }
     }
 
     /// Follows until this server is elected. Comes back with nothing if it is to stop.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use throttle_api::{
-    ClusterLeader, ClusterRole, ClusterServer, ClusterStatus, Digits, EtcdMember, Open, Span,
+    ClusterLeader, ClusterRole, ClusterServer, ClusterStatus, Digits, EtcdMember, Open, Span, Stamp,
 };
 use throttle_etcd::{MemberStatus, Registry};
 
@@ -28,10 +28,16 @@ impl Cluster {
             position: Digits(known.position),
             lag: Span(self.lag()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            trouble: known.trouble.clone(),
             error: None,
         };
-        let leader =
-            known.leader.map(|leader| ClusterLeader { url: leader.name, epoch: Digits(leader.epoch.0) });
+        let leading = known.leading;
+        let leader = known.leader.map(|leader| ClusterLeader {
+            url: leader.name,
+            epoch: Digits(leader.epoch.0),
+            since: leading.map(|leading| Stamp::from_micros(leading.since.as_micros())),
+            unconfirmed: leading.map(|leading| Span(leading.confirmed_at.elapsed())),
+        });
         ClusterStatus {
             answered_by: self.config.advertise.clone(),
             leader,
@@ -50,7 +56,16 @@ impl Cluster {
         match names {
             Ok(mut names) => {
                 names.retain(|name| *name != self.config.advertise);
-                status.servers.extend(join_all(names.iter().map(|name| self.ask(name))).await);
+                for (server, leader) in join_all(names.iter().map(|name| self.ask(name))).await {
+                    status.servers.push(server);
+                    // Only who leads knows since when.
+                    if let (Some(known), Some(told)) = (&mut status.leader, leader)
+                        && (&known.url, known.epoch) == (&told.url, told.epoch)
+                        && told.since.is_some()
+                    {
+                        *known = told;
+                    }
+                }
             }
             Err(error) => status.trouble = status.trouble.or(Some(error.to_string())),
         }
@@ -58,15 +73,19 @@ impl Cluster {
         status
     }
 
-    /// Asks another server what it does.
-    async fn ask(&self, url: &str) -> ClusterServer {
-        let unknown = |error: String| ClusterServer {
-            url: url.to_owned(),
-            role: None,
-            position: Digits(0),
-            lag: Span(Duration::ZERO),
-            version: String::new(),
-            error: Some(error),
+    /// Asks another server what it does, and who leads.
+    async fn ask(&self, url: &str) -> (ClusterServer, Option<ClusterLeader>) {
+        let unknown = |error: String| {
+            let server = ClusterServer {
+                url: url.to_owned(),
+                role: None,
+                position: Digits(0),
+                lag: Span(Duration::ZERO),
+                version: String::new(),
+                trouble: None,
+                error: Some(error),
+            };
+            (server, None)
         };
         let asked = self.client.get(format!("{url}/v1/cluster")).header(CLUSTER, self.secret());
         let answer = asked.timeout(PATIENCE).send().await.and_then(reqwest::Response::error_for_status);
@@ -74,9 +93,9 @@ impl Cluster {
             Ok(answer) => answer.json::<ClusterStatus>().await,
             Err(error) => Err(error),
         };
-        match status.map(|status| status.servers.into_iter().next()) {
-            Ok(Some(server)) => ClusterServer { url: url.to_owned(), ..server },
-            Ok(None) => unknown("it says nothing of itself".to_owned()),
+        match status.map(|status| (status.servers.into_iter().next(), status.leader)) {
+            Ok((Some(server), leader)) => (ClusterServer { url: url.to_owned(), ..server }, leader),
+            Ok((None, _)) => unknown("it says nothing of itself".to_owned()),
             Err(error) => unknown(outgoing::reasons(&error.without_url())),
         }
     }
@@ -89,10 +108,12 @@ fn member(MemberStatus { url, outcome }: MemberStatus) -> EtcdMember {
             is_leader: health.is_leader,
             version: health.version,
             db_bytes: health.db_bytes,
+            quota_bytes: health.quota_bytes,
             errors: health.errors,
         },
         Err(error) => {
-            EtcdMember { url, is_leader: false, version: String::new(), db_bytes: 0, errors: vec![error] }
+            let (version, errors) = (String::new(), vec![error]);
+            EtcdMember { url, is_leader: false, version, db_bytes: 0, quota_bytes: None, errors }
         }
     }
 }

@@ -8,14 +8,14 @@ use throttle_journal::{Epoch, Writer};
 use throttle_node::Follower;
 use tokio::{
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
-use super::{Cluster, Role, standby::Elected};
+use super::{Cluster, Leading, Role, standby::Elected};
 use crate::{
     journal::{Figures, Outbox, WriterThread},
-    runtime::{Confirmed, Lead},
+    runtime::{Confirmed, Lead, wall_now},
 };
 
 /// How long the last write may take at the end.
@@ -70,8 +70,10 @@ impl Term {
             async move { lead.run(|| confirm(&leadership)).await }
         }));
         let own = Leader { name: config.advertise.clone(), epoch };
+        let told =
+            Told { cluster: cluster.clone(), etcd: etcd.clone(), outbox: outbox.clone(), lead: lead.clone() };
         cluster.see(Role::Leader, Some(&own), end.number);
-        tasks.push(tokio::spawn(tell(cluster.clone(), etcd.clone(), outbox.clone(), own, end.number)));
+        tasks.push(tokio::spawn(told.tell(own, end.number)));
         let term = Self { lead, outbox, epoch, etcd, leadership, writer, tasks };
         Ok((term, follower, end.number > 0))
     }
@@ -116,19 +118,34 @@ async fn confirm(leadership: &Leadership<Etcd>) -> Confirmed {
     }
 }
 
-/// Tells how far the log is, and why it is held up, for as long as this server leads.
-async fn tell(cluster: Arc<Cluster>, etcd: Etcd, outbox: Outbox, own: Leader, begin: u64) {
-    let mut before = None;
-    loop {
-        cluster.see(Role::Leader, Some(&own), begin + outbox.batches());
-        let trouble = etcd.why_held();
-        match (&before, &trouble) {
-            (None, Some(why)) => warn!("Nothing can be promised for now: {why}"),
-            (Some(_), None) => info!("Promises can be made again."),
-            _ => {}
+/// What is told of a term while it lasts.
+struct Told {
+    cluster: Arc<Cluster>,
+    etcd: Etcd,
+    outbox: Outbox,
+    lead: Arc<Lead>,
+}
+
+impl Told {
+    /// Tells how far the log is, whether the term is confirmed, and why the log is held up.
+    async fn tell(self, own: Leader, begin: u64) {
+        let Self { cluster, etcd, outbox, lead } = self;
+        let since = wall_now();
+        let mut before = None;
+        loop {
+            cluster.see(Role::Leader, Some(&own), begin + outbox.batches());
+            let now = Instant::now();
+            let confirmed_at = now.checked_sub(lead.unconfirmed()).unwrap_or(now);
+            cluster.leads(Leading { since, confirmed_at });
+            let trouble = etcd.why_held();
+            match (&before, &trouble) {
+                (None, Some(why)) => warn!("Nothing can be promised for now: {why}"),
+                (Some(_), None) => info!("Promises can be made again."),
+                _ => {}
+            }
+            cluster.has_trouble(trouble.clone());
+            before = trouble;
+            sleep(TELL_EVERY).await;
         }
-        cluster.has_trouble(trouble.clone());
-        before = trouble;
-        sleep(TELL_EVERY).await;
     }
 }

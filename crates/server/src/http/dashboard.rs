@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
@@ -50,11 +50,14 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "index.html",
     "api.js",
     "app.js",
+    "cluster.js",
     "draw.js",
+    "findings.js",
     "format.js",
     "live.js",
     "may.js",
     "memory.js",
+    "pages/cluster.js",
     "pages/events.js",
     "pages/peer.js",
     "pages/peers.js",
@@ -115,11 +118,10 @@ pub(super) fn is_file(method: &Method, path: &str) -> bool {
 
 /// `/`: the dashboard for browsers, a greeting for others.
 pub(super) async fn front(headers: HeaderMap) -> Response {
-    let mut response = if is_wanted(headers.get(ACCEPT)) {
-        page(&headers)
-    } else {
-        text(StatusCode::OK, "Hello from Throttle!")
-    };
+    if is_wanted(headers.get(ACCEPT)) {
+        return page(&headers);
+    }
+    let mut response = text(StatusCode::OK, "Hello from Throttle!");
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     response
 }
@@ -137,6 +139,7 @@ fn page(headers: &HeaderMap) -> Response {
         Html(DASHBOARD.page.clone()).into_response()
     };
     let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("accept"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(ETAG, tag);
@@ -153,14 +156,25 @@ pub(super) async fn file(
     path: PathOf<(String, String)>,
 ) -> Response {
     let (fingerprint, name) = extract::path(path).unwrap_or_default();
-    let found = DASHBOARD.files.get(&*name).filter(|_| fingerprint == DASHBOARD.fingerprint);
-    let Some(&bytes) = found else { return site::not_found(&app, &method, uri.path()) };
+    embedded(&fingerprint, &name).unwrap_or_else(|| site::not_found(&app, &method, uri.path()))
+}
+
+/// What a request gets of the dashboard: its page, if it is a browser's, or a file of this release.
+pub(super) fn part(request: &Request) -> Option<Response> {
+    match request.uri().path().strip_prefix("/dashboard/") {
+        Some(path) => path.split_once('/').and_then(|(fingerprint, name)| embedded(fingerprint, name)),
+        None => is_wanted(request.headers().get(ACCEPT)).then(|| page(request.headers())),
+    }
+}
+
+fn embedded(fingerprint: &str, name: &str) -> Option<Response> {
+    let bytes = DASHBOARD.files.get(name).filter(|_| fingerprint == DASHBOARD.fingerprint)?;
     let mut response = Response::new(Body::from(Bytes::from_static(bytes)));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(type_of(&name)));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(type_of(name)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     harden(headers);
-    response
+    Some(response)
 }
 
 /// A page that says why there is none.

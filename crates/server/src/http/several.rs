@@ -12,13 +12,15 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 use super::{
     app::App,
-    gate,
+    dashboard, gate,
+    origin::{self, Hosts},
     routes::{Found, find},
     service::Open,
     v0_2::text,
 };
 use crate::{
     cluster::{Cluster, forward, take_in},
+    config::Config,
     metrics::Metrics,
     security::Guard,
 };
@@ -27,6 +29,7 @@ use crate::{
 pub struct Several {
     cluster: Arc<Cluster>,
     guard: Arc<Guard>,
+    hosts: Hosts,
     tracer: Option<SdkTracer>,
     /// What Prometheus is told while it does not lead.
     metrics: Metrics,
@@ -38,11 +41,13 @@ impl Several {
     /// One that does not lead.
     pub fn new(
         cluster: Arc<Cluster>,
+        config: &Config,
         guard: Arc<Guard>,
         metrics: Metrics,
         tracer: Option<SdkTracer>,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster, guard, tracer, metrics, open: RwLock::default() })
+        let hosts = Hosts::new(&config.http.hosts);
+        Arc::new(Self { cluster, guard, hosts, tracer, metrics, open: RwLock::default() })
     }
 
     /// From now on it leads.
@@ -67,6 +72,11 @@ impl Several {
         if let Some(open) = open {
             return open.answer(request).await;
         }
+        if matches!(operation, Some("dashboard" | "dashboard_file"))
+            && let Some(part) = self.part_of_dashboard(&request)
+        {
+            return part;
+        }
         match operation {
             Some("livez") => text(StatusCode::OK, "Ok"),
             Some("readyz" | "health") if self.cluster.known().leader.is_some() => {
@@ -77,8 +87,16 @@ impl Several {
         }
     }
 
+    /// A part of the dashboard, which is there although nobody leads: it says so.
+    fn part_of_dashboard(&self, request: &Request) -> Option<Response> {
+        origin::refusal(request, &self.hosts).or_else(|| dashboard::part(request))
+    }
+
     /// Answers what every server answers for itself.
     async fn own(&self, found: Found, mut request: Request) -> Response {
+        if let Some(refusal) = origin::refusal(&request, &self.hosts) {
+            return refusal;
+        }
         match gate::admit(&self.guard, found, &mut request).await {
             Err(denied) => denied.answer,
             Ok(_) if found.route.is_some_and(|route| route.operation == "metrics") => {

@@ -270,10 +270,8 @@ impl World<Cluster> {
             Confirmed::Yes => {
                 leading.tenure.end(clock, true);
                 let since = std::mem::replace(&mut leading.confirmed_at, now) + SECOND;
-                // By clocks that are right to a twentieth.
-                let length = now.saturating_sub(since).saturating_sub(100 * MS);
-                if length > 0 {
-                    self.note_at(since, &Note::Unconfirmed(length));
+                if now > since {
+                    self.note_at(since, &Note::Unconfirmed(now - since));
                 }
                 self.release(index);
             }

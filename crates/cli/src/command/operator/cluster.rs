@@ -97,7 +97,10 @@ impl Export {
 
 fn picture(status: &ClusterStatus) -> String {
     let leader = match &status.leader {
-        Some(leader) => format!("{} leads, in epoch {}.", printable(&leader.url), leader.epoch),
+        Some(leader) => {
+            let since = leader.since.map(|since| format!(", since {since}")).unwrap_or_default();
+            format!("{} leads, in epoch {}{since}.", printable(&leader.url), leader.epoch)
+        }
         None => "No server leads.".to_owned(),
     };
     let trouble = status.trouble.as_ref().map(|why| format!("{}\n", printable(why))).unwrap_or_default();
@@ -106,10 +109,11 @@ fn picture(status: &ClusterStatus) -> String {
 
 fn servers(servers: &[ClusterServer]) -> String {
     let row = |server: &ClusterServer| {
-        let state = match (&server.error, &server.role) {
-            (Some(error), _) => printable(error),
-            (None, Some(role)) => printable(role),
-            (None, None) => String::new(),
+        let state = match (&server.error, &server.role, &server.trouble) {
+            (Some(error), _, _) => printable(error),
+            (None, Some(role), Some(trouble)) => format!("{}: {}", printable(role), printable(trouble)),
+            (None, Some(role), None) => printable(role),
+            (None, None, _) => String::new(),
         };
         let known = |text: String| if server.error.is_none() { text } else { "-".to_owned() };
         [
@@ -130,7 +134,8 @@ fn members(members: &[EtcdMember]) -> String {
             ([], false) => "follower".to_owned(),
             (errors, _) => printable(errors.join("; ")),
         };
-        [printable(&member.url), printable(&member.version), member.db_bytes.to_string(), state]
+        let quota = member.quota_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+        [printable(&member.url), printable(&member.version), member.db_bytes.to_string(), quota, state]
     };
-    table(["ETCD", "VERSION", "BYTES", "STATE"], members.iter().map(row))
+    table(["ETCD", "VERSION", "BYTES", "QUOTA", "STATE"], members.iter().map(row))
 }

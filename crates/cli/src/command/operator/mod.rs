@@ -7,6 +7,7 @@ mod cluster;
 mod peers;
 mod release;
 mod reload;
+mod renew;
 mod resume;
 mod semaphore;
 mod status;
@@ -18,6 +19,7 @@ pub use cluster::ClusterCommand;
 pub use peers::Peers;
 pub use release::Release;
 pub use reload::Reload;
+pub use renew::{Lost, Renew};
 pub use resume::Resume;
 pub use semaphore::SemaphoreCommand;
 pub use status::Status;
@@ -31,6 +33,8 @@ pub enum Operate {
     Status(Status),
     /// Shows the peers: what they hold, and what they wait for
     Peers(Peers),
+    /// Renews a peer, such as one that throttle acquire left
+    Renew(Renew),
     /// Releases a peer and all it holds
     Release(Release),
     /// Makes, resizes, pauses or removes a semaphore
@@ -49,6 +53,7 @@ impl Operate {
             match self {
                 Self::Status(status) => status.run(out).await,
                 Self::Peers(peers) => peers.run(out).await,
+                Self::Renew(renew) => renew.run(out).await,
                 Self::Release(release) => release.run(out).await,
                 Self::Semaphore(semaphore) => semaphore.run(out).await,
                 Self::Reload(reload) => reload.run(out).await,

@@ -1,12 +1,13 @@
 //! Getting the locks.
 
-use std::{env, path::Path, time::Duration};
+use std::{env, ffi::OsStr, path::Path, time::Duration};
 
 use throttle_client::{AcquireError, Client, Error, Guard};
 
 use super::{
-    arguments::Run,
+    asking::Asking,
     notice::{Notice, tell},
+    wanted::Wanted,
 };
 use crate::platform::{Signal, Signals};
 
@@ -19,35 +20,54 @@ const TRACE_PARENT: &str = "TRACEPARENT";
 /// The longest label that a server keeps, in characters.
 const LABEL_LENGTH: usize = 255;
 
-/// Why the command is not run.
-pub(super) enum Failure {
+/// Why nothing is held.
+pub(crate) enum Failure {
     /// They were not granted in time.
     Conflict(String),
+    /// Those that were to be taken over are not held any more.
+    Gone(String),
     /// The server is out of reach, or refuses.
     Unavailable(String),
     /// A signal came first.
     Interrupted(Signal),
 }
 
+/// Who asks, and in which name.
+pub(crate) struct Caller<'a> {
+    /// What speaks to people, such as `throttle run`.
+    pub(crate) command: &'static str,
+    /// What people see as the program that holds the locks.
+    pub(crate) program: Option<&'a OsStr>,
+    /// Whether the peer is its own, also within a `throttle run`.
+    pub(crate) is_alone: bool,
+}
+
 /// Acquires all locks, or nothing.
-pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Guard, Failure> {
-    let client = client(arguments).map_err(|error| unavailable(&error))?;
-    let (first, count) = &arguments.wanted.first;
-    let mut lock = client.lock(first).count(*count).ttl(arguments.ttl);
-    for (name, count) in &arguments.wanted.others {
+pub(crate) async fn acquire(
+    wanted: &Wanted,
+    ttl: Duration,
+    asking: &Asking,
+    caller: &Caller<'_>,
+    signals: &mut Signals,
+) -> Result<Guard, Failure> {
+    let client = client(asking, caller).map_err(|error| unavailable(&error))?;
+    let (first, count) = &wanted.first;
+    let mut lock = client.lock(first).count(*count).ttl(ttl);
+    for (name, count) in &wanted.others {
         lock = lock.and(name, *count);
     }
     // Whoever starts the command may do so as a part of a trace.
     if let Ok(span) = env::var(TRACE_PARENT) {
         lock = lock.trace_parent(&span);
     }
-    if arguments.r#try {
+    if asking.r#try {
         lock = lock.try_once();
-    } else if let Some(time) = arguments.wait {
+    } else if let Some(time) = asking.wait {
         lock = lock.wait(time);
     }
-    lock = lock.on_new_peer(tell);
-    let mut notice = Notice::default();
+    let command = caller.command;
+    lock = lock.on_new_peer(move |why| tell(command, why));
+    let mut notice = Notice::new(command);
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
@@ -55,25 +75,43 @@ pub(super) async fn acquire(arguments: &Run, signals: &mut Signals) -> Result<Gu
             AcquireError::NotAcquired { source: None, .. } => Failure::Conflict(told(&error)),
             error => unavailable(&error),
         }),
-        () = notice.keep(&arguments.wanted) => Err(Failure::Unavailable("the notice ended".to_owned())),
+        () = notice.keep(wanted) => Err(Failure::Unavailable("the notice ended".to_owned())),
     }
 }
 
-fn client(arguments: &Run) -> Result<Client, Error> {
-    let mut builder = arguments.connection.client().priority(arguments.priority);
-    if arguments.r#try {
+/// Takes over what a peer holds.
+pub(super) async fn adopt(
+    peer: u64,
+    ttl: Duration,
+    asking: &Asking,
+    signals: &mut Signals,
+) -> Result<Guard, Failure> {
+    let client = asking.connection.client().build().map_err(|error| unavailable(&error))?;
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(Failure::Interrupted(signal)),
+        outcome = client.adopt(peer, ttl) => outcome.map_err(|error| match error {
+            Error::UnknownPeer { .. } | Error::NothingHeld { .. } => Failure::Gone(told(&error)),
+            error => unavailable(&error),
+        }),
+    }
+}
+
+fn client(asking: &Asking, caller: &Caller<'_>) -> Result<Client, Error> {
+    let mut builder = asking.connection.client().priority(asking.priority);
+    if asking.r#try {
         builder = builder.retry_for(RETRY_OF_TRY);
     }
-    if arguments.new_peer {
+    if caller.is_alone {
         builder = builder.new_peers();
     }
-    if arguments.no_labels {
+    if asking.no_labels {
         builder = builder.without_usual_labels();
-    } else if let Some(program) = arguments.command.first().and_then(|path| Path::new(path).file_name()) {
+    } else if let Some(program) = caller.program.and_then(|path| Path::new(path).file_name()) {
         builder = builder
             .label("program", program.to_string_lossy().chars().take(LABEL_LENGTH).collect::<String>());
     }
-    for (key, value) in &arguments.label {
+    for (key, value) in &asking.label {
         builder = builder.label(key, value);
     }
     builder.build()
@@ -84,7 +122,7 @@ fn unavailable(error: &dyn std::error::Error) -> Failure {
 }
 
 /// An error with all that caused it.
-pub(super) fn told(error: &dyn std::error::Error) -> String {
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

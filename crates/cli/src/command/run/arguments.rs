@@ -2,8 +2,7 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use super::wanted::Wanted;
-use crate::command::connection::Connection;
+use super::{asking::Asking, target::Target};
 
 pub(crate) const LONG_ABOUT: &str = "\
 Runs a command while locks are held.
@@ -21,6 +20,8 @@ Examples:
           Only if no other machine is at it
   throttle run --wait 10m --semaphore licence --count 2 -- make -j4
           Wait for two licences, but not longer than 10 minutes
+  throttle run --peer $THROTTLE_PEER_ID -- ./publish.sh
+          Take over the locks that throttle acquire left, and release them at the end
 
 The command finds in its environment:
   THROTTLE_FENCING_TOKEN   the fencing token of the first semaphore; storage that remembers the largest one that it \
@@ -35,7 +36,7 @@ Exit codes:
   that of the command; 128 + N if signal N ended it, or if signal N came while it waited for the locks
   69   the server cannot be reached, or refuses: an unknown semaphore, or a count above its maximum
   75   the locks were not granted in time (--conflict-exit-code)
-  76   the locks were lost while the command ran (--lost-exit-code)
+  76   the locks were lost while the command ran, or those of --peer before (--lost-exit-code)
   126  the command cannot be executed
   127  there is no such command
   2    a wrong command line
@@ -61,25 +62,10 @@ The fencing token protects in these cases.";
 pub struct Run {
     /// The locks.
     #[command(flatten)]
-    pub wanted: Wanted,
-    /// Give up when they are not granted in this time, such as 10m or 90s [default: wait without end]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub wait: Option<Duration>,
-    /// Give up when they are not granted at once
-    #[arg(long, conflicts_with = "wait")]
-    pub r#try: bool,
-    /// Who goes first of those who wait: the higher number; waiting outranks it with time
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    pub priority: i32,
-    /// What people see who look at who holds a lock; can be given many times
-    ///
-    /// Without it they see host, pid, user and program, which is the name of the command. A label of the same key
-    /// takes the place of one of these.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
-    pub label: Vec<(String, String)>,
-    /// Tell nothing of this process but what --label says
-    #[arg(long)]
-    pub no_labels: bool,
+    pub target: Target,
+    /// How to ask for them.
+    #[command(flatten)]
+    pub asking: Asking,
     /// How long the locks outlive a holder that is out of reach, such as 30s or 5m; at least 1s
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = ttl)]
     pub ttl: Duration,
@@ -95,17 +81,11 @@ pub struct Run {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_timeout: Duration,
     /// Get a peer of its own, also within another throttle run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "peer")]
     pub new_peer: bool,
-    /// The exit code when the locks were not granted in time
-    #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
-    pub conflict_exit_code: u8,
     /// The exit code when the locks were lost while the command ran
     #[arg(long, value_name = "CODE", default_value_t = 76)]
     pub lost_exit_code: u8,
-    /// Which server to ask.
-    #[command(flatten)]
-    pub connection: Connection,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = false, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -119,12 +99,7 @@ impl Run {
     }
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as team=blue")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-fn ttl(text: &str) -> Result<Duration, String> {
+pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if ttl < Duration::from_secs(1) {
         return Err("less than 1s leaves no time for a renewal".to_owned());
@@ -152,8 +127,8 @@ mod tests {
         for arguments in ["-- make -j4 --try -s B -- x", "make -j4 --try -s B -- x"] {
             let run = parse(arguments).expect(arguments);
             assert_eq!(run.command, ["make", "-j4", "--try", "-s", "B", "--", "x"]);
-            assert!(!run.r#try);
-            assert_eq!(run.wanted.to_string(), "A");
+            assert!(!run.asking.r#try);
+            assert_eq!(run.target.to_string(), "A");
         }
     }
 
@@ -172,7 +147,7 @@ mod tests {
     fn a_label_is_split_at_the_first_equals_sign() {
         let run = parse("--label a=b=c --label d= --priority -3 true").expect("valid");
         let expected = [("a", "b=c"), ("d", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!((run.label, run.priority), (expected.to_vec(), -3));
+        assert_eq!((run.asking.label, run.asking.priority), (expected.to_vec(), -3));
     }
 
     #[test]
@@ -186,6 +161,7 @@ mod tests {
             ("--label team true", "write KEY=VALUE"),
             ("--priority high true", "high"),
             ("--try", "<COMMAND>"),
+            ("--peer 7 true", "cannot be used with"),
         ] {
             let error = parse(arguments).expect_err(arguments);
             assert!(error.contains(expected), "{arguments}: {error}");

@@ -1,13 +1,19 @@
 //! `throttle run`: a command under a lock.
 
-mod acquire;
+pub(super) mod acquire;
 mod arguments;
-mod notice;
+mod asking;
+pub(super) mod notice;
 mod start;
 mod supervise;
+mod target;
 mod wanted;
 
 pub(crate) use arguments::LONG_ABOUT;
 pub use arguments::Run;
+pub(super) use arguments::ttl;
+pub use asking::Asking;
+pub(super) use start::UNAVAILABLE;
 pub use start::run;
+pub use target::Target;
 pub use wanted::Wanted;

@@ -15,31 +15,34 @@ use throttle_service::printable::printable;
 const FIRST: Duration = Duration::from_millis(300);
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Writes a line to standard error, which may be closed.
-pub(super) fn tell(what: &str) {
-    let _ = writeln!(io::stderr(), "throttle run: {}", printable(what));
+/// Writes a line to standard error, which may be closed. It begins with the command that tells it.
+pub(crate) fn tell(command: &str, what: &str) {
+    let _ = writeln!(io::stderr(), "{command}: {}", printable(what));
 }
 
 /// A line on standard error that is rewritten, and wiped out when this is dropped. It never is written into a
 /// file or a pipe.
-#[derive(Default)]
 pub(super) struct Notice {
+    command: &'static str,
     written: bool,
 }
 
 impl Notice {
+    pub(super) fn new(command: &'static str) -> Self {
+        Self { command, written: false }
+    }
+
     /// Reports, again and again, what is waited for, and since when.
     pub(super) async fn keep(&mut self, wanted: impl Display) {
         if !io::stderr().is_terminal() {
             std::future::pending::<()>().await;
         }
+        let command = self.command;
         let (since, start) = (format_rfc3339_seconds(SystemTime::now()), Instant::now());
         sleep(FIRST).await;
         loop {
             let so_far = format_duration(Duration::from_secs(start.elapsed().as_secs()));
-            self.write(&printable(format_args!(
-                "throttle run: waiting for {wanted} since {since} ({so_far})"
-            )));
+            self.write(&printable(format_args!("{command}: waiting for {wanted} since {since} ({so_far})")));
             sleep(EVERY).await;
         }
     }

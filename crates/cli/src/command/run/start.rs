@@ -5,15 +5,18 @@ use std::{ffi::OsString, io, process};
 use throttle_client::{Error, Guard, Share};
 
 use super::{
-    acquire::{Failure, acquire, told},
+    acquire::{Caller, Failure, acquire, adopt, told},
     arguments::Run,
-    notice::tell,
+    notice,
     supervise::{End, supervise},
+    target::Target,
 };
 use crate::platform::{Child, Signals};
 
+/// Begins every line for people.
+const COMMAND: &str = "throttle run";
 /// The service is unavailable, as `sysexits.h` has it.
-const UNAVAILABLE: i32 = 69;
+pub(crate) const UNAVAILABLE: i32 = 69;
 /// The command is there, but cannot be executed, as in a shell.
 const NOT_EXECUTABLE: i32 = 126;
 /// There is no such command, as in a shell.
@@ -29,10 +32,20 @@ pub fn run(arguments: &Run) -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        match acquire(arguments, &mut signals).await {
+        let asking = &arguments.asking;
+        let acquired = match &arguments.target {
+            Target::Peer(peer) => adopt(*peer, arguments.ttl, asking, &mut signals).await,
+            Target::Locks(wanted) => {
+                let program = arguments.command.first().map(OsString::as_os_str);
+                let caller = Caller { command: COMMAND, program, is_alone: arguments.new_peer };
+                acquire(wanted, arguments.ttl, asking, &caller, &mut signals).await
+            }
+        };
+        match acquired {
             Ok(guard) => hold(arguments, guard, &mut signals).await,
             Err(Failure::Interrupted(signal)) => Ok(signal.exit_code()),
-            Err(Failure::Conflict(why)) => Ok(fail(&why, arguments.conflict_exit_code.into())),
+            Err(Failure::Conflict(why)) => Ok(fail(&why, asking.conflict_exit_code.into())),
+            Err(Failure::Gone(why)) => Ok(fail(&why, arguments.lost_exit_code.into())),
             Err(Failure::Unavailable(why)) => Ok(fail(&why, UNAVAILABLE)),
         }
     })
@@ -56,7 +69,7 @@ async fn hold(arguments: &Run, guard: Guard, signals: &mut Signals) -> io::Resul
         End::Lost(loss) => Ok(lost(&loss.to_string())),
         End::Unrenewed => Ok(lost(&format!(
             "lost the lock of {}: no renewal reached the server, and the lease was about to end",
-            arguments.wanted
+            arguments.target
         ))),
         End::Exited(code) => Ok(release(guard).await.map_or(code, |why| lost(&why))),
     }
@@ -86,6 +99,10 @@ async fn release(guard: Guard) -> Option<String> {
             None
         }
     }
+}
+
+pub(super) fn tell(what: &str) {
+    notice::tell(COMMAND, what);
 }
 
 /// Prints why it failed, and returns the exit code for it.

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use throttle_client::{Guard, Loss, LossReason};
 use tokio::time::{Instant, sleep_until};
 
-use super::{arguments::Run, notice::tell};
+use super::{arguments::Run, start::tell};
 use crate::platform::{Change, Child, Signals};
 
 /// Processes that end so soon after their command are not worth a line.

@@ -63,8 +63,8 @@ impl Args for Wanted {
                     .action(ArgAction::Append)
                     .help("A semaphore to hold a lock of; can be given many times")
                     .long_help(
-                        "A semaphore to hold a lock of; can be given many times. The command runs when all are \
-                         held, and while it waits for that none is. A server up to 0.5 is asked for one after \
+                        "A semaphore to hold a lock of; can be given many times. They are held together, and \
+                         while it waits for that none is. A server up to 0.5 is asked for one after \
                          the other, so there name them from high levels to low ones",
                     ),
             )
@@ -111,7 +111,7 @@ mod tests {
     fn wanted(arguments: &str) -> Result<String, String> {
         let all = ["throttle", "run"].into_iter().chain(arguments.split(' ')).chain(["true"]);
         match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
-            Some(Command::Run(run)) => Ok(run.wanted.to_string()),
+            Some(Command::Run(run)) => Ok(run.target.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -122,6 +122,7 @@ mod tests {
             ("--semaphore A", "A"),
             ("--semaphore A --count 2", "2 of A"),
             ("--semaphore A --semaphore B --count 2", "A and 2 of B"),
+            ("--peer 7", "peer 7"),
             ("-s A -n 3 --try -s B --ttl 1m -n 2 -s C", "3 of A and 2 of B and C"),
         ] {
             assert_eq!(wanted(arguments).expect(arguments), expected);
@@ -136,6 +137,8 @@ mod tests {
             ("--semaphore A --semaphore A", "--semaphore A is there twice"),
             ("--semaphore A --count 0", "0 is not in 1.."),
             ("--try", "--semaphore <NAME>"),
+            ("--peer 7 --count 2", "cannot be used with"),
+            ("--peer seven", "seven"),
         ] {
             let error = wanted(arguments).expect_err(arguments);
             assert!(error.contains(expected), "{arguments}: {error}");

@@ -111,6 +111,32 @@ fn while_etcd_is_silent_nothing_is_promised_and_no_lease_ends() {
 }
 
 #[test]
+fn what_held_a_leader_up_is_over_once_it_follows() {
+    let cluster = Cluster::start();
+    let (leader, standbys) = (cluster.leader(), cluster.standbys());
+    let server = cluster.server(leader);
+    cluster.etcd.members[0].signal(Signal::STOP);
+    let body = json!({"expires_in": "10m", "locks": {"B": 1}}).to_string();
+    let mut waiting = server.send("POST", "/v1/locks", &body);
+    server.until_metric("throttle_cluster_trouble", 1.0);
+    // Its lease ends while it stands still.
+    server.process.signal(Signal::STOP);
+    cluster.etcd.members[0].signal(Signal::CONT);
+    cluster.leader_of(&standbys);
+    server.process.signal(Signal::CONT);
+    assert_eq!(waiting.answer().status, 503);
+    server.process.stderr.line("Another server leads by now.");
+    server.until_metric("throttle_cluster_trouble", 0.0);
+    for at in cluster.running() {
+        let status = cluster.server(at).get("/v1/cluster").shape(200);
+        assert_eq!(status["trouble"], json!(null), "{status}");
+        let held: Vec<_> =
+            status["servers"].as_array().expect("a list").iter().map(|one| &one["trouble"]).collect();
+        assert_eq!(held, [&json!(null); 3], "{status}");
+    }
+}
+
+#[test]
 fn an_etcd_that_is_full_lets_leases_live_and_says_what_to_do() {
     let cluster = Cluster::plan(&Plan { servers: 1, quota_bytes: 16 << 20, ..Plan::default() });
     let server = cluster.server(0);

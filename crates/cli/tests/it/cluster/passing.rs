@@ -82,6 +82,10 @@ fn all_servers_are_shown() {
         status["servers"].as_array().expect("a list").iter().map(|server| &server["role"]).collect();
     assert_eq!(roles.iter().filter(|role| **role == "leader").count(), 1, "{status}");
     assert_eq!(roles.iter().filter(|role| **role == "standby").count(), 2, "{status}");
+    // Only the leader knows these; whoever is asked tells them.
+    for key in ["since", "unconfirmed"] {
+        assert!(status["leader"][key].is_string(), "{status}");
+    }
     assert_eq!(status["etcd"][0]["is_leader"], true);
     assert_eq!(status["trouble"], json!(null));
     // So it is by the command.

@@ -15,10 +15,10 @@ const BYTES: u64 = 2 << 30;
 const SHELL: &str = r#"
 trap '' INT TERM
 mkfs.ext4 -q -F "$1.img" && mount -o loop "$1.img" "$1" || exit
+trap 'fsfreeze --unfreeze "$1"; umount --lazy "$1"' EXIT
+fsfreeze --freeze "$1" && fsfreeze --unfreeze "$1" || exit
 echo ready
-while read -r what; do fsfreeze "$what" "$1"; echo done; done
-fsfreeze --unfreeze "$1"
-umount --lazy "$1"
+while read -r what; do if fsfreeze "$what" "$1"; then echo done; else echo failed; fi; done
 "#;
 
 pub(super) struct Disk {
@@ -62,7 +62,7 @@ impl Disk {
         writeln!(self.orders.as_mut().ok_or_else(|| io::Error::other("no pipe"))?, "{what}")?;
         match &*self.answer()? {
             "done" => Ok(()),
-            _ => Err(io::Error::other("the shell of a disk is gone")),
+            other => Err(io::Error::other(format!("fsfreeze {what}: {other:?}"))),
         }
     }
 

@@ -153,6 +153,8 @@ fn an_etcd_that_is_full_lets_leases_live_and_says_what_to_do() {
             200,
             "a heartbeat changes nothing"
         );
+        let shown = server.post(&format!("/v1/peers/{peer}/heartbeat"), "{}").shape(200);
+        assert_eq!(shown["locks"][0]["semaphore"], "B", "what it has did not change either");
     }
     assert_eq!(server.metric("throttle_cluster_is_leader").total_cmp(&1.0), std::cmp::Ordering::Equal);
     cluster.etcd.free();

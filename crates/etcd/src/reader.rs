@@ -101,13 +101,20 @@ impl<K: Kv> EtcdReader<K> {
         let mut pauses = Pauses::default();
         loop {
             match ask().await {
-                Err(EtcdError::Unknown(_) | EtcdError::Refused(_))
-                    if self.insists && !self.kv.is_stopping() =>
-                {
-                    self.kv.pause(pauses.next_pause()).await;
-                }
-                outcome => return Ok(outcome?),
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.hold_on(error, &mut pauses).await?,
             }
+        }
+    }
+
+    /// After a failure: waits until it is time to ask again, if this reader insists.
+    async fn hold_on(&self, error: EtcdError, pauses: &mut Pauses) -> Result<(), LogError> {
+        match error {
+            EtcdError::Unknown(_) | EtcdError::Refused(_) if self.insists && !self.kv.is_stopping() => {
+                self.kv.pause(pauses.next_pause()).await;
+                Ok(())
+            }
+            error => Err(error.into()),
         }
     }
 
@@ -130,11 +137,9 @@ impl<K: Kv> EtcdReader<K> {
         mut visit: impl FnMut(KeyValue) -> Result<bool, LogError>,
     ) -> Result<(), LogError> {
         loop {
-            let found = if let Some(page) = page.take() {
-                page
-            } else {
-                let page = self.page(key.clone(), range_end.to_vec(), revision);
-                self.asked(async || self.kv.range(page.clone()).await).await?
+            let found = match page.take() {
+                Some(page) => page,
+                None => self.next_page(&key, range_end, revision).await?,
             };
             let bytes: usize = found.kvs.iter().map(|one| one.value.len()).sum();
             self.limit = if bytes < FEW_BYTES { (self.limit * 2).min(KEYS_MOST) } else { KEYS_FIRST };
@@ -148,6 +153,26 @@ impl<K: Kv> EtcdReader<K> {
             }
             if !found.more {
                 return Ok(());
+            }
+        }
+    }
+
+    async fn next_page(
+        &mut self,
+        key: &[u8],
+        range_end: &[u8],
+        revision: i64,
+    ) -> Result<RangeResponse, LogError> {
+        let mut pauses = Pauses::default();
+        loop {
+            let page = self.page(key.to_vec(), range_end.to_vec(), revision);
+            match self.kv.range(page).await {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    // It may have been too much for one answer, or for the time that it has.
+                    self.limit = KEYS_FIRST;
+                    self.hold_on(error, &mut pauses).await?;
+                }
             }
         }
     }

@@ -356,7 +356,7 @@ class Gateway:
                 except httpx.HTTPError:
                     self.close_connection = True
                     return
-                if gateway.lose and self.path in ("/v1/peers", "/new_peer"):
+                if gateway.lose and self.path in ("/v1/peers", "/v1/locks", "/new_peer"):
                     gateway.lose -= 1
                     self.close_connection = True
                     return

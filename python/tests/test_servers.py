@@ -250,7 +250,7 @@ def test_a_redirect_is_followed_to_a_server_of_the_list_with_the_token(
     urls = [standby.url, leader.url]
     with lock(urls, "C", count=2, token="secret"):
         assert server.client.remainder("C") == 1
-    assert asked(standby) == ["POST /v1/peers"], "the leader is asked from then on"
+    assert asked(standby) == ["POST /v1/locks"], "the leader is asked from then on"
     assert {headers["Authorization"] for _, _, headers in leader.requests} == {"Bearer secret"}
 
     async def main() -> int:

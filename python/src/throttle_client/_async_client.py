@@ -41,7 +41,6 @@ class AsyncClient:
         self.base_url = base_url if isinstance(base_url, str) else self._settings.url
         self.labels = checked(labels)
         self._pool: Optional[tuple[int, asyncio.AbstractEventLoop, AsyncLink]] = None
-        self._abandoned: list[object] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {"base_url": self.base_url, "labels": self.labels, "settings": self._settings}
@@ -51,7 +50,6 @@ class AsyncClient:
         self.labels = state["labels"]
         self._settings = state["settings"]
         self._pool = None
-        self._abandoned = []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({without_password(self.base_url)!r})"
@@ -144,8 +142,6 @@ class AsyncClient:
         here = (os.getpid(), asyncio.get_running_loop())
         pool = self._pool
         if pool is None or pool[:2] != here:
-            if pool is not None:
-                self._abandoned.append(pool)
             pool = (*here, AsyncLink(self._settings))
             self._pool = pool
         return pool[2]

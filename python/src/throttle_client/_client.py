@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
 from . import _protocol
+from ._blocking import SyncLink
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, UnknownPeer
 from ._labels import Labels, checked, new_peer
 from ._servers import ServerUrl, without_password
 from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
-from ._transport import SyncLink
 
 if TYPE_CHECKING:
     from ._peer import Peer

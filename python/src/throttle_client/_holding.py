@@ -16,10 +16,10 @@ from ._background import Background, call_in_thread
 from ._client import Client
 from ._errors import HierarchyViolation, LockLost, NotReleased
 from ._handle import Handle
+from ._keeper import restart_keeping
 from ._labels import Labels
 from ._peer import Peer
 from ._release import release
-from ._renewal import restart_keeping
 from ._settings import Settings
 
 __all__ = ["Holding", "Plan"]
@@ -95,10 +95,10 @@ class Holding:
         if free and not (loss is not None and lease.depth):
             if not lease.acquired.keys() - set(free):
                 lease.ended = True
-            task = self._background.detach(release(self._background, lease, free))
             if loss is None:
-                await asyncio.wait({task})
-                return task.result()
+                with self._background.last():
+                    return await release(self._background, lease, free)
+            self._background.detach(release(self._background, lease, free))
         return loss
 
     def _adjust_renewal(self) -> None:

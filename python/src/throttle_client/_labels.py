@@ -15,7 +15,7 @@ from . import _protocol
 from ._errors import ConfigurationError
 from ._text import sendable
 
-__all__ = ["Labels", "checked", "default_labels", "new_peer", "or_default"]
+__all__ = ["Labels", "checked", "default_labels", "new_peer", "new_peer_with_locks", "or_default"]
 
 Labels = Mapping[str, str]
 
@@ -62,6 +62,17 @@ def new_peer(expires_in: float, labels: Optional[Labels]) -> _protocol.Request:
         return _protocol.new_peer(expires_in, key, labels)
     bare = _protocol.new_peer(expires_in, key)
     return _protocol.new_peer(expires_in, key, default_labels(), bare=bare)
+
+
+def new_peer_with_locks(
+    locks: Mapping[str, int], expires_in: float, labels: Optional[Labels], priority: int, wait: float
+) -> _protocol.Request:
+    """The request for a new peer with its locks, as `new_peer`."""
+    key = uuid.uuid4().hex
+    if labels is not None:
+        return _protocol.new_peer_with_locks(locks, expires_in, key, labels, priority, wait)
+    bare = _protocol.new_peer_with_locks(locks, expires_in, key, None, priority, wait)
+    return _protocol.new_peer_with_locks(locks, expires_in, key, default_labels(), priority, wait, bare)
 
 
 def _user() -> str:

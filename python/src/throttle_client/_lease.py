@@ -20,6 +20,7 @@ from ._threads import new_lock
 if TYPE_CHECKING:
     import asyncio
 
+    from ._keeper import Keeper
     from ._outer import Claim
 
 __all__ = ["DEFAULT_TTL_SECONDS", "Around", "Lease"]
@@ -81,7 +82,7 @@ class Lease:
         # What is held here because it is held around this process.
         self.leaning: set[str] = set()
         # Both belong to the loop of the background thread.
-        self.keeper: Optional[asyncio.Task[None]] = None
+        self.keeper: Optional[Keeper] = None
         self.gate: Optional[asyncio.Lock] = None
         self._mutex = new_lock()
         self._listeners: list[Callable[[LockLost], None]] = []

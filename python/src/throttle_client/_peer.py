@@ -13,9 +13,9 @@ from ._client import Client
 from ._clock import now
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, RequestRefused
+from ._keeper import start_keeping, stop_keeping
 from ._labels import Labels, checked, new_peer
 from ._lease import DEFAULT_TTL_SECONDS, Lease
-from ._renewal import start_keeping, stop_keeping
 from ._servers import ServerUrl
 from ._settings import Settings
 
@@ -274,7 +274,7 @@ class PeerWithHeartbeat(Peer):
 
 
 async def _stop(lease: Lease) -> None:
-    await asyncio.shield(stop_keeping(lease))
+    await asyncio.shield(stop_keeping(lease, wait=True))
 
 
 def _number(value: Any) -> int:

@@ -7,7 +7,7 @@ there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 from urllib.parse import quote
@@ -39,14 +39,17 @@ __all__ = [
     "freeze",
     "heartbeat",
     "heartbeat_and_look",
+    "heartbeats",
     "is_acquired",
     "is_token_live",
     "lacks_route",
     "list_of_peers",
     "new_peer",
+    "new_peer_with_locks",
     "parse_acquired",
     "parse_bool",
     "parse_counts",
+    "parse_gone",
     "parse_int",
     "parse_live",
     "parse_locks",
@@ -88,6 +91,13 @@ class Request:
     bare: Optional[Request] = None
     # A status that is an answer here, though it looks like a refusal.
     also: Optional[int] = None
+
+    @property
+    def body(self) -> Optional[bytes]:
+        """What is sent, as JSON. The same request has the same bytes."""
+        if self.json is None:
+            return None
+        return json.dumps(self.json, ensure_ascii=False, separators=(",", ":")).encode()
 
     @property
     def is_v1(self) -> bool:
@@ -152,6 +162,30 @@ def new_peer(
     return Request("POST", "/v1/peers", json=body, key=key, classic=classic, bare=bare)
 
 
+def new_peer_with_locks(
+    locks: Mapping[str, int],
+    expires_in: float,
+    key: str,
+    labels: Optional[Mapping[str, str]] = None,
+    priority: int = 0,
+    wait: float = 0.0,
+    bare: Optional[Request] = None,
+) -> Request:
+    """Create a peer and ask for its locks, all or nothing. The older dialect can only create the peer."""
+    body: dict[str, Any] = {
+        "locks": {name(semaphore): count for semaphore, count in locks.items()},
+        "expires_in": format_duration(expires_in),
+    }
+    if wait:
+        body["wait"] = format_duration(wait)
+    if priority:
+        body["priority"] = priority
+    if labels:
+        body["labels"] = dict(labels)
+    classic = new_peer(expires_in, key).classic
+    return Request("POST", "/v1/locks", json=body, block_for=wait, key=key, classic=classic, bare=bare)
+
+
 def acquire(
     peer_id: int,
     locks: Mapping[str, int],
@@ -214,6 +248,12 @@ def heartbeat(peer_id: int, expires_in: float) -> Request:
 def heartbeat_and_look(peer_id: int, expires_in: float) -> Request:
     """Move the peer's expiry, and see it: the older dialect cannot."""
     return replace(heartbeat(peer_id, expires_in), classic=None)
+
+
+def heartbeats(peers: Sequence[int], expires_in: float) -> Request:
+    """Move the expiry of many peers. The answer does not tell what they hold."""
+    body = {"expires_in": format_duration(expires_in), "peers": [str(peer) for peer in peers]}
+    return Request("POST", "/v1/heartbeats", json=body)
 
 
 def is_token_live(semaphore: str, token: int) -> Request:
@@ -413,6 +453,17 @@ def parse_locks(answer: Answer) -> Optional[dict[str, Optional[int]]]:
         raise ServerError(
             f"locks were expected, but the answer is {_short(answer.text)!r}", status=answer.status
         ) from None
+
+
+def parse_gone(answer: Answer) -> set[int]:
+    """Those of many peers that the server does not know any more."""
+    gone = answer.document.get("gone")
+    numbers = [_digits(peer) for peer in gone] if isinstance(gone, list) else [None]
+    if None in numbers:
+        raise ServerError(
+            f"a list of peers was expected, but the answer is {_short(answer.text)!r}", status=answer.status
+        )
+    return {number for number in numbers if number is not None}
 
 
 def parse_counts(answer: Answer) -> dict[str, int]:

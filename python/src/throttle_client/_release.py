@@ -13,19 +13,17 @@ from . import _protocol
 from ._background import Background
 from ._clock import now
 from ._errors import (
-    CertificateRejected,
     ConfigurationError,
     NotReleased,
-    ServerError,
-    ServerUnreachable,
     ThrottleError,
     UnknownPeer,
     UnknownSemaphore,
 )
+from ._keeper import stop_keeping
 from ._lease import Lease
 from ._outer import Claim
-from ._renewal import gate, stop_keeping
-from ._retry import backoff, is_transient
+from ._renewal import gate
+from ._retry import backoff, may_pass
 from ._transport import AsyncLink
 
 __all__ = ["RELEASE_SECONDS", "release", "take_back"]
@@ -154,7 +152,7 @@ class _Release:
                     return None
             delay = backoff(failures, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
             failures += 1
-            if not _may_pass(error) and now() + delay >= told_at:
+            if not may_pass(error) and now() + delay >= told_at:
                 return error
             _log.info("a release for peer %s failed, trying again: %s", lease.peer_id, error)
             await asyncio.sleep(delay)
@@ -205,10 +203,3 @@ class _Release:
         if name is None or (self._lease.ended and self._lease.claim is None):
             return _protocol.release_peer(peer_id)
         return _protocol.release_lock(peer_id, name)
-
-
-def _may_pass(error: ThrottleError) -> bool:
-    """Whether the same request may succeed a little later, without anybody's doing."""
-    if isinstance(error, ServerError):
-        return is_transient(error.status)
-    return isinstance(error, ServerUnreachable) and not isinstance(error, CertificateRejected)

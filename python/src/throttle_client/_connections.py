@@ -1,0 +1,179 @@
+"""The pooled connections of one event loop, on aiohttp: how they are made, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import weakref
+from base64 import b64encode
+from typing import Optional
+from urllib.parse import quote_plus
+
+import aiohttp
+from yarl import URL
+
+from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
+from ._protocol import Answer, Request
+from ._proxy import proxy_before
+from ._servers import without_password
+from ._settings import Settings
+
+__all__ = ["Connections"]
+
+CONNECT_SECONDS = 5.0
+# Less than servers and proxies usually keep an idle connection, so they seldom end one that is just needed.
+IDLE_SECONDS = 20.0
+
+# Pools that a forked child inherited. They are kept, for closing them could speak on the parent's
+# connections.
+_inherited: list[object] = []
+
+
+class Connections:
+    """The connections to the servers of one list. To be made and used in one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._servers = {url: _Server(url) for url in settings.servers.urls}
+        # A process may have any number of requests waiting at once, and none may keep a heartbeat from its
+        # connection; so their number has no limit.
+        pool = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=IDLE_SECONDS,
+            ssl=settings.ssl_context(),
+            resolver=aiohttp.ThreadedResolver(),
+        )
+        self._http = aiohttp.ClientSession(
+            connector=pool,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept-Encoding",),
+            middlewares=(_send_once,),
+        )
+        # It keeps both alive until then, for aiohttp complains of a pool that nobody closed.
+        abandoned = weakref.finalize(
+            self, _abandon, os.getpid(), asyncio.get_running_loop(), self._http, pool
+        )
+        abandoned.atexit = False  # type: ignore[misc]  # a property that typeshed takes for a slot
+
+    async def send(self, url: str, request: Request, headers: dict[str, str], limit: float) -> Answer:
+        """Send once to the server at `url`. The caller ends this after `limit` seconds."""
+        server = self._servers[url]
+        if self._http.closed:  # Only just: the next attempt opens another.
+            raise ServerUnreachable(f"the connections to {server.shown} are closed", sent=False)
+        if server.authorization is not None:
+            headers["Authorization"] = server.authorization
+        body = request.body
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if request.key is not None:
+            headers["Idempotency-Key"] = request.key
+        try:
+            async with self._http.request(
+                request.method,
+                URL(f"{server.base}{request.path}{_query(request)}", encoded=True),
+                data=body,
+                headers=headers,
+                proxy=server.proxy,
+                timeout=aiohttp.ClientTimeout(total=None, connect=min(limit, CONNECT_SECONDS)),
+                allow_redirects=False,
+            ) as response:
+                text = (await response.read()).decode(errors="replace")
+                return Answer(response.status, response.headers, text)
+        except aiohttp.ClientError as error:
+            raise _translate(error, server, request) from error
+        except _Failed as failed:
+            raise _translate(failed.error, server, request) from failed.error
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+
+def _abandon(
+    pid: int, loop: asyncio.AbstractEventLoop, http: aiohttp.ClientSession, pool: aiohttp.TCPConnector
+) -> None:
+    """Close what nobody closed, as far as that is possible."""
+    if pid != os.getpid():
+        _inherited.append((http, pool))
+        return
+    if http.closed:
+        return
+    http.detach()
+
+    async def close() -> None:
+        await pool.close()
+
+    if loop.is_closed():
+        pool.close().__await__()  # It counts as closed from then on; there is nothing to wait for.
+    else:
+        with contextlib.suppress(RuntimeError):  # That loop was closed only just.
+            loop.call_soon_threadsafe(lambda: loop.create_task(close()))
+
+
+class _Server:
+    """One server: the URL that requests begin with, and what stands before it."""
+
+    def __init__(self, url: str) -> None:
+        given = URL(url)
+        self.shown = without_password(url)
+        self.base = str(given.with_user(None)).rstrip("/")
+        self.authorization: Optional[str] = None
+        if given.user is not None or given.password is not None:
+            pair = f"{given.user or ''}:{given.password or ''}"
+            self.authorization = f"Basic {b64encode(pair.encode()).decode()}"
+        way = proxy_before(url)
+        self.proxy = None if way is None else way.url
+        self.proxy_shown = None if way is None else str(way)
+        if way is not None and URL(way.url).scheme not in ("http", "https"):
+            raise ConfigurationError(f"the proxy {way} is none for HTTP, and others are not supported")
+
+
+class _Failed(Exception):
+    """The server got the request, or part of it, but no answer came."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a request by itself: what to repeat, and where, is decided elsewhere."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Failed(error) from error
+
+
+def _query(request: Request) -> str:
+    pairs = "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in request.query)
+    return f"?{pairs}" if pairs else ""
+
+
+def _translate(error: aiohttp.ClientError, server: _Server, request: Request) -> Exception:
+    what = f"{request.method} {server.shown}{request.path}"
+    detail = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.InvalidURL):
+        return ConfigurationError(f"{what}: {detail}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return CertificateRejected(
+            f"{what}: the server's certificate is not trusted ({detail}). "
+            "Pass cacert= or set THROTTLE_CACERT to the file of the authority that signed it.",
+            sent=False,
+        )
+    way = f", by way of the proxy {server.proxy_shown}" if server.proxy else ""
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        missing = f"no connection to the proxy {server.proxy_shown}, so the server itself was not asked"
+        return ServerUnreachable(f"{what}: {missing} ({detail})", sent=False)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        refused = f"it answers {error.status} {error.message}".rstrip()
+        return ServerUnreachable(f"{what}: no connection to the server{way} ({refused})", sent=False)
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return ServerUnreachable(f"{what}: no connection to the server{way} ({detail})", sent=False)
+    hint = ""
+    if not request.repeatable:
+        hint = "; the server may have done it, so it is not repeated. A peer left behind just expires"
+    return ServerUnreachable(f"{what}: no answer{way} ({detail}){hint}", sent=True)

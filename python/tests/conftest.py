@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from throttle_client import Client, clear_peers
+from throttle_client._background import background
 
 CONFIGURATION = """
 [semaphores]
@@ -136,6 +137,8 @@ def serving(directory: Path, configuration: str = CONFIGURATION) -> Iterator[Ser
         process.client.close()
         process.stop()
         clear_peers()
+        # What was found out about a server is not true of the next one on the same port.
+        background()._links.clear()
 
 
 @pytest.fixture

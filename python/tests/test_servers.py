@@ -27,8 +27,9 @@ from throttle_client import (
     get_local_peer,
     lock,
 )
+from throttle_client._answers import Answer
 from throttle_client._clock import now
-from throttle_client._protocol import Answer, heartbeat
+from throttle_client._protocol import heartbeat
 from throttle_client._retry import Retry
 from throttle_client._servers import Round, Servers, normalize_urls, without_password
 from throttle_client._settings import Settings

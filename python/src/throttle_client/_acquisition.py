@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from typing import Optional
 
-from . import _protocol
+from . import _answers, _protocol
 from ._background import Background
 from ._clock import now
 from ._errors import (
@@ -25,6 +26,7 @@ from ._outer import outer
 from ._place import find_place
 from ._release import release, take_back
 from ._renewal import gate, recover
+from ._retry import FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, backoff, may_pass
 from ._transport import AsyncLink
 
 __all__ = ["acquire"]
@@ -105,15 +107,18 @@ class _Attempt:
                 request = new_peer_with_locks(rest, lease.ttl, lease.labels, self._priority, wait)
             else:
                 request = new_peer(lease.ttl, lease.labels)
+            await self._link.pace.enter(None if self._give_up_at is None else self._give_up_at - now())
             first_sent_at = now()
             try:
                 answer, sent_at = await self._link.exchange(request, self._retry_until(), self._limit())
             except ServerUnreachable as error:
                 raise self._unreachable(error) from error
-            lease.peer_id = _protocol.parse_peer_id(answer)
+            finally:
+                self._link.pace.leave()
+            lease.peer_id = _answers.parse_peer_id(answer)
             # A repeat finds the peer of the first attempt, and that is when its time began.
             lease.confirm(first_sent_at, answer.instance)
-            locks = _protocol.parse_locks(answer)
+            locks = _answers.parse_locks(answer)
             if rest and locks is not None and rest.keys() <= locks.keys():
                 # For these its time began anew.
                 self._take(rest, answer, sent_at)
@@ -182,29 +187,68 @@ class _Attempt:
             if peer_id is None:
                 raise UnknownPeer
             remaining = None if self._give_up_at is None else max(0.0, self._give_up_at - now())
-            block_for = self._link.polls.bound(min(lease.ttl / 3, LONGEST_BLOCK_SECONDS))
+            block_for = self._link.polls.bound(self._longest_wait())
             if remaining is not None:
                 block_for = min(block_for, remaining)
             request = _protocol.acquire(peer_id, locks, lease.ttl, block_for, self._priority)
             asked_at = now()
             try:
-                answer, sent_at = await self._link.exchange(
-                    request, self._retry_until(block_for), self._limit(block_for)
-                )
+                with self._renewed_meanwhile():
+                    answer, sent_at = await self._link.exchange(
+                        request, self._retry_until(block_for), self._limit(block_for)
+                    )
             except UnknownPeer as error:
-                await recover(lease, self._link, error, asked_at)
+                await self._come_back(error, asked_at)
                 continue
             except ServerUnreachable as error:
                 raise self._unreachable(error) from error
             if lease.moved(answer.instance):
                 # The peer is known to a new server, but that says nothing of the locks it held.
                 await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at, known=True)
-            if _protocol.parse_acquired(answer) and self._take(locks, answer, sent_at):
+            if _answers.parse_acquired(answer) and self._take(locks, answer, sent_at):
                 return
             if self._time_is_over():
                 raise self._too_late(locks, answer)
+            lease.confirm(sent_at, answer.instance)
 
-    def _take(self, locks: Mapping[str, int], answer: _protocol.Answer, sent_at: float) -> bool:
+    def _is_renewed(self) -> bool:
+        """Whether the lease is renewed while it waits. Several servers are asked in turn instead."""
+        return not self._link.dialect.lacks_v1 and len(self._lease.settings.servers.urls) == 1
+
+    def _longest_wait(self) -> float:
+        ttl = self._lease.ttl
+        if not self._is_renewed():
+            return min(ttl / 3, LONGEST_BLOCK_SECONDS)
+        # Those that begin to wait together need not ask again together.
+        return min(ttl * 2, LONGEST_BLOCK_SECONDS) * random.uniform(0.75, 1.0)  # noqa: S311 (nothing secret)
+
+    async def _come_back(self, error: UnknownPeer, asked_at: float) -> None:
+        """Bring back what the server forgot, however often that takes."""
+        failures, until = 0, self._retry_until()
+        while True:
+            try:
+                await recover(self._lease, self._link, error, asked_at)
+            except ThrottleError as failure:
+                if not may_pass(failure) or now() >= until:
+                    raise self._unreachable(failure) from failure
+            else:
+                return
+            await asyncio.sleep(backoff(failures, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS))
+            failures += 1
+
+    @contextlib.contextmanager
+    def _renewed_meanwhile(self) -> Iterator[None]:
+        if not self._is_renewed():
+            yield
+            return
+        self._lease.waiting += 1
+        start_keeping(self._background, self._lease)
+        try:
+            yield
+        finally:
+            self._lease.waiting -= 1
+
+    def _take(self, locks: Mapping[str, int], answer: _answers.Answer, sent_at: float) -> bool:
         """Hold what was granted, unless its time is over already; return whether it is held."""
         lease = self._lease
         if sent_at + lease.ttl <= now():
@@ -212,7 +256,7 @@ class _Attempt:
         if lease.loss is not None:
             raise lease.loss
         lease.confirm(sent_at, answer.instance)
-        for semaphore, token in _protocol.parse_tokens(answer, locks).items():
+        for semaphore, token in _answers.parse_tokens(answer, locks).items():
             lease.grant(semaphore, locks[semaphore], token)
         start_keeping(self._background, lease)
         return True
@@ -220,9 +264,9 @@ class _Attempt:
     def _time_is_over(self) -> bool:
         return self._give_up_at is not None and now() >= self._give_up_at
 
-    def _too_late(self, locks: Mapping[str, int], answer: _protocol.Answer) -> Timeout:
+    def _too_late(self, locks: Mapping[str, int], answer: _answers.Answer) -> Timeout:
         what = ", ".join(f"{name!r} (count {count})" for name, count in locks.items())
-        why = _protocol.parse_wait(answer)
+        why = _answers.parse_wait(answer)
         return Timeout(
             f"{what} was not granted in time by {self._lease.settings.shown_url}{f': {why}' if why else ''}"
         )
@@ -238,8 +282,8 @@ class _Attempt:
         return until if self._give_up_at is None else min(until, max(self._give_up_at, now() + 0.2))
 
     def _limit(self, block_for: float = 0.0) -> float:
-        # A wait takes a third of the lease, and nothing else renews it: servers that hang leave time for the
-        # others.
+        # At several servers a wait takes a third of the lease, and nothing else renews it: those that hang
+        # leave time for the others.
         servers = len(self._lease.settings.servers.urls)
         part = self._lease.ttl / 3 * 2 / (servers + 1)
         limit = min(self._lease.settings.timeout, max(GRACE_SECONDS, part))
@@ -248,7 +292,9 @@ class _Attempt:
         left = max(0.0, self._give_up_at - now() - block_for) + GRACE_SECONDS
         return min(limit, max(left / servers, min(left, GRACE_SECONDS)))
 
-    def _unreachable(self, error: ServerUnreachable) -> ThrottleError:
+    def _unreachable(self, error: ThrottleError) -> ThrottleError:
+        if not isinstance(error, ServerUnreachable):
+            return error
         if self._give_up_at is not None and now() >= self._give_up_at - 0.2:
             return Timeout(f"no lock in time: {error}")
         return error

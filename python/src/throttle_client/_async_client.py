@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from . import _protocol
+from . import _answers, _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._labels import Labels, checked, new_peer
 from ._servers import ServerUrl, without_password
@@ -69,7 +69,7 @@ class AsyncClient:
     async def new_peer(self, expires_in: Duration) -> int:
         """Create a peer and return its id; see `Client.new_peer`."""
         request = new_peer(seconds(expires_in, "expires_in"), self.labels)
-        return _protocol.parse_peer_id(await self._exchange(request))
+        return _answers.parse_peer_id(await self._exchange(request))
 
     async def acquire(
         self,
@@ -86,7 +86,7 @@ class AsyncClient:
             return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
 
         answer = await self._link().wait(ask, optional_seconds(block_for, "block_for"))
-        return _protocol.parse_acquired(answer)
+        return _answers.parse_acquired(answer)
 
     async def restore(
         self,
@@ -100,15 +100,15 @@ class AsyncClient:
 
     async def remainder(self, semaphore: str) -> int:
         """What is left of a semaphore; negative if restored peers overcommit it."""
-        return _protocol.parse_int(await self._exchange(_protocol.remainder(semaphore)))
+        return _answers.parse_int(await self._exchange(_protocol.remainder(semaphore)))
 
     async def is_token_live(self, semaphore: str, token: int) -> bool:
         """Whether the grant with this fencing token still holds; see `Client.is_token_live`."""
-        return _protocol.parse_live(await self._exchange(_protocol.is_token_live(semaphore, token)))
+        return _answers.parse_live(await self._exchange(_protocol.is_token_live(semaphore, token)))
 
     async def is_acquired(self, peer_id: int) -> bool:
         """Whether nothing of the peer is pending."""
-        return _protocol.parse_bool(await self._exchange(_protocol.is_acquired(peer_id)))
+        return _answers.parse_bool(await self._exchange(_protocol.is_acquired(peer_id)))
 
     async def release(self, peer_id: int) -> None:
         """End a peer: all its locks are released, and what it waits for is withdrawn."""
@@ -124,17 +124,17 @@ class AsyncClient:
 
     async def list_of_peers(self) -> list[dict[str, Any]]:
         """All peers that the server knows, each with at least its `id`."""
-        return _protocol.parse_peers(await self._exchange(_protocol.list_of_peers()))
+        return _answers.parse_peers(await self._exchange(_protocol.list_of_peers()))
 
     async def remove_expired(self) -> int:
         """Remove expired peers and return how many there were. Servers since 0.6 do so on their own: 0."""
-        return _protocol.parse_int(await self._exchange(_protocol.remove_expired()))
+        return _answers.parse_int(await self._exchange(_protocol.remove_expired()))
 
     async def version(self) -> str:
         """Version of the server."""
         return (await self._exchange(_protocol.version())).text.strip()
 
-    async def _exchange(self, request: _protocol.Request) -> _protocol.Answer:
+    async def _exchange(self, request: _protocol.Request) -> _answers.Answer:
         answer, _ = await self._link().exchange(request)
         return answer
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional, TypeVar
 
+from ._answers import Answer
 from ._background import Background, background
-from ._protocol import Answer, Request
+from ._protocol import Request
 from ._settings import Settings
 from ._transport import AsyncLink
 

@@ -13,8 +13,9 @@ from urllib.parse import quote_plus
 import aiohttp
 from yarl import URL
 
+from ._answers import Answer
 from ._errors import CertificateRejected, ConfigurationError, ServerUnreachable
-from ._protocol import Answer, Request
+from ._protocol import Request
 from ._proxy import proxy_before
 from ._servers import without_password
 from ._settings import Settings
@@ -40,7 +41,8 @@ class Connections:
         pool = aiohttp.TCPConnector(
             limit=0,
             keepalive_timeout=IDLE_SECONDS,
-            ssl=settings.ssl_context(),
+            # Reading certificates takes its time.
+            ssl=settings.ssl_context() if any(map(_Server.needs_tls, self._servers.values())) else True,
             resolver=aiohttp.ThreadedResolver(),
         )
         self._http = aiohttp.ClientSession(
@@ -126,6 +128,10 @@ class _Server:
         self.proxy_shown = None if way is None else str(way)
         if way is not None and URL(way.url).scheme not in ("http", "https"):
             raise ConfigurationError(f"the proxy {way} is none for HTTP, and others are not supported")
+
+    def needs_tls(self) -> bool:
+        """Whether certificates matter on the way to it."""
+        return any(url.startswith("https:") for url in (self.base, self.proxy or ""))
 
 
 class _Failed(Exception):

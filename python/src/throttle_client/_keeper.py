@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from . import _protocol
+from . import _answers, _protocol
 from ._background import Background
 from ._clock import now
 from ._durations import format_duration
@@ -93,12 +93,16 @@ class Keeper:
     def plan(self) -> None:
         """Wait until the next renewal is due, if there is still something to renew."""
         lease, deadline = self.lease, self.lease.deadline
-        if not self.is_active or not lease.acquired or lease.loss is not None or deadline is None:
+        if not self.is_active or lease.loss is not None or deadline is None or not self._is_needed():
             self.stop()
             return
+        if not lease.acquired:
+            deadline = (
+                math.inf
+            )  # There is nothing to lose, and the request that waits tells what becomes of it.
         step, time = 0.0, now()
         if not lease.renewing:
-            due = deadline
+            due = min(deadline, time + lease.interval)
         elif self._failures:
             due = time + backoff(self._failures - 1, min(0.1, lease.ttl / 20), min(5.0, lease.ttl / 10))
         else:
@@ -106,6 +110,9 @@ class Keeper:
             step = lease.interval * GRID
         self._planned_after = lease.confirmed_at
         self._wake_in(min(due, deadline) - time, self._due, step)
+
+    def _is_needed(self) -> bool:
+        return bool(self.lease.acquired) or self.lease.waiting > 0
 
     def stop(self) -> Optional[asyncio.Task[None]]:
         """End it; returns what was under way for this lease alone, which is cancelled."""
@@ -158,14 +165,14 @@ class Keeper:
         lease.expire_if_overdue()
         # Another request may have renewed it meanwhile.
         is_renewed = not self._failures and lease.confirmed_at > self._planned_after
-        if lease.acquired and lease.renewing and not is_renewed:
+        if self._is_needed() and lease.renewing and not is_renewed:
             self._renewals.add(self)
         else:
             self.plan()
 
     def _watch(self) -> None:
         """Tell of the loss in time, should no answer come."""
-        if self.lease.deadline is not None:
+        if self.lease.deadline is not None and self.lease.acquired:
             self._wake_in(self.lease.deadline - now(), self._overdue)
 
     def _overdue(self) -> None:
@@ -206,7 +213,8 @@ class Renewals:
         due, self._due = [keeper for keeper in self._due if keeper.is_active], []
         together: dict[str, list[Keeper]] = {}
         for keeper in sorted(due, key=lambda keeper: keeper.looked_at):
-            if keeper.is_alone or self.link.dialect.lacks_v1 or self._may_look():
+            holds = bool(keeper.lease.acquired)
+            if keeper.is_alone or self.link.dialect.lacks_v1 or (holds and self._may_look()):
                 keeper.begin()
             else:
                 together.setdefault(format_duration(keeper.lease.ttl), []).append(keeper)
@@ -228,27 +236,29 @@ class Renewals:
 
     async def _renew(self, keepers: Sequence[Keeper]) -> None:
         ids = {keeper: keeper.lease.peer_id for keeper in keepers}
-        request = _protocol.heartbeats([peer for peer in ids.values() if peer], keepers[0].lease.ttl)
+        peers = [peer_id for peer_id in ids.values() if peer_id is not None]
         limit = min(longest_attempt(keeper.lease, keeper.lease.deadline or 0.0) for keeper in keepers)
         try:
+            request = _protocol.heartbeats(peers, keepers[0].lease.ttl)
             answer, sent_at = await self.link.exchange(request, now(), limit)
-            gone = _protocol.parse_gone(answer)
-        except ThrottleError as error:
+            gone = _answers.parse_gone(answer)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the renewal goes on)
             for keeper in keepers:
                 # Who refuses this one may take it from each.
-                keeper.is_alone = not may_pass(error)
+                keeper.is_alone = not (isinstance(error, ThrottleError) and may_pass(error))
                 keeper.done(error)
             return
         for keeper, peer_id in ids.items():
             lease = keeper.lease
             if not keeper.is_active or lease.loss is not None:
                 keeper.batch = None
-            elif peer_id in gone or lease.moved(answer.instance):
+            elif lease.acquired and (peer_id in gone or lease.moved(answer.instance)):
                 # What became of it, a request of its own tells.
                 keeper.batch = None
                 keeper.begin()
             else:
-                lease.confirm(sent_at, answer.instance)
+                if peer_id not in gone:
+                    lease.confirm(sent_at, answer.instance)
                 keeper.done()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socket
@@ -28,7 +29,12 @@ def default_labels() -> dict[str, str]:
 
     To add one: `labels={**default_labels(), "job": "nightly"}`.
     """
-    found = {"host": socket.gethostname(), "pid": str(os.getpid()), "user": _user(), "program": _program()}
+    return _default_labels(os.getpid(), sys.argv[0] if sys.argv else "").copy()
+
+
+@functools.lru_cache(maxsize=4)
+def _default_labels(pid: int, program: str) -> dict[str, str]:
+    found = {"host": socket.gethostname(), "pid": str(pid), "user": _user(), "program": _program(program)}
     # What the system gives may be no text at all; then the server gets what can be shown of it.
     readable = {key: value.encode(errors="replace").decode() for key, value in found.items()}
     return {key: value[:LONGEST_VALUE] for key, value in readable.items() if value}
@@ -82,7 +88,7 @@ def _user() -> str:
         return ""  # A container may run under a number that has no name.
 
 
-def _program() -> str:
-    path = PurePath(sys.argv[0] if sys.argv else "")
+def _program(started_as: str) -> str:
+    path = PurePath(started_as)
     name = path.parent.name if path.name == "__main__.py" else path.name
     return "" if name in ("-c", "-m") else name

@@ -74,6 +74,8 @@ class Lease:
         # The peer was deleted with its last lock. A local one is then replaced, the caller's is revived.
         self.ended = False
         self.wanted_interval = interval
+        # How many requests wait for more: it is renewed meanwhile, too.
+        self.waiting = 0
         # Whether it may share the peer of a lock around this process: found out with the first request.
         self.may_share = False
         # It does. The peer then belongs to that lock, which releases it, and brings it back after a restart.

@@ -7,7 +7,7 @@ import os
 from datetime import timedelta
 from typing import Any, Optional, TypeVar, Union
 
-from . import _protocol
+from . import _answers, _protocol
 from ._background import background
 from ._client import Client
 from ._clock import now
@@ -115,7 +115,7 @@ class Peer:
         lease = self._lease
         sent_at = now()
         answer = self.client._link.exchange(new_peer(lease.ttl, lease.labels))
-        lease.peer_id = _protocol.parse_peer_id(answer)
+        lease.peer_id = _answers.parse_peer_id(answer)
         lease.confirm(sent_at, answer.instance)
         return lease.peer_id
 
@@ -172,9 +172,9 @@ class Peer:
         sent_at = now()
         answer = self.client._link.wait(ask, optional_seconds(block_for, "block_for"))
         lease.confirm(sent_at, answer.instance)
-        if not _protocol.parse_acquired(answer):
+        if not _answers.parse_acquired(answer):
             return False
-        lease.grant(semaphore, count, _protocol.parse_tokens(answer, [semaphore])[semaphore])
+        lease.grant(semaphore, count, _answers.parse_tokens(answer, [semaphore])[semaphore])
         return True
 
     def restore(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from . import _protocol
+from . import _answers, _protocol
 from ._clock import now
 from ._errors import RequestRefused, UnknownPeer
 from ._lease import Lease
@@ -43,7 +43,7 @@ async def renew_once(lease: Lease, link: AsyncLink) -> None:
             await recover(lease, link, UnknownPeer(instance=answer.instance), sent_at, known=True)
         else:
             lease.confirm(sent_at, answer.instance)
-            lease.compare(before, _protocol.parse_locks(answer))
+            lease.compare(before, _answers.parse_locks(answer))
 
 
 async def recover(
@@ -105,13 +105,13 @@ async def _recover_shared(lease: Lease, link: AsyncLink, unknown: UnknownPeer, *
         why = "somebody else holds it or waits for it"
         try:
             answer = await link.once(request, longest_attempt(lease, deadline))
-            is_granted = _protocol.parse_acquired(answer)
+            is_granted = _answers.parse_acquired(answer)
         except RequestRefused as error:
             is_granted, why = False, str(error)
         if not is_granted:
             # The request is withdrawn with the release.
             raise lease.lose("not restored", f"the server lost its state and did not grant it again: {why}")
-        tokens = _protocol.parse_tokens(answer, own)
+        tokens = _answers.parse_tokens(answer, own)
         for name, count in own.items():
             lease.grant(name, count, tokens[name])
     lease.restored_at = sent_at

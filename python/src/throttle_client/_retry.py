@@ -10,10 +10,11 @@ import uuid
 from dataclasses import replace
 from typing import Optional
 
+from ._answers import Answer, check, lacks_route
 from ._dialect import Dialect
 from ._errors import CertificateRejected, ServerError, ServerUnreachable, ThrottleError
 from ._polls import Polls
-from ._protocol import Answer, Request, check, lacks_route
+from ._protocol import Request
 from ._servers import Round, Servers, without_password
 
 __all__ = ["Retry", "backoff", "is_transient", "may_pass"]

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional, TypeVar
 
+from ._answers import Answer
 from ._clock import now
 from ._connections import Connections
 from ._dialect import Dialect
 from ._errors import ServerUnreachable
+from ._pace import Pace
 from ._polls import Polls
-from ._protocol import Answer, Request
+from ._protocol import Request
 from ._retry import Retry
 from ._servers import without_password
 from ._settings import Settings
@@ -22,6 +24,8 @@ __all__ = ["AsyncLink", "within"]
 
 T = TypeVar("T")
 
+MOST_NEW_PEERS = 32
+
 
 class AsyncLink:
     """Sends requests from one event loop. The connections are opened by the first of them."""
@@ -30,6 +34,8 @@ class AsyncLink:
         self.settings = settings
         self.dialect = Dialect(without_password(settings.url))
         self.polls = Polls()
+        # Peers that are made at once: connections are opened for them, which takes its time.
+        self.pace = Pace(MOST_NEW_PEERS)
         self._connections: Optional[Connections] = None
 
     async def exchange(

@@ -118,6 +118,8 @@ class _Release:
     def __init__(self, link: AsyncLink, lease: Lease) -> None:
         self._link = link
         self._lease = lease
+        # It was released as a whole, or the server does not know it any more.
+        self._peer_is_gone = False
         # If the peer has ended by then, so has its lease, which nothing renews.
         self._over_at = now() + lease.ttl
 
@@ -142,13 +144,18 @@ class _Release:
                 if not self.is_due(name):
                     # The lease of a shared peer goes on: its owner is to release what was not released here.
                     return error if lease.claim is not None and now() >= self._over_at else None
+                ends_peer = self._ends_peer(name)
                 try:
                     await self._link.once(self._request(name), limit)
-                except (UnknownPeer, UnknownSemaphore):
+                except UnknownSemaphore:
+                    return None
+                except UnknownPeer:
+                    self._peer_is_gone = True
                     return None
                 except ThrottleError as caught:
                     error = caught
                 else:
+                    self._peer_is_gone = ends_peer
                     return None
             delay = backoff(failures, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
             failures += 1
@@ -164,8 +171,8 @@ class _Release:
 
     def done(self, name: Optional[str]) -> None:
         """It is released, or somebody wants it again."""
-        if self._lease.ended and self._lease.claim is None:
-            self._lease.unreleased.clear()  # All went with the peer.
+        if self._peer_is_gone and self._lease.claim is None:
+            self._lease.unreleased.clear()  # All went with it.
         elif name is not None:
             self._lease.unreleased.discard(name)
 
@@ -199,7 +206,10 @@ class _Release:
         peer_id = self._lease.peer_id
         if peer_id is None:
             raise UnknownPeer
-        # Its other locks may have come, or gone, since the last attempt.
-        if name is None or (self._lease.ended and self._lease.claim is None):
+        if name is None or self._ends_peer(name):
             return _protocol.release_peer(peer_id)
         return _protocol.release_lock(peer_id, name)
+
+    def _ends_peer(self, name: Optional[str]) -> bool:
+        # Its other locks may have come, or gone, since the last attempt.
+        return name is None or (self._lease.ended and self._lease.claim is None)

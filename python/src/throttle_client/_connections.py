@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import weakref
 from base64 import b64encode
-from typing import Optional
+from typing import Any, Optional
 from urllib.parse import quote_plus
 
 import aiohttp
@@ -29,6 +30,15 @@ IDLE_SECONDS = 20.0
 # Pools that a forked child inherited. They are kept, for closing them could speak on the parent's
 # connections.
 _inherited: list[object] = []
+# What is not closed when the interpreter ends.
+_open: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+class _Pool(aiohttp.TCPConnector):
+    """A pool that may be left to itself. aiohttp writes errors to the log for one that nobody closed."""
+
+    def __del__(self, _warnings: Any = None) -> None:
+        pass  # The sockets close themselves.
 
 
 class Connections:
@@ -38,7 +48,7 @@ class Connections:
         self._servers = {url: _Server(url) for url in settings.servers.urls}
         # A process may have any number of requests waiting at once, and none may keep a heartbeat from its
         # connection; so their number has no limit.
-        pool = aiohttp.TCPConnector(
+        pool = _Pool(
             limit=0,
             keepalive_timeout=IDLE_SECONDS,
             # Reading certificates takes its time.
@@ -51,16 +61,22 @@ class Connections:
             skip_auto_headers=("Accept-Encoding",),
             middlewares=(_send_once,),
         )
-        # It keeps both alive until then, for aiohttp complains of a pool that nobody closed.
+        # It keeps both alive until then.
         abandoned = weakref.finalize(
             self, _abandon, os.getpid(), asyncio.get_running_loop(), self._http, pool
         )
         abandoned.atexit = False  # type: ignore[misc]  # a property that typeshed takes for a slot
+        _open.add(self)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no request can be sent any more."""
+        return self._http.closed
 
     async def send(self, url: str, request: Request, headers: dict[str, str], limit: float) -> Answer:
         """Send once to the server at `url`. The caller ends this after `limit` seconds."""
         server = self._servers[url]
-        if self._http.closed:  # Only just: the next attempt opens another.
+        if self.is_closed:  # Only just: the next attempt opens another.
             raise ServerUnreachable(f"the connections to {server.shown} are closed", sent=False)
         if server.authorization is not None:
             headers["Authorization"] = server.authorization
@@ -86,9 +102,19 @@ class Connections:
         except _Failed as failed:
             raise _translate(failed.error, server, request) from failed.error
 
+    def detach(self) -> None:
+        """Be closed without a word, when it is too late to close anything."""
+        self._http.detach()
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.close()
+
+
+@atexit.register  # It runs after the last releases, which register later.
+def _detach_all() -> None:
+    for connections in list(_open):
+        connections.detach()
 
 
 def _abandon(

@@ -24,7 +24,7 @@ __all__ = ["AsyncLink", "within"]
 
 T = TypeVar("T")
 
-MOST_NEW_PEERS = 32
+MOST_NEW_PEERS = 16
 
 
 class AsyncLink:
@@ -92,7 +92,7 @@ class AsyncLink:
         url, request = retry.url, retry.request
         limit = request.block_for + (self.settings.timeout if limit is None else limit)
         connections = self._connections
-        if connections is None:
+        if connections is None or connections.is_closed:
             connections = self._connections = Connections(self.settings)
         headers = {**self.settings.headers(), **trace_headers()}
         try:

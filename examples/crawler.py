@@ -1,6 +1,6 @@
 """An async crawler that is polite: all its copies together have five requests in flight for each host.
 
-    pip install throttle-client
+    pip install throttle-client httpx
     throttle -c crawler.toml &
     python -m http.server 8080 &
     THROTTLE_URL=http://localhost:8000 python crawler.py http://localhost:8080/

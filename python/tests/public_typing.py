@@ -29,6 +29,7 @@ from throttle_client import (
     Timeout,
     UnknownPeer,
     UnknownSemaphore,
+    adopt,
     clear_peers,
     default_labels,
     get_local_peer,
@@ -92,6 +93,25 @@ async def async_handles() -> None:
         names: tuple[str, ...] = loss.semaphores
         detail: Optional[str] = loss.detail
         print(reason, names, detail)
+
+
+def adopting(client: Client, async_client: AsyncClient, peer: Peer) -> None:
+    adopt(URL, 15)
+    adopt([URL, URL], "15", ttl=30, on_lost="cancel", notify=print, token="t", token_file="f", cacert="c")
+    adopt(None, 15, ttl=MINUTE)
+    adopt(client, 15)
+    adopt(async_client, 15)
+    adopt(peer, 15)  # type: ignore[arg-type]
+    adopt(URL)  # type: ignore[call-arg]
+    with adopt(URL, "15") as handle:
+        same: Handle = handle
+        print(same.semaphores)
+
+
+async def adopting_async() -> None:
+    async with adopt(URL, "15") as handle:
+        loss: LockLost = await handle.lost
+        print(loss)
 
 
 @lock(URL, "A")

@@ -27,14 +27,15 @@ from throttle_client import (
     Timeout,
     UnknownPeer,
     UnknownSemaphore,
+    _answers,
     _protocol,
     default_labels,
 )
+from throttle_client._answers import Answer, check, parse_acquired, parse_bool, parse_int
 from throttle_client._dialect import Dialect
 from throttle_client._durations import format_duration, seconds
 from throttle_client._errors import NoSuchRoute
 from throttle_client._labels import new_peer
-from throttle_client._protocol import Answer, check, parse_acquired, parse_bool, parse_int
 from throttle_client._retry import Retry
 from throttle_client._servers import normalize_urls
 from throttle_client._settings import Settings
@@ -155,19 +156,19 @@ def test_peers_of_v1_are_read() -> None:
     peer = answer(
         200, '{"id": "18446744073709551615", "locks": [{"semaphore": "A", "token": "7"}], "pending": null}'
     )
-    assert _protocol.parse_peer_id(peer) == 2**64 - 1
-    assert _protocol.parse_peer_id(answer(200, "42")) == 42
-    assert _protocol.parse_tokens(peer, ["A"]) == {"A": 7}
-    assert _protocol.parse_tokens(answer(200, "42", throttle_fencing_token="9"), ["A"]) == {"A": 9}
-    assert _protocol.parse_locks(answer(200, '{"locks": [{"semaphore": "A", "token": null}]}')) == {"A": None}
-    assert _protocol.parse_wait(peer) == ""
+    assert _answers.parse_peer_id(peer) == 2**64 - 1
+    assert _answers.parse_peer_id(answer(200, "42")) == 42
+    assert _answers.parse_tokens(peer, ["A"]) == {"A": 7}
+    assert _answers.parse_tokens(answer(200, "42", throttle_fencing_token="9"), ["A"]) == {"A": 9}
+    assert _answers.parse_locks(answer(200, '{"locks": [{"semaphore": "A", "token": null}]}')) == {"A": None}
+    assert _answers.parse_wait(peer) == ""
     for wrong in ('{"id": 5}', "{}", '{"id": "x"}', "[]"):
         with pytest.raises(ServerError, match="is this a Throttle server"):
-            _protocol.parse_peer_id(answer(200, wrong))
+            _answers.parse_peer_id(answer(200, wrong))
     with pytest.raises(ServerError, match="locks were expected"):
-        _protocol.parse_locks(answer(200, '{"locks": [5]}'))
+        _answers.parse_locks(answer(200, '{"locks": [5]}'))
     with pytest.raises(ServerError, match="is this a Throttle server"):
-        _protocol.parse_live(answer(410, "gone fishing"))
+        _answers.parse_live(answer(410, "gone fishing"))
 
 
 def test_several_locks_cannot_be_said_in_the_older_dialect() -> None:
@@ -220,8 +221,8 @@ def test_a_dialect_is_remembered_as_long_as_the_state_of_the_server() -> None:
 
 
 def test_what_v1_does_not_find_is_no_missing_route() -> None:
-    assert not _protocol.lacks_route(problem(404, "unknown_semaphore", ""))
-    assert _protocol.lacks_route(answer(405, "Method Not Allowed"))
+    assert not _answers.lacks_route(problem(404, "unknown_semaphore", ""))
+    assert _answers.lacks_route(answer(405, "Method Not Allowed"))
 
 
 def test_labels_that_nobody_asked_for_are_left_out_if_they_are_refused() -> None:

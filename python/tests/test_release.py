@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Optional
@@ -112,6 +113,28 @@ def test_a_refused_release_of_an_inner_lock_is_raised(server: Server, gateway: G
         gateway.refuse = lambda method, path: None
         eventually(lambda: server.client.remainder("t/in") == 2)
         outer.check()
+    assert server.peers() == 0
+
+
+def test_an_outer_lock_that_ends_while_an_inner_one_is_released_ends_the_peer(
+    server: Server, gateway: Gateway
+) -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold_up(method: str, path: str) -> Optional[int]:
+        if "release" in path or "%2F" in path:
+            arrived.set()
+            go_on.wait()
+        return None
+
+    with lock(gateway.url, "t/out", ttl=60):
+        with pytest.raises(NotReleased):  # noqa: SIM117
+            with lock(gateway.url, "t/in"):
+                gateway.refuse = releases(404)
+        gateway.refuse = hold_up
+        assert arrived.wait(30)
+        # By then this one is waiting for the inner one's request.
+        threading.Timer(0.3, go_on.set).start()
     assert server.peers() == 0
 
 

@@ -27,8 +27,9 @@ from throttle_client import (
     get_local_peer,
     lock,
 )
+from throttle_client._answers import Answer
 from throttle_client._clock import now
-from throttle_client._protocol import Answer, heartbeat
+from throttle_client._protocol import heartbeat
 from throttle_client._retry import Retry
 from throttle_client._servers import Round, Servers, normalize_urls, without_password
 from throttle_client._settings import Settings
@@ -250,7 +251,7 @@ def test_a_redirect_is_followed_to_a_server_of_the_list_with_the_token(
     urls = [standby.url, leader.url]
     with lock(urls, "C", count=2, token="secret"):
         assert server.client.remainder("C") == 1
-    assert asked(standby) == ["POST /v1/peers"], "the leader is asked from then on"
+    assert asked(standby) == ["POST /v1/locks"], "the leader is asked from then on"
     assert {headers["Authorization"] for _, _, headers in leader.requests} == {"Bearer secret"}
 
     async def main() -> int:

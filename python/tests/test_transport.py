@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import time
 from typing import Optional
 
@@ -94,6 +96,31 @@ def test_the_time_that_a_request_blocks_is_added_to_its_timeout(scripted: Script
             client.acquire(1, "A", block_for=0.5)
         assert time.monotonic() - begin >= 0.6
     assert not scripted.requests
+
+
+UNCLOSED = """
+import asyncio, sys
+from throttle_client import AsyncClient, Client
+
+client = Client(sys.argv[1])
+client.remainder("A")
+
+async def main():
+    global kept
+    kept = AsyncClient(sys.argv[1])
+    dropped = AsyncClient(sys.argv[1])
+    await asyncio.gather(kept.remainder("A"), dropped.remainder("A"))
+
+asyncio.run(main())
+"""
+
+
+def test_what_nobody_closed_ends_without_a_word(scripted: Scripted) -> None:
+    scripted.answers = [(200, {}, "5")] * 3
+    done = subprocess.run(
+        [sys.executable, "-c", UNCLOSED, scripted.url], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("end", ["", "/"])

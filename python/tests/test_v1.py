@@ -73,7 +73,18 @@ def wait_in_thread(granted: list[Any], name: Any, *arguments: Any, **options: An
 def test_a_server_with_v1_is_asked_nothing_twice(gateway: Gateway) -> None:
     with lock(gateway.url, "A"):
         pass
-    assert paths(gateway, "POST") == ["/v1/peers"]
+    assert [method for method, _, _ in gateway.requests] == ["POST", "DELETE"]
+    assert paths(gateway, "POST") == ["/v1/locks"]
+
+
+def test_whoever_has_to_wait_does_so_in_a_request_of_its_own(server: Server, gateway: Gateway) -> None:
+    granted: list[str] = []
+    with lock(server.url, "A"):
+        waiter = wait_in_thread(granted, "A", gateway.url, "A", timeout=30)
+        eventually(lambda: paths(gateway, "PUT"))
+        assert server.pending("A") == 1
+    waiter.join()
+    assert paths(gateway, "POST") == ["/v1/locks"]
     assert [path.rpartition("/")[2] for path in paths(gateway, "PUT")] == ["locks"]
 
 
@@ -82,7 +93,7 @@ def test_that_a_server_is_old_is_found_out_once(gateway: Gateway) -> None:
     for _ in range(3):
         with lock(gateway.url, {"B": 1, "A": 1}):
             pass
-    assert paths(gateway, "POST") == ["/v1/peers", *["/new_peer"] * 3]
+    assert paths(gateway, "POST") == ["/v1/locks", *["/new_peer"] * 3]
     assert not [path for path in paths(gateway, "PUT") if path.startswith("/v1")]
 
 
@@ -499,6 +510,12 @@ def test_bodies_are_json_with_what_was_asked(gateway: Gateway) -> None:
     with lock(gateway.url, {"A": 1, "C": 2}, ttl=30, timeout=5, priority=7, labels={"job": "nightly"}):
         pass
     bodies = [json.loads(body) for method, _, body in gateway.bodies if method != "DELETE"]
-    assert bodies[0] == {"expires_in": "30000ms", "labels": {"job": "nightly"}}
-    assert bodies[1].pop("wait")
-    assert bodies[1] == {"locks": {"A": 1, "C": 2}, "expires_in": "30000ms", "priority": 7}
+    assert bodies[0].pop("wait")
+    assert bodies == [
+        {
+            "locks": {"A": 1, "C": 2},
+            "expires_in": "30000ms",
+            "labels": {"job": "nightly"},
+            "priority": 7,
+        }
+    ]

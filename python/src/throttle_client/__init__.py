@@ -5,6 +5,7 @@
 ...     pass  # at most as many processes as the semaphore allows are here at once
 """
 
+from ._adopt import adopt
 from ._async_client import AsyncClient
 from ._client import Client
 from ._durations import Duration
@@ -58,6 +59,7 @@ __all__ = [
     "Timeout",
     "UnknownPeer",
     "UnknownSemaphore",
+    "adopt",
     "clear_peers",
     "default_labels",
     "get_local_peer",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from . import _protocol
+from . import _answers, _protocol
 from ._durations import Duration, optional_seconds, seconds
 from ._labels import Labels, checked, new_peer
 from ._servers import ServerUrl, without_password
@@ -41,7 +41,6 @@ class AsyncClient:
         self.base_url = base_url if isinstance(base_url, str) else self._settings.url
         self.labels = checked(labels)
         self._pool: Optional[tuple[int, asyncio.AbstractEventLoop, AsyncLink]] = None
-        self._abandoned: list[object] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {"base_url": self.base_url, "labels": self.labels, "settings": self._settings}
@@ -51,7 +50,6 @@ class AsyncClient:
         self.labels = state["labels"]
         self._settings = state["settings"]
         self._pool = None
-        self._abandoned = []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({without_password(self.base_url)!r})"
@@ -71,7 +69,7 @@ class AsyncClient:
     async def new_peer(self, expires_in: Duration) -> int:
         """Create a peer and return its id; see `Client.new_peer`."""
         request = new_peer(seconds(expires_in, "expires_in"), self.labels)
-        return _protocol.parse_peer_id(await self._exchange(request))
+        return _answers.parse_peer_id(await self._exchange(request))
 
     async def acquire(
         self,
@@ -88,7 +86,7 @@ class AsyncClient:
             return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
 
         answer = await self._link().wait(ask, optional_seconds(block_for, "block_for"))
-        return _protocol.parse_acquired(answer)
+        return _answers.parse_acquired(answer)
 
     async def restore(
         self,
@@ -102,15 +100,15 @@ class AsyncClient:
 
     async def remainder(self, semaphore: str) -> int:
         """What is left of a semaphore; negative if restored peers overcommit it."""
-        return _protocol.parse_int(await self._exchange(_protocol.remainder(semaphore)))
+        return _answers.parse_int(await self._exchange(_protocol.remainder(semaphore)))
 
     async def is_token_live(self, semaphore: str, token: int) -> bool:
         """Whether the grant with this fencing token still holds; see `Client.is_token_live`."""
-        return _protocol.parse_live(await self._exchange(_protocol.is_token_live(semaphore, token)))
+        return _answers.parse_live(await self._exchange(_protocol.is_token_live(semaphore, token)))
 
     async def is_acquired(self, peer_id: int) -> bool:
         """Whether nothing of the peer is pending."""
-        return _protocol.parse_bool(await self._exchange(_protocol.is_acquired(peer_id)))
+        return _answers.parse_bool(await self._exchange(_protocol.is_acquired(peer_id)))
 
     async def release(self, peer_id: int) -> None:
         """End a peer: all its locks are released, and what it waits for is withdrawn."""
@@ -126,17 +124,17 @@ class AsyncClient:
 
     async def list_of_peers(self) -> list[dict[str, Any]]:
         """All peers that the server knows, each with at least its `id`."""
-        return _protocol.parse_peers(await self._exchange(_protocol.list_of_peers()))
+        return _answers.parse_peers(await self._exchange(_protocol.list_of_peers()))
 
     async def remove_expired(self) -> int:
         """Remove expired peers and return how many there were. Servers since 0.6 do so on their own: 0."""
-        return _protocol.parse_int(await self._exchange(_protocol.remove_expired()))
+        return _answers.parse_int(await self._exchange(_protocol.remove_expired()))
 
     async def version(self) -> str:
         """Version of the server."""
         return (await self._exchange(_protocol.version())).text.strip()
 
-    async def _exchange(self, request: _protocol.Request) -> _protocol.Answer:
+    async def _exchange(self, request: _protocol.Request) -> _answers.Answer:
         answer, _ = await self._link().exchange(request)
         return answer
 
@@ -144,8 +142,6 @@ class AsyncClient:
         here = (os.getpid(), asyncio.get_running_loop())
         pool = self._pool
         if pool is None or pool[:2] != here:
-            if pool is not None:
-                self._abandoned.append(pool)
             pool = (*here, AsyncLink(self._settings))
             self._pool = pool
         return pool[2]

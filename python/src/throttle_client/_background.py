@@ -13,12 +13,16 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, Callable, Generic, Optional, TypeVar
+from collections.abc import Coroutine, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Generic, NoReturn, Optional, TypeVar
 
 from ._settings import Settings
 from ._threads import new_event, new_lock, new_loop, start_thread
 from ._transport import AsyncLink
+
+if TYPE_CHECKING:
+    from ._keeper import Renewals
 
 __all__ = ["Background", "Job", "background", "call_in_thread", "wake"]
 
@@ -31,12 +35,13 @@ _log = logging.getLogger("throttle_client")
 
 
 class Job(Generic[T]):
-    """Work on the background thread. Nobody who waits for it can cancel it."""
+    """Work on the background thread. The end of whoever waits for it does not end it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
         self._loop = loop
         self._work = work
-        self._task: Optional[asyncio.Task[T]] = None
+        self._task: Optional[asyncio.Task[None]] = None
+        self._outcome: Callable[[], T] = _cancelled
         self._mutex = new_lock()
         self._done = new_event()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -54,9 +59,12 @@ class Job(Generic[T]):
     def result(self) -> T:
         """Block until it has ended; return what it returned, or raise what it raised."""
         self.wait()
-        if self._task is None or self._task.cancelled():
-            raise asyncio.CancelledError
-        return self._task.result()
+        return self._outcome()
+
+    def cancel(self) -> None:
+        """Give it up, if it has not ended."""
+        if not self.done:
+            self._loop.call_soon_threadsafe(self._cancel)
 
     async def ended(self) -> None:
         """Await its end. Whoever is cancelled meanwhile does not stop it."""
@@ -69,18 +77,39 @@ class Job(Generic[T]):
         await future
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._work)
-        self._task.add_done_callback(self._finish)
+        self._task = self._loop.create_task(self._run())
 
-    def _finish(self, task: asyncio.Task[T]) -> None:
-        if not task.cancelled():
-            task.exception()  # Looked at, so that asyncio does not complain where nobody waits any more.
+    async def _run(self) -> None:
+        try:
+            result = await self._work
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:  # noqa: BLE001 (it is for whoever waits)
+            self._outcome = partial(_raise, error)
+        else:
+            self._outcome = partial(_same, result)
         with self._mutex:
             self._done.set()
             waiters = list(self._waiters)
         for loop, future in waiters:
             with contextlib.suppress(RuntimeError):  # That loop is closed.
                 loop.call_soon_threadsafe(wake, future)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._loop.call_soon(self._task.cancel)  # Not before its first step.
+
+
+def _same(result: T) -> T:
+    return result
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _cancelled() -> NoReturn:
+    raise asyncio.CancelledError
 
 
 def wake(future: asyncio.Future[None]) -> None:
@@ -94,6 +123,7 @@ class Background:
 
     def __init__(self) -> None:
         self.loop = new_loop()
+        self.renewals: dict[AsyncLink, Renewals] = {}
         self._links: dict[Settings, AsyncLink] = {}
         self._last: set[asyncio.Task[Any]] = set()
         start_thread(self._run, "throttle-renewal")
@@ -116,6 +146,18 @@ class Background:
         self._last.add(task)
         task.add_done_callback(self._last.discard)
         return task
+
+    @contextlib.contextmanager
+    def last(self) -> Iterator[None]:
+        """Within it the running task is a release, which gets its time even if the interpreter ends."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a release is a task of the background thread")
+        self._last.add(task)
+        try:
+            yield
+        finally:
+            self._last.discard(task)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
-from . import _protocol
+from . import _answers, _protocol
+from ._blocking import SyncLink
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, UnknownPeer
 from ._labels import Labels, checked, new_peer
 from ._servers import ServerUrl, without_password
 from ._settings import DEFAULT_RETRY_SECONDS, DEFAULT_TIMEOUT_SECONDS, Settings
-from ._transport import SyncLink
 
 if TYPE_CHECKING:
     from ._peer import Peer
@@ -109,7 +109,7 @@ class Client:
         expires by itself after `expires_in`.
         """
         request = new_peer(seconds(expires_in, "expires_in"), self.labels)
-        return _protocol.parse_peer_id(self._link.exchange(request))
+        return _answers.parse_peer_id(self._link.exchange(request))
 
     @overload
     def acquire(
@@ -152,7 +152,7 @@ class Client:
             return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
 
         answer = self._link.wait(ask, optional_seconds(block_for, "block_for"))
-        return _protocol.parse_acquired(answer)
+        return _answers.parse_acquired(answer)
 
     def _acquire_with_new_peer(
         self, semaphore: str, count: int = 1, expires_in: Optional[Duration] = None
@@ -196,7 +196,7 @@ class Client:
 
     def remainder(self, semaphore: str) -> int:
         """What is left of a semaphore; negative if restored peers overcommit it."""
-        return _protocol.parse_int(self._link.exchange(_protocol.remainder(semaphore)))
+        return _answers.parse_int(self._link.exchange(_protocol.remainder(semaphore)))
 
     def is_token_live(self, semaphore: str, token: int) -> bool:
         """Whether the grant with this fencing token still holds: it was neither released nor has it expired.
@@ -204,11 +204,11 @@ class Client:
         A resource asks this before it takes a write, where several may write at once (`max` above 1). Servers
         before 0.6 cannot tell, which raises `ServerError`.
         """
-        return _protocol.parse_live(self._link.exchange(_protocol.is_token_live(semaphore, token)))
+        return _answers.parse_live(self._link.exchange(_protocol.is_token_live(semaphore, token)))
 
     def is_acquired(self, peer_id: PeerRef) -> bool:
         """Whether nothing of the peer is pending."""
-        return _protocol.parse_bool(self._link.exchange(_protocol.is_acquired(_id(peer_id))))
+        return _answers.parse_bool(self._link.exchange(_protocol.is_acquired(_id(peer_id))))
 
     def release(self, peer_id: PeerRef) -> None:
         """End a peer: all its locks are released, and what it waits for is withdrawn."""
@@ -235,11 +235,11 @@ class Client:
 
     def list_of_peers(self) -> list[dict[str, Any]]:
         """All peers that the server knows, each with at least its `id`."""
-        return _protocol.parse_peers(self._link.exchange(_protocol.list_of_peers()))
+        return _answers.parse_peers(self._link.exchange(_protocol.list_of_peers()))
 
     def remove_expired(self) -> int:
         """Remove expired peers and return how many there were. Servers since 0.6 do so on their own: 0."""
-        return _protocol.parse_int(self._link.exchange(_protocol.remove_expired()))
+        return _answers.parse_int(self._link.exchange(_protocol.remove_expired()))
 
     def freeze(self, time: Duration) -> None:
         """Stall the server, for tests with a server 0.1. Others answer 404, which raises `ServerError`."""

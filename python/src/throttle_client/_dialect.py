@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Optional
 
-from ._protocol import Answer, Request, lacks_route
+from ._answers import Answer, lacks_route
+from ._protocol import Request
 
 __all__ = ["Dialect"]
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Callable, Optional, Union
 
 from ._acquisition import acquire
+from ._adoption import take_over
 from ._background import Background, call_in_thread
 from ._client import Client
 from ._errors import HierarchyViolation, LockLost, NotReleased
 from ._handle import Handle
+from ._keeper import restart_keeping
 from ._labels import Labels
 from ._peer import Peer
 from ._release import release
-from ._renewal import restart_keeping
 from ._settings import Settings
 
 __all__ = ["Holding", "Plan"]
@@ -40,6 +41,8 @@ class Plan:
     notify: Optional[Callable[[LockLost], object]] = None
     priority: int = 0
     labels: Optional[Labels] = None
+    # The peer to be taken over, with whatever it holds.
+    adopted: Optional[int] = None
 
 
 class Holding:
@@ -50,6 +53,7 @@ class Holding:
         self._peer = peer
         self._lease = peer._lease
         self._plan = plan
+        self._wanted = plan.wanted
         self._on_loss = on_loss
         self._handle: Optional[Handle] = None
         self._task: Optional[asyncio.Task[object]] = None
@@ -65,12 +69,15 @@ class Holding:
         self._adjust_renewal()
         if self._plan.labels is not None:
             self._lease.labels = self._plan.labels
-        await acquire(
-            self._background, self._lease, self._plan.wanted, self._plan.timeout, self._plan.priority
-        )
+        if self._plan.adopted is None:
+            await acquire(
+                self._background, self._lease, self._wanted, self._plan.timeout, self._plan.priority
+            )
+        else:
+            self._wanted = await take_over(self._background, self._lease)
         # No step below waits for anything: it is held, or it is not.
-        self._handle = Handle(self._peer, self._plan.wanted)
-        self._lease.enter(self._plan.wanted)
+        self._handle = Handle(self._peer, self._wanted)
+        self._lease.enter(self._wanted)
         self._lease.listen(self._lost)
         return self._handle
 
@@ -91,14 +98,14 @@ class Holding:
         lease.unlisten(self._lost)
         handle._ended = True
         loss = handle.lost.loss
-        free = lease.leave(self._plan.wanted)
+        free = lease.leave(self._wanted)
         if free and not (loss is not None and lease.depth):
             if not lease.acquired.keys() - set(free):
                 lease.ended = True
-            task = self._background.detach(release(self._background, lease, free))
             if loss is None:
-                await asyncio.wait({task})
-                return task.result()
+                with self._background.last():
+                    return await release(self._background, lease, free)
+            self._background.detach(release(self._background, lease, free))
         return loss
 
     def _adjust_renewal(self) -> None:

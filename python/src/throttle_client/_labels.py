@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socket
@@ -15,7 +16,7 @@ from . import _protocol
 from ._errors import ConfigurationError
 from ._text import sendable
 
-__all__ = ["Labels", "checked", "default_labels", "new_peer", "or_default"]
+__all__ = ["Labels", "checked", "default_labels", "new_peer", "new_peer_with_locks", "or_default"]
 
 Labels = Mapping[str, str]
 
@@ -28,7 +29,12 @@ def default_labels() -> dict[str, str]:
 
     To add one: `labels={**default_labels(), "job": "nightly"}`.
     """
-    found = {"host": socket.gethostname(), "pid": str(os.getpid()), "user": _user(), "program": _program()}
+    return _default_labels(os.getpid(), sys.argv[0] if sys.argv else "").copy()
+
+
+@functools.lru_cache(maxsize=4)
+def _default_labels(pid: int, program: str) -> dict[str, str]:
+    found = {"host": socket.gethostname(), "pid": str(pid), "user": _user(), "program": _program(program)}
     # What the system gives may be no text at all; then the server gets what can be shown of it.
     readable = {key: value.encode(errors="replace").decode() for key, value in found.items()}
     return {key: value[:LONGEST_VALUE] for key, value in readable.items() if value}
@@ -64,6 +70,17 @@ def new_peer(expires_in: float, labels: Optional[Labels]) -> _protocol.Request:
     return _protocol.new_peer(expires_in, key, default_labels(), bare=bare)
 
 
+def new_peer_with_locks(
+    locks: Mapping[str, int], expires_in: float, labels: Optional[Labels], priority: int, wait: float
+) -> _protocol.Request:
+    """The request for a new peer with its locks, as `new_peer`."""
+    key = uuid.uuid4().hex
+    if labels is not None:
+        return _protocol.new_peer_with_locks(locks, expires_in, key, labels, priority, wait)
+    bare = _protocol.new_peer_with_locks(locks, expires_in, key, None, priority, wait)
+    return _protocol.new_peer_with_locks(locks, expires_in, key, default_labels(), priority, wait, bare)
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -71,7 +88,7 @@ def _user() -> str:
         return ""  # A container may run under a number that has no name.
 
 
-def _program() -> str:
-    path = PurePath(sys.argv[0] if sys.argv else "")
+def _program(started_as: str) -> str:
+    path = PurePath(started_as)
     name = path.parent.name if path.name == "__main__.py" else path.name
     return "" if name in ("-c", "-m") else name

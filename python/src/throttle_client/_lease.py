@@ -20,6 +20,7 @@ from ._threads import new_lock
 if TYPE_CHECKING:
     import asyncio
 
+    from ._keeper import Keeper
     from ._outer import Claim
 
 __all__ = ["DEFAULT_TTL_SECONDS", "Around", "Lease"]
@@ -73,6 +74,8 @@ class Lease:
         # The peer was deleted with its last lock. A local one is then replaced, the caller's is revived.
         self.ended = False
         self.wanted_interval = interval
+        # How many requests wait for more: it is renewed meanwhile, too.
+        self.waiting = 0
         # Whether it may share the peer of a lock around this process: found out with the first request.
         self.may_share = False
         # It does. The peer then belongs to that lock, which releases it, and brings it back after a restart.
@@ -81,7 +84,7 @@ class Lease:
         # What is held here because it is held around this process.
         self.leaning: set[str] = set()
         # Both belong to the loop of the background thread.
-        self.keeper: Optional[asyncio.Task[None]] = None
+        self.keeper: Optional[Keeper] = None
         self.gate: Optional[asyncio.Lock] = None
         self._mutex = new_lock()
         self._listeners: list[Callable[[LockLost], None]] = []

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any, Callable, Optional, TypeVar, Union, overload
 
-from . import _local
 from ._async_client import AsyncClient
 from ._client import Client
 from ._durations import Duration, optional_seconds
-from ._errors import ConfigurationError, LockLost
-from ._handle import Handle
+from ._errors import ConfigurationError
 from ._holding import Plan
 from ._labels import Labels, checked
+from ._passes import Notify, Passes, checked_on_lost, checked_ttl, resolve
 from ._peer import Peer
 from ._servers import ServerUrl
-from ._session import Session
-from ._settings import Settings
 from ._text import name as checked_name
 
 __all__ = ["lock"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Semaphores = Union[str, Mapping[str, int]]
-Notify = Callable[[LockLost], object]
 
 HIGHEST_PRIORITY = 2**31 - 1
-ON_LOST = ("raise", "cancel", "ignore")
 _UNSET: Any = object()
 
 
-class lock:  # noqa: N801 (the released name)
+class lock(Passes):  # noqa: N801 (the released name)
     """Hold one or more semaphores of a Throttle server: `with`, `async with`, or a decorator.
 
     >>> with lock("http://localhost:8000", "A") as handle:
@@ -185,15 +179,7 @@ class lock:  # noqa: N801 (the released name)
     ) -> None:
         target = next((item for item in (target, server_url, client, peer) if item is not None), None)
         heartbeat_interval, timeout = _positional(target, positional, heartbeat_interval, timeout)
-        if on_lost not in ON_LOST:
-            raise ConfigurationError(
-                f"on_lost is {on_lost!r}; one of {', '.join(map(repr, ON_LOST))} is needed"
-            )
-        expiry = optional_seconds(ttl, "ttl")
-        if expiry == 0:
-            raise ConfigurationError(
-                "ttl is 0, so the lock would be gone at once; e.g. ttl=30 keeps it for 30 s"
-            )
+        expiry = checked_ttl(ttl)
         interval = (
             None
             if heartbeat_interval is _UNSET
@@ -207,55 +193,22 @@ class lock:  # noqa: N801 (the released name)
             raise ConfigurationError("labels belong to the peer; give them to Peer(…, labels=…)")
         if isinstance(target, AsyncClient) and labels is None:
             labels = target.labels
-        self._plan = Plan(
-            target=_resolve(target, token, token_file, cacert),
+        plan = Plan(
+            target=resolve(target, token, token_file, cacert),
             wanted=_wanted(semaphore, count),
             timeout=optional_seconds(timeout, "timeout"),
             ttl=expiry,
             interval=interval or None,
             renewing=heartbeat_interval is not None,
-            on_lost=on_lost,
+            on_lost=checked_on_lost(on_lost),
             notify=notify,
             priority=priority,
             labels=checked(labels),
         )
-        self._sessions: dict[object, list[Session]] = {}
+        super().__init__(plan)
 
     def __repr__(self) -> str:
         return f"<lock on {dict(self._plan.wanted)}>"
-
-    def __enter__(self) -> Handle:
-        if self._plan.on_lost == "cancel":
-            raise ConfigurationError(
-                "on_lost='cancel' works in `async with` only: a thread cannot be cancelled. "
-                "Use on_lost='raise' with handle.check(), or notify=."
-            )
-        session = Session(self._plan)
-        handle = session.enter()
-        self._push(session)
-        return handle
-
-    def __exit__(
-        self,
-        exc_type: Optional[type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self._pop().exit(exc)
-
-    async def __aenter__(self) -> Handle:
-        session = Session(self._plan)
-        handle = await session.aenter()
-        self._push(session)
-        return handle
-
-    async def __aexit__(
-        self,
-        exc_type: Optional[type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        await self._pop().aexit(exc)
 
     def __call__(self, function: F) -> F:
         """Decorate a function, plain or async, so that each call holds the lock."""
@@ -280,23 +233,6 @@ class lock:  # noqa: N801 (the released name)
 
         return wrapper  # type: ignore[return-value]
 
-    def _push(self, session: Session) -> None:
-        self._sessions.setdefault(_local.owner(), []).append(session)
-
-    def _pop(self) -> Session:
-        """The last session of this thread or task; or, if it was entered elsewhere, the only other one."""
-        key = _local.owner()
-        if key not in self._sessions:
-            others = list(self._sessions)
-            if len(others) != 1:
-                raise RuntimeError(f"{self!r} was not entered by {key!r}")
-            key = others[0]
-        stack = self._sessions[key]
-        session = stack.pop()
-        if not stack:
-            del self._sessions[key]
-        return session
-
 
 def _positional(
     target: object, positional: tuple[Any, ...], heartbeat_interval: Any, timeout: Any
@@ -313,25 +249,6 @@ def _positional(
             raise TypeError(f"lock() got {name} twice")
         values[name] = value
     return values["heartbeat_interval"], None if values["timeout"] is _UNSET else values["timeout"]
-
-
-def _resolve(
-    target: Union[ServerUrl, AsyncClient, Client, Peer, None],
-    token: Optional[str],
-    token_file: Optional[str],
-    cacert: Optional[str],
-) -> Union[Settings, Client, Peer]:
-    if target is None or isinstance(target, (str, Sequence)):
-        return Settings.resolve(target, token=token, token_file=token_file, cacert=cacert)
-    if token is not None or token_file is not None or cacert is not None:
-        raise ConfigurationError(
-            "token, token_file and cacert belong to a URL; give them to the client instead"
-        )
-    if isinstance(target, AsyncClient):
-        return target._settings
-    if isinstance(target, (Client, Peer)):
-        return target
-    raise ConfigurationError(f"lock() got {target!r}; a URL, a Client, an AsyncClient or a Peer is needed")
 
 
 def _wanted(semaphore: Semaphores, count: int) -> dict[str, int]:

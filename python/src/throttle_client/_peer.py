@@ -7,15 +7,15 @@ import os
 from datetime import timedelta
 from typing import Any, Optional, TypeVar, Union
 
-from . import _protocol
+from . import _answers, _protocol
 from ._background import background
 from ._client import Client
 from ._clock import now
 from ._durations import Duration, optional_seconds, seconds
 from ._errors import ConfigurationError, RequestRefused
+from ._keeper import start_keeping, stop_keeping
 from ._labels import Labels, checked, new_peer
 from ._lease import DEFAULT_TTL_SECONDS, Lease
-from ._renewal import start_keeping, stop_keeping
 from ._servers import ServerUrl
 from ._settings import Settings
 
@@ -115,7 +115,7 @@ class Peer:
         lease = self._lease
         sent_at = now()
         answer = self.client._link.exchange(new_peer(lease.ttl, lease.labels))
-        lease.peer_id = _protocol.parse_peer_id(answer)
+        lease.peer_id = _answers.parse_peer_id(answer)
         lease.confirm(sent_at, answer.instance)
         return lease.peer_id
 
@@ -172,9 +172,9 @@ class Peer:
         sent_at = now()
         answer = self.client._link.wait(ask, optional_seconds(block_for, "block_for"))
         lease.confirm(sent_at, answer.instance)
-        if not _protocol.parse_acquired(answer):
+        if not _answers.parse_acquired(answer):
             return False
-        lease.grant(semaphore, count, _protocol.parse_tokens(answer, [semaphore])[semaphore])
+        lease.grant(semaphore, count, _answers.parse_tokens(answer, [semaphore])[semaphore])
         return True
 
     def restore(self) -> None:
@@ -274,7 +274,7 @@ class PeerWithHeartbeat(Peer):
 
 
 async def _stop(lease: Lease) -> None:
-    await asyncio.shield(stop_keeping(lease))
+    await asyncio.shield(stop_keeping(lease, wait=True))
 
 
 def _number(value: Any) -> int:

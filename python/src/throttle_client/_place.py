@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Optional
 
-from . import _protocol
+from . import _answers, _protocol
 from ._errors import NoSuchRoute, NotAuthorized, RequestRefused, ServerError, UnknownPeer
 from ._lease import Around, Lease
 from ._outer import Claim, Outer
@@ -56,8 +56,8 @@ async def _look_around(
                 error,
             )
         return False
-    counts = _protocol.parse_counts(answer)
-    tokens = _protocol.parse_locks(answer) or {}
+    counts = _answers.parse_counts(answer)
+    tokens = _answers.parse_locks(answer) or {}
     if answer.document.get("pending") is not None:
         claim = None
     around = {

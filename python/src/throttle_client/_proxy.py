@@ -1,20 +1,28 @@
-"""The HTTP proxy that the environment puts before a server.
-
-The connections find it themselves; this says which one it is where it fails.
-"""
+"""The HTTP proxy that the environment puts before a server."""
 
 from __future__ import annotations
 
 import os
-from typing import Optional
+from typing import NamedTuple, Optional
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-__all__ = ["proxy_before"]
+__all__ = ["Proxy", "proxy_before"]
 
 
-def proxy_before(url: str) -> Optional[str]:
-    """The proxy and what names it, such as `http://proxy:3128 (HTTP_PROXY)`; `None` if there is none."""
+class Proxy(NamedTuple):
+    """A proxy, and what names it. As text it is `http://proxy:3128 (HTTP_PROXY)`, without a password."""
+
+    url: str
+    named_by: str
+
+    def __str__(self) -> str:
+        scheme, _, rest = self.url.rpartition("://")
+        return f"{scheme}://{rest.rpartition('@')[2].rstrip('/')} ({self.named_by})"
+
+
+def proxy_before(url: str) -> Optional[Proxy]:
+    """The proxy before the server at `url`; `None` if there is none."""
     server = urlsplit(url)
     proxies = getproxies()
     kind = next((kind for kind in (server.scheme.lower(), "all") if proxies.get(kind)), None)
@@ -23,6 +31,5 @@ def proxy_before(url: str) -> Optional[str]:
     # Where both are set, the one in small letters counts.
     names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
     named_by = next((name for name in names if os.environ.get(name)), "a setting of this system")
-    scheme, _, rest = proxies[kind].rpartition("://")
-    # Without the password.
-    return f"{scheme or 'http'}://{rest.rpartition('@')[2].rstrip('/')} ({named_by})"
+    proxy = proxies[kind]
+    return Proxy(proxy if "://" in proxy else f"http://{proxy}", named_by)

@@ -13,19 +13,17 @@ from . import _protocol
 from ._background import Background
 from ._clock import now
 from ._errors import (
-    CertificateRejected,
     ConfigurationError,
     NotReleased,
-    ServerError,
-    ServerUnreachable,
     ThrottleError,
     UnknownPeer,
     UnknownSemaphore,
 )
+from ._keeper import stop_keeping
 from ._lease import Lease
 from ._outer import Claim
-from ._renewal import gate, stop_keeping
-from ._retry import backoff, is_transient
+from ._renewal import gate
+from ._retry import backoff, may_pass
 from ._transport import AsyncLink
 
 __all__ = ["RELEASE_SECONDS", "release", "take_back"]
@@ -120,6 +118,8 @@ class _Release:
     def __init__(self, link: AsyncLink, lease: Lease) -> None:
         self._link = link
         self._lease = lease
+        # It was released as a whole, or the server does not know it any more.
+        self._peer_is_gone = False
         # If the peer has ended by then, so has its lease, which nothing renews.
         self._over_at = now() + lease.ttl
 
@@ -144,17 +144,22 @@ class _Release:
                 if not self.is_due(name):
                     # The lease of a shared peer goes on: its owner is to release what was not released here.
                     return error if lease.claim is not None and now() >= self._over_at else None
+                ends_peer = self._ends_peer(name)
                 try:
                     await self._link.once(self._request(name), limit)
-                except (UnknownPeer, UnknownSemaphore):
+                except UnknownSemaphore:
+                    return None
+                except UnknownPeer:
+                    self._peer_is_gone = True
                     return None
                 except ThrottleError as caught:
                     error = caught
                 else:
+                    self._peer_is_gone = ends_peer
                     return None
             delay = backoff(failures, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
             failures += 1
-            if not _may_pass(error) and now() + delay >= told_at:
+            if not may_pass(error) and now() + delay >= told_at:
                 return error
             _log.info("a release for peer %s failed, trying again: %s", lease.peer_id, error)
             await asyncio.sleep(delay)
@@ -166,8 +171,8 @@ class _Release:
 
     def done(self, name: Optional[str]) -> None:
         """It is released, or somebody wants it again."""
-        if self._lease.ended and self._lease.claim is None:
-            self._lease.unreleased.clear()  # All went with the peer.
+        if self._peer_is_gone and self._lease.claim is None:
+            self._lease.unreleased.clear()  # All went with it.
         elif name is not None:
             self._lease.unreleased.discard(name)
 
@@ -201,14 +206,10 @@ class _Release:
         peer_id = self._lease.peer_id
         if peer_id is None:
             raise UnknownPeer
-        # Its other locks may have come, or gone, since the last attempt.
-        if name is None or (self._lease.ended and self._lease.claim is None):
+        if name is None or self._ends_peer(name):
             return _protocol.release_peer(peer_id)
         return _protocol.release_lock(peer_id, name)
 
-
-def _may_pass(error: ThrottleError) -> bool:
-    """Whether the same request may succeed a little later, without anybody's doing."""
-    if isinstance(error, ServerError):
-        return is_transient(error.status)
-    return isinstance(error, ServerUnreachable) and not isinstance(error, CertificateRejected)
+    def _ends_peer(self, name: Optional[str]) -> bool:
+        # Its other locks may have come, or gone, since the last attempt.
+        return name is None or (self._lease.ended and self._lease.claim is None)

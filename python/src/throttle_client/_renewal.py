@@ -1,49 +1,21 @@
-"""Keeping a lease alive: renew it, bring it back after a restart of the server, or tell that it is lost."""
+"""Renewing one lease, bringing it back after a restart of the server, or telling that it is lost."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-import random
 
-from . import _protocol
-from ._background import Background
+from . import _answers, _protocol
 from ._clock import now
-from ._errors import LockLost, RequestRefused, ThrottleError, UnknownPeer
+from ._errors import RequestRefused, UnknownPeer
 from ._lease import Lease
-from ._retry import backoff
-from ._transport import AsyncLink, within
+from ._transport import AsyncLink
 
-__all__ = ["gate", "recover", "restart_keeping", "start_keeping", "stop_keeping"]
+__all__ = ["gate", "longest_attempt", "recover", "renew_once"]
 
 SHORTEST_ATTEMPT_SECONDS = 0.05
 
 _log = logging.getLogger("throttle_client")
-
-
-def start_keeping(background: Background, lease: Lease) -> None:
-    """Make sure that the lease is renewed from now on. To be called on the background thread."""
-    if lease.keeper is None or lease.keeper.done():
-        work = _keep(lease, background.link(lease.settings))
-        # In a context of its own: the span in which a lock was acquired is not that of its renewals.
-        lease.keeper = contextvars.Context().run(background.loop.create_task, work)
-
-
-def restart_keeping(background: Background, lease: Lease) -> None:
-    """Let a renewal that is under way follow a new expiry. To be called on the background thread."""
-    if lease.keeper is not None and not lease.keeper.done():
-        lease.keeper.cancel()
-        lease.keeper = None
-        start_keeping(background, lease)
-
-
-async def stop_keeping(lease: Lease) -> None:
-    """End the renewal; once this returned none is under way."""
-    keeper, lease.keeper = lease.keeper, None
-    if keeper is not None and keeper is not asyncio.current_task():
-        keeper.cancel()
-        await asyncio.wait({keeper})
 
 
 def gate(lease: Lease) -> asyncio.Lock:
@@ -53,41 +25,8 @@ def gate(lease: Lease) -> asyncio.Lock:
     return lease.gate
 
 
-async def _keep(lease: Lease, link: AsyncLink) -> None:
-    if lease.deadline is None:
-        # Locks that came with an existing peer id: nobody knows what is left of their time.
-        lease.confirm(now(), None)
-    failures = 0
-    jitter = _jitter()
-    while lease.acquired and lease.loss is None and lease.deadline is not None:
-        if not lease.renewing:
-            due = lease.deadline
-        elif failures:
-            due = now() + backoff(failures - 1, min(0.1, lease.ttl / 20), min(5.0, lease.ttl / 10))
-        else:
-            due = lease.confirmed_at + lease.interval * jitter
-        await asyncio.sleep(max(0.0, min(due, lease.deadline) - now()))
-        lease.expire_if_overdue()
-        if not lease.acquired or not lease.renewing:
-            continue
-        if not failures and lease.confirmed_at + lease.interval * jitter > now():
-            continue  # Another request renewed it meanwhile.
-        try:
-            await within(max(0.0, lease.deadline - now()), _renew_once(lease, link))
-        except LockLost:
-            return
-        except (ThrottleError, asyncio.TimeoutError) as error:
-            failures += 1
-            _log.info("renewal of peer %s failed, trying again: %s", lease.peer_id, error)
-        except Exception:  # noqa: BLE001 (whatever it is, the thread lives on)
-            failures += 1
-            _log.exception("renewal of peer %s failed, trying again", lease.peer_id)
-        else:
-            failures = 0
-            jitter = _jitter()
-
-
-async def _renew_once(lease: Lease, link: AsyncLink) -> None:
+async def renew_once(lease: Lease, link: AsyncLink) -> None:
+    """Renew a lease by a request of its own, which also tells what its peer holds."""
     peer_id, deadline = lease.peer_id, lease.deadline
     if peer_id is None or deadline is None:
         return
@@ -95,7 +34,7 @@ async def _renew_once(lease: Lease, link: AsyncLink) -> None:
     request = _protocol.heartbeat(peer_id, lease.ttl)
     before = dict(lease.tokens)
     try:
-        answer, sent_at = await link.exchange(request, begun_at, _limit(lease, deadline))
+        answer, sent_at = await link.exchange(request, begun_at, longest_attempt(lease, deadline))
     except UnknownPeer as error:
         await recover(lease, link, error, begun_at)
     else:
@@ -104,7 +43,7 @@ async def _renew_once(lease: Lease, link: AsyncLink) -> None:
             await recover(lease, link, UnknownPeer(instance=answer.instance), sent_at, known=True)
         else:
             lease.confirm(sent_at, answer.instance)
-            lease.compare(before, _protocol.parse_locks(answer))
+            lease.compare(before, _answers.parse_locks(answer))
 
 
 async def recover(
@@ -132,7 +71,9 @@ async def recover(
         request = _protocol.restore(
             lease.peer_id, lease.own, lease.ttl, lease.own_tokens, lease.labels_to_restore()
         )
-        limit = _limit(lease, lease.deadline if lease.deadline is not None else restored_at + lease.ttl)
+        limit = longest_attempt(
+            lease, lease.deadline if lease.deadline is not None else restored_at + lease.ttl
+        )
         try:
             answer = await link.once(request, limit)
         except RequestRefused as error:
@@ -163,21 +104,21 @@ async def _recover_shared(lease: Lease, link: AsyncLink, unknown: UnknownPeer, *
         request = _protocol.acquire(peer_id, own, lease.ttl, 0.0)
         why = "somebody else holds it or waits for it"
         try:
-            answer = await link.once(request, _limit(lease, deadline))
-            is_granted = _protocol.parse_acquired(answer)
+            answer = await link.once(request, longest_attempt(lease, deadline))
+            is_granted = _answers.parse_acquired(answer)
         except RequestRefused as error:
             is_granted, why = False, str(error)
         if not is_granted:
             # The request is withdrawn with the release.
             raise lease.lose("not restored", f"the server lost its state and did not grant it again: {why}")
-        tokens = _protocol.parse_tokens(answer, own)
+        tokens = _answers.parse_tokens(answer, own)
         for name, count in own.items():
             lease.grant(name, count, tokens[name])
     lease.restored_at = sent_at
     lease.confirm(sent_at, unknown.instance)
 
 
-def _limit(lease: Lease, deadline: float) -> float:
+def longest_attempt(lease: Lease, deadline: float) -> float:
     """An attempt gets a third of what remains at most, so that one that hangs leaves time for others.
 
     Of several servers all but one may hang, and there is time to ask each of them; so it is a fourth where
@@ -187,7 +128,3 @@ def _limit(lease: Lease, deadline: float) -> float:
     parts = len(lease.settings.servers.urls) + 2
     part = min(max(remaining / parts, lease.ttl / (4 * parts)), remaining)
     return max(SHORTEST_ATTEMPT_SECONDS, min(lease.settings.timeout, part))
-
-
-def _jitter() -> float:
-    return random.uniform(0.8, 1.0)  # noqa: S311 (nothing secret)

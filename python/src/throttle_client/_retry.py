@@ -10,13 +10,14 @@ import uuid
 from dataclasses import replace
 from typing import Optional
 
+from ._answers import Answer, check, lacks_route
 from ._dialect import Dialect
-from ._errors import CertificateRejected, ServerError, ServerUnreachable
+from ._errors import CertificateRejected, ServerError, ServerUnreachable, ThrottleError
 from ._polls import Polls
-from ._protocol import Answer, Request, check, lacks_route
+from ._protocol import Request
 from ._servers import Round, Servers, without_password
 
-__all__ = ["Retry", "backoff", "is_transient"]
+__all__ = ["Retry", "backoff", "is_transient", "may_pass"]
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
@@ -207,6 +208,13 @@ class Retry:
 def is_transient(status: int) -> bool:
     """Whether the same request may be answered otherwise a little later."""
     return status in _TRANSIENT_CLIENT_STATUSES or (status >= 500 and status not in _FINAL_STATUSES)
+
+
+def may_pass(error: ThrottleError) -> bool:
+    """Whether the same request may succeed a little later, without anybody's doing."""
+    if isinstance(error, ServerError):
+        return is_transient(error.status)
+    return isinstance(error, ServerUnreachable) and not isinstance(error, CertificateRejected)
 
 
 def backoff(failures: int, first: float, longest: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional, Union
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-import httpx
+from yarl import URL
 
 from ._errors import ConfigurationError
 
@@ -175,9 +175,12 @@ def _normalize(url: str, what: str, needed: str) -> str:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-        httpx.URL(text)
-    except (ValueError, httpx.InvalidURL) as error:
+        text.encode()
+        _ = URL(text).raw_host
+    except ValueError as error:
         raise ConfigurationError(f"{what}: {error}; {needed}") from None
+    if not text.isprintable() or " " in text:
+        raise ConfigurationError(f"{what} and has a character that no address has; {needed}")
     if parts.scheme.lower() not in ("http", "https") or not host:
         raise ConfigurationError(f"{what}; {needed}")
     if parts.query or parts.fragment:

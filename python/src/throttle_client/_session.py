@@ -134,6 +134,11 @@ class Session:
 
 
 def _find_peer(plan: Plan) -> Peer:
+    if plan.adopted is not None and not isinstance(plan.target, Peer):
+        client = plan.target if isinstance(plan.target, Client) else Client._from_settings(plan.target)
+        peer: Peer = PeerWithHeartbeat._without_request(client)
+        peer._lease.peer_id = plan.adopted
+        return peer
     if isinstance(plan.target, Settings):
         peer = _local.obtain(plan.target)
     elif isinstance(plan.target, Client):

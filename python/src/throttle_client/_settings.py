@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-import httpx
+import certifi
 
 from ._durations import Duration, seconds
 from ._errors import ConfigurationError
@@ -143,7 +143,11 @@ def _checked_token(token: str, what: str) -> str:
 @functools.lru_cache(maxsize=16)
 def _ssl_context(cacert: Optional[str]) -> ssl.SSLContext:
     if cacert is None:
-        return httpx.create_ssl_context()
+        # As most programs do: what these variables name, else the list of authorities that browsers have.
+        file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        if not file and not folder:
+            file = certifi.where()
+        return ssl.create_default_context(cafile=file or None, capath=folder or None)
     try:
         return ssl.create_default_context(cafile=cacert)
     except (OSError, ValueError) as error:

@@ -103,7 +103,8 @@ impl Durable {
         metrics.recovered_in(begun.elapsed())?;
         let (settings, snapshot_bytes) = (self.settings.clone(), self.snapshot_bytes as u64);
         let writer = Writer::new(self.journal, epoch, end, log, settings, snapshot_bytes);
-        let thread = WriterThread::start(writer, Some(lock), self.figures.clone(), self.outbox())?;
+        let thread =
+            WriterThread::start(writer, Some(lock), self.figures.clone(), self.outbox(), Duration::ZERO)?;
         (self.stage, self.epoch) = (Stage::Writing(thread), epoch);
         let is_known = end.number > 0;
         if is_known {

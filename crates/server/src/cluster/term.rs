@@ -20,6 +20,9 @@ use crate::{
 
 /// How long the last write may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a write waits for more, once there is something. It is little beside the write itself, and an answer whose
+/// write has begun before anybody waited for it needs a confirmation of its own.
+const GATHERING: Duration = Duration::from_micros(100);
 /// How often it is told how far the log is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -64,7 +67,7 @@ impl Term {
         let opened = EtcdLog::open(etcd.clone(), &config.prefix, journal, term, config.compact);
         let log = Box::new(opened.await?);
         let writer = Writer::new(journal, epoch, end, log, settings, snapshot_bytes as u64);
-        let writer = WriterThread::start(writer, None, figures, outbox.clone())?;
+        let writer = WriterThread::start(writer, None, figures, outbox.clone(), GATHERING)?;
         tasks.push(tokio::spawn({
             let (lead, leadership) = (lead.clone(), leadership.clone());
             async move { lead.run(|| confirm(&leadership)).await }

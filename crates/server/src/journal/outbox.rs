@@ -10,6 +10,8 @@ use std::{
             Ordering::{Acquire, Release},
         },
     },
+    thread,
+    time::Duration,
 };
 
 use tokio::sync::{Notify, futures::OwnedNotified, watch};
@@ -77,6 +79,8 @@ pub(super) enum Work {
         body: Vec<u8>,
         /// How many they are.
         records: u64,
+        /// How many turns left them.
+        turns: u64,
     },
     /// Nothing to write, but something else may be to be done.
     Nothing,
@@ -230,16 +234,23 @@ impl Outbox {
         }
     }
 
-    /// Waits for something to do.
-    pub(super) fn next(&self) -> Work {
+    /// Waits for something to do, and after the first record as long as `gathering` for more.
+    pub(super) fn next(&self, gathering: Duration) -> Work {
         let mut state = self.lock();
+        let mut is_gathered = gathering.is_zero() || !state.open.is_empty();
         loop {
             if !state.open.is_empty() {
+                if !std::mem::replace(&mut is_gathered, true) {
+                    drop(state);
+                    thread::sleep(gathering);
+                    state = self.lock();
+                }
                 let body = std::mem::take(&mut state.open);
                 let records = std::mem::take(&mut state.records);
                 state.when_written = Some(std::mem::take(&mut state.when_open_is_safe));
+                let turns = state.open_upto.0.saturating_sub(state.written_upto.0);
                 state.written_upto = state.open_upto;
-                return Work::Batch { body, records };
+                return Work::Batch { body, records, turns };
             }
             if state.is_stopping {
                 return Work::End;
@@ -302,7 +313,7 @@ mod tests {
 
     /// Takes what there is to write, and returns how many records that are.
     fn begin_batch(outbox: &Outbox) -> u64 {
-        match outbox.next() {
+        match outbox.next(Duration::ZERO) {
             Work::Batch { records, .. } => records,
             Work::Nothing | Work::End => panic!("there is something to write"),
         }
@@ -330,7 +341,7 @@ mod tests {
         assert_eq!(third.as_mut().now_or_never(), None, "its record came later");
         outbox.written();
         outbox.stop();
-        assert!(matches!(outbox.next(), Work::End));
+        assert!(matches!(outbox.next(Duration::ZERO), Work::End));
         assert_eq!(third.now_or_never(), Some(Ok(())));
     }
 
@@ -389,10 +400,10 @@ mod tests {
     fn the_writer_can_be_called_without_anything_to_write() {
         let outbox = Outbox::new(6);
         outbox.call();
-        assert!(matches!(outbox.next(), Work::Nothing));
+        assert!(matches!(outbox.next(Duration::ZERO), Work::Nothing));
         outbox.call();
         put(&outbox, 1);
         begin_batch(&outbox);
-        assert!(matches!(outbox.next(), Work::Nothing));
+        assert!(matches!(outbox.next(Duration::ZERO), Work::Nothing));
     }
 }

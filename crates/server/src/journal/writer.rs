@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use throttle_journal::{AppendError, SnapshotJob, SnapshotStep, Writer};
@@ -16,6 +17,11 @@ use super::{
     outbox::{Outbox, Work},
 };
 
+/// Which part of the time of a write the next one waits for those whom it let go on, and how long at most. What they
+/// ask for would else wait for a whole write more.
+const GATHERING_PART: u32 = 2;
+const GATHERING_MAX: Duration = Duration::from_millis(1);
+
 /// The thread that writes.
 pub struct WriterThread {
     outbox: Outbox,
@@ -23,8 +29,15 @@ pub struct WriterThread {
 }
 
 impl WriterThread {
-    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs.
-    pub fn start(writer: Writer, lock: Option<File>, figures: Figures, outbox: Outbox) -> io::Result<Self> {
+    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs. After the
+    /// first record it waits for more as long as `gathering`.
+    pub fn start(
+        writer: Writer,
+        lock: Option<File>,
+        figures: Figures,
+        outbox: Outbox,
+        gathering: Duration,
+    ) -> io::Result<Self> {
         let thread = thread::Builder::new().name("journal".to_owned()).spawn({
             let outbox = outbox.clone();
             move || {
@@ -35,6 +48,7 @@ impl WriterThread {
                     outbox: outbox.clone(),
                     steps,
                     snapshot_begun: None,
+                    gathering,
                     _lock: lock,
                 };
                 if let Err(mut error) = task.run() {
@@ -66,6 +80,7 @@ struct Task {
     steps: Steps,
     /// When the snapshot was begun that is being made.
     snapshot_begun: Option<Instant>,
+    gathering: Duration,
     _lock: Option<File>,
 }
 
@@ -76,10 +91,15 @@ impl Task {
             if self.writer.is_to_trim() {
                 self.outbox.call();
             }
-            match self.outbox.next() {
+            match self.outbox.next(self.gathering) {
                 Work::End => return Ok(()),
                 Work::Nothing => {}
-                Work::Batch { body, records } => self.append(&body, records)?,
+                Work::Batch { body, records, turns } => {
+                    let took = self.append(&body, records)?;
+                    if turns > 1 && !self.gathering.is_zero() {
+                        thread::sleep((took / GATHERING_PART).min(GATHERING_MAX));
+                    }
+                }
             }
             if let Some(step) = self.steps.take() {
                 self.take(step)?;
@@ -95,15 +115,17 @@ impl Task {
         }
     }
 
-    fn append(&mut self, body: &[u8], records: u64) -> Result<(), AppendError> {
+    /// Writes a batch. Returns how long that took.
+    fn append(&mut self, body: &[u8], records: u64) -> Result<Duration, AppendError> {
         let begun = Instant::now();
         self.writer.append(body)?;
         self.outbox.written();
-        self.figures.flush_seconds.observe(begun.elapsed().as_secs_f64());
+        let took = begun.elapsed();
+        self.figures.flush_seconds.observe(took.as_secs_f64());
         self.figures.batches.inc();
         self.figures.records.inc_by(records);
         self.figures.bytes.inc_by(body.len() as u64);
-        Ok(())
+        Ok(took)
     }
 
     /// Starts a thread that makes a snapshot, which takes a while.

@@ -29,8 +29,8 @@ pub struct WriterThread {
 }
 
 impl WriterThread {
-    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs. After the
-    /// first record it waits for more as long as `gathering`.
+    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs. After
+    /// the first record it waits for more as long as `gathering`.
     pub fn start(
         writer: Writer,
         lock: Option<File>,

@@ -263,17 +263,19 @@ def test_one_that_gives_up_withdraws_its_request(server: Server) -> None:
 
 
 def test_what_is_taken_from_the_lock_around_it_is_a_loss(server: Server) -> None:
-    # In a session of its own, so that it is not ended with the rest.
+    # It outlives SIGTERM, and renews often enough to learn of the loss before SIGKILL, a second later.
     inside = Inside(
         server,
         "-s mid --ttl 3s",
         """
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with lock(semaphore="mid", on_lost="ignore") as handle:
             say(handle.id)
             handle.lost.wait(None)
             say(handle.lost.loss.reason, handle.lost.loss.detail)
         """,
-        'setsid "$0" -c "$1"',
+        'THROTTLE_PEER_TTL_MS=1500 exec "$0" -c "$1"',
     )
     server.kick(int(inside.line()), "stuck")
     assert "stuck" in inside.line()

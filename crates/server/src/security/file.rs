@@ -11,7 +11,10 @@ use std::{
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use crate::config::{ConfigError, Source};
+use crate::{
+    config::{ConfigError, Source},
+    printable::printable,
+};
 
 use super::{
     caller::Caller,
@@ -104,7 +107,7 @@ impl Tokens {
             // Not as the error shows itself: that repeats a line of the file.
             at(
                 error.span().map_or(0, |span| span.start),
-                format!("{}.", error.message().trim_end_matches('.')),
+                format!("{}.", printable(error.message().trim_end_matches('.'))),
             )
         })?;
         let usual = Terms { rights: Rights::default(), quotas: usual };
@@ -234,6 +237,10 @@ mod tests {
             (
                 "tokens = 1".to_owned(),
                 "tokens.toml:1: unknown field `tokens`, expected `token` or `identity`.",
+            ),
+            (
+                "[\"\\nfield\"]".to_owned(),
+                "tokens.toml:1: unknown field `\\nfield`, expected `token` or `identity`.",
             ),
             (
                 format!("{token}expires = 2027-01-01"),

@@ -183,13 +183,6 @@ impl Etcd {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The same connections, beginning at another member: for a second opinion.
-    pub fn through_another(&self) -> Result<Self, LogError> {
-        let other = Self::new(self.0.settings.clone())?;
-        other.0.at.store(1, Relaxed);
-        Ok(other)
-    }
-
     /// What each member says of itself. They are asked at the same time, so that silent ones cost one deadline.
     pub async fn status(&self) -> Vec<MemberStatus> {
         let ask = |member: Arc<Member>| {

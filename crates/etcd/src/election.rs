@@ -8,7 +8,7 @@ use throttle_journal::{Epoch, LogError};
 use crate::{
     keys::{Deployment, Keys},
     kv::{EtcdError, Kv},
-    proto::{DeleteRangeRequest, Operation, PutRequest, RangeRequest, RequestOp, TxnRequest},
+    proto::{DeleteRangeRequest, Operation, PutRequest, RangeRequest, TxnRequest},
     term::{Term, exists},
 };
 
@@ -70,11 +70,7 @@ impl<K: Kv> Candidate<K> {
     pub async fn deployment(&self, new: Deployment) -> Result<Deployment, LogError> {
         let key = self.keys.meta();
         let put = Operation::Put(PutRequest { key: key.clone(), value: new.value(), lease: 0 });
-        let request = TxnRequest {
-            compare: vec![exists(key.clone(), false)],
-            success: vec![RequestOp { request: Some(put) }],
-            failure: Vec::new(),
-        };
+        let request = TxnRequest::of(vec![exists(key.clone(), false)], [put]);
         let sent = self.kv.txn(request).await;
         // Whatever comes of it, what is there then counts for everybody.
         let found = self.kv.range(RangeRequest::of(key)).await?;
@@ -107,11 +103,7 @@ impl<K: Kv> Candidate<K> {
         let value = format!("{} {lease:016x}", self.name).into_bytes();
         let key = self.keys.leader();
         let put = Operation::Put(PutRequest { key: key.clone(), value: value.clone(), lease });
-        let request = TxnRequest {
-            compare: vec![exists(key.clone(), false)],
-            success: vec![RequestOp { request: Some(put) }],
-            failure: Vec::new(),
-        };
+        let request = TxnRequest::of(vec![exists(key.clone(), false)], [put]);
         let sent = self.kv.txn(request).await;
         // The key says what came of it, also where the answer did not come.
         let found = self.kv.range(RangeRequest::of(key)).await?;
@@ -144,15 +136,11 @@ impl<K: Kv> Leadership<K> {
                 Err(error) => Confirmed::Unknown(error),
             };
         }
-        let found = match self.kv.range(RangeRequest::of(self.keys.leader())).await {
-            Ok(found) => found,
-            Err(error) => return Confirmed::Unknown(error),
-        };
-        let Term { epoch, value } = &self.term;
-        let leads = found.kvs.first().is_some_and(|found| {
-            Epoch(found.create_revision.cast_unsigned()) == *epoch && found.value == *value
-        });
-        if leads { Confirmed::Yes } else { Confirmed::Deposed }
+        match self.kv.range(RangeRequest::of(self.keys.leader())).await {
+            Ok(found) if self.term.made(found.kvs.first()) => Confirmed::Yes,
+            Ok(_) => Confirmed::Deposed,
+            Err(error) => Confirmed::Unknown(error),
+        }
     }
 
     /// Renews the lease until it is over, as long as this server `may`: one that gets no confirmations must not keep
@@ -175,12 +163,7 @@ impl<K: Kv> Leadership<K> {
     pub async fn resign(&self) {
         let range_end = Vec::new();
         let gone = Operation::DeleteRange(DeleteRangeRequest { key: self.keys.leader(), range_end });
-        let request = TxnRequest {
-            compare: self.term.is_leader(&self.keys),
-            success: vec![RequestOp { request: Some(gone) }],
-            failure: Vec::new(),
-        };
-        let _ = self.kv.txn(request).await;
+        let _ = self.kv.txn(TxnRequest::of(self.term.is_leader(&self.keys), [gone])).await;
         let _ = self.kv.revoke(self.lease).await;
     }
 }

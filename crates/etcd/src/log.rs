@@ -129,19 +129,12 @@ impl<K: Kv> EtcdLog<K> {
             // It is there, whoever leads by now.
             return Ok(());
         }
-        if !self.leads(leader) {
+        if !self.fenced.term.made(leader) {
             return Err(AppendError::Superseded);
         }
         let why =
             if batch.is_some() { "another batch has this number" } else { "the batch before it is missing" };
         Err(AppendError::Failed(LogError::Io(format!("batch {number} does not fit: {why}"))))
-    }
-
-    fn leads(&self, leader: Option<&KeyValue>) -> bool {
-        let Term { epoch, value } = &self.fenced.term;
-        leader.is_some_and(|leader| {
-            Epoch(leader.create_revision.cast_unsigned()) == *epoch && leader.value == *value
-        })
     }
 
     /// The epoch and the chain of the batch with a number, if that batch is there.
@@ -186,7 +179,7 @@ impl<K: Kv> EtcdLog<K> {
         let revision = match found(&answer, 1) {
             _ if answer.succeeded => answer.header.map_or(0, |header| header.revision),
             Some(found) if found.value == value => found.mod_revision,
-            _ if !self.leads(found(&answer, 0)) => return Err(LogError::Superseded),
+            _ if !self.fenced.term.made(found(&answer, 0)) => return Err(LogError::Superseded),
             _ => return Err(LogError::Io("another snapshot is there than this leader knows".to_owned())),
         };
         self.head = Some((head, revision));

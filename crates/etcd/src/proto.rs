@@ -181,6 +181,20 @@ pub struct TxnRequest {
     pub failure: Vec<RequestOp>,
 }
 
+impl TxnRequest {
+    /// What is done if all comparisons hold, and else nothing.
+    pub fn of(compare: Vec<Compare>, success: impl IntoIterator<Item = Operation>) -> Self {
+        let success = success.into_iter().map(RequestOp::from).collect();
+        Self { compare, success, failure: Vec::new() }
+    }
+}
+
+impl From<Operation> for RequestOp {
+    fn from(operation: Operation) -> Self {
+        Self { request: Some(operation) }
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct TxnResponse {
     #[prost(message, optional, tag = "1")]

@@ -7,7 +7,7 @@ use throttle_journal::LogError;
 use crate::{
     keys::Keys,
     kv::Kv,
-    proto::{Operation, PutRequest, RangeRequest, RequestOp, TxnRequest},
+    proto::{KeyValue, Operation, PutRequest, RangeRequest, TxnRequest},
 };
 
 /// How long a server that is gone is still listed.
@@ -31,8 +31,7 @@ impl<K: Kv> Registry<K> {
         loop {
             if let Ok(lease) = self.kv.grant(LISTED.as_secs()).await {
                 let put = PutRequest { key: self.keys.server(name), value: Vec::new(), lease };
-                let put = RequestOp { request: Some(Operation::Put(put)) };
-                let request = TxnRequest { success: vec![put], ..TxnRequest::default() };
+                let request = TxnRequest::of(Vec::new(), [Operation::Put(put)]);
                 let mut is_there = self.kv.txn(request).await.is_ok();
                 while is_there {
                     self.kv.pause(LISTED / 3).await;
@@ -53,9 +52,7 @@ impl<K: Kv> Registry<K> {
         let request =
             RangeRequest { key: key.clone(), range_end, keys_only: true, ..RangeRequest::default() };
         let found = self.kv.range(request).await?.kvs;
-        let name = |found: &crate::proto::KeyValue| {
-            Some(str::from_utf8(found.key.strip_prefix(&*key)?).ok()?.to_owned())
-        };
+        let name = |found: &KeyValue| Some(str::from_utf8(found.key.strip_prefix(&*key)?).ok()?.to_owned());
         Ok(found.iter().filter_map(name).collect())
     }
 }

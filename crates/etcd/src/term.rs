@@ -7,7 +7,7 @@ use crate::{
     keys::Keys,
     kv::{EtcdError, Kv},
     proto::{
-        Compare, CompareResult, CompareTarget, Operation, RangeRequest, RequestOp, Target, TxnRequest,
+        Compare, CompareResult, CompareTarget, KeyValue, Operation, RangeRequest, Target, TxnRequest,
         TxnResponse,
     },
     retry::Pauses,
@@ -34,15 +34,11 @@ impl<K: Kv> Fenced<K> {
     /// A transaction that has an effect only while this leader leads. If it has none, the answer has what it says at
     /// `look`, with the key of the leader first.
     fn request(&self, more: Vec<Compare>, success: Vec<Operation>, look: Vec<Vec<u8>>) -> TxnRequest {
-        let operation = |one| RequestOp { request: Some(one) };
         let mut compare = if planted!(NoFence) { Vec::new() } else { self.term.is_leader(&self.keys) };
         compare.extend(more);
         let look = [vec![self.keys.leader()], look].concat();
-        TxnRequest {
-            compare,
-            success: success.into_iter().map(operation).collect(),
-            failure: look.into_iter().map(|key| operation(Operation::Range(RangeRequest::of(key)))).collect(),
-        }
+        let look = look.into_iter().map(|key| Operation::Range(RangeRequest::of(key)).into());
+        TxnRequest { failure: look.collect(), ..TxnRequest::of(compare, success) }
     }
 
     /// Sends one until an answer comes. Every attempt has the same bytes, so it does not matter which of them arrive,
@@ -77,7 +73,7 @@ impl<K: Kv> Fenced<K> {
     }
 
     /// Reads keys, however long that takes.
-    pub(crate) async fn read(&self, request: RangeRequest) -> Result<Vec<crate::proto::KeyValue>, LogError> {
+    pub(crate) async fn read(&self, request: RangeRequest) -> Result<Vec<KeyValue>, LogError> {
         let mut pauses = Pauses::default();
         let mut was_held = false;
         loop {
@@ -120,6 +116,13 @@ impl Term {
             compare(CompareTarget::Create, Target::CreateRevision(self.epoch.0.cast_signed())),
             compare(CompareTarget::Value, Target::Value(self.value.clone())),
         ]
+    }
+
+    /// Whether that key, as it was found, is the one that this leader made.
+    pub(crate) fn made(&self, leader: Option<&KeyValue>) -> bool {
+        leader.is_some_and(|found| {
+            Epoch(found.create_revision.cast_unsigned()) == self.epoch && found.value == self.value
+        })
     }
 }
 

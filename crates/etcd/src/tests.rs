@@ -21,7 +21,7 @@ use throttle_journal::{
 use super::*;
 use crate::{
     keys::{Keys, PART_BYTES},
-    proto::{DeleteRangeRequest, Operation, PutRequest, RangeRequest, RequestOp, TxnRequest},
+    proto::{DeleteRangeRequest, Operation, PutRequest, RangeRequest, TxnRequest},
 };
 
 const JOURNAL: u64 = 7;
@@ -93,9 +93,17 @@ struct Deployed {
 }
 
 impl Deployed {
+    /// A leader, and the relay between it and etcd.
+    fn lead_through_relay(&self) -> (Relay, Etcd, Leadership<Etcd>) {
+        let relay = Relay::start();
+        let etcd = reached_at(vec![relay.url.clone()]);
+        let candidate = Candidate::new(etcd.clone(), &self.prefix, "one", Duration::from_mins(1));
+        let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+        (relay, etcd, leadership)
+    }
+
     fn run(&self, operation: Operation) {
-        let request =
-            TxnRequest { success: vec![RequestOp { request: Some(operation) }], ..TxnRequest::default() };
+        let request = TxnRequest::of(Vec::new(), [operation]);
         self.etcd.wait(self.etcd.txn(request)).expect("it is done");
     }
 
@@ -388,10 +396,7 @@ impl Relay {
 #[test]
 fn a_leader_that_is_cut_off_reads_on_for_its_snapshot_once_it_is_not() {
     let deployment = Deployed::fresh();
-    let relay = Relay::start();
-    let etcd = reached_at(vec![relay.url.clone()]);
-    let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", Duration::from_mins(1));
-    let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+    let (relay, etcd, leadership) = deployment.lead_through_relay();
     let term = leadership.term().clone();
     let opened = EtcdLog::open(etcd.clone(), &deployment.prefix, JOURNAL, term, false);
     let mut log = etcd.wait(opened).expect("it can be read");
@@ -411,10 +416,7 @@ fn a_leader_that_is_cut_off_reads_on_for_its_snapshot_once_it_is_not() {
 #[test]
 fn a_leader_that_is_cut_off_goes_on_once_it_is_not() {
     let deployment = Deployed::fresh();
-    let relay = Relay::start();
-    let etcd = reached_at(vec![relay.url.clone()]);
-    let candidate = Candidate::new(etcd.clone(), &deployment.prefix, "one", Duration::from_mins(1));
-    let leadership = etcd.wait(candidate.try_lead()).expect("etcd answers").expect("nobody leads");
+    let (relay, etcd, leadership) = deployment.lead_through_relay();
     let term = leadership.term().clone();
     relay.is_cut.store(true, Relaxed);
     let opening = thread::spawn({

@@ -8,7 +8,7 @@ use crate::{
     keys::{BatchHead, Head, Keys},
     kv::{EtcdError, Kv},
     log::EtcdLog,
-    proto::{KeyValue, Operation, Outcome, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest},
+    proto::{KeyValue, Operation, Outcome, RangeRequest, RangeResponse, ResponseOp, TxnRequest, TxnResponse},
     retry::Pauses,
 };
 
@@ -62,15 +62,7 @@ impl<K: Kv> EtcdReader<K> {
         visit: Visit<'_>,
     ) -> Result<End, LogError> {
         let first = from.map_or(1, |end| end.number + 1);
-        let batches = self.page(self.keys.batch(first), self.keys.batches_end(), 0);
-        let look = [self.keys.leader(), self.keys.head()].map(RangeRequest::of);
-        let asked = look.into_iter().chain([batches]).map(Operation::Range);
-        let request = TxnRequest {
-            compare: Vec::new(),
-            success: asked.map(|one| RequestOp { request: Some(one) }).collect(),
-            failure: Vec::new(),
-        };
-        let answer = self.asked(async || self.kv.txn(request.clone()).await).await?;
+        let answer = self.look(first).await?;
         let revision = answer.header.map_or(0, |header| header.revision);
         let mut ranges = answer.responses.into_iter().filter_map(range);
         let (leader, head, batches) = (ranges.next(), ranges.next(), ranges.next());
@@ -96,19 +88,24 @@ impl<K: Kv> EtcdReader<K> {
         Ok(end)
     }
 
-    /// The answer of etcd, however long it takes if this reader insists.
-    async fn asked<A>(&self, ask: impl AsyncFn() -> Result<A, EtcdError>) -> Result<A, LogError> {
+    /// The leader, the last snapshot, and a page of batches from `first` on, all as they are at one moment.
+    async fn look(&mut self, first: u64) -> Result<TxnResponse, LogError> {
         let mut pauses = Pauses::default();
         loop {
-            match ask().await {
+            let batches = self.page(self.keys.batch(first), self.keys.batches_end(), 0);
+            let look = [self.keys.leader(), self.keys.head()].map(RangeRequest::of);
+            let asked = look.into_iter().chain([batches]).map(Operation::Range);
+            match self.kv.txn(TxnRequest::of(Vec::new(), asked)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => self.hold_on(error, &mut pauses).await?,
             }
         }
     }
 
-    /// After a failure: waits until it is time to ask again, if this reader insists.
-    async fn hold_on(&self, error: EtcdError, pauses: &mut Pauses) -> Result<(), LogError> {
+    /// After a failure: the next page is a small one, for this one may have been too much for one answer, or for the time
+    /// that it has. Waits until it is time to ask again, if this reader insists.
+    async fn hold_on(&mut self, error: EtcdError, pauses: &mut Pauses) -> Result<(), LogError> {
+        self.limit = KEYS_FIRST;
         match error {
             EtcdError::Unknown(_) | EtcdError::Refused(_) if self.insists && !self.kv.is_stopping() => {
                 self.kv.pause(pauses.next_pause()).await;
@@ -168,11 +165,7 @@ impl<K: Kv> EtcdReader<K> {
             let page = self.page(key.to_vec(), range_end.to_vec(), revision);
             match self.kv.range(page).await {
                 Ok(found) => return Ok(found),
-                Err(error) => {
-                    // It may have been too much for one answer, or for the time that it has.
-                    self.limit = KEYS_FIRST;
-                    self.hold_on(error, &mut pauses).await?;
-                }
+                Err(error) => self.hold_on(error, &mut pauses).await?,
             }
         }
     }

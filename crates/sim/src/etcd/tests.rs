@@ -1,6 +1,6 @@
 //! The store does as etcd does; and the protocol of the log runs on it.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use throttle_etcd::{
     Candidate, Confirmed, Deployment, EtcdError, EtcdLog, EtcdReader, Kv as _,
@@ -256,10 +256,9 @@ fn the_protocol_of_the_log_runs_on_it() {
     assert_eq!((read, end.number, end.chain), (vec![b"records".to_vec()], 1, chain));
 }
 
-#[test]
-fn an_append_that_arrives_late_brings_nothing_back_that_was_trimmed() {
-    let (mut store, mut server) = (Store::default(), Server::new());
-    let sent = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+/// Notes transactions, and loses none.
+fn recorder() -> (Rc<RefCell<Vec<TxnRequest>>>, impl Fn(&Ask) -> bool) {
+    let sent = Rc::new(RefCell::new(Vec::new()));
     let all = sent.clone();
     let record = move |ask: &Ask| {
         if let Ask::Txn(request) = ask {
@@ -267,6 +266,13 @@ fn an_append_that_arrives_late_brings_nothing_back_that_was_trimmed() {
         }
         false
     };
+    (sent, record)
+}
+
+#[test]
+fn an_append_that_arrives_late_brings_nothing_back_that_was_trimmed() {
+    let (mut store, mut server) = (Store::default(), Server::new());
+    let (sent, record) = recorder();
     let kv = server.kv.clone();
     server.run(&mut store, 0, record, async move {
         let candidate = Candidate::new(kv.clone(), "/t", "a", Duration::from_secs(2));
@@ -296,14 +302,7 @@ fn an_append_that_arrives_late_brings_nothing_back_that_was_trimmed() {
 #[test]
 fn a_trim_that_arrives_late_takes_nothing_of_the_snapshot_that_counts() {
     let (mut store, mut server) = (Store::default(), Server::new());
-    let sent = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let all = sent.clone();
-    let record = move |ask: &Ask| {
-        if let Ask::Txn(request) = ask {
-            all.borrow_mut().push(request.clone());
-        }
-        false
-    };
+    let (sent, record) = recorder();
     let snapshot = |chain| Snapshot { through: 1, chain, pieces: 1, sum: Chain::of_snapshot(7, 1) };
     let lead = |kv: SimKv, is_first: bool| async move {
         let candidate = Candidate::new(kv.clone(), "/t", "a", Duration::from_secs(2));
@@ -334,4 +333,31 @@ fn a_trim_that_arrives_late_takes_nothing_of_the_snapshot_that_counts() {
         store.txn(request).unwrap();
     }
     assert_eq!(now(&store), before);
+}
+
+#[test]
+fn a_page_that_was_too_much_is_asked_for_anew_in_a_small_one() {
+    let (mut store, mut server) = (Store::default(), Server::new());
+    let (sent, record) = recorder();
+    let lost = sent.clone();
+    // The third look has no answer.
+    let lose = move |ask: &Ask| {
+        record(ask);
+        lost.borrow().len() == 3
+    };
+    let kv = server.kv.clone();
+    let read = server.run(&mut store, 0, lose, async move {
+        let mut reader = EtcdReader::new(kv, "/t", 7);
+        let mut outcomes = Vec::new();
+        for _ in 0..4 {
+            outcomes.push(reader.read_from(None, None, &mut |_| Ok(())).await.is_ok());
+        }
+        outcomes
+    });
+    assert_eq!(read, [true, true, false, true]);
+    let limit = |request: &TxnRequest| match &request.success[2].request {
+        Some(Operation::Range(range)) => range.limit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(sent.borrow().iter().map(limit).collect::<Vec<_>>(), [8, 16, 32, 8]);
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    Client, Error, Guard, background, clock::now, delivery::Exchanged, dialect::Beat, lease::Lease, renewal,
-    transport::Effort, v1,
+    Client, Error, Guard, background, clock::now, delivery::Exchanged, dialect::Beat, lease::Lease,
+    lock::check_ttl, renewal, transport::Effort, v1,
 };
 
 /// Takes the peer over and tells the caller. Runs on the background thread.
@@ -46,14 +46,6 @@ async fn renew(lease: &Lease) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for what runs on the background thread.
-async fn answer<T>(replied: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-    replied.await.unwrap_or_else(|_| {
-        let why = std::io::Error::other("it ended before it answered");
-        Err(Error::Thread(why))
-    })
-}
-
 impl Client {
     /// Takes over the locks that a peer holds, as another process left them ([`Guard::hand_over`], `throttle acquire`):
     /// the peer is renewed from now on, released at the end, and its loss is told. `ttl` is its expiry from now on; the
@@ -76,15 +68,10 @@ impl Client {
     /// [`Error::Server`] with status 404 from a server up to 0.5, which cannot tell what a peer holds. If the future
     /// is dropped before it is ready, the peer is left as it is, with `ttl` to live at most.
     pub async fn adopt(&self, peer_id: u64, ttl: Duration) -> Result<Guard, Error> {
-        if ttl.is_zero() {
-            return Err(Error::Configuration(
-                "the ttl is 0, so the lock would be gone at once; 30 s, say, keeps it for that long"
-                    .to_owned(),
-            ));
-        }
+        check_ttl(ttl)?;
         let (reply, replied) = oneshot::channel();
         background::handle()?.spawn(run(self.clone(), peer_id, ttl, reply));
-        answer(replied).await
+        replied.await.unwrap_or_else(|_| Err(background::no_answer()))
     }
 }
 
@@ -113,7 +100,7 @@ impl Guard {
             // Whoever went away has dropped the guard, which releases the locks.
             let _ = reply.send(renew(&lease).await);
         });
-        answer(replied).await?;
+        replied.await.unwrap_or_else(|_| Err(background::no_answer()))?;
         let peer = self.peer_id();
         self.forsake();
         Ok(peer)

@@ -37,6 +37,11 @@ pub(crate) fn handle() -> Result<Handle, Error> {
     Ok(current.insert(handle).clone())
 }
 
+/// What ran there ended without a word: it panicked.
+pub(crate) fn no_answer() -> Error {
+    Error::Thread(std::io::Error::other("it ended before it answered"))
+}
+
 /// Releases that the process should not end without.
 static UNDERWAY: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 

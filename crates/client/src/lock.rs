@@ -187,19 +187,11 @@ impl LockRequest {
             }
         };
         presence.release = None;
-        outcome.unwrap_or_else(|_| {
-            let why = std::io::Error::other("it ended before it answered");
-            Err(Error::Thread(why).into())
-        })
+        outcome.unwrap_or_else(|_| Err(background::no_answer().into()))
     }
 
     fn validate(&self) -> Result<(), Error> {
-        if self.ttl.is_zero() {
-            return Err(Error::Configuration(
-                "the ttl is 0, so the lock would be gone at once; 30 s, say, keeps it for that long"
-                    .to_owned(),
-            ));
-        }
+        check_ttl(self.ttl)?;
         for (index, (semaphore, count)) in self.wanted.iter().enumerate() {
             protocol::check_name(semaphore)?;
             if *count == 0 {
@@ -215,6 +207,16 @@ impl LockRequest {
         }
         Ok(())
     }
+}
+
+/// Checks that a lease has time to be renewed.
+pub(crate) fn check_ttl(ttl: Duration) -> Result<(), Error> {
+    if ttl.is_zero() {
+        return Err(Error::Configuration(
+            "the ttl is 0, so the lock would be gone at once; 30 s, say, keeps it for that long".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Tells the background thread when the caller goes away.

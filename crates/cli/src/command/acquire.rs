@@ -12,9 +12,9 @@ use throttle_client::{Client, Error, Guard};
 use throttle_service::printable::json;
 
 use super::run::{
-    Asking, UNAVAILABLE, Wanted,
-    acquire::{Caller, Failure, acquire as ask, told},
-    notice::tell,
+    Asking, Wanted,
+    acquire::{Caller, UNAVAILABLE, acquire as ask, told},
+    notice::fail,
     ttl,
 };
 use crate::platform::{Signals, is_standard_output, parent};
@@ -102,9 +102,8 @@ pub fn acquire(arguments: &Acquire) -> io::Result<i32> {
         }
         match ask(wanted, *ttl, &asking, &caller, &mut signals).await {
             Ok(guard) => leave(guard, wanted, *output, &asking).await,
-            Err(Failure::Interrupted(signal)) => Ok(signal.exit_code()),
-            Err(Failure::Conflict(why)) => Ok(fail(&why, asking.conflict_exit_code.into())),
-            Err(Failure::Unavailable(why) | Failure::Gone(why)) => Ok(fail(&why, UNAVAILABLE)),
+            // There is nothing yet that could be gone.
+            Err(failure) => Ok(failure.tell(COMMAND, &asking, UNAVAILABLE)),
         }
     })
 }
@@ -116,7 +115,7 @@ async fn leave(guard: Guard, wanted: &Wanted, output: Output, asking: &Asking) -
     let first = tokens.get(&wanted.first.0).copied().flatten();
     let peer = match guard.hand_over().await {
         Ok(peer) => peer,
-        Err(error) => return Ok(fail(&told(&error), UNAVAILABLE)),
+        Err(error) => return Ok(fail(COMMAND, &told(&error), UNAVAILABLE)),
     };
     match tell_of(peer, first, &tokens, output, asking).await {
         Ok(()) => Ok(0),
@@ -125,7 +124,8 @@ async fn leave(guard: Guard, wanted: &Wanted, output: Output, asking: &Asking) -
             if let Ok(client) = asking.connection.client().build() {
                 let _ = client.release(peer).await;
             }
-            Ok(fail(&format!("the locks are released, as they cannot be told of: {error}"), FAILURE))
+            let why = format!("the locks are released, as they cannot be told of: {error}");
+            Ok(fail(COMMAND, &why, FAILURE))
         }
     }
 }
@@ -184,12 +184,6 @@ fn quoted(value: &str) -> String {
 fn is_written_to(variable: &str) -> bool {
     let path = env::var_os(variable).filter(|path| !path.is_empty());
     path.and_then(|path| fs::metadata(path).ok()).is_some_and(|file| is_standard_output(&file))
-}
-
-/// Prints why it failed, and returns the exit code for it.
-fn fail(why: &str, code: i32) -> i32 {
-    tell(COMMAND, why);
-    code
 }
 
 #[cfg(test)]

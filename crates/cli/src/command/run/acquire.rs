@@ -6,10 +6,13 @@ use throttle_client::{AcquireError, Client, Error, Guard};
 
 use super::{
     asking::Asking,
-    notice::{Notice, tell},
+    notice::{Notice, fail, tell},
     wanted::Wanted,
 };
 use crate::platform::{Signal, Signals};
+
+/// The service is unavailable, as `sysexits.h` has it.
+pub(crate) const UNAVAILABLE: i32 = 69;
 
 /// For how long a server that is out of reach is asked again, where the locks are to be had at once or not at all.
 const RETRY_OF_TRY: Duration = Duration::from_secs(5);
@@ -30,6 +33,19 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// A signal came first.
     Interrupted(Signal),
+}
+
+impl Failure {
+    /// Tells of it, unless a signal did that already. Returns the exit code; `gone` is that for locks that are not held
+    /// any more.
+    pub(crate) fn tell(self, command: &str, asking: &Asking, gone: i32) -> i32 {
+        match self {
+            Self::Interrupted(signal) => signal.exit_code(),
+            Self::Conflict(why) => fail(command, &why, asking.conflict_exit_code.into()),
+            Self::Gone(why) => fail(command, &why, gone),
+            Self::Unavailable(why) => fail(command, &why, UNAVAILABLE),
+        }
+    }
 }
 
 /// Who asks, and in which name.

@@ -20,6 +20,12 @@ pub(crate) fn tell(command: &str, what: &str) {
     let _ = writeln!(io::stderr(), "{command}: {}", printable(what));
 }
 
+/// Tells why it failed, and returns the exit code for it.
+pub(crate) fn fail(command: &str, why: &str, code: i32) -> i32 {
+    tell(command, why);
+    code
+}
+
 /// A line on standard error that is rewritten, and wiped out when this is dropped. It never is written into a
 /// file or a pipe.
 pub(super) struct Notice {

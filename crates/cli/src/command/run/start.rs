@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, process};
 use throttle_client::{Error, Guard, Share};
 
 use super::{
-    acquire::{Caller, Failure, acquire, adopt, told},
+    acquire::{Caller, acquire, adopt, told},
     arguments::Run,
     notice,
     supervise::{End, supervise},
@@ -15,8 +15,6 @@ use crate::platform::{Child, Signals};
 
 /// Begins every line for people.
 const COMMAND: &str = "throttle run";
-/// The service is unavailable, as `sysexits.h` has it.
-pub(crate) const UNAVAILABLE: i32 = 69;
 /// The command is there, but cannot be executed, as in a shell.
 const NOT_EXECUTABLE: i32 = 126;
 /// There is no such command, as in a shell.
@@ -43,10 +41,7 @@ pub fn run(arguments: &Run) -> io::Result<i32> {
         };
         match acquired {
             Ok(guard) => hold(arguments, guard, &mut signals).await,
-            Err(Failure::Interrupted(signal)) => Ok(signal.exit_code()),
-            Err(Failure::Conflict(why)) => Ok(fail(&why, asking.conflict_exit_code.into())),
-            Err(Failure::Gone(why)) => Ok(fail(&why, arguments.lost_exit_code.into())),
-            Err(Failure::Unavailable(why)) => Ok(fail(&why, UNAVAILABLE)),
+            Err(failure) => Ok(failure.tell(COMMAND, asking, arguments.lost_exit_code.into())),
         }
     })
 }
@@ -61,10 +56,10 @@ async fn hold(arguments: &Run, guard: Guard, signals: &mut Signals) -> io::Resul
             let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
             let program = arguments.command.first().map(|program| program.to_string_lossy());
             release(guard).await;
-            return Ok(fail(&format!("{}: {error}", program.unwrap_or_default()), code));
+            return Ok(notice::fail(COMMAND, &format!("{}: {error}", program.unwrap_or_default()), code));
         }
     };
-    let lost = |why: &str| fail(why, arguments.lost_exit_code.into());
+    let lost = |why: &str| notice::fail(COMMAND, why, arguments.lost_exit_code.into());
     match supervise(&mut child, &guard, signals, arguments).await? {
         End::Lost(loss) => Ok(lost(&loss.to_string())),
         End::Unrenewed => Ok(lost(&format!(
@@ -103,10 +98,4 @@ async fn release(guard: Guard) -> Option<String> {
 
 pub(super) fn tell(what: &str) {
     notice::tell(COMMAND, what);
-}
-
-/// Prints why it failed, and returns the exit code for it.
-fn fail(why: &str, code: i32) -> i32 {
-    tell(why);
-    code
 }

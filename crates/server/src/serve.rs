@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::http::HeaderValue;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
@@ -174,6 +174,36 @@ pub(crate) struct Surroundings<'a, N, A> {
     pub(crate) asked_at: &'a mut Option<Instant>,
 }
 
+impl<N: Future<Output = ()>, A> Surroundings<'_, N, A> {
+    /// Takes no more requests, and answers those that wait, if there is an engine that they wait for.
+    pub(crate) async fn shut_down(self, app: Option<&App>) {
+        *self.asked_at = Some(Instant::now());
+        info!("Shutting down.");
+        platform::tell_stopping();
+        if let Some(app) = app {
+            app.engine.drain();
+        }
+        // It ends only when it is told so.
+        let _ = self.stop.send(());
+        self.network.await;
+    }
+}
+
+/// An engine with all that is around it.
+pub(crate) struct Running {
+    pub(crate) app: Arc<App>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Ends what goes on beside the requests.
+    pub(crate) fn end(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
 /// What reads the configuration again, once there is something.
 type CurrentReloader = Arc<RwLock<Option<Arc<Reloader>>>>;
 
@@ -215,13 +245,30 @@ impl Ground<'_> {
         platform::tell_ready();
     }
 
-    /// From now on, this reads the configuration again.
-    pub(crate) fn reload_with(&self, reloader: &Arc<Reloader>) {
+    /// Starts an engine with all that is around it. `is_known` tells whether it begins with anything.
+    pub(crate) fn run(
+        &self,
+        metrics: Metrics,
+        begun: Begun,
+        is_known: bool,
+    ) -> Result<Running, Box<dyn Error>> {
+        let config = &self.loaded.config;
+        let (engine, current) = begin(self.start, self.loaded, &metrics, begun)?;
+        if !is_known {
+            self.hold_grants(&engine);
+        }
+        let (guard, audit) = (self.guard.clone(), self.audit.clone());
+        let reloader = Arc::new(Reloader::new(self.start.clone(), current, engine.clone(), guard, audit));
         *self.reloader.write().unwrap_or_else(PoisonError::into_inner) = Some(reloader.clone());
+        let history = Arc::new(History::new(config.limits.histories, config.limits.history_step));
+        let tasks = background(&engine, history.clone());
+        let (instance, buffers) = (self.instance.clone(), self.buffers.clone());
+        let around = Around { instance, history, reloader, buffers, cluster: self.cluster.clone() };
+        Ok(Running { app: App::new(engine, metrics, config, around), tasks })
     }
 
     /// Holds grants back, as the configuration wants it where nothing is known.
-    pub(crate) fn hold_grants(&self, engine: &Engine) {
+    fn hold_grants(&self, engine: &Engine) {
         let pause = self.loaded.config.recovery.hold_grants;
         if !pause.is_zero() {
             engine.hold_grants(pause);
@@ -239,40 +286,27 @@ async fn alone<N: Future<Output = ()>, A: Future<Output = ()>>(
     metrics: Metrics,
     mut durable: Option<Durable>,
     stage: &Stage,
-    around: Surroundings<'_, N, A>,
+    mut around: Surroundings<'_, N, A>,
 ) -> Result<(), Box<dyn Error>> {
-    let Surroundings { mut network, stop, mut asked_to_stop, asked_at } = around;
-    let config = &ground.loaded.config;
     ground.watch(&metrics)?;
-    let follower = empty(config);
+    let follower = empty(&ground.loaded.config);
     let (follower, is_known) = match &mut durable {
         None => (follower, false),
         Some(durable) => tokio::select! {
-            () = &mut network => return Ok(()),
-            () = &mut asked_to_stop => return Ok(()),
+            () = &mut around.network => return Ok(()),
+            () = &mut around.asked_to_stop => return Ok(()),
             recovered = durable.recover(follower, &metrics) => recovered?,
         },
     };
     let log = durable.as_ref().map(|durable| (durable.epoch(), durable.outbox()));
     let begun = Begun { follower, log, lead: None, adopts: true };
-    let (engine, current) = begin(ground.start, ground.loaded, &metrics, begun)?;
-    if !is_known {
-        ground.hold_grants(&engine);
-    }
-    let (guard, audit) = (ground.guard.clone(), ground.audit.clone());
-    let reloader = Arc::new(Reloader::new(ground.start.clone(), current, engine.clone(), guard, audit));
-    ground.reload_with(&reloader);
-    let history = Arc::new(History::new(config.limits.histories, config.limits.history_step));
-    let tasks = background(&engine, history.clone());
-    let (instance, buffers) = (ground.instance.clone(), ground.buffers.clone());
-    let around = Around { instance, history, reloader, buffers, cluster: None };
-    let app = App::new(engine.clone(), metrics, config, around);
-    stage.open(app, ground.telemetry.tracer());
+    let running = ground.run(metrics, begun, is_known)?;
+    stage.open(running.app.clone(), ground.telemetry.tracer());
     ground.announce();
 
     let failed = tokio::select! {
-        () = &mut network => None,
-        () = &mut asked_to_stop => None,
+        () = &mut around.network => None,
+        () = &mut around.asked_to_stop => None,
         failed = async {
             match &durable {
                 Some(durable) => durable.failed().await,
@@ -280,16 +314,8 @@ async fn alone<N: Future<Output = ()>, A: Future<Output = ()>>(
             }
         } => Some(failed),
     };
-    *asked_at = Some(Instant::now());
-    info!("Shutting down.");
-    platform::tell_stopping();
-    engine.drain();
-    // It ends only when it is told so.
-    let _ = stop.send(());
-    network.await;
-    for task in tasks {
-        task.abort();
-    }
+    around.shut_down(Some(&running.app)).await;
+    running.end();
     match (failed, durable) {
         (Some(failed), _) => Err(failed.into()),
         (None, Some(durable)) => Ok(durable.stop().await?),

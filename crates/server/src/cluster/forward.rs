@@ -93,9 +93,7 @@ async fn send(
     for name in [CLIENT_ADDRESS, CLIENT_NAME] {
         parts.headers.remove(name);
     }
-    if let Ok(secret) = HeaderValue::try_from(cluster.secret()) {
-        parts.headers.insert(CLUSTER, secret);
-    }
+    parts.headers.insert(CLUSTER, cluster.secret.clone());
     if let Some(ClientAddress(address)) = parts.extensions.get()
         && let Ok(address) = HeaderValue::try_from(address.to_string())
     {

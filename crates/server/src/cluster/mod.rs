@@ -13,10 +13,12 @@ mod status;
 mod term;
 
 use std::{
+    fmt::Display,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
+use axum::http::HeaderValue;
 use subtle::ConstantTimeEq as _;
 use throttle_etcd::{Candidate, Deployment, Etcd, Leader};
 use throttle_journal::{Epoch, LogError, WallTime};
@@ -79,6 +81,8 @@ pub struct Cluster {
     pub(crate) config: config::Cluster,
     deployment: Deployment,
     etcd: Etcd,
+    /// By which the servers of this cluster know each other, as a request shows it.
+    secret: HeaderValue,
     known: RwLock<Known>,
     /// The last epoch that was seen.
     epoch: watch::Sender<Epoch>,
@@ -93,11 +97,9 @@ impl Cluster {
     /// If etcd gives no answer, or something of the settings is not right.
     async fn find(config: &config::Cluster, etcd: &Etcd) -> Result<Arc<Self>, LogError> {
         let random = |error: getrandom::Error| LogError::Io(error.to_string());
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(random)?;
-        let new = Deployment { journal: getrandom::u64().map_err(random)?, secret };
-        let candidate = Candidate::new(etcd.clone(), &config.prefix, &config.advertise, config.lease);
-        let deployment = candidate.deployment(new).await?;
+        let new = getrandom::u64().and_then(new_deployment).map_err(random)?;
+        let deployment = candidate(config, etcd).deployment(new).await?;
+        let secret = shown(&deployment.secret)?;
         let known = Known {
             role: Role::Standby,
             leader: None,
@@ -110,7 +112,7 @@ impl Cluster {
         let client = client(config).map_err(LogError::Io)?;
         let (config, etcd) = (config.clone(), etcd.clone());
         let (known, epoch) = (RwLock::new(known), watch::Sender::new(Epoch::default()));
-        Ok(Arc::new(Self { config, deployment, etcd, known, epoch, client }))
+        Ok(Arc::new(Self { config, deployment, etcd, secret, known, epoch, client }))
     }
 
     /// What is known now.
@@ -170,16 +172,36 @@ impl Cluster {
         }
     }
 
-    /// The name by which the servers of this cluster know each other, in hexadecimal digits.
-    fn secret(&self) -> String {
-        let digits = self.deployment.secret.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-    }
-
     /// Whether a request that shows this comes from another server of this cluster.
     pub(crate) fn is_one_of_us(&self, shown: &[u8]) -> bool {
-        self.secret().as_bytes().ct_eq(shown).into()
+        self.secret.as_bytes().ct_eq(shown).into()
     }
+}
+
+/// This server, as one that may lead.
+fn candidate(config: &config::Cluster, etcd: &Etcd) -> Candidate<Etcd> {
+    Candidate::new(etcd.clone(), &config.prefix, &config.advertise, config.lease)
+}
+
+/// A deployment with a secret that nobody knows.
+fn new_deployment(journal: u64) -> Result<Deployment, getrandom::Error> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(Deployment { journal, secret })
+}
+
+/// A secret in hexadecimal digits, as a header that no log repeats.
+fn shown(secret: &[u8; 32]) -> Result<HeaderValue, LogError> {
+    let digits = secret.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+    let mut shown = HeaderValue::try_from(digits).map_err(|error| LogError::Io(error.to_string()))?;
+    shown.set_sensitive(true);
+    Ok(shown)
+}
+
+/// What is wrong with the log in etcd, in one line.
+fn about_log(config: &config::Cluster, what: impl Display) -> String {
+    format!("The log in etcd below {:?}: {}.", config.prefix, what.to_string().trim_end_matches('.'))
 }
 
 /// The cluster that this server belongs to, once etcd answers.
@@ -188,11 +210,7 @@ impl Cluster {
 ///
 /// If something of the settings, or of what is in etcd, is not right.
 pub(crate) async fn find(config: &config::Cluster) -> Result<Arc<Cluster>, String> {
-    let about = |error: &LogError| {
-        let prefix = &config.prefix;
-        format!("The log in etcd below {prefix:?}: {}.", error.to_string().trim_end_matches('.'))
-    };
-    let etcd = Etcd::new(config.etcd()).map_err(|error| about(&error))?;
+    let etcd = Etcd::new(config.etcd()).map_err(|error| about_log(config, error))?;
     let mut complaint = None;
     loop {
         match Cluster::find(config, &etcd).await {
@@ -204,7 +222,7 @@ pub(crate) async fn find(config: &config::Cluster) -> Result<Arc<Cluster>, Strin
                 }
                 sleep(ASK_AGAIN_AFTER).await;
             }
-            Err(error) => return Err(about(&error)),
+            Err(error) => return Err(about_log(config, error)),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use throttle_etcd::{Candidate, Deployment, Etcd, EtcdLog, EtcdReader, Leadership};
+use throttle_etcd::{Deployment, Etcd, EtcdLog, EtcdReader, Leadership};
 use throttle_journal::{
     Epoch, Log, LogError, SnapshotJob, SnapshotStep,
     sqlite::{self, Directory},
 };
 
+use super::{about_log, candidate, new_deployment};
 use crate::{begin::settings, config, config::Config};
 
 /// Moves what a data directory has into a cluster that has nothing yet. Returns the number of the last batch.
@@ -26,12 +27,11 @@ pub fn import(config: &Config, from: &Path) -> Result<u64, String> {
     let found = directory.read(&mut |_| Ok(())).map_err(|error| about(&error))?;
     let (number, reader) = (found.end.number, found.log.reader().map_err(|error| about(&error))?);
     let job = SnapshotJob::new(reader, journal, number, settings(config));
-    let about = |error: LogError| of_etcd(cluster, &error);
+    let about = |error: LogError| about_log(cluster, error);
     let etcd = Etcd::new(cluster.etcd()).map_err(about)?;
-    let candidate = Candidate::new(etcd.clone(), &cluster.prefix, &cluster.advertise, cluster.lease);
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| error.to_string())?;
-    let deployment = etcd.wait(candidate.deployment(Deployment { journal, secret })).map_err(about)?;
+    let candidate = candidate(cluster, &etcd);
+    let new = new_deployment(journal).map_err(|error| error.to_string())?;
+    let deployment = etcd.wait(candidate.deployment(new)).map_err(about)?;
     let not_empty = || {
         let prefix = &cluster.prefix;
         format!(
@@ -86,7 +86,7 @@ fn import_as_leader(
                 }
             });
         });
-        let outcome = { importing }();
+        let outcome = importing();
         drop(done);
         outcome
     })
@@ -100,10 +100,9 @@ fn import_as_leader(
 /// In one line.
 pub fn export(config: &Config, to: &Path) -> Result<u64, String> {
     let cluster = section(config)?;
-    let about = |error: LogError| of_etcd(cluster, &error);
+    let about = |error: LogError| about_log(cluster, error);
     let etcd = Etcd::new(cluster.etcd()).map_err(about)?;
-    let candidate = Candidate::new(etcd.clone(), &cluster.prefix, &cluster.advertise, cluster.lease);
-    let found = etcd.wait(candidate.found()).map_err(about)?;
+    let found = etcd.wait(candidate(cluster, &etcd).found()).map_err(about)?;
     let Some(Deployment { journal, .. }) = found else {
         return Err(format!("Below {:?} etcd has no state of a cluster.", cluster.prefix));
     };
@@ -156,8 +155,4 @@ fn write(job: SnapshotJob, log: &mut dyn Log) -> Result<(), LogError> {
 
 fn section(config: &Config) -> Result<&config::Cluster, String> {
     config.cluster.as_ref().ok_or_else(|| "The configuration file has no [cluster].".to_owned())
-}
-
-fn of_etcd(cluster: &config::Cluster, error: &LogError) -> String {
-    format!("The log in etcd below {:?}: {}.", cluster.prefix, error.to_string().trim_end_matches('.'))
 }

@@ -14,7 +14,7 @@ use throttle_journal::{End, Entry, LogError};
 use throttle_node::Follower;
 use tracing::{error, info, warn};
 
-use super::{Cluster, Role};
+use super::{Cluster, Role, candidate};
 
 /// How often the log and the key of the leader are read. Linearizable reads find what a silent watch would hide.
 const READ_EVERY: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ impl Standby {
         make: impl Fn() -> Follower + Send + 'static,
     ) -> Self {
         let config = &cluster.config;
-        let candidate = Candidate::new(etcd.clone(), &config.prefix, &config.advertise, config.lease);
+        let candidate = candidate(config, &etcd);
         let reader = EtcdReader::new(etcd.clone(), &config.prefix, cluster.journal());
         let follower = make();
         // What held up a term before is over with it, once the log is read.

@@ -87,7 +87,7 @@ impl Cluster {
             };
             (server, None)
         };
-        let asked = self.client.get(format!("{url}/v1/cluster")).header(CLUSTER, self.secret());
+        let asked = self.client.get(format!("{url}/v1/cluster")).header(CLUSTER, self.secret.clone());
         let answer = asked.timeout(PATIENCE).send().await.and_then(reqwest::Response::error_for_status);
         let status = match answer {
             Ok(answer) => answer.json::<ClusterStatus>().await,

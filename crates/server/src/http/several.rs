@@ -16,6 +16,7 @@ use super::{
     origin::{self, Hosts},
     routes::{Found, find},
     service::Open,
+    site::page_of_metrics,
     v0_2::text,
 };
 use crate::{
@@ -100,19 +101,7 @@ impl Several {
         match gate::admit(&self.guard, found, &mut request).await {
             Err(denied) => denied.answer,
             Ok(_) if found.route.is_some_and(|route| route.operation == "metrics") => {
-                match self.metrics.idle() {
-                    Ok(page) => {
-                        let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-                        ([(axum::http::header::CONTENT_TYPE, format)], page).into_response()
-                    }
-                    Err(error) => {
-                        tracing::error!("The metrics could not be written: {error}");
-                        text(
-                            StatusCode::INTERNAL_SERVER_ERROR,
-                            "The metrics could not be written; the log says why.",
-                        )
-                    }
-                }
+                page_of_metrics(self.metrics.idle())
             }
             Ok(_) => Json(self.cluster.status().await).into_response(),
         }

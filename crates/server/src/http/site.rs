@@ -1,7 +1,7 @@
 //! What people, scripts and monitoring ask for: health, version, icon, metrics, and the page for
 //! what is not there.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::{
     BoxError,
@@ -42,9 +42,14 @@ pub(super) async fn favicon() -> impl IntoResponse {
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>, Who(caller): Who) -> Response {
-    match shared_page(app).await {
+    let page = shared_page(app).await;
+    page_of_metrics(page.map(|page| if caller.may_all(Right::Read) { page } else { visible(&page, &caller) }))
+}
+
+/// A page of metrics, or that there is none.
+pub(super) fn page_of_metrics(page: Result<impl IntoResponse, impl Display>) -> Response {
+    match page {
         Ok(page) => {
-            let page = if caller.may_all(Right::Read) { page } else { visible(&page, &caller) };
             let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
             ([(CONTENT_TYPE, format)], page).into_response()
         }

@@ -102,8 +102,8 @@ impl<K: Kv> EtcdReader<K> {
         }
     }
 
-    /// After a failure: the next page is a small one, for this one may have been too much for one answer, or for the time
-    /// that it has. Waits until it is time to ask again, if this reader insists.
+    /// After a failure: the next page is a small one, for this one may have been too much for one answer, or for the
+    /// time that it has. Waits until it is time to ask again, if this reader insists.
     async fn hold_on(&mut self, error: EtcdError, pauses: &mut Pauses) -> Result<(), LogError> {
         self.limit = KEYS_FIRST;
         match error {

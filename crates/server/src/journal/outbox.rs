@@ -59,6 +59,8 @@ struct Queue {
     open_upto: Offset,
     /// The same of what is being written now.
     written_upto: Offset,
+    /// With the records up to here the next write begins, though it could wait for more.
+    enough_upto: Option<Offset>,
     /// Tells those who wait for the open records.
     when_open_is_safe: Arc<Notify>,
     /// Tells those who wait for what is being written now.
@@ -96,6 +98,7 @@ impl Outbox {
             records: 0,
             open_upto: Offset::default(),
             written_upto: Offset::default(),
+            enough_upto: None,
             when_open_is_safe: Arc::default(),
             when_written: None,
             is_stopping: false,
@@ -126,7 +129,8 @@ impl Outbox {
             state.records += 1;
         }
         state.open_upto = upto;
-        if was_empty && !state.open.is_empty() {
+        let is_enough = state.enough_upto.is_none_or(|enough| enough <= upto);
+        if (was_empty || state.enough_upto.is_some()) && is_enough && !state.open.is_empty() {
             drop(state);
             self.0.work.notify_one();
         }
@@ -262,6 +266,18 @@ impl Outbox {
         }
     }
 
+    /// Waits for those whom the last write let go on, which was of so many turns: most of them come again at once.
+    pub(super) fn gather(&self, turns: u64, at_most: Duration) {
+        let mut state = self.lock();
+        let enough = Offset(state.open_upto.0.saturating_add(turns));
+        state.enough_upto = Some(enough);
+        let is_to_wait =
+            |state: &mut Queue| state.open_upto < enough && !state.is_stopping && !state.is_called;
+        let waited = self.0.work.wait_timeout_while(state, at_most, is_to_wait);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.enough_upto = None;
+    }
+
     /// Wakes the writer, though there is nothing to write.
     pub(super) fn call(&self) {
         self.lock().is_called = true;
@@ -383,6 +399,29 @@ mod tests {
             (Some(Ok(())), Some(Ok(())))
         );
         assert_eq!(second.now_or_never(), None);
+    }
+
+    #[test]
+    fn a_write_waits_for_as_many_as_the_last_one_let_go_on() {
+        let outbox = Outbox::new(100);
+        put(&outbox, 1);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let gathering = outbox.clone();
+        let thread = thread::spawn(move || {
+            gathering.gather(2, Duration::from_mins(1));
+            sender.send(gathering.put_upto()).expect("somebody waits");
+        });
+        // Whichever of them comes first: two turns more are enough.
+        while outbox.lock().enough_upto.is_none() {
+            thread::yield_now();
+        }
+        put(&outbox, 2);
+        assert_eq!(receiver.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+        put(&outbox, 3);
+        assert_eq!(receiver.recv(), Ok(Offset(3)));
+        thread.join().expect("it ends");
+        outbox.gather(2, Duration::ZERO);
+        assert_eq!(begin_batch(&outbox), 3);
     }
 
     #[test]

@@ -17,10 +17,9 @@ use super::{
     outbox::{Outbox, Work},
 };
 
-/// Which part of the time of a write the next one waits for those whom it let go on, and how long at most. What they
-/// ask for would else wait for a whole write more.
-const GATHERING_PART: u32 = 2;
-const GATHERING_MAX: Duration = Duration::from_millis(1);
+/// How long a write waits at most for those whom the one before let go on. It never waits for longer than that took:
+/// what they ask for would else wait for a whole write more.
+const GATHERING_MAX: Duration = Duration::from_millis(2);
 
 /// The thread that writes.
 pub struct WriterThread {
@@ -97,7 +96,7 @@ impl Task {
                 Work::Batch { body, records, turns } => {
                     let took = self.append(&body, records)?;
                     if turns > 1 && !self.gathering.is_zero() {
-                        thread::sleep((took / GATHERING_PART).min(GATHERING_MAX));
+                        self.outbox.gather(turns, took.min(GATHERING_MAX));
                     }
                 }
             }

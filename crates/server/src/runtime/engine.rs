@@ -307,9 +307,8 @@ impl Engine {
     /// from now on.
     pub fn drain(&self) {
         self.turn(|turn| turn.node.drain());
-        let mut shared = self.lock();
-        shared.show_events();
-        shared.news.send_replace(());
+        let news = self.lock().news.clone();
+        news.send_replace(());
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Guarded> {

@@ -130,8 +130,13 @@ impl Subscription {
         loop {
             // The guard must be gone before the wait.
             let (found, is_draining) = {
-                let shared = self.engine.lock();
-                (shared.node.events().at(self.next), shared.node.is_draining())
+                let mut shared = self.engine.lock();
+                let is_draining = shared.node.is_draining();
+                if is_draining {
+                    // The notifier may not come to it any more.
+                    shared.show_events();
+                }
+                (shared.node.events().at(self.next), is_draining)
             };
             match found {
                 Found::Page(page) => {

@@ -38,7 +38,7 @@ pub use history::{Histories, History};
 pub use labels::Labels;
 pub use open::Open;
 pub use page::Page;
-pub use peer::{Blocker, Lock, Peer, Pending};
+pub use peer::{Blocker, BlockerKind, Lock, Peer, Pending};
 pub use permissions::{Action, Permissions, SignInBody};
 pub use problem::{Cause, Problem, Reason};
 pub use reload::{Change, Declaration, Difference, Usage};

@@ -70,27 +70,46 @@ pub struct Pending {
     /// judge by.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub estimated_wait: Option<Span>,
-    /// The holders of what it waits for: the first ten.
+    /// What is in its way: the first ten.
     #[cfg_attr(feature = "openapi", schema(max_items = 10))]
     pub blocked_by: Vec<Blocker>,
 }
 
-/// A peer that holds what another waits for.
+/// A peer that is in the way of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Blocker {
+    /// How it is in the way.
+    #[serde(default)]
+    pub kind: BlockerKind,
     /// The semaphore.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "B"))]
     pub semaphore: Name,
-    /// The peer that holds it.
+    /// The peer.
     pub peer: Digits,
-    /// The count that it holds.
+    /// The count that it holds there, or asks for.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, example = 1))]
     pub count: i64,
-    /// Since when it holds it.
+    /// Since when it holds that, or waits for it.
     pub since: Stamp,
     /// What its client tells of it. Left out, so empty, in lists of peers.
     pub labels: Labels,
+    /// The semaphores that keep it waiting itself, as far as the caller may see them. Only there if it is `ahead`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, required = false, example = json!(["C"])))]
+    pub waits_for: Vec<Name>,
+}
+
+/// How a peer is in the way of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub enum BlockerKind {
+    /// It holds a lock whose release would help.
+    #[default]
+    Holder,
+    /// Its request stands before the other's in the queue.
+    Ahead,
 }
 
 impl Peer {

@@ -38,4 +38,5 @@ pub use lock::{LockRequest, WaitingFor};
 pub use loss::{Loss, LossReason};
 pub use settings::ClientBuilder;
 pub use share::Share;
+pub use throttle_api::BlockerKind;
 pub use v1::Blocker;

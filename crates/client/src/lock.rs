@@ -50,7 +50,7 @@ pub struct WaitingFor {
     /// How much longer it may take, judged by how long locks were held lately. `None` if there is nothing to judge
     /// by.
     pub estimated_wait: Option<Duration>,
-    /// The holders of what is waited for: the first ten. Empty from servers up to 0.5.
+    /// Who is in the way: the first ten. Empty from servers up to 0.5.
     pub blocked_by: Vec<Blocker>,
 }
 

@@ -10,7 +10,7 @@ use std::{
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
-use throttle_api::{Digits, HeartbeatBody, LocksBody, NewPeerBody, Peer, ReleaseBody, Whole};
+use throttle_api::{BlockerKind, Digits, HeartbeatBody, LocksBody, NewPeerBody, Peer, ReleaseBody, Whole};
 
 use crate::{lease::Held, protocol::Request};
 
@@ -71,30 +71,36 @@ pub(crate) fn token(semaphore: &str, token: u64) -> Request {
     Request { query, ..Request::new(Method::GET, "/v1/token").semaphore(semaphore) }
 }
 
-/// A lock that others wait for, and who holds it.
+/// A peer that is in the way of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Blocker {
+    /// How it is in the way.
+    pub kind: BlockerKind,
     /// The semaphore.
     pub semaphore: String,
-    /// The id of the peer that holds it.
+    /// The id of the peer.
     pub peer_id: u64,
-    /// The count that it holds.
+    /// The count that it holds there, or asks for.
     pub count: u64,
     /// Since when, by the clock of the server.
     pub since: SystemTime,
     /// What its client tells of it.
     pub labels: BTreeMap<String, String>,
+    /// The semaphores that keep it waiting itself, if it is ahead.
+    pub waits_for: Vec<String>,
 }
 
 impl From<&throttle_api::Blocker> for Blocker {
     fn from(blocker: &throttle_api::Blocker) -> Self {
         Self {
+            kind: blocker.kind,
             semaphore: blocker.semaphore.to_string(),
             peer_id: blocker.peer.0,
             count: unsigned(blocker.count),
             since: blocker.since.into(),
             labels: blocker.labels.to_map(),
+            waits_for: blocker.waits_for.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -170,5 +176,7 @@ mod tests {
         assert_eq!((pending.position, wait), (3, Some(Duration::from_secs(62))));
         let blocker = Blocker::from(&pending.blocked_by[0]);
         assert_eq!((blocker.peer_id, &*blocker.labels["host"]), (7, "w1"));
+        // Servers that do not say how tell of holders only.
+        assert_eq!((blocker.kind, blocker.waits_for), (BlockerKind::Holder, Vec::new()));
     }
 }

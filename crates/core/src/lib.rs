@@ -43,6 +43,7 @@ mod index;
 mod lease;
 mod manage;
 mod names;
+mod obstacle;
 mod owner;
 mod pattern;
 mod peer;
@@ -68,6 +69,7 @@ pub use error::{
 };
 pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};
+pub use obstacle::AheadView;
 pub use owner::{Account, By, Claim, Oversight, Owner};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};

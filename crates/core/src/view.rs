@@ -80,8 +80,8 @@ impl Core {
 /// What can be seen of a peer.
 #[derive(Clone, Copy)]
 pub struct PeerView<'a> {
-    core: &'a Core,
-    peer: &'a Peer,
+    pub(crate) core: &'a Core,
+    pub(crate) peer: &'a Peer,
 }
 
 impl<'a> PeerView<'a> {
@@ -177,8 +177,8 @@ impl<'a> HeldView<'a> {
 /// What can be seen of a pending request.
 #[derive(Clone, Copy)]
 pub struct PendingView<'a> {
-    core: &'a Core,
-    request: &'a Request,
+    pub(crate) core: &'a Core,
+    pub(crate) request: &'a Request,
 }
 
 impl<'a> PendingView<'a> {
@@ -213,14 +213,6 @@ impl<'a> PendingView<'a> {
         waits.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// The acquired locks on what it asks for, semaphore by semaphore, in order of grant.
-    pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> {
-        let core = self.core;
-        self.request.parts.iter().flat_map(move |part| {
-            SemaphoreView { core, semaphore: &core.semaphores[part.semaphore] }.holders()
-        })
-    }
-
     /// Its place, counted from 1, in the queue where it stands farthest back.
     pub fn position(&self) -> usize {
         let rank = self.request.rank;
@@ -246,8 +238,8 @@ impl Semaphore {
 /// What can be seen of a semaphore.
 #[derive(Clone, Copy)]
 pub struct SemaphoreView<'a> {
-    core: &'a Core,
-    semaphore: &'a Semaphore,
+    pub(crate) core: &'a Core,
+    pub(crate) semaphore: &'a Semaphore,
 }
 
 impl<'a> SemaphoreView<'a> {
@@ -352,7 +344,7 @@ pub struct HolderView<'a> {
 pub struct WaiterView<'a> {
     /// The peer that waits.
     pub peer: PeerView<'a>,
-    waiter: &'a Waiter,
+    pub(crate) waiter: &'a Waiter,
 }
 
 impl WaiterView<'_> {

@@ -252,17 +252,23 @@ def parse_tokens(answer: Answer, semaphores: Iterable[str]) -> dict[str, Optiona
 
 
 def parse_wait(answer: Answer) -> str:
-    """Why a request waits, as far as the dialect tells: its place, and who holds what it waits for."""
+    """Why a request waits, as far as the dialect tells: its place, and who is in its way."""
     pending = answer.document.get("pending")
     if not isinstance(pending, dict):
         return ""
-    holders = "; ".join(
-        f"{item.get('semaphore')!r} is held by peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip()
-        for item in pending.get("blocked_by") or ()
-        if isinstance(item, dict)
-    )
     place = f"its place in the queue was {pending.get('position')}"
-    return f"{place}; {holders}" if holders else place
+    return "; ".join(
+        [place, *(_in_the_way(item) for item in pending.get("blocked_by") or () if isinstance(item, dict))]
+    )
+
+
+def _in_the_way(item: dict[str, Any]) -> str:
+    """Who is in the way of a request, and how."""
+    semaphore, peer = repr(item.get("semaphore")), f"peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip()
+    if item.get("kind") != "ahead":
+        return f"{semaphore} is held by {peer}"
+    others = ", ".join(map(repr, item.get("waits_for") or ()))
+    return f"ahead of it for {semaphore} is {peer}" + (f", which waits for {others}" if others else "")
 
 
 def parse_live(answer: Answer) -> bool:

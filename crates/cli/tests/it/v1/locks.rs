@@ -60,8 +60,8 @@ fn a_pending_request_says_why_it_waits() {
     assert_eq!(
         pending["blocked_by"],
         json!([{
-            "semaphore": "A", "peer": id(&holder), "count": 1, "since": holder["locks"][0]["since"],
-            "labels": {"host": "w1"}
+            "kind": "holder", "semaphore": "A", "peer": id(&holder), "count": 1,
+            "since": holder["locks"][0]["since"], "labels": {"host": "w1"}
         }])
     );
     assert_eq!(server.get(&format!("/v1/peers/{second}")).shape(200), seen);
@@ -69,6 +69,23 @@ fn a_pending_request_says_why_it_waits() {
     server.delete(&format!("{}/B", path(&second))).is_empty();
     assert_eq!(server.get(&format!("/v1/peers/{second}")).shape(200)["pending"], Value::Null);
     server.until_waiting("A", 1);
+}
+
+#[test]
+fn who_waits_behind_a_request_for_something_else_is_told_of_that() {
+    let server = Server::start("[semaphores]\ngpu = 8\ngpu-host = 1");
+    server.v1_holder(&json!({"gpu": 1, "gpu-host": 1}));
+    let body = r#"{"expires_in":"5m","labels":{"host":"w2"},"locks":{"gpu":1,"gpu-host":1}}"#;
+    let ahead = server.post("/v1/locks", body).shape(202);
+    let waiter = server.v1_peer("5m");
+    let seen = server.v1_locks(&waiter, &json!({"gpu": 1})).shape(202);
+    assert_eq!(
+        seen["pending"]["blocked_by"],
+        json!([{
+            "kind": "ahead", "semaphore": "gpu", "peer": id(&ahead), "count": 1,
+            "since": ahead["pending"]["since"], "labels": {"host": "w2"}, "waits_for": ["gpu-host"]
+        }])
+    );
 }
 
 #[test]

@@ -73,6 +73,48 @@ fn a_request_shows_its_place_and_who_holds_what_it_asks_for() {
     assert_eq!((dan.priority(), dan.is_absent()), (-1, true));
 }
 
+/// Who is in the way of a peer: requests ahead with what they wait for, and holders.
+fn in_the_way(w: &World, peer: PeerId) -> Vec<String> {
+    let pending = w.core.peer(peer.by_server()).expect("known").pending().expect("it waits");
+    let ahead = pending.ahead().map(|ahead| {
+        let others = ahead.waiter.peer.pending().expect("it waits");
+        let others: Vec<_> = others.waits_for().map(ToString::to_string).collect();
+        let who = name(ahead.waiter.peer.id());
+        format!("{who} ahead on {} waits for {}", ahead.semaphore.name(), others.join(" "))
+    });
+    let holders = pending
+        .holders()
+        .map(|holder| format!("{} holds {}", name(holder.peer.id()), holder.lock.semaphore()));
+    ahead.chain(holders).collect()
+}
+
+#[test]
+fn who_waits_behind_a_request_for_something_else_is_told_of_that() {
+    let mut w = World::new("gpu=8 host=1", [ANN, BOB, CAT, DAN]);
+    w.acquire(ANN, "gpu=1 host=1").is(acquired(1), ["ann gets gpu=1 #1", "ann gets host=1 #2"]);
+    w.acquire(BOB, "gpu=1 host=1").is(PENDING, ["bob waits for gpu=1", "bob waits for host=1"]);
+    w.acquire(CAT, "gpu=1").is(PENDING, ["cat waits for gpu=1"]);
+    w.acquire(DAN, "gpu=8").is(PENDING, ["dan waits for gpu=8"]);
+    assert_eq!(in_the_way(&w, BOB), ["ann holds host"]);
+    // Seven are free, and Ann's one would help nobody.
+    assert_eq!(in_the_way(&w, CAT), ["bob ahead on gpu waits for host"]);
+    assert_eq!(in_the_way(&w, DAN), ["bob ahead on gpu waits for host"]);
+}
+
+#[test]
+fn who_is_ahead_with_a_larger_count_is_in_the_way_and_so_is_who_holds_it() {
+    let mut w = World::new("A=3", [ANN, BOB, CAT, DAN]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.acquire(BOB, "A=3").is(PENDING, ["bob waits for A=3"]);
+    w.acquire(CAT, "A=1").is(PENDING, ["cat waits for A=1"]);
+    w.acquire(DAN, "A=3").is(PENDING, ["dan waits for A=3"]);
+    assert_eq!(in_the_way(&w, BOB), ["ann holds A"]);
+    assert_eq!(in_the_way(&w, CAT), ["bob ahead on A waits for A", "ann holds A"]);
+    assert_eq!(in_the_way(&w, DAN), ["ann holds A"], "it would not fit without Bob either");
+    w.set("A", max(0)).is((), ["A has max 0"]);
+    assert_eq!(in_the_way(&w, CAT), Vec::<String>::new(), "nobody's release would help while it is paused");
+}
+
 #[test]
 fn a_semaphore_shows_its_figures_its_holders_and_its_queue() {
     let w = world();

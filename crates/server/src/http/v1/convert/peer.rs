@@ -1,13 +1,13 @@
 //! A peer, what it holds, and what it waits for.
 
-use throttle_api::{Blocker, Digits, Labels, Lock, Peer, Pending, Span};
-use throttle_core::{HeldView, HolderView, PeerView, PendingView};
+use throttle_api::{Blocker, BlockerKind, Digits, Labels, Lock, Peer, Pending, Span};
+use throttle_core::{AheadView, HeldView, HolderView, Name, PeerView, PendingView};
 use throttle_journal::Wall;
 
 use super::stamp;
 use crate::security::{Caller, Right};
 
-/// How many of those who hold what a peer waits for are shown with it.
+/// How many of those who are in the way of a peer are shown with it.
 const BLOCKERS: usize = 10;
 
 /// A peer as it is at this moment, as far as the caller may see it: all of his own; of another, what it has to do with
@@ -60,25 +60,48 @@ fn lock(lock: HeldView<'_>, wall: Wall) -> Lock {
 }
 
 fn pending(pending: PendingView<'_>, wall: Wall, caller: &Caller) -> Pending {
-    let in_the_way = pending
-        .holders()
-        .filter(|holder| holder.peer.is_for(caller.by()) || caller.may(Right::Read, holder.lock.semaphore()));
+    let may_see =
+        |peer: PeerView<'_>, semaphore: &str| peer.is_for(caller.by()) || caller.may(Right::Read, semaphore);
+    let ahead = pending.ahead().filter(|ahead| may_see(ahead.waiter.peer, ahead.semaphore.name()));
+    let holders = pending.holders().filter(|holder| may_see(holder.peer, holder.lock.semaphore()));
+    let in_the_way = ahead
+        .map(|ahead| request_ahead(ahead, wall, caller))
+        .chain(holders.map(|holder| blocking_holder(holder, wall, caller)));
     Pending {
         locks: pending.locks().map(|(name, count)| (name.shared(), count)).collect(),
         priority: pending.priority(),
         since: stamp(wall.at(pending.since())),
         position: pending.position(),
         estimated_wait: pending.estimated_wait().map(Span),
-        blocked_by: in_the_way.take(BLOCKERS).map(|holder| blocker(holder, wall, caller)).collect(),
+        blocked_by: in_the_way.take(BLOCKERS).collect(),
     }
 }
 
-fn blocker(holder: HolderView<'_>, wall: Wall, caller: &Caller) -> Blocker {
+fn blocking_holder(holder: HolderView<'_>, wall: Wall, caller: &Caller) -> Blocker {
     Blocker {
+        kind: BlockerKind::Holder,
         semaphore: holder.lock.semaphore().shared(),
         peer: id(holder.peer, caller),
         count: holder.lock.count(),
         since: stamp(wall.at(holder.lock.since())),
         labels: Labels::new(holder.peer.labels().cloned()),
+        waits_for: Vec::new(),
+    }
+}
+
+fn request_ahead(AheadView { semaphore, waiter }: AheadView<'_>, wall: Wall, caller: &Caller) -> Blocker {
+    let is_own = waiter.peer.is_for(caller.by());
+    let lacking = waiter.peer.pending().into_iter().flat_map(|request| request.waits_for());
+    Blocker {
+        kind: BlockerKind::Ahead,
+        semaphore: semaphore.name().shared(),
+        peer: id(waiter.peer, caller),
+        count: waiter.count(),
+        since: stamp(wall.at(waiter.since())),
+        labels: Labels::new(waiter.peer.labels().cloned()),
+        waits_for: lacking
+            .filter(|name| is_own || caller.may(Right::Read, name))
+            .map(Name::shared)
+            .collect(),
     }
 }

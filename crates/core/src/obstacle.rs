@@ -47,11 +47,13 @@ impl<'a> PendingView<'a> {
         })
     }
 
-    /// The semaphores that it lacks: where it is not first in line, or does not fit.
+    /// The semaphores that keep it waiting: where it does not fit, or another request holds it up.
     pub fn waits_for(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
-        let Self { core, request } = *self;
-        let is_missing = move |part: &&Part| !core.is_ready(request.rank, **part);
-        request.parts.iter().filter(is_missing).map(move |part| &core.semaphores[part.semaphore].name)
+        let view @ Self { core, request } = *self;
+        let on = move |part: &Part| (&core.semaphores[part.semaphore], part.count);
+        let lacking = request.parts.iter().map(on);
+        let lacking = lacking.filter(move |(on, count)| !on.fits(*count) || view.before(on).is_some());
+        lacking.map(|(on, _)| &on.name)
     }
 
     /// The first in the queue of a semaphore, if that is another one before this.

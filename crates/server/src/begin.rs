@@ -1,11 +1,13 @@
 //! The engine of a server: what it begins with, and what goes on beside the requests.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use prometheus::IntCounter;
 use throttle_core::{Core, Limits, Settings};
 use throttle_journal::Epoch;
 use throttle_node::{Bounds, Declared, Difference, Follower};
 use tokio::{task::JoinHandle, time::sleep};
+use tracing::warn;
 
 use crate::{
     config::{Config, Loaded, Start},
@@ -16,6 +18,9 @@ use crate::{
     reload::{self, Current, Reloaded},
     runtime::{Engine, Lead, Parts, wall_now},
 };
+
+/// The pause between two lines about peers that expired.
+const EXPIRED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A node that knows nothing.
 pub(crate) fn empty(config: &Config) -> Follower {
@@ -91,14 +96,32 @@ pub(crate) fn begin(
 }
 
 /// What goes on beside the requests for as long as the server runs.
-pub(crate) fn background(engine: &Arc<Engine>, history: Arc<History>) -> Vec<JoinHandle<()>> {
+pub(crate) fn background(
+    engine: &Arc<Engine>,
+    history: Arc<History>,
+    expired_peers: IntCounter,
+) -> Vec<JoinHandle<()>> {
     let sampled = engine.clone();
     vec![
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_deadlines().await)),
         tokio::spawn(run_forever(engine.clone(), async |engine| engine.run_event_notifier().await)),
         tokio::spawn(async move { history.run(&sampled).await }),
         tokio::spawn(give_signs_of_life(engine.clone())),
+        tokio::spawn(tell_of_expired(expired_peers)),
     ]
+}
+
+/// Logs how many peers expired, at most once in a while.
+async fn tell_of_expired(expired_peers: IntCounter) {
+    let mut told = expired_peers.get();
+    loop {
+        sleep(EXPIRED_PAUSE).await;
+        let now = expired_peers.get();
+        if now > told {
+            warn!(target: "throttle", "Removed {} peers due to expiration", now - told);
+        }
+        told = now;
+    }
 }
 
 async fn run_forever(engine: Arc<Engine>, task: impl AsyncFnOnce(&Engine)) {

@@ -190,6 +190,11 @@ impl Metrics {
         Arc::clone(&self.pages)
     }
 
+    /// How many peers have expired.
+    pub(crate) fn expired_peers(&self) -> IntCounter {
+        self.families.expired_peers.clone()
+    }
+
     /// What counts the events of the core.
     pub fn recorder(&self) -> Recorder {
         Recorder::new(self.families.clone(), Arc::clone(&self.shown))

@@ -44,10 +44,14 @@ pub fn run(start: &Start) -> Result<(), Box<dyn Error>> {
         info!("There is no file {}; the defaults apply.", start.file().display());
     }
     remark(config);
+    info!("Starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut asked_at = None;
     let outcome = runtime.block_on(serve(start, &loaded, &telemetry, &mut asked_at));
     runtime.shutdown_background();
+    if outcome.is_ok() {
+        info!("Shutdown complete");
+    }
     let for_traces = asked_at
         .map_or(FLUSH_PATIENCE, |at: Instant| SHUTDOWN_TIME.saturating_sub(at.elapsed()).max(FLUSH_PATIENCE));
     telemetry.shut_down(FLUSH_PATIENCE, for_traces);
@@ -76,7 +80,10 @@ async fn serve(
     // From before anybody can know that the server is there, so that none of these signals just kills it.
     let asked_to_stop =
         platform::shutdown_signal().map_err(|error| format!("Signals cannot be received: {error}"))?;
-    let mut asked_to_stop = pin!(asked_to_stop);
+    let mut asked_to_stop = pin!(async {
+        asked_to_stop.await;
+        info!("Shutdown signal received");
+    });
     let reloader = CurrentReloader::default();
     let reload_signal = platform::on_reload_signal(reload(reloader.clone()))
         .map_err(|error| format!("Signals cannot be received: {error}"))?;
@@ -178,7 +185,6 @@ impl<N: Future<Output = ()>, A> Surroundings<'_, N, A> {
     /// Takes no more requests, and answers those that wait, if there is an engine that they wait for.
     pub(crate) async fn shut_down(self, app: Option<&App>) {
         *self.asked_at = Some(Instant::now());
-        info!("Shutting down.");
         platform::tell_stopping();
         if let Some(app) = app {
             app.engine.drain();
@@ -242,6 +248,7 @@ impl Ground<'_> {
                  on 127.0.0.1."
             );
         }
+        info!("Ready");
         platform::tell_ready();
     }
 
@@ -261,7 +268,7 @@ impl Ground<'_> {
         let reloader = Arc::new(Reloader::new(self.start.clone(), current, engine.clone(), guard, audit));
         *self.reloader.write().unwrap_or_else(PoisonError::into_inner) = Some(reloader.clone());
         let history = Arc::new(History::new(config.limits.histories, config.limits.history_step));
-        let tasks = background(&engine, history.clone());
+        let tasks = background(&engine, history.clone(), metrics.expired_peers());
         let (instance, buffers) = (self.instance.clone(), self.buffers.clone());
         let around = Around { instance, history, reloader, buffers, cluster: self.cluster.clone() };
         Ok(Running { app: App::new(engine, metrics, config, around), tasks })

@@ -58,6 +58,7 @@ fn graylog_gets_the_messages_and_stderr_none() {
         let text = message["short_message"].as_str().expect("a message").to_owned();
         if let Some(port) = text.strip_prefix("Listening on http://127.0.0.1:") {
             assert_eq!(message["level"], 6);
+            assert_eq!(gelf_message(socket)["short_message"], "Ready");
             break port.parse().expect("a port");
         }
     };
@@ -77,7 +78,9 @@ fn graylog_gets_the_messages_and_stderr_none() {
     }
     assert_eq!(gelf_message(&socket)["short_message"], "Peer released by an operator.");
     assert_eq!(server.stop(), Vec::<String>::new());
-    assert_eq!(gelf_message(&socket)["short_message"], "Shutting down.");
+    for message in ["Shutdown signal received", "Shutdown complete"] {
+        assert_eq!(gelf_message(&socket)["short_message"], message);
+    }
 
     // Unless the file asks for both.
     let both = format!("{gelf}[logging.stderr]\nlevel = 'INFO'\n");
@@ -173,6 +176,37 @@ fn at_info_requests_leave_no_line() {
     server.release(peer, "A");
     server.heartbeat(peer, "10m");
     let lines = server.stop();
-    let told = lines.iter().filter(|line| !line.contains("Listening on") && !line.contains("Shutting down."));
+    let own = ["Starting", "Listening on", "Ready", "Shutdown signal received", "Shutdown complete"];
+    let told = lines.iter().filter(|line| !own.iter().any(|own| line.contains(own)));
     assert_eq!(told.collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+/// Those that earlier releases wrote too.
+#[test]
+fn what_alerts_rely_on() {
+    let file = "[semaphores]\nA = 1\n[expiry]\nmargin = '0s'\n[logging.stderr]\nlevel = 'INFO'\n";
+    let server = Server::launch(Launch::new(&["--port", "0"]).file(file));
+    let has = |line: &str| server.process.stderr.line(line);
+    for line in [" INFO  throttle] Starting", " INFO  throttle] Ready"] {
+        has(line);
+    }
+    let peer = server.peer("10m");
+    // There is one line for the three of them.
+    for _ in 0..3 {
+        server.lock(peer, "B", 1).is(400, "Unknown semaphore");
+        server.delete("/peers/42").is(200, "\"Peer not found\"");
+    }
+    let unknown = has(" WARN  throttle] Unknown semaphore");
+    assert!(unknown.ends_with("semaphore=B"), "{unknown}");
+    let unknown = has(" WARN  throttle] Deletion of unknown peer");
+    assert!(unknown.ends_with("peer=..000042"), "{unknown}");
+    server.peer("1ms");
+    has(" WARN  throttle] Removed 1 peers due to expiration");
+    let lines = server.stop();
+    let last: Vec<_> =
+        lines.iter().rev().take(2).rev().map(|line| line.split_once("] ").expect(line).1).collect();
+    assert_eq!(last, ["Shutdown signal received", "Shutdown complete"]);
+    for line in ["Unknown semaphore", "Deletion of unknown peer"] {
+        assert!(lines.iter().filter(|other| other.contains(line)).count() < 3, "{lines:?}");
+    }
 }

@@ -170,6 +170,6 @@ fn an_old_setting_is_accepted_and_explained() {
 fn a_signal_right_after_the_start_ends_it_in_order() {
     for _ in 0..5 {
         let lines = Server::start("[semaphores]\nA = 1").stop();
-        assert!(lines.last().is_some_and(|line| line.ends_with("Shutting down.")), "{lines:?}");
+        assert!(lines.last().is_some_and(|line| line.ends_with("Shutdown complete")), "{lines:?}");
     }
 }

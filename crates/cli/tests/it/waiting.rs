@@ -267,6 +267,6 @@ fn shutdown_answers_every_request_that_waits() {
         first.answer().is(200, "false");
         assert_eq!(server.process.wait().code(), Some(0));
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-        assert!(server.process.stderr.all().iter().any(|line| line.ends_with("Shutting down.")));
+        assert!(server.process.stderr.all().iter().any(|line| line.ends_with("Shutdown signal received")));
     }
 }

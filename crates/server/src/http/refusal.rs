@@ -9,6 +9,7 @@ use throttle_node::{self as node, SetRefusal};
 use crate::{
     net::BodyError,
     security::{Caller, Excess, Forbidden, Right},
+    telemetry,
 };
 
 /// Every reason for which a request does not get what it asks for.
@@ -66,6 +67,7 @@ impl From<UnknownPeer> for Refusal {
 
 impl From<UnknownSemaphore> for Refusal {
     fn from(UnknownSemaphore(name): UnknownSemaphore) -> Self {
+        telemetry::unknown_semaphore(&name);
         Self::UnknownSemaphore(name.to_string())
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tracing::warn;
 
@@ -19,6 +19,7 @@ use super::{
     stream::{Listener, Stream},
     watched::client_of,
 };
+use crate::telemetry::Seldom;
 
 /// Clients that come at the same time while all connections are in use: each is refused within half a second, and a
 /// probe has as long again for its request and for its answer.
@@ -60,8 +61,8 @@ pub(super) struct Acceptor {
     refusals: Arc<Semaphore>,
     total: usize,
     by_address: Arc<ByAddress>,
-    full_warning: Cooldown,
-    error_warning: Cooldown,
+    full_warning: Seldom,
+    error_warning: Seldom,
 }
 
 impl Acceptor {
@@ -71,8 +72,8 @@ impl Acceptor {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             total,
             by_address: Arc::new(ByAddress { limit: per_address, open: Mutex::default() }),
-            full_warning: Cooldown::default(),
-            error_warning: Cooldown::default(),
+            full_warning: Seldom::every(WARNING_PAUSE),
+            error_warning: Seldom::every(WARNING_PAUSE),
         }
     }
 
@@ -97,7 +98,7 @@ impl Acceptor {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return arrival(Admission::Served, slot, of_address);
         }
-        if self.full_warning.is_due() {
+        if self.full_warning.next().is_some() {
             warn!(
                 target: "throttle",
                 limit = self.total,
@@ -126,7 +127,7 @@ impl Acceptor {
             return;
         }
         stats.accept_errors.fetch_add(1, Relaxed);
-        if self.error_warning.is_due() {
+        if self.error_warning.next().is_some() {
             warn!(
                 target: "throttle",
                 "Connections cannot be accepted for now: {error}. If files ran out, raise the limit of open files \
@@ -176,22 +177,5 @@ impl Drop for PlaceOfAddress {
                 open.remove(&self.address);
             }
         }
-    }
-}
-
-/// The pause between two warnings of one kind.
-#[derive(Debug, Default)]
-struct Cooldown {
-    last: Option<Instant>,
-}
-
-impl Cooldown {
-    fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= WARNING_PAUSE);
-        if due {
-            self.last = Some(now);
-        }
-        due
     }
 }

@@ -9,6 +9,7 @@ mod gelf;
 mod json;
 mod otlp;
 mod peer;
+mod seldom;
 mod text;
 pub mod trace;
 
@@ -27,6 +28,7 @@ use crate::config::{LogFormat, Logging, Stderr, Telemetry as Configuration};
 pub use gelf::GelfStats;
 pub use otlp::OtlpStats;
 pub use peer::{ShownPeer, show_ids};
+pub use seldom::{Seldom, unknown_peer_ended, unknown_semaphore};
 
 /// The environment variable that says what goes to standard error, above what the configuration file says.
 pub const ENVIRONMENT: &str = "THROTTLE_LOG";

@@ -33,7 +33,7 @@ fn it_ends_in_order_and_answers_who_waits() {
         client.answer().is(202, &waiter.to_string());
     }
     let lines = server.stop_was_asked();
-    assert!(lines.last().is_some_and(|line| line.ends_with("Shutting down.")), "{lines:?}");
+    assert!(lines.last().is_some_and(|line| line.ends_with("Shutdown complete")), "{lines:?}");
     let server = home.start(FILE);
     assert_eq!(server.peers().len(), 6);
 }

@@ -25,7 +25,10 @@ use crate::http::{
     v0_1::{self, Claim},
     v1,
 };
-use crate::security::{Asker, Right};
+use crate::{
+    security::{Asker, Right},
+    telemetry,
+};
 
 /// How many peers are read in one go while they are listed, so that a long list holds up no grant.
 const PAGE: usize = 1024;
@@ -82,8 +85,11 @@ pub(in crate::http) async fn release_peer(
     Who(caller): Who,
     path: PathOf<String>,
 ) -> Answer {
-    let peer = extract::peer_id(&extract::path(path)?)?.by(caller.by());
-    let was_known = app.engine.end_peer(peer, EndCause::Released);
+    let peer = extract::peer_id(&extract::path(path)?)?;
+    let was_known = app.engine.end_peer(peer.by(caller.by()), EndCause::Released);
+    if !was_known {
+        telemetry::unknown_peer_ended(peer);
+    }
     Ok(Json(if was_known { "Peer released" } else { "Peer not found" }).into_response())
 }
 

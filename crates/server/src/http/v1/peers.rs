@@ -24,7 +24,10 @@ use crate::http::{
     gate,
     refusal::Refusal,
 };
-use crate::security::{Caller, Right};
+use crate::{
+    security::{Caller, Right},
+    telemetry,
+};
 
 /// The longest reason that an operator may give, in characters.
 const REASON_LENGTH: usize = 1024;
@@ -219,7 +222,8 @@ pub(in crate::http) async fn release(
     // A number beyond 64 bits is that of no peer.
     if let Some(peer) = number.map(PeerId) {
         match reason {
-            None => drop(app.engine.end_peer(peer.by(caller.by()), EndCause::Released)),
+            None if app.engine.end_peer(peer.by(caller.by()), EndCause::Released) => {}
+            None => telemetry::unknown_peer_ended(peer),
             Some(reason) => {
                 app.engine.release_with_reason(peer.by(caller.by()), reason.as_str().into());
             }

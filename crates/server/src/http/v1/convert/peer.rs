@@ -99,9 +99,6 @@ fn request_ahead(AheadView { semaphore, waiter }: AheadView<'_>, wall: Wall, cal
         count: waiter.count(),
         since: stamp(wall.at(waiter.since())),
         labels: Labels::new(waiter.peer.labels().cloned()),
-        waits_for: lacking
-            .filter(|name| is_own || caller.may(Right::Read, name))
-            .map(Name::shared)
-            .collect(),
+        waits_for: lacking.filter(|name| is_own || caller.may(Right::Read, name)).map(Name::shared).collect(),
     }
 }

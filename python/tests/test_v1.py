@@ -287,6 +287,28 @@ def test_higher_priorities_are_served_first_if_the_server_knows_them(server: Ser
 # Losses
 
 
+def test_a_wait_that_an_operator_ends_is_over(server: Server) -> None:
+    ended: list[LockLost] = []
+
+    def wait() -> None:
+        with (
+            pytest.raises(LockLost, match=r"the wait for a lock was ended .*not today") as caught,
+            lock(server.url, "A", ttl=TTL),
+        ):
+            pass
+        ended.append(caught.value)
+
+    with lock(server.url, "A"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        eventually(lambda: server.pending("A") == 1)
+        (waiter,) = server.see("/v1/semaphores/A")["queue"]
+        server.kick(int(waiter["peer"]), "not today")
+        waiting.join(SOON)
+        assert [loss.semaphores for loss in ended] == [()]
+        assert server.pending("A") == 0
+
+
 def test_a_loss_tells_the_reason_of_the_operator(server: Server) -> None:
     with pytest.raises(LockLost) as caught, lock(server.url, "A", ttl=TTL) as handle:
         server.kick(handle.id, "stuck since noon")

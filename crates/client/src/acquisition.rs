@@ -213,8 +213,9 @@ impl Attempt {
             let exchanged = self.link.exchange(&request, self.effort(block_for)).await;
             let Exchanged { answer, sent_at, .. } = match exchanged {
                 Ok(exchanged) => exchanged,
-                Err(Error::UnknownPeer { instance, detail }) => {
-                    self.recover(lease, Doubt::Unknown { instance, detail, sent_at: asked_at }).await?;
+                Err(Error::UnknownPeer { instance, detail, by_operator }) => {
+                    let doubt = Doubt::Unknown { instance, detail, by_operator, sent_at: asked_at };
+                    self.recover(lease, doubt).await?;
                     continue;
                 }
                 Err(error) => return Err(self.explain(error, first)),

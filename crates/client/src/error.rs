@@ -22,6 +22,8 @@ pub enum Error {
         /// What the server says of how it ended, with the reason that an operator gave. `None` from servers
         /// before 0.6.
         detail: Option<String>,
+        /// Whether an operator ended it, as far as the server tells.
+        by_operator: bool,
     },
     /// There is no semaphore of this name on the server.
     #[error("Unknown semaphore {semaphore:?}. {}", .advice.as_deref().unwrap_or(WHERE_NAMES_ARE))]

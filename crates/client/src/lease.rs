@@ -263,12 +263,17 @@ impl Lease {
             }
             let names: Vec<String> = state.locks.keys().cloned().collect();
             let what = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-            let message = format!(
-                "lost the lock on {what} (peer {} at {}): {}. Someone else may hold it by now.",
+            let of = format!(
+                "(peer {} at {}): {}.",
                 self.peer,
                 self.link.server().shown,
                 why.trim_end_matches('.')
             );
+            let message = if names.is_empty() {
+                format!("the wait for a lock was ended {of}")
+            } else {
+                format!("lost the lock on {what} {of} Someone else may hold it by now.")
+            };
             state.loss.insert(Loss::new(reason, names, message, detail)).clone()
         };
         self.lost.cancel();

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use throttle_api::{Code, Open, Problem};
+use throttle_api::{Cause, Code, Open, Problem};
 
 use crate::{Error, v1};
 
@@ -252,7 +252,7 @@ impl Answer {
     fn refusal(self, request: &Request) -> Error {
         let message = quote(&self.text);
         if message == "Unknown peer" {
-            Error::UnknownPeer { instance: self.instance, detail: None }
+            Error::UnknownPeer { instance: self.instance, detail: None, by_operator: false }
         } else if message.starts_with("Unknown semaphore") {
             let semaphore = request.semaphores.first().cloned().unwrap_or_default();
             Error::UnknownSemaphore { semaphore, advice: None }
@@ -283,7 +283,8 @@ impl Answer {
         let (status, detail) = (self.status.as_u16(), problem.detail.into_owned());
         match (problem.code, status) {
             (Open::Known(Code::PeerGone), _) => {
-                Error::UnknownPeer { instance: self.instance, detail: Some(detail) }
+                let by_operator = problem.cause == Some(Open::Known(Cause::Operator));
+                Error::UnknownPeer { instance: self.instance, detail: Some(detail), by_operator }
             }
             (Open::Known(Code::UnknownSemaphore), _) => unknown_semaphore(request, &detail),
             (Open::Known(Code::CountExceedsMax), _) => Error::CountExceedsMax(detail),
@@ -400,7 +401,7 @@ mod tests {
         };
         let gone = error(410, "peer_gone", "Peer 7 was released by an operator: stuck");
         assert!(gone.to_string().ends_with("stuck"), "{gone}");
-        assert!(matches!(gone, Error::UnknownPeer { instance: Some(_), detail: Some(_) }));
+        assert!(matches!(gone, Error::UnknownPeer { instance: Some(_), detail: Some(_), .. }));
         let unknown =
             error(404, "unknown_semaphore", "No semaphore is called \"B\". Known names that are near: C.");
         assert_eq!(unknown.to_string(), "Unknown semaphore \"B\". Known names that are near: C.");

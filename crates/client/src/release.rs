@@ -99,7 +99,7 @@ async fn end_share(lease: &Lease, shared: &Shared, told_at: Moment) -> Result<()
     }
     shared.yield_claim();
     match outcome {
-        Err(Error::UnknownPeer { instance, detail }) => {
+        Err(Error::UnknownPeer { instance, detail, .. }) => {
             if lease.holds_anything() && lease.is_from(instance.as_deref()) {
                 let why =
                     "the server had ended its peer already, which belongs to a lock around this process";

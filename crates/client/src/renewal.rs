@@ -78,8 +78,8 @@ async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
             lease.confirm(sent_at, instance);
             Ok(())
         }
-        Err(Error::UnknownPeer { instance, detail }) => {
-            recover(lease, Doubt::Unknown { instance, detail, sent_at: begun_at }).await
+        Err(Error::UnknownPeer { instance, detail, by_operator }) => {
+            recover(lease, Doubt::Unknown { instance, detail, by_operator, sent_at: begun_at }).await
         }
         Err(error) => Err(error),
     }
@@ -88,7 +88,7 @@ async fn renew(lease: &Arc<Lease>) -> Result<(), Error> {
 /// Why the locks of a peer are in doubt: what the answer to a request said that was sent at `sent_at`.
 pub(crate) enum Doubt {
     /// The server does not know the peer, and may tell how it ended.
-    Unknown { instance: Option<String>, detail: Option<String>, sent_at: Moment },
+    Unknown { instance: Option<String>, detail: Option<String>, by_operator: bool, sent_at: Moment },
     /// The peer is known, but to a state that did not grant its locks: only a restore tells whether they are
     /// there, too.
     Moved { instance: Option<String>, sent_at: Moment },
@@ -111,8 +111,12 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     let _gate = lease.gate.lock().await;
     lease.check()?;
     let is_unknown = matches!(doubt, Doubt::Unknown { .. });
+    // Even a peer that only waits is not to stand in line again where somebody took it out.
+    let by_operator = matches!(doubt, Doubt::Unknown { by_operator: true, .. });
     let (instance, detail, is_settled) = match doubt {
-        Doubt::Unknown { instance, detail, sent_at } => (instance, detail, lease.was_restored_since(sent_at)),
+        Doubt::Unknown { instance, detail, sent_at, .. } => {
+            (instance, detail, lease.was_restored_since(sent_at))
+        }
         Doubt::Moved { instance, sent_at } => {
             let is_settled = lease.was_restored_since(sent_at) || !lease.moved(instance.as_deref());
             (instance, None, is_settled)
@@ -121,7 +125,7 @@ async fn settle(lease: &Lease, doubt: Doubt) -> Result<(), Error> {
     if is_settled || lease.ended.is_cancelled() {
         return Ok(());
     }
-    if !lease.may_restore(instance.as_deref()) {
+    if by_operator || !lease.may_restore(instance.as_deref()) {
         let why = "the server ended it (released by an operator, or expired there); it did not start anew";
         return Err(lease.lose_to_server(why, detail).into());
     }
@@ -166,7 +170,7 @@ async fn settle_shared(
     if is_unknown {
         let is_over = lease.is_from(instance.as_deref()) || lease.deadline().has_passed();
         if is_over || lease.holds_anything() {
-            return Err(Error::UnknownPeer { instance, detail });
+            return Err(Error::UnknownPeer { instance, detail, by_operator: false });
         }
         let (delay, _) = lease.retry_delays();
         tokio::time::sleep(delay).await;

@@ -135,7 +135,8 @@ def _problem(answer: Answer, what: str) -> ThrottleError:
     code, status = answer.code, answer.status
     detail = str(answer.problem.get("detail") or answer.problem.get("title") or code)
     if code == "peer_gone":
-        return UnknownPeer(detail, instance=answer.instance, detail=detail)
+        by_operator = answer.problem.get("cause") == "operator"
+        return UnknownPeer(detail, instance=answer.instance, detail=detail, by_operator=by_operator)
     if code in _REFUSALS:
         error, begin = _REFUSALS[code]
         return error(begin + detail, status=status, code=code)
@@ -264,7 +265,10 @@ def parse_wait(answer: Answer) -> str:
 
 def _in_the_way(item: dict[str, Any]) -> str:
     """Who is in the way of a request, and how."""
-    semaphore, peer = repr(item.get("semaphore")), f"peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip()
+    semaphore, peer = (
+        repr(item.get("semaphore")),
+        f"peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip(),
+    )
     if item.get("kind") != "ahead":
         return f"{semaphore} is held by {peer}"
     others = ", ".join(map(repr, item.get("waits_for") or ()))

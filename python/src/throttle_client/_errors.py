@@ -42,6 +42,8 @@ class Timeout(ThrottleError, TimeoutError):
 class LockLost(ThrottleError):
     """A lock ended before its holder released it: someone else may hold it by now.
 
+    A wait that an operator ended is told of in the same way; no `semaphores` are lost then.
+
     `reason` is one of
 
     * `"expired"`: no renewal succeeded in the promised time,
@@ -83,7 +85,8 @@ class UnknownPeer(ThrottleError):
     """The server does not know this peer: it expired, was released, or the server lost its state.
 
     `instance` is the id of the server's state at that moment, or `None` if the server sends none. `detail` is
-    what the server says about the end of the peer, if it says anything.
+    what the server says about the end of the peer, if it says anything. `by_operator` tells whether an
+    operator ended it, as far as the server says so.
     """
 
     def __init__(
@@ -92,10 +95,12 @@ class UnknownPeer(ThrottleError):
         *,
         instance: Optional[str] = None,
         detail: Optional[str] = None,
+        by_operator: bool = False,
     ) -> None:
         super().__init__(message)
         self.instance = instance
         self.detail = detail
+        self.by_operator = by_operator
 
 
 class RequestRefused(ThrottleError, ValueError):

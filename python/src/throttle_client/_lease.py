@@ -199,9 +199,14 @@ class Lease:
                 return self.loss
             names = sorted(self.acquired)
             what = ", ".join(repr(name) for name in names)
+            of = f"(peer {self.peer_id} at {self.settings.shown_url}): {why}."
+            told = (
+                f"lost the lock on {what} {of} Someone else may hold it by now."
+                if names
+                else f"the wait for a lock was ended {of}"
+            )
             self.loss = LockLost(
-                f"lost the lock on {what} (peer {self.peer_id} at {self.settings.shown_url}): {why}. "
-                f"Someone else may hold it by now.{f' The server says: {detail}' if detail else ''}",
+                f"{told} The server says: {detail}" if detail else told,
                 reason=reason,
                 semaphores=names,
                 detail=detail,

@@ -58,7 +58,8 @@ async def recover(
             raise lease.loss
         if lease.restored_at >= sent_at or lease.peer_id is None:
             return  # Done by someone else since.
-        if not lease.may_restore(unknown.instance):
+        # Even a peer that only waits is not to stand in line again where somebody took it out.
+        if unknown.by_operator or not lease.may_restore(unknown.instance):
             raise lease.lose(
                 "released",
                 "the server ended it (released by an operator, or expired there); it did not start anew",

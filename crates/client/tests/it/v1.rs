@@ -165,6 +165,31 @@ async fn the_higher_priority_goes_first() {
 }
 
 #[tokio::test]
+async fn a_wait_that_an_operator_ends_is_over() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    let (told, mut peers) = tokio::sync::mpsc::unbounded_channel();
+    let client = server.client();
+    let waiting = tokio::spawn(async move {
+        client.lock("A").ttl(TTL).on_wait(move |waiting| _ = told.send(waiting.peer_id)).acquire().await
+    });
+    let peer = soon("the wait", peers.recv()).await.unwrap();
+    server.ask("DELETE", &format!("/v1/peers/{peer}?reason=not+today"));
+    match soon("the end of the wait", waiting).await.unwrap() {
+        Err(AcquireError::Failed(Error::Lost(loss))) => {
+            let message = loss.to_string();
+            assert!(
+                message.starts_with("the wait for a lock was ended") && message.contains("not today"),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(server.ask("GET", "/v1/semaphores/A").contains("\"waiting\":0"));
+    held.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_loss_tells_the_reason_of_the_operator() {
     let server = Server::start();
     let guard = server.client().lock("A").ttl(TTL).acquire().await.unwrap();

@@ -44,6 +44,7 @@ fn command(data: &mut Unstructured<'_>) -> Result<(Op, u64)> {
             max: data.int_in_range(0..=4)?,
             level: data.int_in_range(0..=2)?,
             per: if data.ratio(1, 3)? { Some(data.int_in_range(1..=39)?) } else { None },
+            passes: data.ratio(1, 3)?,
         },
         7 => Op::Remove { semaphore: data.choose(&NAMES)?, force: data.ratio(1, 2)? },
         8 => Op::Connect { peer },

@@ -48,7 +48,7 @@ pub use request::{
 };
 pub use resume::Resumed;
 pub use scalar::{Digits, Span, Stamp};
-pub use semaphore::{Deadlock, Holder, Origin, Semaphore, SemaphoreDetail, Waiter};
+pub use semaphore::{Deadlock, Holder, Order, Origin, Semaphore, SemaphoreDetail, Waiter};
 pub use update::{MissedUpdates, Numbered, Update};
 
 /// The name of a semaphore.

@@ -32,6 +32,12 @@ impl<T: PartialEq> PartialEq<T> for Open<T> {
     }
 }
 
+impl<T: Default> Default for Open<T> {
+    fn default() -> Self {
+        Self::Known(T::default())
+    }
+}
+
 impl<T> From<T> for Open<T> {
     fn from(value: T) -> Self {
         Self::Known(value)

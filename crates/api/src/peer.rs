@@ -9,7 +9,7 @@ use serde::{
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-use crate::{Digits, Labels, Name, Span, Stamp};
+use crate::{Digits, Labels, Name, Open, Span, Stamp};
 
 /// One thread of execution of a client. It lives until its lease ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,8 @@ pub struct Pending {
 pub struct Blocker {
     /// How it is in the way.
     #[serde(default)]
-    pub kind: BlockerKind,
+    #[cfg_attr(feature = "openapi", schema(value_type = BlockerKind, required))]
+    pub kind: Open<BlockerKind>,
     /// The semaphore.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "B"))]
     pub semaphore: Name,

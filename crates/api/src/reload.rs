@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-use crate::{Deadlock, Open, Span};
+use crate::{Deadlock, Open, Order, Span};
 
 /// How what the file says now differs from what it said when it was last read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,10 @@ pub struct Declaration {
     /// What protects against deadlocks.
     #[cfg_attr(feature = "openapi", schema(value_type = Deadlock))]
     pub deadlock: Open<Deadlock>,
+    /// In which order requests are granted.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Order, required))]
+    pub order: Open<Order>,
 }
 
 /// What the file said, and what it says now.

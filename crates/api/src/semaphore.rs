@@ -47,6 +47,10 @@ pub struct Semaphore {
     /// What protects against deadlocks.
     #[cfg_attr(feature = "openapi", schema(value_type = Deadlock))]
     pub deadlock: Open<Deadlock>,
+    /// In which order requests are granted.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Order, required))]
+    pub order: Open<Order>,
 }
 
 /// Where the declaration of a semaphore came from: the configuration file, a request, or the first use of a
@@ -61,6 +65,19 @@ pub enum Origin {
     Runtime,
     /// The first use of a name that matches a pattern.
     Pattern,
+}
+
+/// In which order requests are granted: first come, first served; or a request for one semaphore alone may pass those that
+/// wait for another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// First come, first served.
+    #[default]
+    Strict,
+    /// Some may pass.
+    Pass,
 }
 
 /// What protects against deadlocks: levels, or a search that refuses a request that would wait for ever.

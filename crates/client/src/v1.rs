@@ -94,7 +94,7 @@ pub struct Blocker {
 impl From<&throttle_api::Blocker> for Blocker {
     fn from(blocker: &throttle_api::Blocker) -> Self {
         Self {
-            kind: blocker.kind,
+            kind: blocker.kind.known().copied().unwrap_or_default(),
             semaphore: blocker.semaphore.to_string(),
             peer_id: blocker.peer.0,
             count: unsigned(blocker.count),

@@ -190,7 +190,9 @@ impl Core {
         let rank = self.rank(now, priority);
         parts.iter().all(|part| {
             let on = &self.semaphores[part.semaphore];
-            on.fits(part.count) && on.queue.first(on.spec.max).is_none_or(|first| first.rank > rank)
+            let is_first = || on.queue.first(on.spec.max).is_none_or(|first| first.rank > rank);
+            let passes = || parts.len() == 1 && self.passes_all(now, part.semaphore, rank);
+            on.fits(part.count) && (is_first() || passes())
         })
     }
 

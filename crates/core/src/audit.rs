@@ -11,7 +11,7 @@ use crate::{
     pattern::Patterns,
     peer::{Part, Request},
     presence::Presence,
-    queue::PASSED_OVER,
+    queue::{PASSED_OVER, Waiter},
     semaphore::{Deadlock, Spec},
     slot::SemaphoreSlot,
     state::Core,
@@ -127,8 +127,12 @@ impl Core {
                 let own = on.queue.iter_from(ahead.len()).next();
                 let needs = if passed_over { PASSED_OVER } else { part.count.cast_unsigned() };
                 check(own.is_some_and(|waiter| waiter.needs == needs), "a waiter's needs")?;
-                ready &= on.fits(part.count)
-                    && ahead.iter().all(|waiter| waiter.needs > on.spec.max.cast_unsigned());
+                let holds_up = |waiter: &&Waiter| {
+                    let is_passed =
+                        request.parts.len() == 1 && self.is_passed(self.now, part.semaphore, waiter);
+                    waiter.needs <= on.spec.max.cast_unsigned() && !is_passed
+                };
+                ready &= on.fits(part.count) && !ahead.iter().any(holds_up);
             }
             check(!ready, "a request waits that could be granted")?;
         }

@@ -21,7 +21,7 @@ impl Core {
     /// (see [`Core::set_marks`]); so a request is granted only when its lowest level has its turn.
     pub(crate) fn grant_touched(&mut self, now: Time) {
         while let Some(semaphore) = self.next_touched() {
-            let next = self.next_grant(semaphore);
+            let next = self.next_grant(now, semaphore);
             if let Some((peer, None)) = next {
                 self.touch(semaphore);
                 if self.is_over(peer) {
@@ -82,7 +82,7 @@ impl Core {
 
     /// The peer whose request is next in line on this semaphore, if it can be granted now; and the lower
     /// semaphore, if any, that has to be looked at before.
-    fn next_grant(&self, semaphore: SemaphoreSlot) -> Option<(PeerSlot, Option<SemaphoreSlot>)> {
+    fn next_grant(&self, now: Time, semaphore: SemaphoreSlot) -> Option<(PeerSlot, Option<SemaphoreSlot>)> {
         // It was removed by the same command that touched it: nobody is left to look at.
         let on = self.semaphores.get(semaphore).filter(|_| !self.is_holding)?;
         let first = on.queue.first(on.spec.max)?;
@@ -94,7 +94,12 @@ impl Core {
         let level = |part: &Part| self.semaphores[part.semaphore].spec.level;
         let lowest = request.parts.iter().min_by_key(|part| level(part))?;
         let below = (level(lowest) < on.spec.level).then_some(lowest.semaphore);
-        ready.then_some((first.peer, below))
+        if ready {
+            return Some((first.peer, below));
+        }
+        let next = self.first_to_pass(now, semaphore).filter(|next| on.fits(next.count))?;
+        let request = self.peers[next.peer].pending.as_ref()?;
+        request.presence.can_be_granted().then_some((next.peer, None))
     }
 
     /// Whether a waiting request is first on one of its semaphores and fits there.

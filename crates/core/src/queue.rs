@@ -120,10 +120,37 @@ impl Queue {
         }
     }
 
+    /// The first waiter behind `rank` that takes part at this `max`.
+    pub(crate) fn first_behind(&self, rank: Rank, max: i64) -> Option<&Waiter> {
+        let max = max.cast_unsigned();
+        // The nodes on the way down that come after `rank`, the nearest last, each before its right subtree.
+        let (mut at, mut after) = (self.root, Vec::new());
+        while let Some(node) = self.nodes.get(at) {
+            if node.waiter.rank > rank {
+                after.push(at);
+                at = node.left;
+            } else {
+                at = node.right;
+            }
+        }
+        while let Some(node) = after.pop().and_then(|at| self.nodes.get(at)) {
+            if node.waiter.needs <= max {
+                return Some(&node.waiter);
+            }
+            if let Some(first) = self.first_below(node.right, max) {
+                return Some(first);
+            }
+        }
+        None
+    }
+
     /// The first waiter that takes part at this `max`.
     pub(crate) fn first(&self, max: i64) -> Option<&Waiter> {
-        let max = max.cast_unsigned();
-        let mut at = self.root;
+        self.first_below(self.root, max.cast_unsigned())
+    }
+
+    fn first_below(&self, root: usize, max: u64) -> Option<&Waiter> {
+        let mut at = root;
         loop {
             let node = self.nodes.get(at).filter(|node| node.least_needs <= max)?;
             if self.nodes.get(node.left).is_some_and(|left| left.least_needs <= max) {
@@ -319,6 +346,12 @@ mod tests {
             assert_eq!(queue.oldest(), list.iter().map(|w| w.since).min());
             for max in [0, 1, 4, 9] {
                 assert_eq!(queue.first(max), list.iter().find(|w| w.needs <= max.cast_unsigned()));
+            }
+            if let Some(w) = list.get((random >> 24) as usize % list.len().max(1)) {
+                for max in [1, 4, 9] {
+                    let takes_part = |other: &&Waiter| other.rank > w.rank && other.needs <= max;
+                    assert_eq!(queue.first_behind(w.rank, max.cast_signed()), list.iter().find(takes_part));
+                }
             }
             let from = (random >> 16) as usize % (list.len() + 1);
             assert!(queue.iter_from(from).eq(&list[from..]));

@@ -25,6 +25,8 @@ pub struct Spec {
     pub per: Option<Duration>,
     /// What keeps those who wait for it from waiting for each other.
     pub deadlock: Deadlock,
+    /// Whether a request may pass one that waits for another semaphore.
+    pub order: Order,
     /// Where the declaration came from.
     pub origin: Origin,
 }
@@ -32,7 +34,14 @@ pub struct Spec {
 impl Spec {
     /// A semaphore of level 0 from the file.
     pub const fn with_max(max: i64) -> Self {
-        Self { max, level: 0, per: None, deadlock: Deadlock::Hierarchy, origin: Origin::File }
+        Self {
+            max,
+            level: 0,
+            per: None,
+            deadlock: Deadlock::Hierarchy,
+            order: Order::Strict,
+            origin: Origin::File,
+        }
     }
 }
 
@@ -44,6 +53,17 @@ pub enum Deadlock {
     Hierarchy,
     /// Among semaphores of this kind levels do not matter; a request that would close a cycle is refused.
     Detect,
+}
+
+/// In which order requests are granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// First come, first served: a request over several semaphores holds up those behind it in each of them.
+    #[default]
+    Strict,
+    /// A request for this semaphore alone passes those over several that would fit here, and so wait for another one;
+    /// for a time: see [`pass_within`](crate::Settings::pass_within).
+    Pass,
 }
 
 /// Where a semaphore was declared.

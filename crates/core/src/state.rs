@@ -31,6 +31,9 @@ pub struct Settings {
     pub ageing_step: Duration,
     /// How long after its connection is gone a waiter is passed over.
     pub absent_after: Duration,
+    /// For how long a request that waits for another semaphore too may be passed: once it has waited for longer, nobody
+    /// passes it any more.
+    pub pass_within: Duration,
     /// Whether a peer that is not known may bring locks back.
     pub restore: RestorePolicy,
     /// How much is done in one go of what is due: peers that end count, and each of their locks.
@@ -79,6 +82,7 @@ impl Default for Settings {
             margin_max: Duration::from_secs(30),
             ageing_step: Duration::from_hours(1),
             absent_after: Duration::from_secs(10),
+            pass_within: Duration::from_mins(1),
             restore: RestorePolicy::default(),
             step: 1000,
             limits: Limits {

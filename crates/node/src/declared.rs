@@ -52,16 +52,12 @@ impl Difference {
 
 #[cfg(test)]
 mod tests {
-    use throttle_core::{Deadlock, Origin};
-
     use super::*;
 
     #[test]
     fn a_difference_has_what_is_new_changed_and_gone() {
-        let spec =
-            |max| Spec { max, level: 0, per: None, deadlock: Deadlock::Hierarchy, origin: Origin::File };
         let declared = |specs: &[(&str, i64)]| -> Declared {
-            specs.iter().map(|&(name, max)| (name.to_owned(), spec(max))).collect()
+            specs.iter().map(|&(name, max)| (name.to_owned(), Spec::with_max(max))).collect()
         };
         let difference = Difference::between(
             &declared(&[("same", 1), ("changed", 1), ("gone", 1)]),
@@ -69,7 +65,10 @@ mod tests {
         );
         assert_eq!(difference.added, declared(&[("new", 3)]));
         assert_eq!(difference.removed, declared(&[("gone", 1)]));
-        assert_eq!(difference.changed, [("changed".to_owned(), (spec(1), spec(2)))].into());
+        assert_eq!(
+            difference.changed,
+            [("changed".to_owned(), (Spec::with_max(1), Spec::with_max(2)))].into()
+        );
         assert_eq!(Difference::between(&Declared::new(), &Declared::new()), Difference::default());
     }
 }

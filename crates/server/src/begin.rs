@@ -37,6 +37,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         margin_max: config.expiry.margin,
         ageing_step: config.queue.ageing_step,
         absent_after: config.queue.absent_after,
+        pass_within: config.queue.pass_within,
         restore: config.restore_policy(),
         limits: Limits {
             peers: limits.peers,

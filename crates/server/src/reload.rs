@@ -229,6 +229,7 @@ pub fn declared(config: &Config) -> Declared {
         level: s.level,
         per: s.per,
         deadlock: s.deadlock,
+        order: s.order,
         origin: if s.is_pattern() { Origin::Pattern } else { Origin::File },
     };
     config.semaphores.iter().map(|s| (s.name.clone(), spec(s))).collect()

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use throttle_core::{Account, Deadlock, Limits, Origin, Owner, Quota, RestorePolicy, Settings, Spec};
+use throttle_core::{Account, Deadlock, Limits, Order, Origin, Owner, Quota, RestorePolicy, Settings, Spec};
 use throttle_node::Bounds;
 
 use crate::cluster::setup::Cluster;
@@ -116,6 +116,7 @@ impl Setup {
             margin_max: Duration::from_millis(*pick(random, &[0, 100, 30_000])),
             ageing_step: Duration::from_secs(*pick(random, &[1, 60, 3_600])),
             absent_after,
+            pass_within: Duration::from_millis(*pick(random, &[0, 1_000, 60_000])),
             restore,
             step: *pick(random, &[1, 3, 1_000]),
             limits: Limits {
@@ -217,6 +218,7 @@ fn semaphores(random: &mut fastrand::Rng) -> (BTreeMap<String, Spec>, Vec<Arc<st
             level: random.i32(0..3),
             per: (random.u8(0..4) == 0).then(|| rate(random)),
             deadlock,
+            order: if random.u8(0..3) == 0 { Order::Pass } else { Order::Strict },
             origin: Origin::File,
         };
         declared.insert(letter.to_owned(), spec);

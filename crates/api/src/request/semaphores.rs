@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{RateText, Whole};
-use crate::Deadlock;
+use crate::{Deadlock, Order};
 
 /// What a semaphore is declared to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct SemaphoreBody {
     /// What protects against deadlocks.
     #[serde(default)]
     pub deadlock: Deadlock,
+    /// In which order requests are granted.
+    #[serde(default)]
+    pub order: Order,
 }
 
 /// What is to be changed of a semaphore; the rest stays.
@@ -60,6 +63,9 @@ pub struct ChangeBody {
     /// What protects against deadlocks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadlock: Option<Deadlock>,
+    /// In which order requests are granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
 }
 
 /// A rate, or null for none.
@@ -78,9 +84,12 @@ mod tests {
 
     #[test]
     fn a_change_says_no_more_than_it_changes() {
-        for text in
-            ["{}", r#"{"max":3}"#, r#"{"per":null}"#, r#"{"level":-1,"per":"1s","deadlock":"detect"}"#]
-        {
+        for text in [
+            "{}",
+            r#"{"max":3}"#,
+            r#"{"per":null}"#,
+            r#"{"level":-1,"per":"1s","deadlock":"detect","order":"pass"}"#,
+        ] {
             let change: ChangeBody = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&change).unwrap(), text);
         }

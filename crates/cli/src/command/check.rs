@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Write as _, io, path::PathBuf};
 
-use throttle_core::Deadlock;
+use throttle_core::{Deadlock, Order};
 
 use throttle_service::{
     config::{
@@ -76,6 +76,9 @@ fn description(semaphore: &SemaphoreConfig) -> String {
     }
     if semaphore.deadlock == Deadlock::Detect {
         text.push_str(", deadlocks detected");
+    }
+    if semaphore.order == Order::Pass {
+        text.push_str(", requests may pass those that wait for another semaphore");
     }
     if semaphore.is_pattern() {
         text.push_str(", for each name that matches");

@@ -44,6 +44,10 @@ faults! {
     CountLeaks,
     /// A shrunk lock gives back all of its count.
     ShrinkGivesBackAll,
+    /// Nobody passes a request that waits for something else.
+    NobodyPasses,
+    /// Whoever asks for one semaphore alone is passed, too.
+    SinglesArePassed,
     /// Nobody looks at the queue when something is free.
     QueueNotLookedAt,
     /// Levels do not count.

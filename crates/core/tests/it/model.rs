@@ -2,7 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use throttle_core::{AcquireError, Deadlock, PeerId, ReleaseError, RestoreError, Spec, Time};
+use throttle_core::{
+    AcquireError, Deadlock, Order, PeerId, ReleaseError, RestoreError, Settings, Spec, Time,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelPeer {
@@ -18,6 +20,7 @@ pub(crate) struct ModelPeer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelRequest {
     rank: (i64, u64),
+    since: Time,
     pub(crate) presence: ModelPresence,
     pub(crate) parts: BTreeMap<String, i64>,
 }
@@ -37,6 +40,7 @@ pub(crate) struct Model {
     ageing_step_micros: i64,
     margin_max: Duration,
     absent_after: Duration,
+    pass_within: Duration,
     pub(crate) semaphores: BTreeMap<String, Spec>,
     pub(crate) peers: Vec<ModelPeer>,
     cooling: Vec<(String, i64, Time)>,
@@ -46,9 +50,10 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(ageing_step: Duration, margin_max: Duration, absent_after: Duration) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let Settings { ageing_step, margin_max, absent_after, pass_within, .. } = *settings;
         let ageing_step_micros = i64::try_from(ageing_step.as_micros()).expect("small times");
-        Self { ageing_step_micros, margin_max, absent_after, ..Self::default() }
+        Self { ageing_step_micros, margin_max, absent_after, pass_within, ..Self::default() }
     }
 
     /// Goes forward instant by instant: whatever ends at one ends together, then count is given out.
@@ -151,7 +156,31 @@ impl Model {
     fn can_grant(&self, request: &ModelRequest) -> bool {
         !self.is_passed_over(request)
             && matches!(request.presence, ModelPresence::Polling | ModelPresence::Connected)
-            && request.parts.keys().all(|semaphore| self.is_ready(request, semaphore))
+            && request
+                .parts
+                .keys()
+                .all(|semaphore| self.is_ready(request, semaphore) || self.passes_all(request, semaphore))
+    }
+
+    /// Whether a request for one semaphore alone fits there, and passes whoever holds it up.
+    fn passes_all(&self, request: &ModelRequest, semaphore: &str) -> bool {
+        let mut others = self.peers.iter().filter_map(|peer| peer.pending.as_ref());
+        request.parts.len() == 1
+            && self.fits(semaphore, request.parts[semaphore])
+            && others.all(|other| {
+                other.rank >= request.rank
+                    || !self.holds_up(other, semaphore)
+                    || self.is_passed(other, semaphore)
+            })
+    }
+
+    /// Whether a request that asks for more than this would fit here, so that it waits for something else.
+    fn is_passed(&self, request: &ModelRequest, semaphore: &str) -> bool {
+        self.semaphores[semaphore].order == Order::Pass
+            && request.parts.len() > 1
+            && matches!(request.presence, ModelPresence::Polling | ModelPresence::Connected)
+            && self.fits(semaphore, request.parts[semaphore])
+            && self.now.since(request.since) < self.pass_within
     }
 
     /// Whether nothing holds up `request` on this semaphore, and it fits there.
@@ -264,7 +293,8 @@ impl Model {
             let arrival = i64::try_from(self.now.as_micros()).expect("small times");
             let rank = (arrival - i64::from(priority) * self.ageing_step_micros, self.sequence);
             self.sequence += 1;
-            let request = ModelRequest { rank, presence: ModelPresence::Polling, parts: new };
+            let (since, presence) = (self.now, ModelPresence::Polling);
+            let request = ModelRequest { rank, since, presence, parts: new };
             if at_once && self.can_grant(&request) {
                 self.give(id, &request.parts);
             } else if let Some(peer) = self.peer_mut(id) {

@@ -27,8 +27,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..12_usize, name()).prop_map(|(peer, semaphore)| Op::Release { peer, semaphore }),
         1 => (0..12_usize, prop_oneof![Just(Vec::new()), locks(2)], option::of(0..30_u64), lease())
             .prop_map(|(peer, locks, token, expires_in)| Op::Restore { peer, locks, token, expires_in }),
-        2 => (name(), 0..5_i64, 0..3_i32, option::weighted(0.3, 1..40_u64))
-            .prop_map(|(semaphore, max, level, per)| Op::Set { semaphore, max, level, per }),
+        2 => (name(), 0..5_i64, 0..3_i32, option::weighted(0.3, 1..40_u64), any::<bool>())
+            .prop_map(|(semaphore, max, level, per, passes)| Op::Set { semaphore, max, level, per, passes }),
         1 => (name(), any::<bool>()).prop_map(|(semaphore, force)| Op::Remove { semaphore, force }),
         3 => (0..12_usize).prop_map(|peer| Op::Connect { peer }),
         3 => (0..12_usize).prop_map(|peer| Op::Disconnect { peer }),
@@ -130,7 +130,7 @@ fn changing_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         1 => Just(Op::NewPeer { expires_in: 1_000 }),
         4 => (name, 1..4_i64, 0..3_i32)
-            .prop_map(|(semaphore, max, level)| Op::Set { semaphore, max, level, per: None }),
+            .prop_map(|(semaphore, max, level)| Op::Set { semaphore, max, level, per: None, passes: false }),
         20 => op().prop_filter("orderly", |op| {
             !matches!(op, Op::Restore { .. } | Op::Set { .. } | Op::Heartbeat { .. } | Op::End { .. } | Op::Wait)
         }),

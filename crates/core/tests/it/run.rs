@@ -6,8 +6,8 @@ use std::{
 };
 
 use throttle_core::{
-    Acquire, AcquireError, By, Core, Deadlock, EndCause, Event, Origin, PeerId, Rank, RemoveError, Restore,
-    RestoreLock, Settings, Spec, Status, Time, Token,
+    Acquire, AcquireError, By, Core, Deadlock, EndCause, Event, Order, Origin, PeerId, Rank, RemoveError,
+    Restore, RestoreLock, Settings, Spec, Status, Time, Token,
 };
 
 use crate::model::{Model, ModelPresence};
@@ -16,6 +16,7 @@ pub(crate) const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const AGEING_STEP: Duration = Duration::from_micros(50);
 const MARGIN_MAX: Duration = Duration::from_micros(4);
 const ABSENT_AFTER: Duration = Duration::from_micros(20);
+const PASS_WITHIN: Duration = Duration::from_micros(40);
 
 /// Commands name peers by their place among all that were made or restored in the run.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub(crate) enum Op {
     Acquire { peer: usize, locks: Vec<(&'static str, i64)>, priority: i32, expires_in: Option<u64> },
     Release { peer: usize, semaphore: &'static str },
     Restore { peer: usize, locks: Vec<(&'static str, i64)>, token: Option<u64>, expires_in: u64 },
-    Set { semaphore: &'static str, max: i64, level: i32, per: Option<u64> },
+    Set { semaphore: &'static str, max: i64, level: i32, per: Option<u64>, passes: bool },
     Remove { semaphore: &'static str, force: bool },
     Connect { peer: usize },
     Disconnect { peer: usize },
@@ -58,13 +59,19 @@ fn settings() -> Settings {
         margin_max: MARGIN_MAX,
         ageing_step: AGEING_STEP,
         absent_after: ABSENT_AFTER,
+        pass_within: PASS_WITHIN,
         ..Settings::default()
     }
 }
 
 impl Run {
     pub(crate) fn new() -> Self {
-        Self::with([false; NAMES.len()], [2, 1, 0, 0])
+        let mut run = Self::with([false; NAMES.len()], [2, 1, 0, 0]);
+        for (name, level) in [("a", 2), ("d", 0)] {
+            run.apply(&Op::Set { semaphore: name, max: 2, level, per: None, passes: true });
+        }
+        run.is_steady = true;
+        run
     }
 
     pub(crate) fn with(detecting: Detecting, levels: [i32; NAMES.len()]) -> Self {
@@ -72,13 +79,13 @@ impl Run {
             detecting,
             is_steady: true,
             core: Core::new(settings(), 1, 7),
-            model: Model::new(AGEING_STEP, MARGIN_MAX, ABSENT_AFTER),
+            model: Model::new(&settings()),
             now: 1_000,
             ids: Vec::new(),
             journal: Vec::new(),
         };
         for (name, level) in NAMES.iter().zip(levels) {
-            run.apply(&Op::Set { semaphore: name, max: 2, level, per: None });
+            run.apply(&Op::Set { semaphore: name, max: 2, level, per: None, passes: false });
         }
         run.is_steady = true;
         run
@@ -152,11 +159,12 @@ impl Run {
                 );
                 assert_eq!(real, self.model.restore(peer, expires_in, locks));
             }
-            Op::Set { semaphore, max, level, per } => {
+            Op::Set { semaphore, max, level, per, passes } => {
                 let (per, origin) = (per.map(micros), Origin::Runtime);
                 let at = NAMES.iter().position(|name| name == semaphore).expect("one of them");
                 let deadlock = if self.detecting[at] { Deadlock::Detect } else { Deadlock::Hierarchy };
-                let spec = Spec { max: *max, level: *level, per, deadlock, origin };
+                let order = if *passes { Order::Pass } else { Order::Strict };
+                let spec = Spec { max: *max, level: *level, per, deadlock, order, origin };
                 core.set_semaphore(now, semaphore, spec);
                 model.set_semaphore(semaphore, spec);
                 self.is_steady = false;

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use throttle_core::{
-    Deadlock, EndCause, Event, Labels, Name, Origin, Owner, PeerId, Rank, Spec, Time, Token, planted,
+    Deadlock, EndCause, Event, Labels, Name, Order, Origin, Owner, PeerId, Rank, Spec, Time, Token, planted,
 };
 
 /// What is written of an event, and what only the server knows. Times are those of leases, in
@@ -139,8 +139,23 @@ pub struct SpecRecord {
     pub max: i64,
     pub level: i32,
     pub per: Option<Duration>,
-    pub detects_deadlocks: bool,
+    pub waiting: WaitingRecord,
     pub origin: OriginRecord,
+}
+
+/// What is in force among those who wait. In its bytes the first two are what was a yes or no before there were others:
+/// whether deadlocks are detected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingRecord {
+    /// Levels, and strict order.
+    Levels,
+    /// Deadlocks are detected, and order is strict.
+    Detect,
+    /// Levels, and requests may pass those that wait for something else.
+    LevelsPass,
+    /// Deadlocks are detected, and requests may pass those that wait for something else.
+    DetectPass,
 }
 
 /// Where a semaphore was declared.
@@ -328,26 +343,36 @@ impl Record {
 }
 
 impl From<Spec> for SpecRecord {
-    fn from(Spec { max, level, per, deadlock, origin }: Spec) -> Self {
-        let detects_deadlocks = deadlock == Deadlock::Detect;
+    fn from(Spec { max, level, per, deadlock, order, origin }: Spec) -> Self {
+        let waiting = match (deadlock, order) {
+            (Deadlock::Hierarchy, Order::Strict) => WaitingRecord::Levels,
+            (Deadlock::Detect, Order::Strict) => WaitingRecord::Detect,
+            (Deadlock::Hierarchy, Order::Pass) => WaitingRecord::LevelsPass,
+            (Deadlock::Detect, Order::Pass) => WaitingRecord::DetectPass,
+        };
         let origin = match origin {
             Origin::File => OriginRecord::File,
             Origin::Runtime => OriginRecord::Runtime,
             Origin::Pattern => OriginRecord::Pattern,
         };
-        Self { max, level, per, detects_deadlocks, origin }
+        Self { max, level, per, waiting, origin }
     }
 }
 
 impl From<SpecRecord> for Spec {
-    fn from(SpecRecord { max, level, per, detects_deadlocks, origin }: SpecRecord) -> Self {
-        let deadlock = if detects_deadlocks { Deadlock::Detect } else { Deadlock::Hierarchy };
+    fn from(SpecRecord { max, level, per, waiting, origin }: SpecRecord) -> Self {
+        let (deadlock, order) = match waiting {
+            WaitingRecord::Levels => (Deadlock::Hierarchy, Order::Strict),
+            WaitingRecord::Detect => (Deadlock::Detect, Order::Strict),
+            WaitingRecord::LevelsPass => (Deadlock::Hierarchy, Order::Pass),
+            WaitingRecord::DetectPass => (Deadlock::Detect, Order::Pass),
+        };
         let origin = match origin {
             OriginRecord::File => Origin::File,
             OriginRecord::Runtime => Origin::Runtime,
             OriginRecord::Pattern => Origin::Pattern,
         };
-        Self { max, level, per, deadlock, origin }
+        Self { max, level, per, deadlock, order, origin }
     }
 }
 

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*};
 use throttle_core::{
-    Acquire, By, Core, Deadlock, EndCause, Event, Name, Origin, PeerId, Restore, RestoreLock, Settings, Spec,
-    Time, Token,
+    Acquire, By, Core, EndCause, Event, Name, Origin, PeerId, Restore, RestoreLock, Settings, Spec, Time,
+    Token,
 };
 
 use super::{
     batch::{Chain, decode, encode},
-    record::{CauseRecord, OriginRecord, Record, SpecRecord},
+    record::{CauseRecord, OriginRecord, Record, SpecRecord, WaitingRecord},
     state::State,
 };
 use crate::log::LogError;
@@ -26,15 +26,14 @@ fn duration() -> impl Strategy<Value = Duration> {
 fn spec() -> impl Strategy<Value = SpecRecord> {
     let origin =
         prop_oneof![Just(OriginRecord::File), Just(OriginRecord::Runtime), Just(OriginRecord::Pattern)];
-    (any::<i64>(), any::<i32>(), option::of(duration()), any::<bool>(), origin).prop_map(
-        |(max, level, per, detects_deadlocks, origin)| SpecRecord {
-            max,
-            level,
-            per,
-            detects_deadlocks,
-            origin,
-        },
-    )
+    let waiting = prop_oneof![
+        Just(WaitingRecord::Levels),
+        Just(WaitingRecord::Detect),
+        Just(WaitingRecord::LevelsPass),
+        Just(WaitingRecord::DetectPass)
+    ];
+    (any::<i64>(), any::<i32>(), option::of(duration()), waiting, origin)
+        .prop_map(|(max, level, per, waiting, origin)| SpecRecord { max, level, per, waiting, origin })
 }
 
 fn cause() -> impl Strategy<Value = CauseRecord> {
@@ -198,7 +197,7 @@ fn version_1_is_as_it_always_was() {
         max: 42,
         level: -1,
         per: Some(Duration::new(1, 5)),
-        detects_deadlocks: true,
+        waiting: WaitingRecord::Detect,
         origin: OriginRecord::Pattern,
     };
     let labels = Arc::new(BTreeMap::from([("host".to_owned(), "w1".to_owned())]));
@@ -272,8 +271,7 @@ fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
     let mut peers: Vec<PeerId> = Vec::new();
     let mut bodies = Vec::new();
     let mut now = Time::from_micros(1_000_000);
-    let spec =
-        |max, level, per| Spec { max, level, per, deadlock: Deadlock::Hierarchy, origin: Origin::File };
+    let spec = |max, level, per| Spec { level, per, ..Spec::with_max(max) };
     let pattern = Spec { origin: Origin::Pattern, ..spec(2, 0, None) };
     core.set_pattern(now, "p/*", pattern);
     core.set_semaphore(now, "A", spec(2, 0, None));

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use throttle_core::{Deadlock, Quota, RestorePolicy};
+use throttle_core::{Deadlock, Order, Quota, RestorePolicy};
 use tracing::level_filters::LevelFilter;
 
 use super::Cluster;
@@ -72,12 +72,21 @@ pub struct SemaphoreConfig {
     pub per: Option<Duration>,
     /// What protects against deadlocks.
     pub deadlock: Deadlock,
+    /// Whether a request may pass one that waits for another semaphore.
+    pub order: Order,
 }
 
 impl SemaphoreConfig {
     /// A semaphore with nothing but a full count.
     pub fn new(name: impl Into<String>, max: i64) -> Self {
-        Self { name: name.into(), max, level: 0, per: None, deadlock: Deadlock::default() }
+        Self {
+            name: name.into(),
+            max,
+            level: 0,
+            per: None,
+            deadlock: Deadlock::default(),
+            order: Order::default(),
+        }
     }
 
     /// Whether the name is a pattern: each name that matches it is a semaphore of its own.
@@ -264,11 +273,17 @@ pub struct Queue {
     pub ageing_step: Duration,
     /// How long after its connection is gone a waiter is passed over.
     pub absent_after: Duration,
+    /// For how long a request that waits for another semaphore too may be passed, where that is allowed.
+    pub pass_within: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { ageing_step: Duration::from_hours(1), absent_after: Duration::from_secs(10) }
+        Self {
+            ageing_step: Duration::from_hours(1),
+            absent_after: Duration::from_secs(10),
+            pass_within: Duration::from_mins(1),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use throttle_core::{Deadlock, RestorePolicy};
+use throttle_core::{Deadlock, Order, RestorePolicy};
 use toml::{
     Spanned,
     de::{DeString, DeValue},
@@ -43,6 +43,8 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
+
+const ORDER: &[(&str, Order)] = &[("strict", Order::Strict), ("pass", Order::Pass)];
 
 const RESTORE: &[(&str, RestorePolicy)] =
     &[("allow", RestorePolicy::Allow), ("if_free", RestorePolicy::IfFree), ("deny", RestorePolicy::Deny)];
@@ -137,7 +139,7 @@ fn semaphore<'a>(
         },
         DeValue::Table(entries) => {
             let table = parent.below(name, entries);
-            table.only(&["max", "level", "per", "deadlock"])?;
+            table.only(&["max", "level", "per", "deadlock", "order"])?;
             let max = table.integer("max", MAX)?;
             let max = max.ok_or_else(|| table.missing("max", key.span().start, &integers(&MAX)))?;
             let level = table.integer("level", i32::MIN.into()..=i32::MAX.into())?;
@@ -147,11 +149,14 @@ fn semaphore<'a>(
                 level: level.and_then(|level| i32::try_from(level).ok()).unwrap_or_default(),
                 per: table.duration("per", MILLISECOND..=365 * DAY)?,
                 deadlock: table.choice("deadlock", DEADLOCK)?.unwrap_or_default(),
+                order: table.choice("order", ORDER)?.unwrap_or_default(),
             })
         }
         _ => {
-            let allowed =
-                format!("{}, or a table {{ max = …, level = …, per = …, deadlock = … }}", integers(&MAX));
+            let allowed = format!(
+                "{}, or a table {{ max = …, level = …, per = …, deadlock = …, order = … }}",
+                integers(&MAX)
+            );
             Err(parent.wrong(name, value, &allowed))
         }
     }
@@ -281,13 +286,15 @@ fn expiry(table: &Table<'_>) -> Result<Expiry, ConfigError> {
 }
 
 fn queue(table: &Table<'_>) -> Result<Queue, ConfigError> {
-    table.only(&["ageing_step", "absent_after"])?;
+    table.only(&["ageing_step", "absent_after", "pass_within"])?;
     let default = Queue::default();
     let step = table.duration("ageing_step", MILLISECOND..=365 * DAY)?;
     let absent_after = table.duration("absent_after", Duration::ZERO..=365 * DAY)?;
+    let pass_within = table.duration("pass_within", Duration::ZERO..=365 * DAY)?;
     Ok(Queue {
         ageing_step: step.unwrap_or(default.ageing_step),
         absent_after: absent_after.unwrap_or(default.absent_after),
+        pass_within: pass_within.unwrap_or(default.pass_within),
     })
 }
 

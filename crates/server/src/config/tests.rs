@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use throttle_core::Deadlock;
+use throttle_core::{Deadlock, Order};
 
 use super::*;
 
@@ -27,7 +27,7 @@ Z = 42
 B = { max = 1, level = 1 }
 "tenant/*" = 3
 api = { max = 10, per = "1s" }
-X = { max = 1, deadlock = "detect" }
+X = { max = 1, deadlock = "detect", order = "pass" }
 [semaphores.A]
 max = 0x10
 level = -2
@@ -47,6 +47,7 @@ margin = "0s"
 [queue]
 ageing_step = "2h"
 absent_after = "5s"
+pass_within = "20s"
 [http]
 hosts = ["throttle.example.com", "t"]
 [telemetry.otlp]
@@ -66,6 +67,7 @@ queue_size = 100
     assert!(tenant.is_pattern() && !z.is_pattern());
     assert_eq!(api.per, Some(Duration::from_secs(1)));
     assert_eq!((x.deadlock, b.deadlock), (Deadlock::Detect, Deadlock::Hierarchy));
+    assert_eq!((x.order, b.order), (Order::Pass, Order::Strict));
     assert_eq!((a.max, a.level), (16, -2));
     assert_eq!(config.logging.stderr, Some(Stderr { level: LevelFilter::INFO, format: LogFormat::Json }));
     let gelf = config.logging.gelf.expect("gelf");
@@ -78,6 +80,7 @@ queue_size = 100
     assert_eq!(config.expiry.margin, Duration::ZERO);
     assert_eq!(config.queue.ageing_step, Duration::from_hours(2));
     assert_eq!(config.queue.absent_after, Duration::from_secs(5));
+    assert_eq!(config.queue.pass_within, Duration::from_secs(20));
     assert_eq!(config.http.hosts, ["throttle.example.com", "t"]);
     let otlp = Otlp {
         endpoint: Some("http://collector:4318".to_owned()),
@@ -105,7 +108,7 @@ fn wrong_semaphores() {
         (
             "[semaphores]\nA = \"three\"",
             "throttle.toml:2: semaphores.A: found string \"three\"; allowed: an integer from 0 to \
-             9223372036854775807, or a table { max = …, level = …, per = …, deadlock = … }.",
+             9223372036854775807, or a table { max = …, level = …, per = …, deadlock = …, order = … }.",
         ),
         (
             "[semaphores]\nA = -1",
@@ -114,7 +117,7 @@ fn wrong_semaphores() {
         (
             "[semaphores]\nA = 1.5",
             "throttle.toml:2: semaphores.A: found float 1.5; allowed: an integer from 0 to 9223372036854775807, \
-             or a table { max = …, level = …, per = …, deadlock = … }.",
+             or a table { max = …, level = …, per = …, deadlock = …, order = … }.",
         ),
         (
             "[semaphores]\nA = 9223372036854775808",
@@ -128,7 +131,7 @@ fn wrong_semaphores() {
         (
             "[semaphores]\nA = 1\n\n[semaphores.B]\nmax = 1\nlevel = 0\nmaks = 1",
             "throttle.toml:7: semaphores.B.maks: unknown key; did you mean \"max\"? Known keys: max, level, per, \
-             deadlock.",
+             deadlock, order.",
         ),
         (
             "[semaphores]\n\"a b\" = { level = 1 }",
@@ -252,7 +255,7 @@ fn wrong_keys_and_settings() {
         (
             "[queue]\nageing = \"1h\"",
             "throttle.toml:2: queue.ageing: unknown key; did you mean \"ageing_step\"? Known keys: ageing_step, \
-             absent_after.",
+             absent_after, pass_within.",
         ),
         (
             "[http]\nhosts = [\"a\", \"http://b\"]",

@@ -1,6 +1,9 @@
-//! Nothing lies idle: whoever is first in line, is there, and asks for what is free, does not wait.
+//! Nothing lies idle: whoever is first in line, is there, and asks for what is free, does not wait. Where requests may pass
+//! those that wait for something else, those do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use throttle_core::Order;
 
 use super::{Invariant, Shown, Verdict};
 use crate::{
@@ -42,9 +45,25 @@ impl Invariant for Idle {
             let known = ledger.peers.get(peer).filter(|known| known.is_certain());
             shown.connected.contains(peer) || known.and_then(|known| known.asking.as_ref()).is_some_and(polls)
         };
+        let pass_within = ledger.setup.settings.pass_within.as_micros();
         shown.seen.semaphores.iter().try_for_each(|semaphore| {
-            let Some((peer, count)) = first(semaphore) else { return Ok(()) };
             let free = semaphore.max - semaphore.acquired - semaphore.cooling;
+            let passes = ledger.setup.spec_of(&semaphore.name).is_some_and(|spec| spec.order == Order::Pass);
+            let is_young = |peer: &u64| {
+                let asking = ledger.peers.get(peer).and_then(|known| known.asking.as_ref());
+                let waited = asking.map(|asking| shown.at.saturating_sub(asking.first_sent));
+                // By a clock that may be too slow, or too fast, or that was set while the server was down.
+                waited.is_some_and(|waited| u128::from(waited + waited / 10) < pass_within)
+                    && !ledger.clock_was_set
+            };
+            let is_passed = |(peer, count): &(u64, i64)| {
+                passes
+                    && *count <= free
+                    && queues.get(peer).is_some_and(|&queues| queues > 1)
+                    && is_there(peer)
+                    && is_young(peer)
+            };
+            let Some((peer, count)) = first(semaphore, is_passed) else { return Ok(()) };
             if count <= free && queues.get(&peer) == Some(&1) && is_there(&peer) {
                 return Err(format!("peer {peer} waits for {count}, and {free} are free: {semaphore:?}"));
             }
@@ -53,8 +72,10 @@ impl Invariant for Idle {
     }
 }
 
-/// The first in line that is not passed over.
-fn first(semaphore: &Semaphore) -> Option<(u64, i64)> {
+/// The first in line that is not passed over, and not passed by others.
+fn first(semaphore: &Semaphore, is_passed: impl Fn(&(u64, i64)) -> bool) -> Option<(u64, i64)> {
+    let is_passed_over =
+        |(peer, count): &(u64, i64)| *count > semaphore.max || semaphore.absent.contains(peer);
     let mut queue = semaphore.queue.iter();
-    queue.find(|(peer, count)| *count <= semaphore.max && !semaphore.absent.contains(peer)).copied()
+    queue.find(|waiter| !is_passed_over(waiter) && !is_passed(waiter)).copied()
 }

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
-use throttle_api::{ChangeBody, Code, Deadlock, NewRate, RateText, Semaphore, Whole};
+use throttle_api::{ChangeBody, Code, Deadlock, NewRate, Order, RateText, Semaphore, Whole};
 use throttle_client::Error as ClientError;
 
 use super::ask::{Operator, semaphore};
@@ -35,6 +35,9 @@ pub struct Set {
     /// What keeps those who wait for it from waiting for each other
     #[arg(long, value_parser = PossibleValuesParser::new(["hierarchy", "detect"]).map(|name| deadlock(&name)))]
     pub deadlock: Option<Deadlock>,
+    /// Whether a request may pass one that waits for another semaphore
+    #[arg(long, value_parser = PossibleValuesParser::new(["strict", "pass"]).map(|name| order(&name)))]
+    pub order: Option<Order>,
     /// Which server, and how.
     #[command(flatten)]
     pub operator: Operator,
@@ -70,9 +73,12 @@ impl Set {
             level: self.level.map(Whole),
             per,
             deadlock: self.deadlock,
+            order: self.order,
         };
         if change == ChangeBody::default() {
-            return Err("Nothing to set: name at least one of --max, --level, --per and --deadlock.".into());
+            return Err(
+                "Nothing to set: name at least one of --max, --level, --per, --deadlock and --order.".into(),
+            );
         }
         // A semaphore that is new gets its default for what is not named.
         let body = serde_json::to_value(change)?;
@@ -110,4 +116,9 @@ fn is_unknown(error: &(dyn Error + 'static)) -> bool {
 /// One of the possible values.
 fn deadlock(name: &str) -> Deadlock {
     if name == "detect" { Deadlock::Detect } else { Deadlock::Hierarchy }
+}
+
+/// One of the possible values.
+fn order(name: &str) -> Order {
+    if name == "pass" { Order::Pass } else { Order::Strict }
 }

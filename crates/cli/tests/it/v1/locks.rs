@@ -89,6 +89,24 @@ fn who_waits_behind_a_request_for_something_else_is_told_of_that() {
 }
 
 #[test]
+fn where_order_is_pass_who_fits_passes_who_waits_for_another_semaphore() {
+    let server = Server::start("[semaphores]\ngpu = { max = 8, order = 'pass' }\ngpu-host = 1");
+    assert_eq!(server.get("/v1/semaphores/gpu").shape(200)["order"], "pass");
+    server.v1_holder(&json!({"gpu": 1, "gpu-host": 1}));
+    let ahead = server.v1_peer("5m");
+    server.v1_locks(&ahead, &json!({"gpu": 1, "gpu-host": 1})).shape(202);
+    let next = server.v1_peer("5m");
+    assert_eq!(locks_of(&server.v1_locks(&next, &json!({"gpu": 6})).shape(200)), [("gpu", 6)]);
+    // From now on it holds up others, until somebody changes his mind.
+    server.ask("PATCH", "/v1/semaphores/gpu", r#"{"order":"strict"}"#).shape(200);
+    let mut waits =
+        server.blocked("POST", "/v1/locks", &json!({"expires_in": "5m", "locks": {"gpu": 1}, "wait": "5m"}));
+    server.until_waiting("gpu", 2);
+    server.ask("PATCH", "/v1/semaphores/gpu", r#"{"order":"pass"}"#).shape(200);
+    assert_eq!(locks_of(&waits.answer().shape(201)), [("gpu", 1)]);
+}
+
+#[test]
 fn the_first_ten_holders_are_named() {
     let server = Server::start("[semaphores]\nA = 12");
     let holders: Vec<_> = (0..12).map(|_| server.v1_holder(&json!({"A": 1}))).collect();

@@ -34,7 +34,7 @@ fn a_member_that_nobody_uses_is_shown_as_what_it_would_be() {
     let server = Server::start("[semaphores]\n'tenant/*' = { max = 3, level = 2, per = '1h' }");
     let unused = json!({
         "name": "tenant/a", "max": 3, "level": 2, "acquired": 0, "pending": 0, "remainder": 3, "waiting": 0,
-        "cooling": 0, "longest_wait": "0s", "origin": "pattern", "per": "1h", "deadlock": "hierarchy",
+        "cooling": 0, "longest_wait": "0s", "origin": "pattern", "per": "1h", "deadlock": "hierarchy", "order": "strict",
         "holders": [], "holders_total": 0, "queue": [], "queue_total": 0
     });
     assert_eq!(server.get("/v1/semaphores/tenant%2Fa").shape(200), unused);

@@ -39,16 +39,16 @@ fn what_changed_comes_into_force_and_is_told() {
         difference,
         json!({
             "added": {
-                "D": {"max": 4, "level": 0, "per": "1s", "deadlock": "hierarchy"},
-                "q/*": {"max": 2, "level": 0, "per": null, "deadlock": "hierarchy"}
+                "D": {"max": 4, "level": 0, "per": "1s", "deadlock": "hierarchy", "order": "strict"},
+                "q/*": {"max": 2, "level": 0, "per": null, "deadlock": "hierarchy", "order": "strict"}
             },
             "changed": {"A": {
-                "before": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy"},
-                "now": {"max": 2, "level": 3, "per": null, "deadlock": "hierarchy"}
+                "before": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy", "order": "strict"},
+                "now": {"max": 2, "level": 3, "per": null, "deadlock": "hierarchy", "order": "strict"}
             }},
             "removed": {
-                "C": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy"},
-                "p/*": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy"}
+                "C": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy", "order": "strict"},
+                "p/*": {"max": 1, "level": 0, "per": null, "deadlock": "hierarchy", "order": "strict"}
             },
             "needs_restart": [],
             "removed_in_use": {},

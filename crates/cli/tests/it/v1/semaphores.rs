@@ -14,7 +14,7 @@ fn figures() {
         seen,
         json!({
             "name": "B", "max": 1, "level": 1, "acquired": 0, "pending": 0, "remainder": 1, "waiting": 0,
-            "cooling": 0, "longest_wait": "0s", "origin": "file", "per": "1s", "deadlock": "hierarchy",
+            "cooling": 0, "longest_wait": "0s", "origin": "file", "per": "1s", "deadlock": "hierarchy", "order": "strict",
             "holders": [], "holders_total": 0, "queue": [], "queue_total": 0
         })
     );

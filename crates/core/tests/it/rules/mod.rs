@@ -23,8 +23,9 @@ use std::{fmt::Debug, time::Duration};
 
 use throttle_core::{
     Acquire, AcquireError, By, Core, Deadlock, EndCause, Event, InUse, LimitReached, Limits, Link, Name,
-    NewPeerError, Origin, Owner, PeerId, Rank, ReleaseError, RemoveError, Resource, Restore, RestoreError,
-    RestoreLock, RestorePolicy, Settings, Spec, Status, Time, Token, UnknownPeer, UnknownSemaphore,
+    NewPeerError, Order, Origin, Owner, PeerId, Rank, ReleaseError, RemoveError, Resource, Restore,
+    RestoreError, RestoreLock, RestorePolicy, Settings, Spec, Status, Time, Token, UnknownPeer,
+    UnknownSemaphore,
 };
 
 const ANN: PeerId = PeerId(1);

@@ -211,3 +211,80 @@ fn one_priority_counts_in_every_queue() {
         ["ann gives up B=1 #2 after 2ms, Released", "cat gets A=1 #3 after 2ms", "cat gets B=1 #4 after 2ms"],
     );
 }
+
+fn passing(max: i64) -> Spec {
+    Spec { order: Order::Pass, ..super::max(max) }
+}
+
+/// Ann holds all of `host`; Bob waits for that and one of `gpu`, which has four.
+fn idle_behind_bob() -> World {
+    let mut w = World::new("host=1", [ANN, BOB, CAT, DAN, EVE]).with_semaphore("gpu", passing(4));
+    w.acquire(ANN, "host=1").is(acquired(1), ["ann gets host=1 #1"]);
+    w.acquire(BOB, "gpu=1 host=1").is(PENDING, ["bob waits for gpu=1", "bob waits for host=1"]);
+    w
+}
+
+#[test]
+fn who_fits_passes_a_request_that_waits_for_another_semaphore() {
+    let mut w = idle_behind_bob();
+    w.acquire(CAT, "gpu=3").is(acquired(2), ["cat gets gpu=3 #2"]);
+    // Three of four are taken, so this one does not fit, and what comes after it waits behind it.
+    w.acquire(DAN, "gpu=2").is(PENDING, ["dan waits for gpu=2"]);
+    w.acquire(EVE, "gpu=1").is(PENDING, ["eve waits for gpu=1"]);
+    w.release(CAT, "gpu").is(
+        Ok(()),
+        [
+            "cat gives up gpu=3 #2 after 0ns, Released",
+            "dan gets gpu=2 #3 after 0ns",
+            "eve gets gpu=1 #4 after 0ns",
+        ],
+    );
+    w.release(ANN, "host").is(
+        Ok(()),
+        [
+            "ann gives up host=1 #1 after 0ns, Released",
+            "bob gets gpu=1 #5 after 0ns",
+            "bob gets host=1 #6 after 0ns",
+        ],
+    );
+}
+
+#[test]
+fn nobody_passes_a_request_that_lacks_count_here() {
+    let mut w = idle_behind_bob();
+    w.acquire(CAT, "gpu=4").is(acquired(2), ["cat gets gpu=4 #2"]);
+    w.acquire(DAN, "gpu=1").is(PENDING, ["dan waits for gpu=1"]);
+    // Bob would not fit any more, so he waits for this semaphore, too.
+    w.acquire(CAT, "gpu=4").is(acquired(2), []);
+    w.release(ANN, "host").is(Ok(()), ["ann gives up host=1 #1 after 0ns, Released"]);
+    w.acquire(CAT, "gpu=3").is(
+        acquired(2),
+        ["cat shrinks to gpu=3", "bob gets gpu=1 #3 after 0ns", "bob gets host=1 #4 after 0ns"],
+    );
+}
+
+#[test]
+fn after_a_time_nobody_passes_any_more() {
+    let mut w = idle_behind_bob();
+    w.at(secs(59)).acquire(CAT, "gpu=1").is(acquired(2), ["cat gets gpu=1 #2"]);
+    w.at(secs(60)).acquire(DAN, "gpu=1").is(PENDING, ["dan waits for gpu=1"]);
+    w.at(secs(61)).release(ANN, "host").is(
+        Ok(()),
+        [
+            "ann gives up host=1 #1 after 61s, Released",
+            "bob gets gpu=1 #3 after 61s",
+            "bob gets host=1 #4 after 61s",
+            "dan gets gpu=1 #5 after 1s",
+        ],
+    );
+}
+
+#[test]
+fn a_request_over_several_passes_nobody() {
+    let mut w = idle_behind_bob().with_semaphore("disk", max(1));
+    w.acquire(CAT, "disk=1 gpu=1").is(PENDING, ["cat waits for disk=1", "cat waits for gpu=1"]);
+    w.acquire(DAN, "gpu=1").is(acquired(2), ["dan gets gpu=1 #2"]);
+    w.set("gpu", max(4)).is((), ["gpu has max 4"]);
+    w.acquire(EVE, "gpu=1").is(PENDING, ["eve waits for gpu=1"]);
+    w.set("gpu", passing(4)).is((), ["gpu has max 4", "eve gets gpu=1 #3 after 0ns"]);
+}

@@ -36,7 +36,7 @@ const NAME_LENGTH: usize = 255;
 /// The longest rate.
 const PER_MAX: Duration = Duration::from_hours(24 * 365);
 
-const PUT: &str = r#"{"max": 42, "level": 0, "per": "1s", "deadlock": "hierarchy"}"#;
+const PUT: &str = r#"{"max": 42, "level": 0, "per": "1s", "deadlock": "hierarchy", "order": "strict"}"#;
 const PATCH: &str = r#"{"max": 42}"#;
 
 /// Lists semaphores by name, page by page.
@@ -147,12 +147,13 @@ pub(super) async fn declaration(app: &App, parts: &Parts, body: Body) -> Result<
 /// The answer to a declaration of a semaphore.
 pub(super) fn declare(app: &App, caller: &Caller, name: &str, body: SemaphoreBody) -> Answer {
     caller.check(Right::Operate, name)?;
-    let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock } = body;
+    let SemaphoreBody { max: Whole(max), level: Whole(level), per, deadlock, order } = body;
     let spec = Spec {
         max: checked_max(max)?,
         level,
         per: per.map(|per| rate(&per)).transpose()?,
         deadlock: convert::asked_deadlock(deadlock),
+        order: convert::asked_order(order),
         origin: Origin::Runtime,
     };
     check_name(name)?;
@@ -194,15 +195,17 @@ pub(super) async fn change_of(app: &App, parts: &Parts, body: Body) -> Result<Ch
 /// The answer to a change of a semaphore.
 pub(super) fn alter(app: &App, caller: &Caller, name: &str, body: ChangeBody) -> Answer {
     caller.check(Right::Operate, name)?;
-    let ChangeBody { max, level, per, deadlock } = body;
+    let ChangeBody { max, level, per, deadlock, order } = body;
     let max = max.map(|Whole(max)| checked_max(max)).transpose()?;
     let per = per.map(|NewRate(per)| per.map(|per| rate(&per)).transpose()).transpose()?;
-    let is_change = max.is_some() || level.is_some() || per.is_some() || deadlock.is_some();
+    let is_change =
+        max.is_some() || level.is_some() || per.is_some() || deadlock.is_some() || order.is_some();
     let change = |spec: Spec| Spec {
         max: max.unwrap_or(spec.max),
         level: level.map_or(spec.level, |Whole(level)| level),
         per: per.unwrap_or(spec.per),
         deadlock: deadlock.map_or(spec.deadlock, convert::asked_deadlock),
+        order: order.map_or(spec.order, convert::asked_order),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
     let changed = app

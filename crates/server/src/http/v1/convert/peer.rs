@@ -79,7 +79,7 @@ fn pending(pending: PendingView<'_>, wall: Wall, caller: &Caller) -> Pending {
 
 fn blocking_holder(holder: HolderView<'_>, wall: Wall, caller: &Caller) -> Blocker {
     Blocker {
-        kind: BlockerKind::Holder,
+        kind: BlockerKind::Holder.into(),
         semaphore: holder.lock.semaphore().shared(),
         peer: id(holder.peer, caller),
         count: holder.lock.count(),
@@ -93,7 +93,7 @@ fn request_ahead(AheadView { semaphore, waiter }: AheadView<'_>, wall: Wall, cal
     let is_own = waiter.peer.is_for(caller.by());
     let lacking = waiter.peer.pending().into_iter().flat_map(|request| request.waits_for());
     Blocker {
-        kind: BlockerKind::Ahead,
+        kind: BlockerKind::Ahead.into(),
         semaphore: semaphore.name().shared(),
         peer: id(waiter.peer, caller),
         count: waiter.count(),

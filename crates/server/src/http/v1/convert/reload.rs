@@ -6,7 +6,7 @@ use throttle_api::{Change, Declaration, Difference, Span, Usage};
 use throttle_core::Spec;
 use throttle_node as node;
 
-use super::semaphore::shown_deadlock;
+use super::semaphore::{shown_deadlock, shown_order};
 use crate::reload::Reloaded;
 
 /// How the file differs from what it was.
@@ -35,6 +35,7 @@ fn declaration(spec: Spec) -> Declaration {
         level: spec.level,
         per: spec.per.map(Span),
         deadlock: shown_deadlock(spec.deadlock).into(),
+        order: shown_order(spec.order).into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A semaphore, who holds it, and who waits for it.
 
 use throttle_api::{
-    Deadlock, Digits, Holder, Labels, Name, Origin, Semaphore, SemaphoreDetail, Span, Waiter,
+    Deadlock, Digits, Holder, Labels, Name, Order, Origin, Semaphore, SemaphoreDetail, Span, Waiter,
 };
 use throttle_core::{self as core, HolderView, SemaphoreView, Spec, WaiterView};
 use throttle_journal::Wall;
@@ -42,6 +42,7 @@ fn unused(name: Name, spec: Spec) -> Semaphore {
         origin: origin.into(),
         per: spec.per.map(Span),
         deadlock: shown_deadlock(spec.deadlock).into(),
+        order: shown_order(spec.order).into(),
     }
 }
 
@@ -111,5 +112,21 @@ pub(in crate::http::v1) fn shown_deadlock(deadlock: core::Deadlock) -> Deadlock 
     match deadlock {
         core::Deadlock::Hierarchy => Deadlock::Hierarchy,
         core::Deadlock::Detect => Deadlock::Detect,
+    }
+}
+
+/// In which order requests are granted, as the core calls it.
+pub(in crate::http::v1) fn asked_order(order: Order) -> core::Order {
+    match order {
+        Order::Strict => core::Order::Strict,
+        Order::Pass => core::Order::Pass,
+    }
+}
+
+/// In which order requests are granted, as answers call it.
+pub(in crate::http::v1) fn shown_order(order: core::Order) -> Order {
+    match order {
+        core::Order::Strict => Order::Strict,
+        core::Order::Pass => Order::Pass,
     }
 }

@@ -67,8 +67,8 @@ pub enum Origin {
     Pattern,
 }
 
-/// In which order requests are granted: first come, first served; or a request for one semaphore alone may pass those that
-/// wait for another one.
+/// In which order requests are granted: first come, first served; or a request for one semaphore alone may pass those
+/// that wait for another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 #[serde(rename_all = "snake_case")]

@@ -1,10 +1,11 @@
-//! Passing: on a semaphore whose order is [`Order::Pass`], a request for it alone need not wait behind one that waits
-//! for something else.
+//! Passing: on a semaphore whose order is [`Order::Pass`], a request for it alone need not wait behind one that
+//! waits for something else.
 //!
-//! Whoever stands before it, asks for several semaphores, and would fit here, waits for another one: else it would have
-//! been granted. It is passed as long as it has not waited for longer than
-//! [`pass_within`](crate::Settings::pass_within). After that it holds up all behind it, so what it needs here gathers, and
-//! nobody starves. Requests over several semaphores pass nobody, and a request for this one alone is passed by nobody.
+//! Whoever stands before it, asks for several semaphores, and would fit here, waits for another one: else it would
+//! have been granted. It is passed as long as it has not waited for longer than
+//! [`pass_within`](crate::Settings::pass_within). After that it holds up all behind it, so what it needs here
+//! gathers, and nobody starves. Requests over several semaphores pass nobody, and a request for this one alone is
+//! passed by nobody.
 
 use crate::{
     planted,

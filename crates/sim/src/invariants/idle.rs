@@ -1,5 +1,5 @@
-//! Nothing lies idle: whoever is first in line, is there, and asks for what is free, does not wait. Where requests may pass
-//! those that wait for something else, those do not count.
+//! Nothing lies idle: whoever is first in line, is there, and asks for what is free, does not wait. Where requests may
+//! pass those that wait for something else, those do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 

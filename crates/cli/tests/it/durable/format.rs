@@ -30,10 +30,7 @@ fn told(server: &Server) -> Value {
         .map(|name| {
             let path = name.as_str().expect("text").replace('/', "%2F");
             let mut seen = server.get(&format!("/v1/semaphores/{path}")).shape(200);
-            let fields = seen.as_object_mut().expect("a semaphore");
-            fields.remove("longest_wait");
-            // What these releases had no word for.
-            assert_eq!(fields.remove("order"), Some(json!("strict")));
+            seen.as_object_mut().expect("a semaphore").remove("longest_wait");
             for list in ["holders", "queue"] {
                 for one in seen[list].as_array_mut().expect("a list") {
                     let one = one.as_object_mut().expect("a lock");
@@ -45,6 +42,20 @@ fn told(server: &Server) -> Value {
         .collect();
     let instance = server.get("/livez").header("throttle-instance").map(str::to_owned);
     json!({ "instance": instance, "peers": server.peers(), "semaphores": semaphores })
+}
+
+/// Whether all that an earlier release told is told now; there may be more.
+fn has_all(told: &Value, expected: &Value) -> bool {
+    match (told, expected) {
+        (Value::Object(told), Value::Object(expected)) => {
+            expected.iter().all(|(name, expected)| told.get(name).is_some_and(|told| has_all(told, expected)))
+        }
+        (Value::Array(told), Value::Array(expected)) => {
+            told.len() == expected.len()
+                && told.iter().zip(expected).all(|(told, expected)| has_all(told, expected))
+        }
+        _ => told == expected,
+    }
 }
 
 #[test]
@@ -64,7 +75,8 @@ fn opens(from: &Path) {
     let expected: Value = serde_json::from_str(&expected).expect("JSON");
     for _ in 0..2 {
         let server = home.start(FILE);
-        assert_eq!(told(&server), expected);
+        let told = told(&server);
+        assert!(has_all(&told, &expected), "{told:#}\n{expected:#}");
         server.stop();
     }
     let server = home.start(FILE);

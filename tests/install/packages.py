@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import tarfile
+import time
 from pathlib import Path
 
 from page import ROOT, replaced
@@ -46,7 +47,7 @@ class Packages:
         )  # fmt: skip
         for name in names:
             with tarfile.open(self.directory / f"packed/package/{name}-{self.version}.crate") as crate:
-                crate.extractall(packed, filter="data")
+                crate.extractall(packed, filter=_as_new)
         members = [f"{name}-{self.version}" for name in names]
         patches = "".join(f'{name} = {{ path = "{name}-{self.version}" }}\n' for name in names)
         (packed / "Cargo.toml").write_text(
@@ -68,11 +69,9 @@ class Packages:
         run(self.tools / "python", "-m", "build", "--sdist", "--outdir", sources, ROOT / "python")
         # As an installation from the source package does it.
         run(*pip, sources / f"throttle_client-{self.version}.tar.gz")
-        maturin = (self.tools / "maturin", "build", "--quiet", "--profile", "dev", "--sdist", "--out", wheels)
-        run(*maturin, cwd=ROOT / "packages/throttle-server", env=self.env)
-        (wheels / f"throttle_server-{self.version}.tar.gz").rename(
-            sources / f"throttle_server-{self.version}.tar.gz"
-        )
+        maturin, server = self.tools / "maturin", ROOT / "packages/throttle-server"
+        run(maturin, "sdist", "--out", sources, cwd=server, env=self.env)
+        run(maturin, "build", "--quiet", "--profile", "dev", "--out", wheels, cwd=server, env=self.env)
         return wheels
 
     @functools.cached_property
@@ -91,7 +90,7 @@ class Packages:
         for name in self._let_through():
             copy = context / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, copy)
+            shutil.copy2(ROOT / name, copy)
         made = self.directory / "image"
         made.mkdir()
         command = re.search(r"^RUN ((?:.*\\\n)*.*)$", _read("Dockerfile"), flags=re.MULTILINE)
@@ -125,13 +124,15 @@ class Packages:
 
     def _deb(self, revision: str) -> Path:
         run("cargo", "build", "--quiet", "--package", "throttle-server", cwd=ROOT, env=self.env)
-        out = self.directory / "debian"
-        out.mkdir(exist_ok=True)
+        # Only builds for releases are packed, so this one lies where they do.
+        target = self.directory / f"debian-{revision}"
+        (target / "release").mkdir(parents=True)
+        shutil.copy(self.target / "debug/throttle", target / "release")
         version = f"{self.version}-{revision}"
-        command = ("cargo", "deb", "--quiet", "--package", "throttle-server", "--no-build")
-        options = ("--profile", "dev", "--deb-version", version, "--output", out)
-        run(*command, *options, cwd=ROOT, env=self.env)
-        return next(out.glob(f"throttle_{version}_*.deb"))
+        command = ("cargo", "deb", "--quiet", "--fast", "--package", "throttle-server", "--no-build")
+        env = self.env | {"CARGO_TARGET_DIR": str(target)}
+        run(*command, "--deb-version", version, "--output", target, cwd=ROOT, env=env)
+        return next(target.glob(f"throttle_{version}_*.deb"))
 
     def _let_through(self) -> list[str]:
         lines = _read(".dockerignore").splitlines()
@@ -145,6 +146,11 @@ def published() -> list[dict[str, object]]:
     """The crates that are for others, as `cargo metadata` describes them."""
     metadata = json.loads(run("cargo", "metadata", "--format-version", "1", "--no-deps", cwd=ROOT))
     return [package for package in metadata["packages"] if package["publish"] != []]
+
+
+def _as_new(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+    """A file of an archive with the time of now: to cargo, one with the time in the crate never changes."""
+    return tarfile.data_filter(member, path).replace(mtime=time.time())
 
 
 def _read(name: str) -> str:

@@ -46,7 +46,7 @@ def cargo(packages: Packages, directory: Path) -> None:
 def pip(packages: Packages, directory: Path) -> None:
     """Both wheels by pip, and a lock from Python too."""
     place = Place(directory, path=(Path(sys.executable).resolve().parent,))
-    place.env["PIP_FIND_LINKS"] = str(packages.wheels)
+    place.env["PIP_FIND_LINKS"] = f"{place.env.get('PIP_FIND_LINKS', '')} {packages.wheels}".strip()
     pinned = f"throttle-server=={packages.version} throttle-client=={packages.version}"
     replacements = {
         "pip install throttle-server throttle-client": f"pip install --quiet {pinned}",
@@ -65,7 +65,7 @@ def _check_sources(packages: Packages, directory: Path) -> None:
         source.extractall(directory / "source", filter="data")
     unpacked = directory / f"source/throttle_server-{packages.version}"
     manifest = unpacked / "crates/cli/Cargo.toml"
-    metadata = run("cargo", "metadata", "--locked", "--format-version", "1", "--manifest-path", manifest)
+    metadata = run("cargo", "metadata", "--offline", "--format-version", "1", "--manifest-path", manifest)
     targets = [target for package in json.loads(metadata)["packages"] for target in package["targets"]]
     missing = [target["src_path"] for target in targets if not Path(target["src_path"]).exists()]
     pages = unpacked / "crates/server/dashboard/index.html"

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from place import FailedError
+from place import SYSTEM, FailedError
 
 PATIENCE = 30
 
@@ -53,15 +53,16 @@ def started(root: Path, unit: Path, *arguments: str) -> Iterator[subprocess.Pope
     notify = root / "run/notify"
     notify.unlink(missing_ok=True)
     notices = Notices(notify)
-    service = subprocess.Popen(
-        [
-            *("chroot", root, "setpriv", f"--reuid={user}", f"--regid={says['Group']}", "--clear-groups"),
-            *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"),
-            *shlex.split(says["ExecStart"]),
-            *arguments,
-        ],
-        env={"PATH": "/usr/bin:/bin", "NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "1000000"},
-    )
+    log = root / "var/log/throttle.log"
+    command: list[str | Path] = [
+        *("chroot", root, "setpriv", f"--reuid={user}", f"--regid={says['Group']}", "--clear-groups"),
+        *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"),
+        *shlex.split(says["ExecStart"]),
+        *arguments,
+    ]
+    env = {"PATH": SYSTEM, "NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "1000000"}
+    with log.open("wb") as output:
+        service = subprocess.Popen(command, env=env, stderr=output)
     try:
         notices.until("READY=1")
         notices.until("WATCHDOG=1")
@@ -70,6 +71,8 @@ def started(root: Path, unit: Path, *arguments: str) -> Iterator[subprocess.Pope
         notices.until("STOPPING=1")
         if code := service.wait(PATIENCE):
             raise FailedError(f"the service ended with {code}")
+    except FailedError as error:
+        raise FailedError(f"{error}\n{log.read_text(encoding='utf-8')}") from None
     finally:
         service.kill()
         service.wait()

@@ -106,7 +106,7 @@ def manifests(_packages: Packages, _directory: Path) -> None:
     for name in ("single", "cluster"):
         values = yaml.safe_load((MANIFESTS / f"values-{name}.yaml").read_text(encoding="utf-8"))
         made = sorted(rendered(values, "throttle").items())
-        texts = [OF_HELM.sub("", text).strip() for path, text in made if not path.endswith(".txt")]
+        texts = [OF_HELM.sub("", text).strip() for _, text in made]
         head = f"# Made of deploy/helm/throttle with values-{name}.yaml: see docs/kubernetes.md.\n"
         expected = head + "".join(f"---\n{text}\n" for text in texts if text)
         expected = re.sub(r" +$", "", expected, flags=re.MULTILINE)
@@ -121,11 +121,11 @@ def manifests(_packages: Packages, _directory: Path) -> None:
 
 
 def rendered(values: Mapping[str, Any], release: str) -> dict[str, str]:
-    """The files that Helm makes of the chart."""
+    """The objects that Helm makes of the chart, by the files that they come from."""
     with helm_python.Chart.load(CHART) as loaded:
         loaded.validate_schema(dict(values))
-        made: dict[str, str] = loaded.render(values=dict(values), name=release, namespace="throttle")
-        return made
+        made = loaded.render(values=dict(values), name=release, namespace="throttle")
+        return {path: text for path, text in made.items() if path.endswith(".yaml")}
 
 
 def documents(text: str) -> list[dict[str, Any]]:

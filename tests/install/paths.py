@@ -66,8 +66,9 @@ def _check_sources(packages: Packages, directory: Path) -> None:
     unpacked = directory / f"source/throttle_server-{packages.version}"
     manifest = unpacked / "crates/cli/Cargo.toml"
     metadata = run("cargo", "metadata", "--offline", "--format-version", "1", "--manifest-path", manifest)
-    targets = [target for package in json.loads(metadata)["packages"] for target in package["targets"]]
-    missing = [target["src_path"] for target in targets if not Path(target["src_path"]).exists()]
+    ours = [package for package in json.loads(metadata)["packages"] if package["source"] is None]
+    sources = [target["src_path"] for package in ours for target in package["targets"]]
+    missing = [path for path in sources if not Path(path).exists()]
     pages = unpacked / "crates/server/dashboard/index.html"
     if missing or not pages.exists():
         raise FailedError(f"the source package lacks files: {missing or pages}")

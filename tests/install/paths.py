@@ -21,8 +21,9 @@ RELEASES = "https://github.com/pacman82/throttle/releases/download"
 def binary(packages: Packages, directory: Path) -> None:
     """The static binary of an archive, with an environment that has nothing but the system."""
     place = Place(directory)
-    archive = packages.binary.name
-    replacements = {f"curl -fLO {RELEASES}/v{packages.version}/{archive}": f"cp {packages.binary} ."}
+    # The page has the names of one architecture; the files are those of this machine.
+    named = f"throttle-{packages.version}-x86_64-unknown-linux-musl.tar.gz"
+    replacements = {f"curl -fLO {RELEASES}/v{packages.version}/{named}": f"cp {packages.binary} {named}"}
     held_and_released(place.shell(replaced(commands("The binary"), replacements)))
     shown = subprocess.run(["ldd", directory / "throttle"], capture_output=True, text=True)
     if "statically linked" not in shown.stdout and "not a dynamic executable" not in shown.stderr:
@@ -126,17 +127,17 @@ def image(packages: Packages, directory: Path) -> None:
 
 def debian(packages: Packages, directory: Path) -> None:
     """The Debian package: installed, started, upgraded, removed and purged on a copy of this machine."""
-    deb = packages.deb
+    named = f"throttle_{packages.version}-1_amd64.deb"
     replacements = {
-        f"curl -fLO {RELEASES}/v{packages.version}/{deb.name}": "true",
+        f"curl -fLO {RELEASES}/v{packages.version}/{named}": "true",
         "sudo apt install ": "apt-get install --yes --quiet ",
     }
     installing, using = _split(replaced(commands("Debian and Ubuntu"), replacements), "apt-get install")
     with unit.machine(directory) as root:
         place = Place(root / "root/throttle", root=root)
         place.env["DEBIAN_FRONTEND"] = "noninteractive"
-        for package in (deb, packages.next_deb):
-            shutil.copy(package, place.directory)
+        shutil.copy(packages.deb, place.directory / named)
+        shutil.copy(packages.next_deb, place.directory / "next.deb")
         place.shell(installing)
         service = root / "lib/systemd/system/throttle.service"
         with _service(place, root, service):
@@ -144,7 +145,7 @@ def debian(packages: Packages, directory: Path) -> None:
         file = root / "etc/throttle/throttle.toml"
         mine = file.read_text(encoding="utf-8").replace("[semaphores]\n", "[semaphores]\nlicence = 4\n")
         file.write_text(mine, encoding="utf-8")
-        place.shell(f"apt-get install --yes --quiet ./{packages.next_deb.name}")
+        place.shell("apt-get install --yes --quiet ./next.deb")
         _is(file.read_text(encoding="utf-8") == mine, "an upgrade keeps the configuration")
         with _service(place, root, service):
             said = place.shell("throttle status")

@@ -119,12 +119,17 @@ pub struct Serve {
     /// The configuration file; only the default may be missing [default: throttle.toml]
     #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE")]
     pub configuration: Option<PathBuf>,
-    /// The directory of the journal: with it, a restart forgets nothing [env: THROTTLE_DATA_DIR]
-    ///
-    /// It is made if it is not there. Without it the server keeps its state in memory, and clients bring back what
-    /// they hold after a restart. An empty THROTTLE_DATA_DIR is none, so that one that a container image sets can be
-    /// taken back. [env: THROTTLE_DATA_DIR]
-    #[arg(long, value_name = "DIR")]
+    /// The directory of the journal.
+    // The variable is read by hand, in `start`: here an empty one would be refused.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "The directory of the journal: with it, a restart forgets nothing [env: THROTTLE_DATA_DIR]",
+        long_help = "The directory of the journal: with it, a restart forgets nothing\n\n\
+                     It is made if it is not there. Without it the server keeps its state in memory, and clients \
+                     bring back what they hold after a restart. An empty variable is none, so that one that a \
+                     container image sets can be taken back.\n\n[env: THROTTLE_DATA_DIR]"
+    )]
     pub data_dir: Option<PathBuf>,
     /// A semaphore and its full count; can be given many times
     ///
@@ -143,7 +148,6 @@ impl Serve {
     /// The same, for the server.
     pub fn start(&self) -> Start {
         let Self { address, port, configuration, data_dir, semaphore, otlp_endpoint } = self.clone();
-        // By hand: as an argument, an empty path is refused.
         let data_dir =
             data_dir.or_else(|| env::var_os(DATA_DIR).filter(|path| !path.is_empty()).map(Into::into));
         Start { address, port, configuration, data_dir, semaphores: semaphore, otlp_endpoint }

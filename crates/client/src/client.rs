@@ -142,6 +142,27 @@ impl Client {
         self.link.once(&request).await?.json(&request)
     }
 
+    /// Asks whether a server is ready for requests (`/readyz`), and returns what it says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Problem`] if it is not, with the reason; [`Error::Unreachable`] if it is out of reach. Nothing is
+    /// repeated, but at the next of several servers: one that is ready is enough.
+    pub async fn ready(&self) -> Result<String, Error> {
+        self.probe("/readyz").await
+    }
+
+    /// Asks whether the process of a server lives (`/livez`), be it ready or not. All else is as for
+    /// [`ready`](Self::ready).
+    pub async fn live(&self) -> Result<String, Error> {
+        self.probe("/livez").await
+    }
+
+    async fn probe(&self, path: &str) -> Result<String, Error> {
+        let request = protocol::raw("GET", path, None)?;
+        self.link.once(&request).await?.line(&request)
+    }
+
     /// Opens a stream of what happens on the server. `path` begins with `/v1/events`, and may have a query.
     ///
     /// # Errors

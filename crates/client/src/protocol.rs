@@ -67,17 +67,30 @@ pub(crate) fn raw(method: &str, path: &str, json: Option<Value>) -> Result<Reque
 impl Answer {
     /// What an answer of `/v1` says.
     pub(crate) fn json(self, request: &Request) -> Result<Value, Error> {
-        if self.status.is_success() {
-            let text = if self.text.is_empty() { "null" } else { &self.text };
-            return serde_json::from_str(text).map_err(|_| self.unexpected(request));
+        if !self.status.is_success() {
+            return Err(self.refused(request));
         }
+        let text = if self.text.is_empty() { "null" } else { &self.text };
+        serde_json::from_str(text).map_err(|_| self.unexpected(request))
+    }
+
+    /// What the answer to a probe says. Others than Throttle may be there, and answer all that they are asked.
+    pub(crate) fn line(self, request: &Request) -> Result<String, Error> {
+        match self.status.is_success() {
+            true if self.text.starts_with("Ok") => Ok(self.text),
+            true => Err(self.unexpected(request)),
+            false => Err(self.refused(request)),
+        }
+    }
+
+    fn refused(&self, request: &Request) -> Error {
         match serde_json::from_str(&self.text) {
-            Ok(Problem { code, detail, .. }) => Err(Error::Problem {
+            Ok(Problem { code, detail, .. }) => Error::Problem {
                 status: self.status.as_u16(),
                 code: code.to_string(),
                 detail: detail.into_owned(),
-            }),
-            Err(_) => Err(self.unexpected(request)),
+            },
+            Err(_) => self.unexpected(request),
         }
     }
 

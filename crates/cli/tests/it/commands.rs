@@ -76,7 +76,7 @@ fn completions_for_every_shell_know_the_subcommands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (code, script, stderr) = Launch::new(&["completions", shell]).run();
         assert_eq!((code, &*stderr), (0, ""), "{shell}");
-        for part in ["throttle", "check", "completions", "configuration"] {
+        for part in ["throttle", "check", "completions", "configuration", "health"] {
             assert!(script.contains(part), "{part} is not in the script for {shell}:\n{script}");
         }
     }

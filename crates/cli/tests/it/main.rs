@@ -19,9 +19,11 @@ mod clock;
 mod cluster;
 mod commands;
 mod dashboard;
+mod documented;
 #[cfg(unix)]
 mod durable;
 mod first;
+mod health;
 mod limits;
 #[cfg(unix)]
 mod logging;

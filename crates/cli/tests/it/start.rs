@@ -52,6 +52,25 @@ fn the_configuration_may_be_elsewhere() {
 }
 
 #[test]
+fn the_data_directory_may_come_from_the_environment() {
+    let launch = |arguments: &[&str], value: &str| {
+        let arguments = [&["--port", "0", "--semaphore", "A=1"], arguments].concat();
+        Launch::new(&arguments).env("THROTTLE_DATA_DIR", value).env("THROTTLE_LOG", "info")
+    };
+    let named = launch(&[], "data");
+    let journal = named.path("data").join("journal.db");
+    let _server = Server::launch(named);
+    assert!(journal.exists());
+    // As a container is told that sets one, and is not to use it.
+    let empty = launch(&[], "");
+    let directory = empty.path("");
+    let _server = Server::launch(empty);
+    assert_eq!(fs::read_dir(directory).expect("readable").count(), 0);
+    let (code, _, stderr) = launch(&["--data-dir", ""], "data").run();
+    assert_eq!(code, 2, "{stderr}");
+}
+
+#[test]
 fn a_file_that_somebody_named_must_be_there() {
     let missing = "no.toml: there is no such file. Make it, or name another with -c (--configuration).";
     for launch in [

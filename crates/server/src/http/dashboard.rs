@@ -41,11 +41,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_bytes!(concat!("../../../../dashboard/", $name)))),+]
+        &[$(($name, include_bytes!(concat!("../../dashboard/", $name)))),+]
     };
 }
 
-/// Every file of the folder `dashboard` that browsers get. The page itself is the first.
+/// Every file of the folder `dashboard` beside `src` that browsers get. The page itself is the first.
 const EMBEDDED: &[(&str, &[u8])] = files![
     "index.html",
     "api.js",
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_embedded() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dashboard");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard");
         let mut names = Vec::new();
         names_below(&folder, "", &mut names);
         names.sort_unstable();

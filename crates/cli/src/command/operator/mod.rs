@@ -1,9 +1,10 @@
-//! What an operator does from a shell, over `/v1`: look, release, resize.
+//! What an operator does from a shell, over `/v1` and its probes: look, release, resize.
 
 #![expect(clippy::indexing_slicing, reason = "a field that JSON lacks reads as null")]
 
 mod ask;
 mod cluster;
+mod health;
 mod peers;
 mod release;
 mod reload;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use ask::{Format, Operator};
 pub use cluster::ClusterCommand;
+pub use health::Health;
 pub use peers::Peers;
 pub use release::Release;
 pub use reload::Reload;
@@ -44,6 +46,8 @@ pub enum Operate {
     Reload(Reload),
     /// Ends the time after a start in which nothing is granted anew
     Resume(Resume),
+    /// Tells whether a server is ready, in one line and by the exit code: 0 or 1
+    Health(Health),
 }
 
 impl Operate {
@@ -58,6 +62,7 @@ impl Operate {
                 Self::Semaphore(semaphore) => semaphore.run(out).await,
                 Self::Reload(reload) => reload.run(out).await,
                 Self::Resume(resume) => resume.run(out).await,
+                Self::Health(health) => health.run(out).await,
             }
         })
     }

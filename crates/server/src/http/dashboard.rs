@@ -177,12 +177,13 @@ fn embedded(fingerprint: &str, name: &str) -> Option<Response> {
     Some(response)
 }
 
-/// A page that says why there is none.
-pub(super) fn refusal(problem: &Problem) -> Response {
+/// A page that says why there is none, and which setting changes that.
+pub(super) fn refusal(problem: &Problem, setting: Option<&str>) -> Response {
     let detail = escaped(problem.detail());
+    let setting = setting.map(|setting| format!("<pre>{}</pre>\n", escaped(setting))).unwrap_or_default();
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Throttle: refused</title></head>\n\
-         <body>\n<h1>Throttle does not open here</h1>\n<p>{detail}</p>\n</body>\n</html>\n"
+         <body>\n<h1>Throttle does not open here</h1>\n<p>{detail}</p>\n{setting}</body>\n</html>\n"
     );
     let mut response = (StatusCode::FORBIDDEN, Html(page)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

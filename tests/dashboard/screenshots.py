@@ -101,7 +101,7 @@ def shoot(browser: Browser, server: Server, name: str, where: str, scheme: str, 
     expect(page.locator("#state")).to_have_text("Live")
     expect(page.locator("tr.semaphore, #holders, dialog").first).to_be_visible()
     if name == "release":
-        page.get_by_role("button", name="Release host:etl-3").click()
+        page.get_by_role("button", name="Release ana@etl-3").click()
         expect(page.get_by_role("dialog")).to_be_visible()
     # Histories come a moment later.
     page.wait_for_timeout(2_000)

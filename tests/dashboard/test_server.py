@@ -1,4 +1,4 @@
-"""What the dashboard says of the server itself: its name, since when it runs, what it keeps, what it serves."""
+"""What the dashboard says of the server itself: its name, since when it runs, what it keeps and serves."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,10 @@ def test_a_server_without_a_name(page: Page, server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [("", "in memory: a restart forgets"), ('[durability]\ndata_dir = "data"', "durable: a restart forgets nothing")],
+    [
+        ("", "in memory: a restart forgets"),
+        ('[durability]\ndata_dir = "data"', "durable: a restart forgets nothing"),
+    ],
     ids=["memory", "durable"],
 )
 def test_says_what_it_is(browser: Browser, serve: Serve, watched: Watched, more: str, said: str) -> None:
@@ -40,7 +43,9 @@ def test_says_what_it_is(browser: Browser, serve: Serve, watched: Watched, more:
     version = server.ask("GET", "/version").decode()
     with looking(browser, server.url, watched) as page:
         to(page, server)
-        expect(page.locator("#server")).to_have_text(re.compile(rf"^Throttle {re.escape(version)} · up for \d+s · {said}$"))
+        expect(page.locator("#server")).to_have_text(
+            re.compile(rf"^Throttle {re.escape(version)} · up for \d+s · {said}$")
+        )
         page.get_by_role("link", name="About and documents").click()
         expect(page.locator(".facts")).to_contain_text(said)
         expect(page.locator(".facts")).to_contain_text(version)
@@ -90,7 +95,9 @@ def test_grants_stand_beside_use(browser: Browser, serve: Serve, watched: Watche
     with looking(browser, server.url, watched) as page:
         semaphore_page(page, server, "busy")
         # Held by nobody when a sample is taken, and yet it is in use.
-        expect(page.locator("#chart")).to_have_attribute("aria-label", re.compile("up to 0 held.*, 7 granted$"))
+        expect(page.locator("#chart")).to_have_attribute(
+            "aria-label", re.compile("up to 0 held.*, 7 granted$")
+        )
         expect(page.locator(".u-legend")).to_contain_text("Granted a minute")
     seen = server.ask("GET", "/v1/history?semaphore=busy")["items"][0]
     assert sum(seen["grants"]) == 7
@@ -106,7 +113,9 @@ def amber(page: Page, name: str) -> float:
 def test_the_amber_bar_has_a_legend_and_grows(page: Page, server: Server) -> None:
     server.session({"mutex": 1})
     to(page, server)
-    expect(page.locator(".legend")).to_contain_text("asked for by those who wait; half the width: as much as the max")
+    expect(page.locator(".legend")).to_contain_text(
+        "asked for by those who wait; half the width: as much as the max"
+    )
     widths = []
     for number in range(1, 5):
         server.session({"mutex": 1})

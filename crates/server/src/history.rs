@@ -1,5 +1,5 @@
-//! How much of each semaphore was acquired and pending lately, and how often it was granted: sixty samples, taken in equal
-//! steps.
+//! How much of each semaphore was acquired and pending lately, and how often it was granted: sixty samples, taken in
+//! equal steps.
 //!
 //! Only samples that are not zero are kept, and only of so many semaphores, so an idle semaphore costs nothing.
 

@@ -31,12 +31,12 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// These, beside literal addresses and `localhost`; and what the machine calls itself, up to the first dot, if other
-    /// machines can reach the server.
+    /// These, beside literal addresses and `localhost`; and what the machine calls itself, up to the first dot, if
+    /// other machines can reach the server.
     ///
-    /// A name without a dot is nobody's on the internet, so no foreign page can be at it. Whoever makes it lead elsewhere in
-    /// this network can reach the server without a browser, too. That is not so where it listens on loopback only: there the
-    /// machine may even be called as a foreign network says.
+    /// A name without a dot is nobody's on the internet, so no foreign page can be at it. Whoever makes it lead
+    /// elsewhere in this network can reach the server without a browser, too. That is not so where it listens on
+    /// loopback only: there the machine may even be called as a foreign network says.
     pub fn new(names: &[String], machine: Option<&str>) -> Self {
         let label = machine.and_then(|name| name.split('.').next()).filter(|label| is_label(label));
         Self { names: names.into(), own: label.map(Into::into) }

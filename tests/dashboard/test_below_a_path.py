@@ -159,8 +159,11 @@ def test_what_is_remembered_of_one_server_is_not_used_with_another(
         page.get_by_role("button", name="Pause…").click()
         page.get_by_role("button", name="Pause it").click()
         expect(page.locator("h1 .badge")).to_have_text("paused")
-        servers["two"].ask("PATCH", "/v1/semaphores/wide", {"max": 0})
-        for name, offered in (("one", "20"), ("two", "")):
+        page.get_by_role("button", name="Theme").click()
+        for most in (7, 0):
+            servers["two"].ask("PATCH", "/v1/semaphores/wide", {"max": most})
+        for name, theme, offered in (("one", "light", "20"), ("two", "as the system", "7")):
             semaphore_page(page, Below(nginx, name), "wide")
+            expect(page.get_by_role("button", name="Theme")).to_have_attribute("aria-label", f"Theme: {theme}")
             page.get_by_role("button", name="Resume…").click()
             expect(page.get_by_label("New max")).to_have_value(offered)

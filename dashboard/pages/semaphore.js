@@ -42,11 +42,12 @@ const holder = (name) => (item) => html`<tr role="row">
   <td role="cell" class="number expires ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
 
-const waiter = (name, max) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
+/** `ranked`: whether some wait with a priority, so that there is a column for it. */
+const waiter = (name, max, ranked) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
   <td role="cell" class="number place">${count(item.position)}</td>
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
-  <td role="cell" class="number priority" data-name="Priority">${item.priority}</td>
+  ${ranked ? html`<td role="cell" class="number priority" data-name="Priority">${item.priority}</td>` : nothing}
   <td role="cell" class="number waits wait" data-name="Waiting" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number estimate" data-name="Estimate">${item.absent ? html`<span class="none" title="It waited with a connection, and has had none for too long: it keeps its place, and others pass it">absent</span>` : item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
@@ -128,6 +129,7 @@ export function page([name]) {
   function body() {
     const reason = why(top, first);
     const idle = behind(top, first);
+    const ranked = seen.queue.some((item) => item.priority !== 0);
     return html`<div class="big-bar">${bar(seen, 16)}
         ${legend({ cooling: seen.cooling, over: seen.acquired > seen.max && seen.max > 0 })}</div>
       ${facts()}
@@ -142,8 +144,8 @@ export function page([name]) {
         </div><div>
         <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>${pages('queue', 'requests')}
           ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>
-            ${head(['Place', 'number place'], ['Who', 'cell-peer'], ['Count', 'number'], ['Priority', 'number priority'], ['Waiting', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
-            ${rowsOf('queue', seen.queue, 7, waiter(name, seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}</section>
+            ${head(['Place', 'number place'], ['Who', 'cell-peer'], ['Count', 'number'], ...(ranked ? [['Priority', 'number priority']] : []), ['Waiting', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${rowsOf('queue', seen.queue, ranked ? 7 : 6, waiter(name, seen.max, ranked))}</table>` : html`<p class="empty">Nobody waits.</p>`}</section>
         <section aria-labelledby="its-events"><h2 id="its-events">Recent events</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60, 'No recent events.')}</div></section>
       </div></div>`;
   }

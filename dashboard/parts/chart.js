@@ -36,7 +36,7 @@ export function chartIn(place) {
         axes: [
           { ...axis, values: (_, ticks, _axis, _space, gap) => ticks.map((tick) => time(tick * 1000).slice(0, gap < 60 ? 8 : 5)) },
           { ...axis, size: 48, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : '')) },
-          { ...axis, scale: 'rate', side: 1, size: 48, stroke: rate, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? `${count(tick)}/m` : '')) },
+          { ...axis, scale: 'rate', side: 1, size: 62, stroke: rate, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? `${count(tick)}/m` : '')) },
         ],
         series: [
           { label: 'Time', value: (_, value) => (value ? time(value * 1000) : '–') },

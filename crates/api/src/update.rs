@@ -40,7 +40,8 @@ pub struct Numbered {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// What the client of its peer tells of it, if the peer still lived when the update was written and has labels.
+    /// What the client of its peer tells of it, if that has labels, and still lived when the update was written or
+    /// ends with the event.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub labels: Labels,

@@ -227,8 +227,12 @@ mod tests {
 
     fn push(log: &mut EventLog, peers: std::ops::Range<u64>) {
         for peer in peers {
-            let event =
-                Event::PeerEnded { peer: PeerId(peer), owner: Owner::NOBODY, cause: EndCause::Released };
+            let event = Event::PeerEnded {
+                peer: PeerId(peer),
+                owner: Owner::NOBODY,
+                labels: None,
+                cause: EndCause::Released,
+            };
             log.push(WallTime::default(), event, None);
         }
     }
@@ -309,7 +313,7 @@ mod tests {
         for cause in [EndCause::Expired, EndCause::Operator] {
             log.push(
                 WallTime::default(),
-                Event::PeerEnded { peer: PeerId(1), owner: Owner::NOBODY, cause },
+                Event::PeerEnded { peer: PeerId(1), owner: Owner::NOBODY, labels: None, cause },
                 Some(&word),
             );
         }

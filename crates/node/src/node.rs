@@ -205,7 +205,7 @@ impl Node {
                     };
                     last_woken = Some((*peer, woken));
                 }
-                Event::PeerEnded { peer, owner, cause } => {
+                Event::PeerEnded { peer, owner, cause, .. } => {
                     self.endings.remember(*peer, owner.clone(), ending(*cause, reason, at));
                     self.waits.take_all(*peer, &mut wake);
                 }

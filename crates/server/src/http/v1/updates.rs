@@ -13,7 +13,7 @@ use std::{
 use axum::{body::Bytes, extract::State};
 use futures_util::stream;
 use throttle_api::{Code, Digits, Event, Labels, MissedUpdates, Numbered, Update};
-use throttle_core::{Name, PeerId};
+use throttle_core::{Event as Core, Name, PeerId};
 use throttle_node::{LoggedEvent, Page};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
@@ -145,14 +145,19 @@ fn numbered(app: &App, events: &[(u64, LoggedEvent)]) -> Vec<Numbered> {
     labelled(app, events.iter().map(|(number, logged)| (*number, logged, convert::event(logged))))
 }
 
-/// Events with what the clients of those peers tell of them that still live.
+/// Events with what the clients of those peers tell of them that still live, or just ended.
 fn labelled<'a>(app: &App, events: impl Iterator<Item = (u64, &'a LoggedEvent, Event)>) -> Vec<Numbered> {
     let events: Vec<_> = events.collect();
     app.engine.view(|core| {
-        let of =
-            |logged: &LoggedEvent| core.peer(convert::subjects(&logged.event).1?.by_server()).ok()?.labels();
-        let numbered =
-            |(number, logged, event)| Numbered { number, event, labels: Labels::new(of(logged).cloned()) };
+        let of = |event: &Core| match event {
+            Core::PeerEnded { labels, .. } => labels.clone(),
+            _ => core.peer(convert::subjects(event).1?.by_server()).ok()?.labels().cloned(),
+        };
+        let numbered = |(number, logged, event): (_, &LoggedEvent, _)| Numbered {
+            number,
+            event,
+            labels: Labels::new(of(&logged.event)),
+        };
         events.into_iter().map(numbered).collect()
     })
 }

@@ -42,8 +42,9 @@ const formerKey = (name) => `max of ${name}`;
 /** Remembers the max that a semaphore has, before a pause takes it. */
 export const rememberMax = (name, max) => remember(formerKey(name), max);
 
-/** The max that a paused semaphore had, as far as this browser knows; an empty text if it does not. */
-export function formerMax(name) {
+/** The max that a paused semaphore had, as far as the server or this browser knows; an empty text if they do not. */
+export function formerMax({ name, max_before_pause: known }) {
+  if (known) return String(known);
   const set = store.events.find(({ kind, semaphore, max }) => kind === 'resized' && semaphore === name && max > 0);
   return set ? String(set.max) : recall(formerKey(name));
 }

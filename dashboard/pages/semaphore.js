@@ -9,7 +9,7 @@ import { may, whyNot } from '../may.js';
 import { bar, legend } from '../parts/bar.js';
 import { chartIn } from '../parts/chart.js';
 import { askToRemove } from '../parts/declare.js';
-import { askToPause, askToResize, askToResume } from '../parts/dialog.js';
+import { askToPause, askToResize } from '../parts/dialog.js';
 import { eventList } from '../parts/events.js';
 import { pager, Places } from '../parts/pager.js';
 import { peerName, releaseButton, rowKey } from '../parts/peer.js';
@@ -106,7 +106,7 @@ export function page([name]) {
     if (!may('change_semaphore', [name])) return nothing;
     return html`<div class="acts">
       ${seen.max === 0
-        ? html`<button type="button" class="button main" @click=${() => askToResume(name)}>Resume…</button>`
+        ? html`<button type="button" class="button main" @click=${() => askToResize(name)}>Resume…</button>`
         : html`<button type="button" class="button" @click=${() => askToResize(name)}>Resize…</button>
           <button type="button" class="button" @click=${() => askToPause(name)}>Pause…</button>`}
       ${may('remove_semaphore', [name]) ? html`<button type="button" class="button" @click=${() => askToRemove(name)}>Remove…</button>` : nothing}

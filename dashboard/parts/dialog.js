@@ -109,9 +109,10 @@ export async function withSemaphore(name, then) {
 }
 
 /** Asks for a new max. */
-export function askToResize(name, start) {
+export function askToResize(name) {
   return withSemaphore(name, (semaphore) => {
     const isPaused = semaphore.max === 0;
+    const start = isPaused ? formerMax(semaphore) : null;
     let text = String(start ?? semaphore.max);
     const max = () => (/^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null);
     open({
@@ -150,11 +151,6 @@ export function askToPause(name) {
     });
     place.querySelector('.dangerous')?.focus();
   });
-}
-
-/** Asks for the max with which to go on; offers the one that was there before the pause. */
-export function askToResume(name) {
-  return askToResize(name, formerMax(name));
 }
 
 const LASTING = {

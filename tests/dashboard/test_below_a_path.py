@@ -164,6 +164,8 @@ def test_what_is_remembered_of_one_server_is_not_used_with_another(
             servers["two"].ask("PATCH", "/v1/semaphores/wide", {"max": most})
         for name, theme, offered in (("one", "light", "20"), ("two", "as the system", "7")):
             semaphore_page(page, Below(nginx, name), "wide")
-            expect(page.get_by_role("button", name="Theme")).to_have_attribute("aria-label", f"Theme: {theme}")
+            expect(page.get_by_role("button", name="Theme")).to_have_attribute(
+                "aria-label", f"Theme: {theme}"
+            )
             page.get_by_role("button", name="Resume…").click()
             expect(page.get_by_label("New max")).to_have_value(offered)

@@ -151,6 +151,8 @@ def test_who_it_is_comes_first_and_is_whole(browser: Browser, server: Server, wi
     check(page, "events")
     # And to whoever opens the page only then.
     page.reload()
-    expect(page.locator(".event", has_text="is gone: it was released")).to_contain_text("import.sh etl@worker-01")
+    expect(page.locator(".event", has_text="is gone: it was released")).to_contain_text(
+        "import.sh etl@worker-01"
+    )
     expect(page.locator(".event", has_text="given back by")).to_contain_text("import.sh etl@worker-01")
     page.close()

@@ -139,3 +139,28 @@ def test_plain_words(page: Page, server: Server) -> None:
     to(page, server, "events")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
+
+
+def test_by_another_name_it_says_which_setting_to_write(browser: Browser, serve: Serve) -> None:
+    server = serve(CONFIGURATION)
+    # Browsers take every such name to this machine.
+    url = f"http://shop.localhost:{server.port}"
+    page = browser.new_page()
+    answer = page.goto(url)
+    assert answer is not None
+    assert answer.status == 403
+    expect(page.get_by_role("heading", level=1)).to_have_text("Throttle does not open here")
+    setting = page.locator("pre").inner_text()
+    assert setting == '[http]\nhosts = ["shop.localhost"]'
+    # It is what it says.
+    server.stop()
+    file = server.directory / "throttle.toml"
+    file.write_text(f"{CONFIGURATION}\n{setting}\n")
+    server.start()
+    page.goto(url)
+    expect(page.locator("#state")).to_have_text("Live")
+    page.get_by_role("button", name="New semaphore…").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("fresh")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("fresh")
+    page.close()

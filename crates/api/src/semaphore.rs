@@ -47,6 +47,10 @@ pub struct Semaphore {
     /// What protects against deadlocks.
     #[cfg_attr(feature = "openapi", schema(value_type = Deadlock))]
     pub deadlock: Open<Deadlock>,
+    /// While it is paused: its `max` before that, if the server knows it. Not there otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, example = 42))]
+    pub max_before_pause: Option<i64>,
 }
 
 /// Where the declaration of a semaphore came from: the configuration file, a request, or the first use of a

@@ -268,6 +268,11 @@ impl<'a> SemaphoreView<'a> {
         self.semaphore.spec
     }
 
+    /// While it is paused: its full count before that, if that is known. A snapshot does not have it.
+    pub fn max_before_pause(&self) -> Option<i64> {
+        self.semaphore.max_before_pause
+    }
+
     /// The count acquired.
     pub fn acquired(&self) -> i64 {
         clamp(self.semaphore.acquired)

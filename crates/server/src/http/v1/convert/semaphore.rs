@@ -19,6 +19,7 @@ pub(in crate::http::v1) fn semaphore(semaphore: SemaphoreView<'_>) -> Semaphore 
         waiting: semaphore.waiting(),
         cooling: semaphore.cooling(),
         longest_wait: Span(semaphore.longest_wait()),
+        max_before_pause: semaphore.max_before_pause(),
         ..unused(semaphore.name().shared(), semaphore.spec())
     }
 }
@@ -43,6 +44,7 @@ fn unused(name: Name, spec: Spec) -> Semaphore {
         origin: origin.into(),
         per: spec.per.map(Span),
         deadlock: shown_deadlock(spec.deadlock).into(),
+        max_before_pause: None,
     }
 }
 

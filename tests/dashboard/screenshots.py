@@ -13,6 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "images"
 
 # A sample a second, so that an hour of it takes a minute.
 CONFIGURATION = """
+name = "Warehouse"
 [semaphores]
 postgres-primary = 20
 "warehouse/loader" = 1
@@ -29,7 +30,8 @@ postgres-primary = 20
 history_step = "1s"
 """
 
-JOBS = ["import", "report", "sync", "index", "thumbnails"]
+PROGRAMS = ["import.sh", "report.py", "sync", "index.py", "thumbnails.sh"]
+USERS = ["etl", "web", "batch"]
 # What comes and goes: a semaphore, how often somebody asks for it, and for how many seconds it is held.
 LIFE = [
     ("postgres-primary", 0.9, 12),
@@ -48,13 +50,17 @@ def play(server: Server) -> None:
     leaving: list[tuple[float, str]] = []
 
     def come(semaphore: str, seconds: float, count: int = 1, **labels: str) -> str:
-        who = {"host": f"worker-{dice.randint(1, 9)}", "job": dice.choice(JOBS)} | labels
+        who = {
+            "host": f"worker-{dice.randint(1, 9):02}",
+            "program": dice.choice(PROGRAMS),
+            "user": dice.choice(USERS),
+        } | labels
         peer = server.session({semaphore: count}, who)
         leaving.append((time.monotonic() + seconds, peer))
         return peer
 
     stays = 3600
-    come("warehouse/loader", stays, host="etl-3", job="nightly-export", user="ana")
+    come("warehouse/loader", stays, host="etl-3", program="export.sh", user="ana")
     for number in range(6):
         body = {
             "expires_in": "2h",
@@ -63,7 +69,7 @@ def play(server: Server) -> None:
         }
         server.ask("POST", "/restore", body)
     for number in range(3):
-        come("billing/nightly", stays, host=f"billing-{number + 1}", job="invoices")
+        come("billing/nightly", stays, host=f"billing-{number + 1}", program="invoices")
     server.ask("PATCH", "/v1/semaphores/billing%2Fnightly", {"max": 0})
     end = time.monotonic() + 66
     seconds = 0
@@ -78,7 +84,7 @@ def play(server: Server) -> None:
             come("billing/nightly", stays)
         if seconds == 40:
             for _ in range(5):
-                come("postgres-primary", stays, 4, job="backfill")
+                come("postgres-primary", stays, 4, program="backfill.py", user="etl")
         due = [one for one in leaving if one[0] < time.monotonic()]
         for one in due:
             server.release(one[1])
@@ -101,7 +107,7 @@ def shoot(browser: Browser, server: Server, name: str, where: str, scheme: str, 
     expect(page.locator("#state")).to_have_text("Live")
     expect(page.locator("tr.semaphore, #holders, dialog").first).to_be_visible()
     if name == "release":
-        page.get_by_role("button", name="Release host:etl-3").click()
+        page.get_by_role("button", name="Release export.sh ana@etl-3").click()
         expect(page.get_by_role("dialog")).to_be_visible()
     # Histories come a moment later.
     page.wait_for_timeout(2_000)

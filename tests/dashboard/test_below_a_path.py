@@ -54,12 +54,12 @@ def test_shows_what_happens(page: Page, below: Below, server: Server) -> None:
     holder = server.session({"mutex": 1}, {"host": "w1"})
     expect(row(page, "mutex").locator(".cell-held")).to_have_text("1 of 1")
     row(page, "mutex").get_by_role("link").click()
-    expect(page.locator("#holders")).to_contain_text("host w1")
+    expect(page.locator("#holders")).to_contain_text("@w1")
     expect(page.locator("#chart canvas")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text("mutex")
     server.session({"mutex": 1}, {"host": "w2"})
-    expect(page.locator("#queue")).to_contain_text("host w2")
+    expect(page.locator("#queue")).to_contain_text("@w2")
     page.locator("#holders").get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(holder)
     navigation = page.get_by_role("navigation")
@@ -81,7 +81,7 @@ def test_acts(page: Page, below: Below, server: Server) -> None:
     server.session({"mutex": 1}, {"host": "stuck"})
     semaphore_page(page, below, "mutex")
     dialog = page.get_by_role("dialog")
-    page.get_by_role("button", name="Release host:stuck…").click()
+    page.get_by_role("button", name="Release @stuck…").click()
     dialog.get_by_role("button", name="Release it").click()
     expect(page.get_by_text("Nobody holds it.")).to_be_visible()
     page.get_by_role("button", name="Pause…").click()
@@ -136,7 +136,7 @@ def test_a_proxy_that_hides_the_host_lets_look(browser: Browser, front: Front, s
     below = Below(front(f"location /throttle/ {{ proxy_pass {server.url}/; }}\n"), "throttle")
     with looking(browser, below.url, Watched()) as page:
         semaphore_page(page, below, "mutex")
-        page.get_by_role("button", name="Release host:w1…").click()
+        page.get_by_role("button", name="Release @w1…").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("button", name="Release it").click()
         expect(dialog.get_by_role("alert")).to_contain_text("must pass the header Host on")
@@ -159,8 +159,13 @@ def test_what_is_remembered_of_one_server_is_not_used_with_another(
         page.get_by_role("button", name="Pause…").click()
         page.get_by_role("button", name="Pause it").click()
         expect(page.locator("h1 .badge")).to_have_text("paused")
-        servers["two"].ask("PATCH", "/v1/semaphores/wide", {"max": 0})
-        for name, offered in (("one", "20"), ("two", "")):
+        page.get_by_role("button", name="Theme").click()
+        for most in (7, 0):
+            servers["two"].ask("PATCH", "/v1/semaphores/wide", {"max": most})
+        for name, theme, offered in (("one", "light", "20"), ("two", "as the system", "7")):
             semaphore_page(page, Below(nginx, name), "wide")
+            expect(page.get_by_role("button", name="Theme")).to_have_attribute(
+                "aria-label", f"Theme: {theme}"
+            )
             page.get_by_role("button", name="Resume…").click()
             expect(page.get_by_label("New max")).to_have_value(offered)

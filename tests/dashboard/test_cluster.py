@@ -192,9 +192,9 @@ def test_is_live_at_a_standby_and_after_a_change_of_leader(
     # Back as one that follows, it shows the same.
     cluster.leader.start()
     page.goto(f"{cluster.standby.url}/#/semaphores/mutex")
-    page.get_by_role("button", name="Release host:w1…").click()
+    page.get_by_role("button", name="Release @w1…").click()
     page.get_by_role("button", name="Release it").click()
-    expect(page.locator("#holders")).to_contain_text("host w2")
+    expect(page.locator("#holders")).to_contain_text("@w2")
 
 
 def test_goes_on_when_the_leader_stands_still(page: Page, cluster: Cluster, watched: Watched) -> None:
@@ -205,7 +205,7 @@ def test_goes_on_when_the_leader_stands_still(page: Page, cluster: Cluster, watc
         expect(page.locator("#state")).to_contain_text("Connection lost")
         expect(page.locator("#state")).to_have_text("Live")
         cluster.standby.session({"mutex": 1}, {"host": "w1"})
-        expect(page.locator("#holders")).to_contain_text("host w1")
+        expect(page.locator("#holders")).to_contain_text("@w1")
     finally:
         cluster.leader.signal(signal.SIGCONT)
 
@@ -223,7 +223,7 @@ def test_the_page_of_a_leader_goes_on_when_it_is_deposed(
         cluster.leader.signal(signal.SIGCONT)
         expect(page.locator("#state")).to_have_text("Live")
         cluster.standby.session({"mutex": 1}, {"host": "w1"})
-        expect(page.locator("#holders")).to_contain_text("host w1")
+        expect(page.locator("#holders")).to_contain_text("@w1")
 
 
 def test_whoever_is_signed_in_stays_so(

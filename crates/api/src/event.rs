@@ -52,6 +52,10 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub reason: Option<Arc<str>>,
+    /// Who made it happen, where an operator did and the server knows him by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "ana"))]
+    pub by: Option<Arc<str>>,
 }
 
 /// Tells a reader of events that there are some it will not get.

@@ -31,4 +31,8 @@ pub struct History {
     /// The count that waited.
     #[cfg_attr(feature = "openapi", schema(max_items = 60, example = json!([0, 0, 2])))]
     pub pending: Vec<i64>,
+    /// How many locks were granted since the sample before.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_items = 60, example = json!([0, 12, 9])))]
+    pub grants: Vec<u64>,
 }

@@ -21,6 +21,11 @@ impl Labels {
         Self(labels.filter(|labels| !labels.is_empty()))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Each key with its value, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
         self.0.iter().flat_map(|labels| labels.iter())

@@ -39,7 +39,7 @@ pub use labels::Labels;
 pub use open::Open;
 pub use page::Page;
 pub use peer::{Blocker, BlockerKind, Lock, Peer, Pending};
-pub use permissions::{Action, Permissions, SignInBody};
+pub use permissions::{Action, Keeping, Permissions, Server, SignInBody};
 pub use problem::{Cause, Problem, Reason};
 pub use reload::{Change, Declaration, Difference, Usage};
 pub use request::{

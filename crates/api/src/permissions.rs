@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-use crate::Open;
+use crate::{Open, Stamp};
 
 /// Something that changes what others have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,41 @@ pub struct Permissions {
     /// Whether other machines reach the server and nobody has to say who he is.
     #[serde(default)]
     pub exposed: bool,
+    /// Which server answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Server))]
+    pub server: Option<Server>,
+}
+
+/// A server, as it tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct Server {
+    /// Its `name` in the configuration file. Null if it has none.
+    #[cfg_attr(feature = "openapi", schema(required, example = "Warehouse, production"))]
+    pub name: Option<String>,
+    /// Its version.
+    #[cfg_attr(feature = "openapi", schema(example = "0.6.0"))]
+    pub version: String,
+    /// Since when it answers: since its start; of several servers, since it leads.
+    pub started_at: Stamp,
+    /// What becomes of its state.
+    #[cfg_attr(feature = "openapi", schema(value_type = Keeping))]
+    pub keeps: Open<Keeping>,
+}
+
+/// What becomes of the state of a server: it is forgotten with the process, kept in a data directory, or kept by a
+/// cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Keeping {
+    /// A restart forgets it.
+    Memory,
+    /// It is in a data directory.
+    Durable,
+    /// Several servers keep it in etcd.
+    Cluster,
 }
 
 /// What signs in.

@@ -82,6 +82,14 @@ pub struct GetSemaphore {
     #[cfg_attr(feature = "openapi", param(minimum = 1, maximum = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// `holders_next` of an answer: lists the holders after those.
+    #[cfg_attr(feature = "openapi", param(pattern = "^[0-9a-f]{1,16}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holders_cursor: Option<String>,
+    /// `queue_next` of an answer: lists the waiters after those.
+    #[cfg_attr(feature = "openapi", param(pattern = "^[0-9a-f]{1,16}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_cursor: Option<String>,
 }
 
 /// How a semaphore is removed.
@@ -108,6 +116,14 @@ pub struct GetNamed {
     #[cfg_attr(feature = "openapi", param(minimum = 1, maximum = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// `holders_next` of an answer: lists the holders after those.
+    #[cfg_attr(feature = "openapi", param(pattern = "^[0-9a-f]{1,16}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holders_cursor: Option<String>,
+    /// `queue_next` of an answer: lists the waiters after those.
+    #[cfg_attr(feature = "openapi", param(pattern = "^[0-9a-f]{1,16}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_cursor: Option<String>,
 }
 
 /// Which semaphore is made or replaced.

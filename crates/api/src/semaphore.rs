@@ -51,6 +51,10 @@ pub struct Semaphore {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Order, required))]
     pub order: Open<Order>,
+    /// While it is paused: its `max` before that, if the server knows it. Not there otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, example = 42))]
+    pub max_before_pause: Option<i64>,
 }
 
 /// Where the declaration of a semaphore came from: the configuration file, a request, or the first use of a
@@ -99,16 +103,24 @@ pub struct SemaphoreDetail {
     /// The semaphore and its figures.
     #[serde(flatten)]
     pub semaphore: Semaphore,
-    /// Those who hold it, in order of grant: the first `limit` of them.
+    /// Those who hold it, in order of grant: `limit` of them, from `holders_cursor` on.
     pub holders: Vec<Holder>,
     /// How many locks are held.
     #[cfg_attr(feature = "openapi", schema(minimum = 0, example = 1))]
     pub holders_total: usize,
-    /// Those who wait for it, in their order: the first `limit` of them.
+    /// What `holders_cursor` takes to list those after these. Null if there are no more.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub holders_next: Option<String>,
+    /// Those who wait for it, in their order: `limit` of them, from `queue_cursor` on.
     pub queue: Vec<Waiter>,
     /// How many wait.
     #[cfg_attr(feature = "openapi", schema(minimum = 0, example = 1))]
     pub queue_total: usize,
+    /// What `queue_cursor` takes to list those after these. Null if there are no more.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub queue_next: Option<String>,
 }
 
 /// A peer that holds a semaphore.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "openapi")]
 use utoipa::ToSchema;
 
-use crate::{Digits, Event, Name, Semaphore, Stamp};
+use crate::{Digits, Event, Labels, Name, Semaphore, Stamp};
 
 /// What changed since the update before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,11 @@ pub struct Numbered {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
+    /// What the client of its peer tells of it, if that has labels, and still lived when the update was written or
+    /// ends with the event.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub labels: Labels,
 }
 
 /// Tells of updates that a reader does not get.

@@ -149,6 +149,8 @@ pub enum Event {
         peer: PeerId,
         /// Whose it was.
         owner: Owner,
+        /// What its client told of it. Not known of an end that is read from a log.
+        labels: Option<Labels>,
         /// Why.
         cause: EndCause,
     },

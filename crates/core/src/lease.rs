@@ -200,7 +200,7 @@ impl Core {
         }
         self.peer_slots.remove(peer.id.0);
         self.leases.remove(&(peer.indexed_at, slot));
-        self.events.push(Event::PeerEnded { peer: peer.id, owner: peer.owner, cause });
+        self.events.push(Event::PeerEnded { peer: peer.id, owner: peer.owner, labels: peer.labels, cause });
     }
 }
 

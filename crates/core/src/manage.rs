@@ -100,6 +100,11 @@ impl Core {
         if before == spec {
             return;
         }
+        if spec.max > 0 {
+            self.semaphores[slot].max_before_pause = None;
+        } else if before.max > 0 {
+            self.semaphores[slot].max_before_pause = Some(before.max);
+        }
         self.detecting += usize::from(spec.deadlock == Deadlock::Detect);
         self.detecting -= usize::from(before.deadlock == Deadlock::Detect);
         self.next_sequence += 1;

@@ -105,6 +105,8 @@ pub(crate) struct Semaphore {
     pub(crate) is_leaving: bool,
     /// When it became what it is, in the order of `next_sequence`: requests with a lower one came before.
     pub(crate) changed_at: u64,
+    /// While it is paused: its full count before that, if that is known. Nothing is decided by it.
+    pub(crate) max_before_pause: Option<i64>,
     /// A running mean of how long locks were held here, in microseconds.
     pub(crate) mean_hold_us: Option<u64>,
 }
@@ -127,6 +129,7 @@ impl Semaphore {
             is_announced: true,
             is_leaving: false,
             changed_at: 0,
+            max_before_pause: None,
             mean_hold_us: None,
         }
     }

@@ -268,6 +268,11 @@ impl<'a> SemaphoreView<'a> {
         self.semaphore.spec
     }
 
+    /// While it is paused: its full count before that, if that is known. A snapshot does not have it.
+    pub fn max_before_pause(&self) -> Option<i64> {
+        self.semaphore.max_before_pause
+    }
+
     /// The count acquired.
     pub fn acquired(&self) -> i64 {
         clamp(self.semaphore.acquired)
@@ -305,11 +310,22 @@ impl<'a> SemaphoreView<'a> {
 
     /// The acquired locks, in order of grant.
     pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> + use<'a> {
+        self.holders_after(None).map(|(_, holder)| holder)
+    }
+
+    /// The acquired locks in order of grant, each with its number, from the one after that of this number on. A lock
+    /// that is held throughout a walk in several steps is seen once.
+    pub fn holders_after(
+        &self,
+        number: Option<u64>,
+    ) -> impl Iterator<Item = (u64, HolderView<'a>)> + use<'a> {
         let core = self.core;
-        self.semaphore.holders.iter().filter_map(move |(&serial, &slot)| {
+        let from = number.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.semaphore.holders.range((from, Bound::Unbounded));
+        later.filter_map(move |(&serial, &slot)| {
             let peer = &core.peers[slot];
             let held = peer.locks.iter().find(|held| held.serial == serial)?;
-            Some(HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } })
+            Some((serial, HolderView { peer: PeerView { core, peer }, lock: HeldView { core, held } }))
         })
     }
 

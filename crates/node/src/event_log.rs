@@ -25,6 +25,17 @@ pub struct LoggedEvent {
     pub event: Event,
     /// What the operator who caused it gave as the reason.
     pub reason: Option<Arc<str>>,
+    /// Who that operator is, if he has a name.
+    pub by: Option<Arc<str>>,
+}
+
+/// What is told of an operator's act beside the act itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Word {
+    /// Why he did it.
+    pub(crate) reason: Option<Arc<str>>,
+    /// Who he is, if he has a name.
+    pub(crate) by: Option<Arc<str>>,
 }
 
 /// Some events in their order.
@@ -103,13 +114,15 @@ impl EventLog {
     }
 
     /// Adds an event, if it is one that readers are told of.
-    pub(crate) fn push(&mut self, at: WallTime, event: Event, reason: Option<&Arc<str>>) {
+    /// `word` is that of the operator who acts in this turn, if the event did not just fall due in it.
+    pub(crate) fn push(&mut self, at: WallTime, event: Event, word: Option<&Word>) {
         let Some(kind) = EventKind::of(&event) else { return };
         if planted!(EventNotShown) && kind == EventKind::Withdrawn {
             return;
         }
-        let reason = reason.filter(|_| is_an_operators(&event)).cloned();
-        self.open.push(LoggedEvent { kind, at, event, reason });
+        let reason = word.filter(|_| is_an_operators(&event)).and_then(|word| word.reason.clone());
+        let by = word.filter(|_| can_be_an_operators(&event)).and_then(|word| word.by.clone());
+        self.open.push(LoggedEvent { kind, at, event, reason, by });
         self.next += if planted!(EventNumberSkipped) && self.next.is_multiple_of(50) { 2 } else { 1 };
         if self.open.len() >= PAGE {
             self.close_page();
@@ -196,6 +209,16 @@ fn is_an_operators(event: &Event) -> bool {
     )
 }
 
+/// Whether it is what an operator's act makes happen, in the turn of such an act.
+fn can_be_an_operators(event: &Event) -> bool {
+    let is_removed = matches!(
+        event,
+        Event::Released { cause: EndCause::Removed, .. } | Event::Withdrawn { cause: EndCause::Removed, .. }
+    );
+    let is_set = matches!(event, Event::SemaphoreSet { .. } | Event::SemaphoreRemoved { .. });
+    is_removed || is_set || is_an_operators(event)
+}
+
 #[cfg(test)]
 mod tests {
     use throttle_core::{Owner, PeerId};
@@ -204,8 +227,12 @@ mod tests {
 
     fn push(log: &mut EventLog, peers: std::ops::Range<u64>) {
         for peer in peers {
-            let event =
-                Event::PeerEnded { peer: PeerId(peer), owner: Owner::NOBODY, cause: EndCause::Released };
+            let event = Event::PeerEnded {
+                peer: PeerId(peer),
+                owner: Owner::NOBODY,
+                labels: None,
+                cause: EndCause::Released,
+            };
             log.push(WallTime::default(), event, None);
         }
     }
@@ -280,19 +307,22 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_goes_with_what_the_operator_did_only() {
+    fn a_reason_and_a_name_go_with_what_the_operator_did_only() {
         let mut log = EventLog::new(100, 0);
-        let reason: Arc<str> = "stuck".into();
+        let word = Word { reason: Some("stuck".into()), by: Some("ana".into()) };
         for cause in [EndCause::Expired, EndCause::Operator] {
             log.push(
                 WallTime::default(),
-                Event::PeerEnded { peer: PeerId(1), owner: Owner::NOBODY, cause },
-                Some(&reason),
+                Event::PeerEnded { peer: PeerId(1), owner: Owner::NOBODY, labels: None, cause },
+                Some(&word),
             );
         }
+        log.push(WallTime::default(), Event::SemaphoreRemoved { semaphore: "A".into() }, Some(&word));
+        log.push(WallTime::default(), Event::SemaphoreRemoved { semaphore: "A".into() }, None);
         log.close_page();
-        let Found::Page(page) = log.at(0) else { panic!("two events") };
-        let reasons: Vec<_> = page.from(0).map(|(_, logged)| logged.reason.as_deref()).collect();
-        assert_eq!(reasons, [None, Some("stuck")]);
+        let Found::Page(page) = log.at(0) else { panic!("four events") };
+        let told = page.from(0).map(|(_, logged)| (logged.reason.as_deref(), logged.by.as_deref()));
+        let ana = Some("ana");
+        assert_eq!(told.collect::<Vec<_>>(), [(None, None), (Some("stuck"), ana), (None, ana), (None, None)]);
     }
 }

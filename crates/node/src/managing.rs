@@ -1,6 +1,6 @@
 //! Semaphores while the server runs: looked at, made, changed, removed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use throttle_core::{
     Core, HolderView, Origin, RemoveError, SemaphoreView, Spec, Time, Token, UnknownSemaphore, planted,
@@ -51,6 +51,11 @@ impl Node {
             }
         }
         in_use
+    }
+
+    /// Takes note of who makes happen what happens in this turn, for those who read of it.
+    pub fn acts(&mut self, by: Option<Arc<str>>) {
+        self.word.by = by;
     }
 
     /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.

@@ -10,7 +10,7 @@ use throttle_journal::{Epoch, Record, Wall, WallTime};
 
 use crate::{
     endings::{Ending, Endings, TokenEndings},
-    event_log::EventLog,
+    event_log::{EventLog, Word},
     idempotency::IdempotencyKeys,
     output::{Condition, Observed, Offset, Output},
     waits::{Ticket, Waits},
@@ -38,8 +38,8 @@ pub struct Node {
     endings: Endings,
     token_endings: TokenEndings,
     events: EventLog,
-    /// Why an operator releases the peer that this turn ends.
-    pub(crate) reason: Option<Arc<str>>,
+    /// What is told of the operator who acts in this turn.
+    pub(crate) word: Word,
     /// No request may wait any longer.
     pub(crate) is_draining: bool,
     /// When grants that are held back for peers that may come back will be given out.
@@ -86,7 +86,7 @@ impl Node {
             endings: Endings::new(bounds.endings),
             token_endings: TokenEndings::new(bounds.endings),
             events: EventLog::new(bounds.events, first_number(now, epoch)),
-            reason: None,
+            word: Word::default(),
             is_draining: false,
             holds_until: None,
             logged_wall: wall,
@@ -164,6 +164,8 @@ impl Node {
 
     /// Begins a turn: does everything that is due by `now`.
     pub fn advance(&mut self, now: Time) {
+        // What an operator did in a turn of which nothing came is over.
+        self.word = Word::default();
         self.core.advance(now);
         if self.holds_until.is_some_and(|until| until <= now) && !planted!(GrantsHeldForEver) {
             self.resume_grants(now);
@@ -182,7 +184,8 @@ impl Node {
     /// Ends a turn: remembers what will be asked for, and passes on what the shell is to do. `wall` is where the wall
     /// clock is now; what happens is shown by it, whatever becomes of that later.
     pub fn publish(&mut self, now: Time, wall: Wall, mut output: impl FnMut(Output<'_>)) {
-        let reason = self.reason.take();
+        let word = std::mem::take(&mut self.word);
+        let reason = word.reason.as_ref();
         let at = wall.at(now);
         self.hand_over(&mut output);
         for ticket in self.woken.drain(..) {
@@ -202,12 +205,12 @@ impl Node {
                     };
                     last_woken = Some((*peer, woken));
                 }
-                Event::PeerEnded { peer, owner, cause } => {
-                    self.endings.remember(*peer, owner.clone(), ending(*cause, reason.as_ref(), at));
+                Event::PeerEnded { peer, owner, cause, .. } => {
+                    self.endings.remember(*peer, owner.clone(), ending(*cause, reason, at));
                     self.waits.take_all(*peer, &mut wake);
                 }
                 Event::Released { token: Some(token), cause, .. } => {
-                    self.token_endings.remember(*token, ending(*cause, reason.as_ref(), at));
+                    self.token_endings.remember(*token, ending(*cause, reason, at));
                 }
                 Event::Granted { waited: None, .. }
                 | Event::SemaphoreSet { .. }
@@ -226,8 +229,8 @@ impl Node {
                 | Event::Counters { .. }
                 | Event::Cooling { .. } => {}
             }
-            output(Output::Observed(Observed { event: &event, reason: reason.as_ref(), fell_due, woken }));
-            self.events.push(at, event, reason.as_ref());
+            output(Output::Observed(Observed { event: &event, reason, fell_due, woken }));
+            self.events.push(at, event, Some(&word).filter(|_| !fell_due));
         }
         self.fell_due = 0;
     }

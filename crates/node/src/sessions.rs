@@ -99,7 +99,7 @@ impl Node {
     /// Ends a peer on the word of an operator, who gives a reason. Tells whether it was known.
     pub fn end_peer_with_reason(&mut self, now: Time, claim: Claim<'_>, reason: Arc<str>) -> bool {
         let was_known = self.core.end_peer(now, claim, EndCause::Operator);
-        self.reason = was_known.then_some(reason);
+        self.word.reason = was_known.then_some(reason);
         was_known
     }
 

@@ -43,7 +43,10 @@ function query(entries) {
 const semaphore = (name, entries) => `v1/semaphore${query({ name, ...entries })}`;
 
 export const getSemaphores = (entries) => ask('GET', `v1/semaphores${query(entries)}`);
-export const getSemaphore = (name, limit) => ask('GET', semaphore(name, { limit }));
+/** One with its holders and its queue: `limit` of each, from `holders_cursor` and `queue_cursor` on. */
+export const getSemaphore = (name, entries) => ask('GET', semaphore(name, entries));
+export const makeSemaphore = (name, declaration) => ask('PUT', semaphore(name), declaration);
+export const removeSemaphore = (name, force) => ask('DELETE', semaphore(name, { force: force || undefined }));
 export const changeSemaphore = (name, change) => ask('PATCH', semaphore(name), change);
 export const getPeers = (entries) => ask('GET', `v1/peers${query(entries)}`);
 export const getPeer = (id) => ask('GET', `v1/peers/${id}`);

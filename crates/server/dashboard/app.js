@@ -8,6 +8,7 @@ import { length } from './format.js';
 import { connection, follow } from './live.js';
 import { caller, learn, restriction } from './may.js';
 import { recall, remember } from './memory.js';
+import * as about from './pages/about.js';
 import * as clusterPage from './pages/cluster.js';
 import * as events from './pages/events.js';
 import * as peer from './pages/peer.js';
@@ -15,6 +16,7 @@ import * as peers from './pages/peers.js';
 import * as semaphore from './pages/semaphore.js';
 import * as semaphores from './pages/semaphores.js';
 import * as signIn from './pages/sign-in.js';
+import { keeping, server, uptime } from './server.js';
 import { apply, load, store } from './store.js';
 
 const ROUTES = [
@@ -24,6 +26,7 @@ const ROUTES = [
   [/^\/peers\/(\d+)$/, peer, '#/peers'],
   [/^\/events$/, events, '#/events'],
   [/^\/cluster$/, clusterPage, '#/cluster'],
+  [/^\/about$/, about, '#/about'],
 ];
 
 const content = document.getElementById('content');
@@ -68,7 +71,16 @@ function go() {
   if (document.activeElement !== searchBox) content.querySelector('h1')?.focus({ preventScroll: true });
 }
 
-const STATES = { live: 'Live', connecting: 'Connecting…', paused: 'Resting', lost: 'Connection lost' };
+const STATES = { live: 'Live', connecting: 'Connecting…', paused: 'Paused', lost: 'Connection lost' };
+
+/** The name of the server in the bar at the top, and the rest of what it is at the bottom. */
+function drawServer() {
+  const name = document.getElementById('server-name');
+  name.textContent = server.name ?? '';
+  name.title = server.name ?? '';
+  const facts = [server.version && `Throttle ${server.version}`, server.startedAt !== null && `up for ${uptime()}`, server.keeps && keeping()];
+  document.getElementById('server').textContent = facts.filter(Boolean).join(' · ');
+}
 
 function drawAround() {
   const state = document.getElementById('state');
@@ -85,10 +97,11 @@ function drawAround() {
   const restricted = document.getElementById('restricted');
   restricted.hidden = !restriction();
   if (restriction()) restricted.textContent = `You can look, but not act. ${restriction()}`;
+  drawServer();
   document.getElementById('exposed').hidden = !caller.exposed;
   document.getElementById('who').textContent = caller.identity ?? '';
   document.getElementById('sign-out').hidden = isUnknown || caller.identity === null;
-  for (const link of document.querySelectorAll('nav a')) {
+  for (const link of document.querySelectorAll('.top nav a')) {
     if (link.getAttribute('href') === section) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -99,7 +112,7 @@ function draw() {
   if (!page) return;
   render(page.view(), content);
   page.drawn?.();
-  document.title = `${store.waiting ? `(${store.waiting}) ` : ''}${page.title} · Throttle`;
+  document.title = `${store.waiting ? `(${store.waiting}) ` : ''}${page.title} · ${server.name ? `${server.name} · ` : ''}Throttle`;
 }
 
 function onKey(event) {

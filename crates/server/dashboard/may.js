@@ -1,6 +1,7 @@
 // The one place that knows what the caller may do. The server says it; every button asks here.
 
 import { getPermissions } from './api.js';
+import { takeServer } from './server.js';
 
 let actions = new Set();
 let operates = [];
@@ -16,6 +17,7 @@ export async function learn() {
   operates = answer.operates ?? ['*'];
   reason = answer.reason;
   Object.assign(caller, { identity: answer.identity, exposed: answer.exposed });
+  takeServer(answer.server);
 }
 
 /** Why the caller may not do everything, in a sentence; null if it may. */
@@ -28,10 +30,13 @@ function matches(pattern, name) {
   return name.length >= start.length + end.length && name.startsWith(start) && name.endsWith(end);
 }
 
-/** Whether the caller may do this, `release_peer` or `change_semaphore`, where it concerns these semaphores. */
+/** Whether the caller may do this, such as `release_peer` or `change_semaphore`, where it concerns these semaphores. */
 export function may(action, semaphores) {
   return actions.has(action) && semaphores.every((name) => operates.some((pattern) => matches(pattern, name)));
 }
+
+/** Whether the caller may do this to some semaphore. */
+export const mayAny = (action) => actions.has(action) && operates.length > 0;
 
 /** Why not, in a sentence; null if nobody may do it here or the page says so anyway. */
 export const whyNot = (action, name) => actions.has(action) && !may(action, [name])

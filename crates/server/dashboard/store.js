@@ -1,8 +1,12 @@
 // What is known of the semaphores, and the latest events. Filled page by page, kept right by updates.
 
 import { getHistory, getSemaphore, getSemaphores } from './api.js';
-import { length, now, span } from './format.js';
 import { schedule } from './draw.js';
+import { length, now, span } from './format.js';
+import { recall, remember } from './memory.js';
+import { meet } from './people.js';
+import { Places } from './parts/pager.js';
+import { startWithin } from './server.js';
 
 /** How many semaphores a browser keeps; beyond that, searching asks the server. */
 const MOST = 20_000;
@@ -16,8 +20,10 @@ export const store = {
   /** Counts up whenever `semaphores` changes. */
   version: 0,
   isLoaded: false,
-  /** Whether there are more than are kept. */
+  /** Whether there are more than are kept; then which of them these are, and where the others begin. */
   isCut: false,
+  places: new Places(),
+  next: null,
   error: null,
   /** As the server says. */
   totals: { semaphores: 0, peers: 0 },
@@ -30,8 +36,23 @@ export const store = {
   historyStep: 60_000,
 };
 
+/** The name under which a semaphore's max before a pause is remembered. */
+const formerKey = (name) => `max of ${name}`;
+
+/** Remembers the max that a semaphore has, before a pause takes it. */
+export const rememberMax = (name, max) => remember(formerKey(name), max);
+
+/** The max that a paused semaphore had, as far as the server or this browser knows; an empty text if they do not. */
+export function formerMax({ name, max_before_pause: known }) {
+  if (known) return String(known);
+  const set = store.events.find(({ kind, semaphore, max }) => kind === 'resized' && semaphore === name && max > 0);
+  return set ? String(set.max) : recall(formerKey(name));
+}
+
 /** Takes a semaphore as the server wrote it just now. */
 function keep(into, semaphore) {
+  const before = store.semaphores.get(semaphore.name);
+  if (before?.max > 0 && semaphore.max === 0) rememberMax(semaphore.name, before.max);
   const waited = semaphore.waiting > 0 ? span(semaphore.longest_wait) : null;
   into.set(semaphore.name, { ...semaphore, waitingSince: waited === null ? null : now() - waited });
 }
@@ -55,15 +76,17 @@ export function load() {
 
 async function loadOnce() {
   const found = new Map();
+  const { places } = store;
   try {
-    let cursor;
+    let { cursor } = places;
     do {
       const page = await getSemaphores({ limit: PAGE, cursor });
       for (const semaphore of page.items) keep(found, semaphore);
       if (!store.isLoaded) change(() => { store.semaphores = new Map(found); });
       cursor = page.next;
     } while (cursor && found.size < MOST);
-    change(() => Object.assign(store, { semaphores: found, isLoaded: true, isCut: Boolean(cursor), error: null }));
+    const isCut = Boolean(cursor) || !places.isFirst;
+    change(() => Object.assign(store, { semaphores: found, isLoaded: true, isCut, next: cursor ?? null, error: null }));
   } catch (error) {
     change(() => { store.error = error; });
   }
@@ -97,7 +120,10 @@ export function apply(update, isFirst) {
   if (!isFirst && events.length && newest && events[0].number > newest + 1) {
     store.events.unshift({ gap: events[0].number - newest - 1, number: events[0].number - 1 });
   }
-  for (const event of events) store.events.unshift(event);
+  for (const event of events) {
+    meet(event.peer, event.labels);
+    store.events.unshift(event);
+  }
   store.events.length = Math.min(store.events.length, EVENTS);
   change(() => {
     for (const semaphore of update.changed) {
@@ -119,7 +145,7 @@ export async function search(text) {
 export async function refresh(names) {
   for (const name of names) {
     try {
-      const semaphore = await getSemaphore(name, 1);
+      const semaphore = await getSemaphore(name, { limit: 1 });
       change(() => keep(store.semaphores, semaphore));
     } catch {
       // The next update says what became of it.
@@ -130,6 +156,8 @@ export async function refresh(names) {
 /** How far histories go back, in words. */
 export function period() {
   const all = 60 * store.historyStep;
+  const start = startWithin(all);
+  if (start) return `Since the start at ${start}`;
   return { 3_600_000: 'Last hour', 60_000: 'Last minute' }[all] ?? `Last ${length(all)}`;
 }
 
@@ -153,8 +181,8 @@ async function askForHistories() {
     store.historyStep = span(step);
     const next = Date.parse(at) + store.historyStep + 500 - now();
     const until = Date.now() + Math.max(1_000, next);
-    for (const { semaphore, acquired, pending } of items) {
-      store.histories.set(semaphore, { acquired, pending, at: Date.parse(at), until });
+    for (const { semaphore, acquired, pending, grants } of items) {
+      store.histories.set(semaphore, { acquired, pending, grants: grants ?? acquired.map(() => 0), at: Date.parse(at), until });
     }
     names.forEach((name) => wanted.delete(name));
   } catch {

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::{
     config::{Config, Loaded, Start},
-    history::History,
+    history::{Grants, History},
     journal::Outbox,
     metrics::Metrics,
     platform,
@@ -70,6 +70,7 @@ pub(crate) fn begin(
     start: &Start,
     loaded: &Loaded,
     metrics: &Metrics,
+    grants: Arc<Grants>,
     begun: Begun,
 ) -> Result<(Arc<Engine>, Current), Box<dyn Error>> {
     let Begun { follower, log, lead, adopts } = begun;
@@ -83,7 +84,7 @@ pub(crate) fn begin(
     let declared = follower.state().declared.iter();
     let before: Declared = declared.map(|(name, spec)| (name.to_string(), *spec)).collect();
     let is_durable = log.is_some();
-    let (event_streams, observer) = (limits.event_streams, Box::new(metrics.recorder()));
+    let (event_streams, observer) = (limits.event_streams, Box::new(metrics.recorder(grants)));
     let engine = Engine::new(Parts { follower, bounds, event_streams, observer, log, lead })?;
     let mut current = Current::at_start(loaded.clone(), &before, start);
     let difference = Difference::between(&before, &current.declared);

@@ -1,4 +1,5 @@
-//! How much of each semaphore was acquired and pending lately: sixty samples, taken in equal steps.
+//! How much of each semaphore was acquired and pending lately, and how often it was granted: sixty samples, taken in
+//! equal steps.
 //!
 //! Only samples that are not zero are kept, and only of so many semaphores, so an idle semaphore costs nothing.
 
@@ -26,12 +27,44 @@ pub struct Sample {
     pub acquired: i64,
     /// The count that waited.
     pub pending: i64,
+    /// How many locks were granted since the sample before.
+    pub grants: u64,
+}
+
+/// How many locks of each semaphore were granted since that was last asked: of as many semaphores as have a history.
+#[derive(Debug)]
+pub struct Grants {
+    limit: usize,
+    counts: Mutex<Counts>,
+}
+
+type Counts = HashMap<Name, u64, foldhash::fast::RandomState>;
+
+impl Grants {
+    /// Counts one more.
+    pub fn count(&self, semaphore: &Name) {
+        let mut counts = self.lock();
+        if let Some(count) = counts.get_mut(semaphore) {
+            *count += 1;
+        } else if counts.len() < self.limit {
+            counts.insert(semaphore.clone(), 1);
+        }
+    }
+
+    fn take(&self) -> Counts {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The histories of all semaphores.
 pub struct History {
     limit: usize,
     step: Duration,
+    grants: Arc<Grants>,
     kept: Mutex<Kept>,
 }
 
@@ -57,7 +90,13 @@ pub struct Seen {
 impl History {
     /// An empty one, of at most `limit` semaphores with something to tell.
     pub fn new(limit: usize, step: Duration) -> Self {
-        Self { limit, step, kept: Mutex::default() }
+        let grants = Arc::new(Grants { limit, counts: Mutex::default() });
+        Self { limit, step, grants, kept: Mutex::default() }
+    }
+
+    /// Where grants are counted.
+    pub fn grants(&self) -> Arc<Grants> {
+        self.grants.clone()
     }
 
     /// The time between two samples.
@@ -79,13 +118,18 @@ impl History {
     /// Takes a sample of every semaphore, in short steps.
     async fn sample(&self, engine: &Arc<Engine>) {
         let number = self.lock().taken;
+        let mut grants = self.grants.take();
         let mut after: Option<Name> = None;
         loop {
             let mut found: Vec<(Name, Sample)> = Vec::new();
             let begin = after.take();
             engine.view(|core| {
                 for (place, semaphore) in core.semaphores(begin.as_deref()).take(STEP).enumerate() {
-                    let sample = Sample { acquired: semaphore.acquired(), pending: semaphore.pending() };
+                    let sample = Sample {
+                        acquired: semaphore.acquired(),
+                        pending: semaphore.pending(),
+                        grants: grants.remove(semaphore.name()).unwrap_or_default(),
+                    };
                     if sample != Sample::default() {
                         found.push((semaphore.name().clone(), sample));
                     }
@@ -101,6 +145,9 @@ impl History {
             // Others want the engine, too.
             tokio::task::yield_now().await;
         }
+        // Members of patterns that came and went since the sample before.
+        let gone = grants.into_iter().map(|(name, grants)| (name, Sample { grants, ..Sample::default() }));
+        self.lock().add(number, gone.collect(), self.limit);
         let now = engine.now();
         self.lock().end(number, now);
     }
@@ -157,7 +204,7 @@ mod tests {
     use super::*;
 
     fn sample(acquired: i64) -> Sample {
-        Sample { acquired, pending: 0 }
+        Sample { acquired, ..Sample::default() }
     }
 
     fn take(history: &History, found: &[(&str, i64)]) {
@@ -184,6 +231,19 @@ mod tests {
         assert_eq!(of(&history, "A"), [0, 2, 0, 3]);
         assert_eq!(of(&history, "B"), [1, 0, 0, 4]);
         assert_eq!(of(&history, "C"), [0; 4]);
+    }
+
+    #[test]
+    fn grants_are_counted_from_sample_to_sample_and_of_so_many_semaphores() {
+        let history = History::new(2, Duration::from_secs(1));
+        let grants = history.grants();
+        for name in ["A", "B", "A", "C", "A"] {
+            grants.count(&name.into());
+        }
+        let counted = grants.take();
+        let of = |name: &str| counted.get(name).copied();
+        assert_eq!((of("A"), of("B"), of("C")), (Some(3), Some(1), None));
+        assert!(grants.take().is_empty());
     }
 
     #[test]

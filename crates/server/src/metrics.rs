@@ -23,6 +23,7 @@ pub use requests::RequestCounters;
 
 use crate::{
     audit::Audit,
+    history::Grants,
     journal::Figures,
     net::NetStats,
     runtime::Engine,
@@ -196,8 +197,8 @@ impl Metrics {
     }
 
     /// What counts the events of the core.
-    pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.families.clone(), Arc::clone(&self.shown))
+    pub fn recorder(&self, grants: Arc<Grants>) -> Recorder {
+        Recorder::new(self.families.clone(), Arc::clone(&self.shown), grants)
     }
 
     /// What there is to tell without a node.

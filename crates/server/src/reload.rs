@@ -239,6 +239,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
     let parts = [
         ("address", before.address != now.address),
         ("port", before.port != now.port),
+        ("name", before.name != now.name),
         ("logging", before.logging != now.logging),
         ("limits", before.limits != now.limits),
         ("expiry", before.expiry != now.expiry),

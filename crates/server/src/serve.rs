@@ -19,7 +19,7 @@ use crate::{
     config::{AuditLog, Config, Content, DEFAULT_ADDRESS, DEFAULT_PORT, Encryption, Loaded, Security, Start},
     durable::{self, Durable},
     history::History,
-    http::{self, App, Around, INSTANCE, Several, Stage},
+    http::{self, App, Around, Hosts, INSTANCE, Several, Stage},
     metrics::Metrics,
     net::{self, Budget, Local, NetStats, Tls},
     platform,
@@ -109,9 +109,12 @@ async fn serve(
     let listener = net::bind(address, port, config.http.socket_mode).await?;
     let local = listener.local()?;
     let mut network = net::Settings::from(limits);
-    if !local.is_of_this_machine() {
+    let is_reached = !local.is_of_this_machine();
+    if is_reached {
         guard.is_reached();
     }
+    let machine = is_reached.then(platform::host_name);
+    let hosts = Hosts::new(&config.http.hosts, machine.as_deref());
     network.connections = net::capacity(limits.connections, platform::raise_open_files());
     network.is_probe = http::is_answered_when_full;
     network.tls.clone_from(&tls);
@@ -128,6 +131,7 @@ async fn serve(
         instance: instance.clone(),
         reloader,
         cluster: cluster.clone(),
+        hosts: hosts.clone(),
         local,
         is_encrypted: tls.is_some(),
     };
@@ -144,7 +148,7 @@ async fn serve(
         }
         Some(cluster) => {
             let idle = ground.metrics()?;
-            let several = Several::new(cluster.clone(), config, guard, idle, telemetry.tracer());
+            let several = Several::new(cluster.clone(), hosts, guard, idle, telemetry.tracer());
             stage.share(several.clone());
             cluster::serve(&ground, cluster, several, Surroundings { network, stop, asked_to_stop, asked_at })
                 .await
@@ -168,6 +172,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) instance: HeaderValue,
     reloader: CurrentReloader,
     cluster: Option<Arc<Cluster>>,
+    hosts: Hosts,
     local: Local,
     is_encrypted: bool,
 }
@@ -248,6 +253,13 @@ impl Ground<'_> {
                  on 127.0.0.1."
             );
         }
+        if !local.is_of_this_machine() {
+            info!(
+                "Browsers may open it by its addresses and as {}; for another name write it into the file: [http] \
+                 hosts = [\"name\"]",
+                self.hosts.shown()
+            );
+        }
         info!("Ready");
         platform::tell_ready();
     }
@@ -260,17 +272,18 @@ impl Ground<'_> {
         is_known: bool,
     ) -> Result<Running, Box<dyn Error>> {
         let config = &self.loaded.config;
-        let (engine, current) = begin(self.start, self.loaded, &metrics, begun)?;
+        let history = Arc::new(History::new(config.limits.histories, config.limits.history_step));
+        let (engine, current) = begin(self.start, self.loaded, &metrics, history.grants(), begun)?;
         if !is_known {
             self.hold_grants(&engine);
         }
         let (guard, audit) = (self.guard.clone(), self.audit.clone());
         let reloader = Arc::new(Reloader::new(self.start.clone(), current, engine.clone(), guard, audit));
         *self.reloader.write().unwrap_or_else(PoisonError::into_inner) = Some(reloader.clone());
-        let history = Arc::new(History::new(config.limits.histories, config.limits.history_step));
         let tasks = background(&engine, history.clone(), metrics.expired_peers());
         let (instance, buffers) = (self.instance.clone(), self.buffers.clone());
-        let around = Around { instance, history, reloader, buffers, cluster: self.cluster.clone() };
+        let (hosts, cluster) = (self.hosts.clone(), self.cluster.clone());
+        let around = Around { instance, history, reloader, buffers, hosts, cluster };
         Ok(Running { app: App::new(engine, metrics, config, around), tasks })
     }
 
@@ -343,11 +356,12 @@ pub fn in_memory(config: Config) -> Result<(Stage, Arc<App>), Box<dyn Error>> {
     let history = Arc::new(History::new(limits.histories, limits.history_step));
     let loaded = Loaded { config, content: Content::Something };
     let begun = Begun { follower, log: None, lead: None, adopts: true };
-    let (engine, current) = begin(&start, &loaded, &metrics, begun)?;
+    let (engine, current) = begin(&start, &loaded, &metrics, history.grants(), begun)?;
     let (guard, audit) = (guard(&loaded.config)?, audit(&loaded.config)?);
     let reloader = Arc::new(Reloader::new(start, current, engine.clone(), guard, audit));
     let (instance, buffers) = (HeaderValue::from_static("0"), Budget::new(loaded.config.limits.buffer_bytes));
-    let around = Around { instance, history, reloader, buffers, cluster: None };
+    let hosts = Hosts::new(&loaded.config.http.hosts, None);
+    let around = Around { instance, history, reloader, buffers, hosts, cluster: None };
     let app = App::new(engine, metrics, &loaded.config, around);
     let stage = Stage::default();
     stage.open(app.clone(), None);

@@ -1,7 +1,7 @@
 //! The dashboard's page and files, and which web pages may send requests. What it looks like and does in a browser is
 //! tested in `tests/dashboard`.
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Launch, Server};
 
 const BROWSER: &str = "accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
 
@@ -198,7 +198,11 @@ fn a_name_that_is_not_its_own_is_refused_to_browsers_only() {
             }
         }
         let page = ask(&server, "GET", "/", &format!("host: {host}\r\n{BROWSER}sec-fetch-site: none\r\n"));
-        page.says(403, "hosts in the section [http]");
+        let name = host.split(':').next().expect("a name");
+        page.says(
+            403,
+            &format!("<pre>[http]\nhosts = [&quot;throttle.example.com&quot;, &quot;{name}&quot;]</pre>"),
+        );
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
         // A browser that says nothing of itself, as over plain HTTP: its page says that it can only show.
         ask(&server, "GET", "/", &format!("host: {host}\r\n{BROWSER}")).says(200, "<!doctype html>");
@@ -210,8 +214,49 @@ fn a_name_that_is_not_its_own_is_refused_to_browsers_only() {
         assert_eq!(answer.status, 204);
         ask(&server, "GET", "/", &format!("host: {host}\r\n")).is(200, "Hello from Throttle!");
     }
+    for host in ["", "<script>", "a..b", "-x:y:z"] {
+        let headers = format!("host: {host}\r\nsec-fetch-site: same-origin\r\n");
+        let answer = ask(&server, "DELETE", "/v1/peers/7", &headers);
+        assert!(matches!(answer.status, 400 | 403), "{host:?}");
+    }
     let none = ask(&server, "DELETE", "/v1/peers/7", "host: \r\nsec-fetch-site: same-origin\r\n");
-    none.problem(403, "unknown_host");
+    let detail = none.problem(403, "unknown_host");
+    assert!(detail.contains("hosts in the section [http]"), "{detail}");
+}
+
+/// A server that other machines can reach, with what it says at its start.
+fn reached(file: &str) -> (Server, String) {
+    let launch = Launch::new(&["--port", "0", "--address", "0.0.0.0"]).file(file);
+    let process = launch.env("THROTTLE_LOG", "info").start();
+    let line = process.stderr.line("Listening on http://0.0.0.0:");
+    let port = line.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let names = process.stderr.line("Browsers may open it by its addresses and as ");
+    (Server { process, port }, names)
+}
+
+#[cfg(unix)]
+#[test]
+fn what_the_machine_calls_itself_is_its_own_where_others_can_reach_it() {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let label = machine.split('.').next().expect("a name");
+    let (server, names) = reached("[http]\nhosts = ['throttle.example.com']");
+    assert!(names.contains(&format!("{label:?}, \"throttle.example.com\", \"localhost\"")), "{names}");
+    assert!(names.contains("[http] hosts = ["), "{names}");
+    let status = |server: &Server, host: &str| {
+        ask(server, "DELETE", "/v1/peers/7", &format!("host: {host}\r\nsec-fetch-site: same-origin\r\n"))
+            .status
+    };
+    for host in
+        [label.to_owned(), format!("{}:8000", label.to_uppercase()), "throttle.example.com".to_owned()]
+    {
+        assert_eq!(status(&server, &host), 204, "{host}");
+    }
+    // With a domain it may be somebody else's.
+    for host in [format!("{label}.example.com"), format!("x{label}"), format!("{label}.")] {
+        assert_eq!(status(&server, &host), 403, "{host}");
+    }
+    // On loopback a network may have given the machine its name.
+    assert_eq!(status(&Server::start(""), label), 403);
 }
 
 #[test]

@@ -306,6 +306,46 @@ fn events_and_updates_show_what_the_caller_may_see() {
 }
 
 #[test]
+fn events_say_which_operator_acted() {
+    let secured = Secured::start(&[
+        ("ops", &["admin"]),
+        ("etl", &["acquire", "read:etl/*"]),
+        ("web", &["acquire", "read:etl/*"]),
+    ]);
+    let stream = |name: &str| secured.server.stream("/v1/events", &secured.bearer(name));
+    let mut streams = ["ops", "etl", "web"].map(stream);
+    let ask = |method: &str, path: &str, body: &str| {
+        secured.server.ask_with(method, path, &secured.bearer("ops"), body).status
+    };
+    let peer = secured.holder("etl", &json!({"etl/a": 1}));
+    assert_eq!(ask("DELETE", &format!("/v1/peers/{peer}?reason=stuck"), ""), 204);
+    // Nothing comes of this, so what happens next is nobody's act.
+    assert_eq!(ask("DELETE", "/v1/semaphore?name=nope", ""), 404);
+    secured.holder("etl", &json!({"etl/a": 1}));
+    assert_eq!(ask("PATCH", "/v1/semaphore?name=etl/a", r#"{"max":3}"#), 200);
+    assert_eq!(ask("DELETE", "/v1/semaphore?name=etl/a&force=true", ""), 204);
+    let [ops, owner, other] = streams.each_mut().map(|events| {
+        let mut told = Vec::new();
+        while told.last().is_none_or(|(kind, _): &(String, Value)| kind != "removed") {
+            let event = events.next();
+            if event.data.get("semaphore").is_some() {
+                told.push((event.event, event.data["by"].clone()));
+            }
+        }
+        told
+    });
+    let (by, nobody) = (json!("ops"), Value::Null);
+    let kinds = ["granted", "released", "granted", "resized", "released", "removed"];
+    let told = |acts: [&Value; 6]| -> Vec<_> {
+        kinds.iter().zip(acts).map(|(kind, by)| ((*kind).to_owned(), by.clone())).collect()
+    };
+    assert_eq!(ops, told([&nobody, &by, &nobody, &by, &by, &by]));
+    // As with ids: whose peers it happens to is told, and operators.
+    assert_eq!(owner, told([&nobody, &by, &nobody, &nobody, &by, &nobody]));
+    assert_eq!(other, told([&nobody; 6]));
+}
+
+#[test]
 fn a_key_belongs_to_whoever_used_it() {
     let secured = Secured::start(&[("ann", &["acquire"]), ("bob", &["acquire"])]);
     let made = |name: &str| {

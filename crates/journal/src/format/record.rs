@@ -324,7 +324,12 @@ impl Record {
             }
             Self::PeerEnded { peer, cause } => {
                 // The replay knows whose it was.
-                Event::PeerEnded { peer: PeerId(peer), owner: Owner::NOBODY, cause: cause.into() }
+                Event::PeerEnded {
+                    peer: PeerId(peer),
+                    owner: Owner::NOBODY,
+                    labels: None,
+                    cause: cause.into(),
+                }
             }
             Self::Counters { token, sequence } => Event::Counters { token, sequence },
             Self::Cooling { semaphore, count, until } => {

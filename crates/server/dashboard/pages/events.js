@@ -13,7 +13,8 @@ const KINDS = {
   expired: 'Expired',
   overcommitted: 'Overcommitted',
   resized: 'Resized',
-  peer_ended: 'Peers gone',
+  peer_ended: 'Peers ended',
+  removed: 'Removed',
 };
 
 export function page() {
@@ -25,7 +26,7 @@ export function page() {
       const all = held ?? store.events;
       const events = kind === 'all' ? all : all.filter((event) => event.kind === kind);
       return html`<div class="headline"><h1 tabindex="-1">Events</h1>
-          <button type="button" class="button small" aria-pressed=${held !== null} @click=${() => { held = held ? null : [...store.events]; schedule(); }}>${held ? 'Go on' : 'Hold still'}</button></div>
+          <button type="button" class="button small" aria-pressed=${held !== null} @click=${() => { held = held ? null : [...store.events]; schedule(); }}>${held ? 'Resume' : 'Pause'}</button></div>
         <p class="quiet">The last ones, the newest first. When much happens at once, not each is shown; <code>GET /v1/events</code> has them all.</p>
         <div class="filters" role="group" aria-label="Kinds">${Object.entries(KINDS).map(([id, word]) => html`<button type="button" class="filter" aria-pressed=${kind === id} @click=${() => { kind = id; schedule(); }}>${word}</button>`)}</div>
         ${eventList(events, 300)}`;

@@ -4,22 +4,25 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { getPeer, getSemaphore } from '../api.js';
 import { schedule } from '../draw.js';
-import { age, count, full, length, many, now, span, until } from '../format.js';
+import { age, count, full, length, many, now, semaphoreLink, span, until } from '../format.js';
 import { may, whyNot } from '../may.js';
-import { bar } from '../parts/bar.js';
+import { bar, legend } from '../parts/bar.js';
 import { chartIn } from '../parts/chart.js';
-import { askToPause, askToResize, askToResume } from '../parts/dialog.js';
+import { askToRemove } from '../parts/declare.js';
+import { askToPause, askToResize } from '../parts/dialog.js';
 import { eventList } from '../parts/events.js';
+import { pager, Places } from '../parts/pager.js';
 import { peerName, releaseButton, rowKey } from '../parts/peer.js';
 import { inSight, space } from '../parts/rows.js';
 import { repeating } from '../refetch.js';
 import { history, period, store } from '../store.js';
-import { headOf, states, why } from '../words.js';
+import { behind, headOf, states, why } from '../words.js';
 
-const ORIGINS = { file: 'configuration file', runtime: 'request', pattern: 'pattern' };
-/** How many holders and waiters are shown, at first and at most. */
-const FEW = 100;
-const MOST = 1000;
+const ORIGINS = { file: 'the configuration file', runtime: 'a request', pattern: 'a pattern' };
+/** How many holders and waiters are shown on a page. */
+const PAGE = 200;
+/** How many waiters are looked at for the first in line, where another part of the queue is shown. */
+const TOP = 10;
 
 const fact = (name, value) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
 
@@ -35,16 +38,17 @@ function rowsOf(id, items, columns, row) {
 const holder = (name) => (item) => html`<tr role="row">
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels, `token ${item.token ?? 'none'}`)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
-  <td role="cell" class="number" data-name="Since" title=${full(item.since)}>${age(item.since)}</td>
+  <td role="cell" class="number" data-name="Held for" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number expires ${Date.parse(item.expires_at) < now() ? 'late' : ''}" data-name="Expires in" title=${full(item.expires_at)}>${until(item.expires_at)}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
 
-const waiter = (name, max) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
+/** `ranked`: whether some wait with a priority, so that there is a column for it. */
+const waiter = (name, max, ranked) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
   <td role="cell" class="number place">${count(item.position)}</td>
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
-  <td role="cell" class="number priority" data-name="Priority">${item.priority}</td>
-  <td role="cell" class="number waits wait" data-name="Waits" title=${full(item.since)}>${age(item.since)}</td>
+  ${ranked ? html`<td role="cell" class="number priority" data-name="Priority">${item.priority}</td>` : nothing}
+  <td role="cell" class="number waits wait" data-name="Waiting" title=${full(item.since)}>${age(item.since)}</td>
   <td role="cell" class="number estimate" data-name="Estimate">${item.absent ? html`<span class="none" title="It waited with a connection, and has had none for too long: it keeps its place, and others pass it">absent</span>` : item.estimated_wait === null ? html`<span class="none">unknown</span>` : `about ${length(Math.max(1000, span(item.estimated_wait)))}`}</td>
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
 
@@ -54,15 +58,31 @@ export function page([name]) {
   let seen = null;
   let first = null;
   let error = null;
-  let limit = FEW;
+  /** The semaphore with the beginning of its queue, whichever part of that is shown. */
+  let top = null;
   let chart = null;
+  const places = { holders: new Places(), queue: new Places() };
+
+  async function read() {
+    const [holders, queue] = [places.holders.cursor, places.queue.cursor];
+    const found = await getSemaphore(name, { limit: PAGE, holders_cursor: holders, queue_cursor: queue });
+    for (const list of ['holders', 'queue']) {
+      // Those on the page have gone: the list became shorter.
+      if (!places[list].isFirst && !found[list].length) {
+        places[list].first();
+        return read();
+      }
+    }
+    return found;
+  }
 
   const fetching = repeating(async () => {
     try {
-      const found = await getSemaphore(name, limit);
+      const found = await read();
+      top = places.queue.isFirst ? found : await getSemaphore(name, { limit: TOP });
       // Why the first in line waits may lie in another semaphore.
-      const head = headOf(found);
-      const fits = head && found.max > 0 && head.count <= found.max - found.acquired - found.cooling;
+      const head = headOf(top);
+      const fits = head && top.max > 0 && head.count <= top.max - top.acquired - top.cooling;
       first = fits ? (await getPeer(head.peer).catch(() => null))?.pending : null;
       [seen, error] = [found, null];
     } catch (problem) {
@@ -71,14 +91,14 @@ export function page([name]) {
     schedule();
   });
 
-  function more() {
-    limit = MOST;
-    fetching.now();
-  }
-
-  const cut = (shown, total, what) => total > shown
-    ? html`<p class="note">The first ${count(shown)} of ${count(total)} ${what} are shown. ${limit < MOST ? html`<button type="button" class="link" @click=${more}>Show up to ${count(MOST)}</button>` : html`<a href=${`#/peers?semaphore=${encodeURIComponent(name)}`}>All peers of this semaphore</a>`}</p>`
-    : nothing;
+  const pages = (list, what) => pager({
+    what,
+    places: places[list],
+    shown: seen[list].length,
+    total: seen[`${list}_total`],
+    next: seen[`${list}_next`],
+    turned: () => fetching.now(),
+  });
 
   function acts() {
     const reason = whyNot('change_semaphore', name);
@@ -86,9 +106,10 @@ export function page([name]) {
     if (!may('change_semaphore', [name])) return nothing;
     return html`<div class="acts">
       ${seen.max === 0
-        ? html`<button type="button" class="button main" @click=${() => askToResume(name)}>Resume…</button>`
+        ? html`<button type="button" class="button main" @click=${() => askToResize(name)}>Resume…</button>`
         : html`<button type="button" class="button" @click=${() => askToResize(name)}>Resize…</button>
           <button type="button" class="button" @click=${() => askToPause(name)}>Pause…</button>`}
+      ${may('remove_semaphore', [name]) ? html`<button type="button" class="button" @click=${() => askToRemove(name)}>Remove…</button>` : nothing}
     </div>`;
   }
 
@@ -100,31 +121,32 @@ export function page([name]) {
       ${cooling ? fact('Cooling', count(cooling)) : nothing}
       ${fact('Waiting', waiting ? html`<strong class="wait">${many(waiting, 'request')}</strong> for ${count(pending)}` : 'nobody')}
       ${fact('Rate', per ? `${count(max)} per ${per}` : 'none')}
-      ${fact('Deadlocks', deadlock === 'detect' ? 'are detected' : `by level, ${level}`)}
-      ${fact('Declared by', ORIGINS[origin] ?? origin)}
+      ${deadlock === 'detect' ? fact('Deadlocks', 'refused when found') : fact('Level', level)}
+      ${fact('Set by', ORIGINS[origin] ?? origin)}
     </dl>`;
   }
 
   function body() {
-    const reason = why(seen, first);
+    const reason = why(top, first);
+    const idle = behind(top, first);
+    const ranked = seen.queue.some((item) => item.priority !== 0);
     return html`<div class="big-bar">${bar(seen, 16)}
-        <p class="legend" aria-hidden="true"><span class="key held">held</span>${seen.cooling ? html`<span class="key cooling">cooling</span>` : nothing}${seen.acquired > seen.max && seen.max > 0 ? html`<span class="key over">above max</span>` : nothing}<span class="key pending">asked for</span></p></div>
+        ${legend({ cooling: seen.cooling, over: seen.acquired > seen.max && seen.max > 0 })}</div>
       ${facts()}
       ${reason ? html`<p class="why"><strong>Why they wait.</strong> ${reason}</p>` : nothing}
+      ${idle ? html`<p class="why idle"><strong>${idle.what}</strong> ${idle.because} ${idle.elsewhere.map((other, index) => html`${index ? ', ' : ''}<a class="name" href=${semaphoreLink(other)}>${other}</a>`)}${idle.then}</p>` : nothing}
       <div class="halves"><div>
-        <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>
+        <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>${pages('holders', 'holders')}
           ${seen.holders.length ? html`<table class="rows compact" id="holders" role="table" aria-labelledby="holders-title" aria-rowcount=${seen.holders_total + 1}>
-            ${head(['Peer and fencing token', 'cell-peer'], ['Count', 'number'], ['Since', 'number'], ['Expires in', 'number expires'], [html`<span class="unseen">Act</span>`, 'acts'])}
-            ${rowsOf('holders', seen.holders, 5, holder(name))}</table>` : html`<p class="empty">Nobody holds it.</p>`}
-          ${cut(seen.holders.length, seen.holders_total, 'holders')}</section>
+            ${head(['Who, and the fencing token', 'cell-peer'], ['Count', 'number'], ['Held for', 'number'], ['Expires in', 'number expires'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${rowsOf('holders', seen.holders, 5, holder(name))}</table>` : html`<p class="empty">Nobody holds it.</p>`}</section>
         <section aria-labelledby="hour"><h2 id="hour">${period()}</h2><div id="chart" role="img" aria-label=${`${period()}: ${hour(name)}`}></div></section>
         </div><div>
-        <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>
+        <section aria-labelledby="queue-title"><h2 id="queue-title">Queue <span class="figure">${count(seen.queue_total)}</span></h2>${pages('queue', 'requests')}
           ${seen.queue.length ? html`<table class="rows compact" id="queue" role="table" aria-labelledby="queue-title" aria-rowcount=${seen.queue_total + 1}>
-            ${head(['Place', 'number place'], ['Peer', 'cell-peer'], ['Count', 'number'], ['Priority', 'number priority'], ['Waits', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
-            ${rowsOf('queue', seen.queue, 7, waiter(name, seen.max))}</table>` : html`<p class="empty">Nobody waits.</p>`}
-          ${cut(seen.queue.length, seen.queue_total, 'requests')}</section>
-        <section aria-labelledby="its-events"><h2 id="its-events">Latest events here</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60, 'None of the events that are at hand is about this semaphore.')}</div></section>
+            ${head(['Place', 'number place'], ['Who', 'cell-peer'], ['Count', 'number'], ...(ranked ? [['Priority', 'number priority']] : []), ['Waiting', 'number waits'], ['Estimate', 'number estimate'], [html`<span class="unseen">Act</span>`, 'acts'])}
+            ${rowsOf('queue', seen.queue, ranked ? 7 : 6, waiter(name, seen.max, ranked))}</table>` : html`<p class="empty">Nobody waits.</p>`}</section>
+        <section aria-labelledby="its-events"><h2 id="its-events">Recent events</h2><div class="box" tabindex="0" role="group" aria-labelledby="its-events">${eventList(store.events.filter((event) => event.semaphore === name), 60, 'No recent events.')}</div></section>
       </div></div>`;
   }
 
@@ -163,5 +185,5 @@ export function page([name]) {
 function hour(name) {
   const found = history(name);
   if (!found?.acquired.length) return 'nothing known yet';
-  return `up to ${count(Math.max(...found.acquired))} held, up to ${count(Math.max(...found.pending))} asked for`;
+  return `up to ${count(Math.max(...found.acquired))} held, up to ${count(Math.max(...found.pending))} asked for, ${count(found.grants.reduce((sum, one) => sum + one, 0))} granted`;
 }

@@ -6,12 +6,15 @@ import { getPeers, getSemaphore } from '../api.js';
 import { schedule } from '../draw.js';
 import { connection } from '../live.js';
 import { age, count, length, many, now, semaphoreLink, until } from '../format.js';
-import { bar } from '../parts/bar.js';
+import { mayAny } from '../may.js';
+import { bar, legend } from '../parts/bar.js';
+import { askToMake } from '../parts/declare.js';
 import { eventList } from '../parts/events.js';
+import { pager } from '../parts/pager.js';
 import { peerName } from '../parts/peer.js';
 import { arrows, inSight, space } from '../parts/rows.js';
 import { sparkline } from '../parts/sparkline.js';
-import { history, period, refresh, search, store } from '../store.js';
+import { history, load, period, refresh, search, store } from '../store.js';
 import { isFull, states } from '../words.js';
 
 const FILTERS = {
@@ -67,8 +70,8 @@ function row(name, index) {
   const s = store.semaphores.get(name);
   if (!s) return html`<tr class="semaphore gone" role="row" aria-rowindex=${index + 2}><td colspan="6">${name} was removed</td></tr>`;
   return html`<tr class="semaphore" role="row" aria-rowindex=${index + 2}>
-    <td class="cell-name" role="cell"><a class="name" data-row href=${semaphoreLink(name)} title=${name}>${name}</a>
-      ${states(s).map(({ word, kind }) => html` <span class="badge ${kind}">${word}</span>`)}</td>
+    <td class="cell-name" role="cell"><div class="named"><a class="name" data-row href=${semaphoreLink(name)} title=${name}>${name}</a>
+      ${states(s).map(({ word, kind }) => html` <span class="badge ${kind}">${word}</span>`)}</div></td>
     <td class="cell-use" role="cell">${bar(s)}</td>
     <td class="cell-held number" role="cell">${count(s.acquired)}<span class="of"> of ${count(s.max)}</span></td>
     <td class="cell-waiting number" role="cell">${s.waiting ? html`<strong>${count(s.waiting)}</strong>` : html`<span class="none">–</span>`}</td>
@@ -95,7 +98,7 @@ function table() {
     <thead role="rowgroup"><tr role="row" aria-rowindex="1">
       ${heading('name', 'Semaphore', 'cell-name')}${heading('use', 'Use', 'cell-use')}${heading('held', 'Held', 'number cell-held')}
       ${heading('waiting', 'Waiting', 'number cell-waiting')}${heading('longest', 'Longest wait', 'number cell-longest')}
-      <th scope="col" role="columnheader" class="cell-hour">${period()}</th></tr></thead>
+      <th scope="col" role="columnheader" class="cell-hour" title=${period()}>${period().replace('the start at ', '')}</th></tr></thead>
     <tbody role="rowgroup">${space(first, height, 6)}${repeat(rows, ({ name }) => name, ({ name, index }) => row(name, index))}${space(order.length - last, height, 6)}</tbody>
   </table>`;
 }
@@ -120,7 +123,7 @@ async function look() {
   const found = new Map();
   for (const { name } of longest()) {
     try {
-      found.set(name, await getSemaphore(name, 1));
+      found.set(name, await getSemaphore(name, { limit: 1 }));
     } catch {
       // It is gone, or the server is: both are told elsewhere, and what was last known stays.
       found.set(name, spotlights.get(name));
@@ -166,6 +169,12 @@ function nothingHere() {
   return html`<div class="empty"><p>There are no semaphores yet.</p>
     <p class="quiet">Declare some in the configuration file, below <code>[semaphores]</code>, and reload it; or make one:</p>
     <pre tabindex="0">throttle semaphore set NAME --max 5</pre></div>`;
+}
+
+/** Reads another part of the semaphores. What is shown of the one before goes at once. */
+function turn() {
+  Object.assign(store, { isLoaded: false, semaphores: new Map() });
+  load();
 }
 
 let asked = 0;
@@ -218,10 +227,12 @@ export function page(_parameters, query) {
           ${spots.length ? html`<section aria-labelledby="longest"><h2 id="longest">Waiting longest</h2><ul class="spotlights">${spots.map(spotlight)}</ul></section>` : nothing}
           <div class="filters" role="group" aria-label="Show">
             ${Object.entries(FILTERS).map(([id, { word }]) => html`<button type="button" class="filter ${id}" aria-pressed=${view.filter === id} ?disabled=${id !== 'all' && !counts[id] && view.filter !== id} @click=${() => { view.filter = id; schedule(); }}>${word} <span class="figure">${count(counts[id] ?? 0)}</span></button>`)}
-            ${view.sort === 'trouble' ? nothing : html`<button type="button" class="link" @click=${() => { Object.assign(view, { sort: 'trouble', reversed: false }); schedule(); }}>Trouble first</button>`}
+            ${view.sort === 'trouble' ? nothing : html`<button type="button" class="link" @click=${() => { Object.assign(view, { sort: 'trouble', reversed: false }); schedule(); }}>Problems first</button>`}
             <span class="quiet end">${all && !spots.length && store.isLoaded && !view.search ? 'Nobody waits.' : ''} ${many(store.totals.peers, 'peer')}</span>
+            ${mayAny('set_semaphore') ? html`<button type="button" class="button small" @click=${askToMake}>New semaphore…</button>` : nothing}
           </div>
-          ${store.isCut ? html`<p class="note">There are ${count(store.totals.semaphores)} semaphores; the first ${count(all)} by name are shown. Search finds the others.</p>` : nothing}
+          ${order.length ? legend({ cooling: counts.cooling, over: counts.over }) : nothing}
+          ${pager({ what: 'semaphores, by name', places: store.places, shown: all, total: store.totals.semaphores, next: store.next, turned: turn })}
           ${order.length ? table() : nothingHere()}
           ${foundPeers()}
         </div>

@@ -1,8 +1,9 @@
-// The last hour of one semaphore, drawn by uPlot, which is a global of its own script.
+// The last hour of one semaphore, and how often it was granted, drawn by uPlot, which is a global of its own script.
 
 import { count, time } from '../format.js';
 
 const SAMPLES = 60;
+const MINUTE = 60_000;
 
 /** What a colour of the style sheet is in the theme of now. */
 function colour(name) {
@@ -20,7 +21,7 @@ export function chartIn(place) {
 
   function make(width) {
     const steps = globalThis.uPlot.paths.stepped({ align: 1 });
-    const [ink, line, held, pending, max] = ['--muted', '--line', '--held', '--pending', '--ink'].map(colour);
+    const [ink, line, held, pending, max, rate] = ['--muted', '--line', '--held', '--pending', '--ink', '--cooling-ink'].map(colour);
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: '11px system-ui' };
     const label = (_, value) => (value === null ? '–' : count(value));
     return new globalThis.uPlot(
@@ -28,19 +29,24 @@ export function chartIn(place) {
         width,
         height: 180,
         cursor: { y: false, drag: { x: false, y: false } },
-        scales: { y: { range: (_, _low, high) => [0, Math.max(1, high * 1.08)] } },
+        scales: {
+          y: { range: (_, _low, high) => [0, Math.max(1, high * 1.08)] },
+          rate: { range: (_, _low, high) => [0, Math.max(1, high * 1.08)] },
+        },
         axes: [
           { ...axis, values: (_, ticks, _axis, _space, gap) => ticks.map((tick) => time(tick * 1000).slice(0, gap < 60 ? 8 : 5)) },
           { ...axis, size: 48, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : '')) },
+          { ...axis, scale: 'rate', side: 1, size: 62, stroke: rate, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? `${count(tick)}/m` : '')) },
         ],
         series: [
           { label: 'Time', value: (_, value) => (value ? time(value * 1000) : '–') },
           { label: 'Held', stroke: held, fill: `color-mix(in srgb, ${held} 18%, transparent)`, width: 1.5, paths: steps, points: { show: false }, value: label },
           { label: 'Asked for', stroke: pending, width: 1.5, paths: steps, points: { show: false }, value: label },
+          { label: 'Granted a minute', scale: 'rate', stroke: rate, width: 1, paths: steps, points: { show: false }, value: label },
           { label: 'Max now', stroke: max, width: 1, dash: [4, 4], points: { show: false }, value: label },
         ],
       },
-      [[], [], [], []],
+      [[], [], [], [], []],
       place,
     );
   }
@@ -66,8 +72,11 @@ export function chartIn(place) {
     times.push(Math.max(last, (times.at(-1) ?? 0) + 0.001));
     // A server that has just started has a short past; the axis tells an hour all the same.
     const first = last - ((SAMPLES - 1) * step) / 1000;
-    plot.setData([times, acquired, [...found.pending, semaphore.pending], times.map(() => semaphore.max)], false);
+    // How often since the last sample is not known yet.
+    const rates = [...found.grants.map((grants) => Math.round((grants * MINUTE) / step)), null];
+    plot.setData([times, acquired, [...found.pending, semaphore.pending], rates, times.map(() => semaphore.max)], false);
     plot.batch(() => {
+      plot.setScale('rate', { min: 0, max: Math.max(1, ...rates) });
       plot.setScale('x', { min: Math.min(first, times[0]), max: last });
       plot.setScale('y', { min: 0, max: Math.max(semaphore.max, ...acquired, ...found.pending, semaphore.pending, 1) });
     });

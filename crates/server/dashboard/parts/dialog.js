@@ -2,15 +2,16 @@
 
 import { html, nothing, render } from '../vendor/lit-html/lit-html.js';
 import { changeSemaphore, getPeer, getSemaphore, releasePeer } from '../api.js';
-import { count, labelled, many } from '../format.js';
-import { recall, remember } from '../memory.js';
+import { count, many } from '../format.js';
+import { called } from '../people.js';
+import { formerMax, rememberMax } from '../store.js';
 import { releasing, resizing } from '../words.js';
 
 const place = document.getElementById('dialog');
 let state = null;
 
 /** Says what was done, also to screen readers. */
-function tell(text) {
+export function tell(text) {
   const status = document.getElementById('status');
   status.textContent = text;
   status.dataset.shown = 'yes';
@@ -20,7 +21,8 @@ function tell(text) {
   }, 6_000);
 }
 
-function open(next) {
+/** Opens a dialog; what it says is asked for anew by `redraw`. */
+export function open(next) {
   state = { isBusy: false, error: null, ...next };
   draw();
   if (!place.open) place.showModal();
@@ -30,6 +32,8 @@ function open(next) {
 function draw() {
   render(state ? view(state) : nothing, place);
 }
+
+export { draw as redraw };
 
 place.addEventListener('close', () => {
   state = null;
@@ -43,9 +47,10 @@ async function act(event) {
   draw();
   try {
     await state.act();
-    const { done } = state;
+    const { done, then } = state;
     place.close();
-    tell(done);
+    tell(typeof done === 'function' ? done() : done);
+    then?.();
   } catch (error) {
     if (!state) return;
     Object.assign(state, { isBusy: false, error });
@@ -79,7 +84,7 @@ export async function askToRelease(id) {
     return;
   }
   let reason = '';
-  const name = labelled(peer.labels);
+  const name = called(peer.labels);
   open({
     title: 'Release this peer?',
     body: () => html`<p class="subject"><strong>${name || 'A peer without labels'}</strong> <code>${id}</code></p>
@@ -94,26 +99,25 @@ export async function askToRelease(id) {
   });
 }
 
-/** The name under which a semaphore's max before a pause is remembered. */
-const formerMax = (name) => `max of ${name}`;
-
-async function withSemaphore(name, then) {
+/** Looks at a semaphore as it is now, and goes on with that. */
+export async function withSemaphore(name, then) {
   try {
-    then(await getSemaphore(name, 1000));
+    then(await getSemaphore(name, { limit: 1000 }));
   } catch (error) {
     tell(error.message);
   }
 }
 
 /** Asks for a new max. */
-export function askToResize(name, start) {
+export function askToResize(name) {
   return withSemaphore(name, (semaphore) => {
     const isPaused = semaphore.max === 0;
+    const start = isPaused ? formerMax(semaphore) : null;
     let text = String(start ?? semaphore.max);
     const max = () => (/^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : null);
     open({
       title: isPaused ? `Resume ${name}` : `Resize ${name}`,
-      body: () => html`<p class="subject">It is ${isPaused ? 'paused' : html`at a max of <strong>${count(semaphore.max)}</strong>`}; ${count(semaphore.acquired)} held, ${many(semaphore.waiting, 'request')} in line.</p>
+      body: () => html`<p class="subject">It is ${isPaused ? html`paused${start ? html`; before that its max was <strong>${start}</strong>` : nothing}` : html`at a max of <strong>${count(semaphore.max)}</strong>`}; ${count(semaphore.acquired)} held, ${many(semaphore.waiting, 'request')} in line.</p>
         <label>New max
           <input autofocus inputmode="numeric" pattern="[0-9]+" required .value=${text} @input=${(event) => { text = event.target.value.trim(); draw(); }}></label>`,
       consequences: () => {
@@ -140,18 +144,13 @@ export function askToPause(name) {
       isDangerous: true,
       isReady: () => true,
       act: async () => {
-        remember(formerMax(name), semaphore.max);
+        rememberMax(name, semaphore.max);
         await changeSemaphore(name, { max: 0 });
       },
       done: `${name} is paused.`,
     });
     place.querySelector('.dangerous')?.focus();
   });
-}
-
-/** Asks for the max with which to go on; offers the one that was there before the pause. */
-export function askToResume(name) {
-  return askToResize(name, recall(formerMax(name)));
 }
 
 const LASTING = {

@@ -2,7 +2,9 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
-import { count, full, length, peerLink, semaphoreLink, short, span, time } from '../format.js';
+import { count, full, labelled, length, peerLink, semaphoreLink, short, span, time } from '../format.js';
+import { called, labelsOf } from '../people.js';
+import { startWithin } from '../server.js';
 
 const times = (number) => (number > 1 ? html` ×${count(number)}` : nothing);
 const brief = (text) => (span(text) < 1000 ? `${count(span(text))} ms` : length(span(text)));
@@ -24,16 +26,30 @@ const SAID = {
 };
 
 const semaphore = (e) => html`<a class="name" href=${semaphoreLink(e.semaphore)}>${e.semaphore}</a>`;
-/** The id of a peer that is none of the caller's is not told. */
-const peer = (e) => e.peer === undefined ? html`<span class="id">a peer of somebody else</span>` : html`<a class="id" href=${peerLink(e.peer)} title=${e.peer}>${short(e.peer)}</a>`;
+
+/** Who it is, if that is known; its id otherwise. The id of a peer that is none of the caller's is not told. */
+function peer({ peer: id, labels: told }) {
+  const labels = told ?? labelsOf(id);
+  const name = called(labels);
+  if (id === undefined) return html`<span class="id">${name || 'a peer of somebody else'}</span>`;
+  return html`<a class=${name ? 'who' : 'id'} href=${peerLink(id)} title=${[labelled(labels), id].filter(Boolean).join(' · ')}>${name || short(id)}</a>`;
+}
 
 const line = (e) => e.gap
   ? html`<li class="gap">${count(e.gap)} more happened too fast to be shown</li>`
   : html`<li class="event" data-kind=${e.kind}><time datetime=${e.at} title=${full(e.at)}>${time(e.at)}</time>
-      <span>${(SAID[e.kind] ?? (() => e.kind))(e)}${e.reason ? html` <q>${e.reason}</q>` : nothing}</span></li>`;
+      <span>${(SAID[e.kind] ?? (() => e.kind))(e)}${e.by ? html`, by <strong class="by">${e.by}</strong>` : nothing}${e.reason ? html` <q>${e.reason}</q>` : nothing}</span></li>`;
+
+const DAY = 86_400_000;
+
+/** Since when there could have been events. */
+const noEvents = () => {
+  const start = startWithin(DAY);
+  return start ? `No events since the start at ${start}.` : 'No recent events.';
+};
 
 /** The newest first; `none` is said if there are none. */
-export function eventList(events, most, none = 'Nothing has happened yet.') {
+export function eventList(events, most, none = noEvents()) {
   if (!events.length) return html`<p class="empty">${none}</p>`;
   return html`<ol class="events">${repeat(events.slice(0, most), (e) => e.number, line)}</ol>`;
 }

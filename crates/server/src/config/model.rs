@@ -19,6 +19,8 @@ pub struct Config {
     pub address: Option<String>,
     /// `port`: the TCP port to listen on; 0 lets the system choose one.
     pub port: Option<u16>,
+    /// `name`: what people call this server. The dashboard shows it.
+    pub name: Option<String>,
     /// `litter_collection_interval`: accepted from older files. It changes nothing, for expiry is exact.
     pub litter_collection_interval: Option<Duration>,
     /// `[semaphores]`, in the order of the file.

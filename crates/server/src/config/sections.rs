@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     audit::Kind,
     net::TlsFiles,
+    printable::printable,
     security::{JwtConfig, QuotaEntry, Rate},
 };
 
@@ -53,6 +54,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
     top.only(&[
         "address",
         "port",
+        "name",
         "litter_collection_interval",
         "semaphores",
         "logging",
@@ -82,6 +84,7 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
     Ok(Config {
         address: top.string("address", "an address or host name to listen on")?,
         port: port(top, "port", PORT)?,
+        name: top.parsed("name", SERVER_NAME)?.map(|ServerName(name)| name),
         litter_collection_interval: top
             .duration("litter_collection_interval", Duration::ZERO..=TEN_YEARS * 10)?,
         semaphores: top.table("semaphores")?.map_or(Ok(Vec::new()), |table| semaphores(&table))?,
@@ -98,6 +101,21 @@ pub(super) fn config(top: &Table<'_>) -> Result<Config, ConfigError> {
         audit: top.table("audit")?.map(|table| audit(top, &table)).transpose()?,
         cluster,
     })
+}
+
+/// What people call a server.
+struct ServerName(String);
+
+const SERVER_NAME: &str =
+    "a name for this server, of 1 to 64 characters that can be printed, such as \"Warehouse\"";
+
+impl FromStr for ServerName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_name = !text.trim().is_empty() && text.chars().count() <= 64 && printable(text) == text;
+        is_name.then(|| Self(text.to_owned())).ok_or(())
+    }
 }
 
 fn port(table: &Table<'_>, key: &str, range: RangeInclusive<i64>) -> Result<Option<u16>, ConfigError> {

@@ -21,6 +21,7 @@ fn the_documented_file() {
     let config = parse(
         "throttle.toml",
         r#"
+name = "Warehouse, 2nd floor"
 litter_collection_interval = "5min"
 [semaphores]
 Z = 42
@@ -58,6 +59,7 @@ queue_size = 100
 "#,
     )
     .expect("valid");
+    assert_eq!(config.name.as_deref(), Some("Warehouse, 2nd floor"));
     assert_eq!(config.litter_collection_interval, Some(Duration::from_mins(5)));
     let names: Vec<_> = config.semaphores.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["Z", "B", "tenant/*", "api", "X", "A"]);
@@ -180,18 +182,40 @@ fn wrong_rates_and_modes() {
 }
 
 #[test]
+fn wrong_names_of_the_server() {
+    let cases = [
+        (
+            "name = \" \"",
+            "throttle.toml:1: name: found string \" \"; allowed: a name for this server, of 1 to 64 characters that \
+             can be printed, such as \"Warehouse\".",
+        ),
+        (
+            "name = \"a\\tb\"",
+            "throttle.toml:1: name: found string \"a\\tb\"; allowed: a name for this server, of 1 to 64 characters \
+             that can be printed, such as \"Warehouse\".",
+        ),
+        (
+            "name = 3",
+            "throttle.toml:1: name: found integer 3; allowed: a name for this server, of 1 to 64 characters that \
+             can be printed, such as \"Warehouse\".",
+        ),
+    ];
+    check(&cases);
+}
+
+#[test]
 fn wrong_keys_and_settings() {
     let cases = [
         ("semaphores = 3", "throttle.toml:1: semaphores: found integer 3; allowed: a table."),
         (
             "# old\nA = 3",
             "throttle.toml:2: A: unknown key; a semaphore belongs below [semaphores]; otherwise remove the line \
-             (older versions ignored such keys). Known keys: address, port, litter_collection_interval, \
+             (older versions ignored such keys). Known keys: address, port, name, litter_collection_interval, \
              semaphores, logging, limits, expiry, queue, durability, recovery, http, telemetry, security, tls, audit, cluster.",
         ),
         (
             "[semaphore]\nA = 3",
-            "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, \
+            "throttle.toml:1: semaphore: unknown key; did you mean \"semaphores\"? Known keys: address, port, name, \
              litter_collection_interval, semaphores, logging, limits, expiry, queue, durability, recovery, http, \
              telemetry, security, tls, audit, cluster.",
         ),

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderValue;
+use throttle_api::Keeping;
+use throttle_core::Time;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -58,6 +60,12 @@ pub struct App {
     pub(super) frames: Frames,
     /// The names under which this server is reached.
     pub(super) hosts: Hosts,
+    /// What people call this server.
+    pub(super) name: Option<String>,
+    /// What becomes of its state.
+    pub(super) keeps: Keeping,
+    /// When it began to answer.
+    pub(super) started_at: Time,
     /// The cluster that this server leads, if it is one of several.
     pub(super) cluster: Option<Arc<Cluster>>,
 }
@@ -72,6 +80,8 @@ pub struct Around {
     pub reloader: Arc<Reloader>,
     /// What requests and answers on their way may have together.
     pub buffers: Arc<Budget>,
+    /// The names under which this server is reached.
+    pub hosts: Hosts,
     /// The cluster that this server leads, if it is one of several.
     pub cluster: Option<Arc<Cluster>>,
 }
@@ -79,9 +89,15 @@ pub struct Around {
 impl App {
     /// What handlers share.
     pub fn new(engine: Arc<Engine>, metrics: Metrics, config: &Config, around: Around) -> Arc<Self> {
-        let Around { instance, history, reloader, buffers, cluster } = around;
+        let Around { instance, history, reloader, buffers, hosts, cluster } = around;
         let limits = &config.limits;
+        let keeps = match &config.durability.data_dir {
+            _ if config.cluster.is_some() => Keeping::Cluster,
+            Some(_) => Keeping::Durable,
+            None => Keeping::Memory,
+        };
         Arc::new(Self {
+            started_at: engine.now(),
             engine,
             metrics,
             body_bytes_max: limits.body_bytes,
@@ -103,7 +119,9 @@ impl App {
             long_answers_max: limits.long_answers,
             buffers,
             frames: Frames::default(),
-            hosts: Hosts::new(&config.http.hosts),
+            hosts,
+            name: config.name.clone(),
+            keeps,
             cluster,
         })
     }

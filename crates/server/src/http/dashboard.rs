@@ -57,6 +57,7 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "live.js",
     "may.js",
     "memory.js",
+    "pages/about.js",
     "pages/cluster.js",
     "pages/events.js",
     "pages/peer.js",
@@ -66,12 +67,16 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "pages/sign-in.js",
     "parts/bar.js",
     "parts/chart.js",
+    "parts/declare.js",
     "parts/dialog.js",
     "parts/events.js",
+    "parts/pager.js",
     "parts/peer.js",
     "parts/rows.js",
     "parts/sparkline.js",
+    "people.js",
     "refetch.js",
+    "server.js",
     "store.js",
     "style/base.css",
     "style/pages.css",
@@ -177,12 +182,13 @@ fn embedded(fingerprint: &str, name: &str) -> Option<Response> {
     Some(response)
 }
 
-/// A page that says why there is none.
-pub(super) fn refusal(problem: &Problem) -> Response {
+/// A page that says why there is none, and which setting changes that.
+pub(super) fn refusal(problem: &Problem, setting: Option<&str>) -> Response {
     let detail = escaped(problem.detail());
+    let setting = setting.map(|setting| format!("<pre>{}</pre>\n", escaped(setting))).unwrap_or_default();
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Throttle: refused</title></head>\n\
-         <body>\n<h1>Throttle does not open here</h1>\n<p>{detail}</p>\n</body>\n</html>\n"
+         <body>\n<h1>Throttle does not open here</h1>\n<p>{detail}</p>\n{setting}</body>\n</html>\n"
     );
     let mut response = (StatusCode::FORBIDDEN, Html(page)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

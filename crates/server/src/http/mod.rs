@@ -24,6 +24,7 @@ mod v0_2;
 mod v1;
 
 pub use app::{App, Around};
+pub use origin::Hosts;
 pub use routes::{is_answered_when_full, is_for_looking, rights};
 pub use service::{INSTANCE, Stage, service};
 pub use several::Several;

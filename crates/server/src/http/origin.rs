@@ -23,13 +23,35 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The names under which this server is reached.
-#[derive(Clone, Debug)]
-pub(super) struct Hosts(Arc<[String]>);
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    names: Arc<[String]>,
+    /// What the machine calls itself, where that is the server's name, too.
+    own: Option<Arc<str>>,
+}
 
 impl Hosts {
-    /// These, beside literal addresses and `localhost`.
-    pub(super) fn new(names: &[String]) -> Self {
-        Self(names.into())
+    /// These, beside literal addresses and `localhost`; and what the machine calls itself, up to the first dot, if
+    /// other machines can reach the server.
+    ///
+    /// A name without a dot is nobody's on the internet, so no foreign page can be at it. Whoever makes it lead
+    /// elsewhere in this network can reach the server without a browser, too. That is not so where it listens on
+    /// loopback only: there the machine may even be called as a foreign network says.
+    pub fn new(names: &[String], machine: Option<&str>) -> Self {
+        let label = machine.and_then(|name| name.split('.').next()).filter(|label| is_label(label));
+        Self { names: names.into(), own: label.map(Into::into) }
+    }
+
+    /// By which names browsers know the server, beside its addresses, for people.
+    pub fn shown(&self) -> String {
+        let names = self.own.as_deref().into_iter().chain(self.names.iter().map(String::as_str));
+        names.chain(["localhost"]).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The setting that has the server take a name for its own, beside those that it knows.
+    fn setting(&self, name: &str) -> String {
+        let names: Vec<_> = self.names.iter().map(String::as_str).chain([name]).collect();
+        format!("[http]\nhosts = {names:?}")
     }
 
     /// Refuses a request that reached the server under another name.
@@ -40,18 +62,41 @@ impl Hosts {
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             bare.parse::<IpAddr>().is_ok()
                 || host.eq_ignore_ascii_case("localhost")
-                || self.0.iter().any(|name| host.eq_ignore_ascii_case(name))
+                || self.own.as_deref().is_some_and(|own| host.eq_ignore_ascii_case(own))
+                || self.names.iter().any(|name| host.eq_ignore_ascii_case(name))
         });
         if is_own {
             return Ok(());
         }
+        let advice = match self.missing(headers) {
+            Some(setting) => {
+                format!(
+                    "write this into its configuration file, and start it anew: {}",
+                    setting.replace('\n', " ")
+                )
+            }
+            None => "add its name, without a port, to hosts in the section [http] of its configuration file."
+                .to_owned(),
+        };
         let sentence = format!(
             "The browser knows this server as {text:?}, and the server does not know that name as its own. Open it by \
-             its address, or add the name, without a port, to hosts in the section [http] of its configuration \
-             file."
+             its address, or {advice}"
         );
         Err(Problem::new(Code::UnknownHost, sentence))
     }
+
+    /// The setting that has the server know the name by which a request reached it, if that can be one.
+    fn missing(&self, headers: &HeaderMap) -> Option<String> {
+        let authority: Authority = headers.get(HOST)?.to_str().ok()?.parse().ok()?;
+        let name = authority.host();
+        let is_name = name.split('.').all(is_label) && authority.as_str().contains(name);
+        is_name.then(|| self.setting(&name.to_ascii_lowercase()))
+    }
+}
+
+/// Whether a text can be a part of a host name between dots.
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// What a request of a foreign page is told.
@@ -63,7 +108,8 @@ pub(super) fn refusal<B>(request: &Request<B>, hosts: &Hosts) -> Option<Response
     }
     let problem = check(request, origin, site, hosts).err()?;
     let is_page = dashboard::is_wanted(headers.get(ACCEPT));
-    Some(if is_page { dashboard::refusal(&problem) } else { problem.into_response() })
+    let setting = hosts.missing(headers).filter(|_| problem.code() == Code::UnknownHost);
+    Some(if is_page { dashboard::refusal(&problem, setting.as_deref()) } else { problem.into_response() })
 }
 
 fn check<B>(

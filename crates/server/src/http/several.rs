@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, forward, take_in},
-    config::Config,
     metrics::Metrics,
     security::Guard,
 };
@@ -42,12 +41,11 @@ impl Several {
     /// One that does not lead.
     pub fn new(
         cluster: Arc<Cluster>,
-        config: &Config,
+        hosts: Hosts,
         guard: Arc<Guard>,
         metrics: Metrics,
         tracer: Option<SdkTracer>,
     ) -> Arc<Self> {
-        let hosts = Hosts::new(&config.http.hosts);
         Arc::new(Self { cluster, guard, hosts, tracer, metrics, open: RwLock::default() })
     }
 

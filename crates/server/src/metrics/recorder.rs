@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use throttle_core::{Core, EndCause, Event, Name, Origin};
 
-use crate::runtime::Observer;
+use crate::{history::Grants, runtime::Observer};
 
 /// Under which name those are shown together that have no series of their own.
 pub(super) const OTHER: &str = "other";
@@ -63,6 +63,8 @@ impl Shown {
 pub struct Recorder {
     families: Families,
     shown: Arc<Shown>,
+    /// The same for the histories, which have no series.
+    grants: Arc<Grants>,
     by_semaphore: HashMap<Name, Arc<Series>, RandomState>,
     /// By the name that they are shown under.
     shared: HashMap<Name, Arc<Series>, RandomState>,
@@ -108,6 +110,7 @@ impl Observer for Recorder {
             }
             Event::SemaphoreRemoved { semaphore } => self.forget(semaphore),
             Event::Granted { semaphore, waited, .. } => {
+                self.grants.count(semaphore);
                 self.on(semaphore, |series| {
                     series.grants.inc();
                     series.wait_seconds.observe(waited.map_or(0.0, |waited| waited.as_secs_f64()));
@@ -143,8 +146,8 @@ impl Observer for Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(families: Families, shown: Arc<Shown>) -> Self {
-        Self { families, shown, by_semaphore: HashMap::default(), shared: HashMap::default() }
+    pub(super) fn new(families: Families, shown: Arc<Shown>, grants: Arc<Grants>) -> Self {
+        Self { families, shown, grants, by_semaphore: HashMap::default(), shared: HashMap::default() }
     }
 
     /// The members of a pattern share its series, and so do those for whom there is no room.

@@ -8,13 +8,14 @@ mod unix;
 pub use local::{Given, LocalListener, LocalStream, given_socket};
 #[cfg(unix)]
 pub use unix::{
-    on_reload_signal, raise_open_files, reuse_address, shutdown_signal, tell_ready, tell_stopping, watchdog,
+    host_name, on_reload_signal, raise_open_files, reuse_address, shutdown_signal, tell_ready, tell_stopping,
+    watchdog,
 };
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Given, LocalListener, LocalStream, given_socket, on_reload_signal, raise_open_files, reuse_address,
-    shutdown_signal, tell_ready, tell_stopping, watchdog,
+    Given, LocalListener, LocalStream, given_socket, host_name, on_reload_signal, raise_open_files,
+    reuse_address, shutdown_signal, tell_ready, tell_stopping, watchdog,
 };

@@ -56,6 +56,11 @@ pub fn raise_open_files() -> Option<u64> {
     Some(current)
 }
 
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Allows a restarted server to listen at once on the address of the one before it.
 ///
 /// # Errors

@@ -44,6 +44,11 @@ pub fn raise_open_files() -> Option<u64> {
     None
 }
 
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
+}
+
 /// Does nothing: the option would let another process take over the port, and a restart works without it.
 ///
 /// # Errors

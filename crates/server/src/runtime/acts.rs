@@ -22,6 +22,9 @@ const EVICTION_PAUSE: Duration = Duration::from_millis(1);
 /// How many leases are moved in one go, so that many of them hold up no grant.
 const LEASES_AT_ONCE: usize = 256;
 
+/// The name of whoever acts on what others have, if he has one.
+type Operator<'a> = Option<&'a str>;
+
 impl Engine {
     /// Makes a peer that holds nothing. A repeat finds the one that the first request made.
     pub fn new_peer(&self, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
@@ -91,9 +94,12 @@ impl Engine {
     }
 
     /// Ends a peer on the word of an operator. Tells whether it was known.
-    pub fn release_with_reason(&self, peer: Claim<'_>, reason: Arc<str>) -> bool {
+    pub fn release_with_reason(&self, peer: Claim<'_>, reason: Arc<str>, by: Operator<'_>) -> bool {
         about(Subject::Peer(peer.peer));
-        self.turn(|turn| turn.node.end_peer_with_reason(turn.now, peer, reason))
+        self.turn(|turn| {
+            turn.node.acts(by.map(Into::into));
+            turn.node.end_peer_with_reason(turn.now, peer, reason)
+        })
     }
 
     /// How a peer ended, if that is remembered, and is for whoever asks to know.
@@ -150,10 +156,12 @@ impl Engine {
         &self,
         name: &str,
         spec: Spec,
+        by: Operator<'_>,
         look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
     ) -> Result<(bool, R), SetRefusal> {
         about(Subject::Semaphore(name));
         self.turn(|turn| {
+            turn.node.acts(by.map(Into::into));
             let is_new = turn.node.set_semaphore(turn.now, name, spec)?;
             Ok((is_new, turn.look_at_semaphore(name, look)?))
         })
@@ -164,10 +172,12 @@ impl Engine {
         &self,
         name: &str,
         change: impl FnOnce(Spec) -> Spec,
+        by: Operator<'_>,
         look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
     ) -> Result<R, SetRefusal> {
         about(Subject::Semaphore(name));
         self.turn(|turn| {
+            turn.node.acts(by.map(Into::into));
             turn.node.change_semaphore(turn.now, name, change)?;
             Ok(turn.look_at_semaphore(name, look)?)
         })
@@ -176,18 +186,32 @@ impl Engine {
     /// Removes a semaphore; with `force` also from under those who use it. Where they are many, that takes several
     /// goes, so that it holds up nobody else; if the caller is gone meanwhile, it takes no new requests, and is gone
     /// once it is idle.
-    pub async fn remove_semaphore(&self, name: &str, force: bool) -> Result<(), RemoveError> {
+    pub async fn remove_semaphore(
+        &self,
+        name: &str,
+        force: bool,
+        by: Operator<'_>,
+    ) -> Result<(), RemoveError> {
         about(Subject::Semaphore(name));
+        let by: Option<Arc<str>> = by.map(Into::into);
         let mut is_begun = false;
         let mut users = if force { self.users(name) } else { 0 };
         while users > USERS_AT_ONCE {
             is_begun = true;
             // It may be gone by now, as somebody else removes it too.
-            users = self.turn(|turn| turn.node.evict(turn.now, name)).unwrap_or_default();
+            let evicted = self.turn(|turn| {
+                turn.node.acts(by.clone());
+                turn.node.evict(turn.now, name)
+            });
+            users = evicted.unwrap_or_default();
             // Others wait for the lock meanwhile, and it goes to whoever is quickest.
             tokio::time::sleep(EVICTION_PAUSE).await;
         }
-        match self.turn(|turn| turn.node.remove_semaphore(turn.now, name, force)) {
+        let removed = self.turn(|turn| {
+            turn.node.acts(by);
+            turn.node.remove_semaphore(turn.now, name, force)
+        });
+        match removed {
             Err(RemoveError::UnknownSemaphore(_)) if is_begun => Ok(()),
             removed => removed,
         }

@@ -81,6 +81,10 @@ fn a_semaphore_shows_as_many_as_there_is_room_for() {
     let queue = seen["queue"].as_array().expect("a list");
     assert!((50..100).contains(&queue.len()), "{}", queue.len());
     assert_eq!(queue[0]["position"], 1);
+    // What there was no room for comes next.
+    let next = seen["queue_next"].as_str().expect("there are more");
+    let rest = server.get(&format!("/v1/semaphores/A?limit=1000&queue_cursor={next}")).shape(200);
+    assert_eq!(rest["queue"][0]["position"], queue.len() + 1);
 }
 
 #[test]

@@ -37,6 +37,27 @@ fn samples_are_taken_in_steps() {
 }
 
 #[test]
+fn grants_are_counted_between_samples() {
+    let server = Server::start("[semaphores]\nA = 1\n'tenant/*' = 1\n[limits]\nhistory_step = '1s'");
+    for _ in 0..3 {
+        for name in ["A", "tenant/a"] {
+            let peer = server.v1_holder(&json!({ name: 1 }));
+            server.delete(&format!("/v1/peers/{peer}")).is_empty();
+        }
+    }
+    let counted = |name: &str| -> u64 {
+        let seen = history(&server, &format!("?semaphore={name}"));
+        let item = &seen["items"][0];
+        let grants = item["grants"].as_array().expect("a list");
+        assert_eq!(Some(grants.len()), item["acquired"].as_array().map(Vec::len));
+        grants.iter().filter_map(Value::as_u64).sum()
+    };
+    // A member of a pattern is gone when the sample is taken.
+    until("a sample is taken", || counted("tenant/a") == 3);
+    assert_eq!((counted("A"), counted("B")), (3, 0));
+}
+
+#[test]
 fn requests_for_it_are_bounded() {
     let server = Server::start("");
     let many = |number: usize| format!("/v1/history?{}", vec!["semaphore=A"; number].join("&"));

@@ -35,7 +35,7 @@ fn a_member_that_nobody_uses_is_shown_as_what_it_would_be() {
     let unused = json!({
         "name": "tenant/a", "max": 3, "level": 2, "acquired": 0, "pending": 0, "remainder": 3, "waiting": 0,
         "cooling": 0, "longest_wait": "0s", "origin": "pattern", "per": "1h", "deadlock": "hierarchy", "order": "strict",
-        "holders": [], "holders_total": 0, "queue": [], "queue_total": 0
+        "holders": [], "holders_total": 0, "holders_next": null, "queue": [], "queue_total": 0, "queue_next": null
     });
     assert_eq!(server.get("/v1/semaphores/tenant%2Fa").shape(200), unused);
     assert_eq!(server.remainder("tenant/a"), 3);

@@ -48,6 +48,20 @@ fn peers_by_a_part_of_their_id_or_labels() {
 }
 
 #[test]
+fn a_server_tells_what_it_is() {
+    let told = |file: &str| {
+        let server = Server::start(file);
+        let version = server.get("/version").text().to_owned();
+        let told = server.get("/v1/permissions").shape(200)["server"].clone();
+        assert_eq!(told["version"], version);
+        assert!(told["started_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
+        (told["name"].clone(), told["keeps"].clone())
+    };
+    assert_eq!(told("name = 'Warehouse'"), (json!("Warehouse"), json!("memory")));
+    assert_eq!(told("[durability]\ndata_dir = 'data'"), (Value::Null, json!("durable")));
+}
+
+#[test]
 fn the_caller_learns_what_it_may_do() {
     let server = Server::start("");
     let mut client = server.connect();

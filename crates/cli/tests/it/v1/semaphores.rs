@@ -15,7 +15,7 @@ fn figures() {
         json!({
             "name": "B", "max": 1, "level": 1, "acquired": 0, "pending": 0, "remainder": 1, "waiting": 0,
             "cooling": 0, "longest_wait": "0s", "origin": "file", "per": "1s", "deadlock": "hierarchy", "order": "strict",
-            "holders": [], "holders_total": 0, "queue": [], "queue_total": 0
+            "holders": [], "holders_total": 0, "holders_next": null, "queue": [], "queue_total": 0, "queue_next": null
         })
     );
     let labels = json!({"host": "w1"});
@@ -49,10 +49,40 @@ fn figures() {
     let short = server.get("/v1/semaphores/A?limit=1").shape(200);
     assert_eq!(short["queue"].as_array().expect("a list").len(), 1);
     assert_eq!((&short["holders_total"], &short["queue_total"]), (&json!(1), &json!(2)));
-    for query in ["?limit=0", "?limit=1001", "?x=1"] {
+    for query in ["?limit=0", "?limit=1001", "?x=1", "?holders_cursor=x", "?queue_cursor="] {
         server.get(&format!("/v1/semaphores/A{query}")).problem(400, "invalid_request");
     }
     server.get("/v1/semaphores/a").problem(404, "unknown_semaphore");
+}
+
+#[test]
+fn holders_and_waiters_have_pages() {
+    let server = Server::start("[semaphores]\nA = 25");
+    let peer = |status| {
+        let body = json!({"locks": {"A": 1}, "expires_in": "5m"});
+        server.post("/v1/locks", &body.to_string()).shape(status)["id"].clone()
+    };
+    let holders: Vec<_> = (0..25).map(|_| peer(201)).collect();
+    let waiters: Vec<_> = (0..12).map(|_| peer(202)).collect();
+    let walk = |list: &str| {
+        let (mut found, mut lengths, mut query) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let page = server.get(&format!("/v1/semaphore?name=A&limit=10{query}")).shape(200);
+            let items = page[list].as_array().expect("a list");
+            lengths.push(items.len());
+            found.extend(items.iter().map(|item| item["peer"].clone()));
+            let Some(next) = page[format!("{list}_next")].as_str() else { return (found, lengths) };
+            query = format!("&{list}_cursor={next}");
+        }
+    };
+    assert_eq!(walk("holders"), (holders, vec![10, 10, 5]));
+    assert_eq!(walk("queue"), (waiters.clone(), vec![10, 2]));
+    // Beyond the end there is nothing; the path and the query take the same.
+    let beyond = server.get("/v1/semaphores/A?holders_cursor=ffffffffffffffff&queue_cursor=c").shape(200);
+    assert_eq!((&beyond["holders"], &beyond["queue"]), (&json!([]), &json!([])));
+    assert_eq!((&beyond["holders_next"], &beyond["queue_next"]), (&Value::Null, &Value::Null));
+    let last = server.get("/v1/semaphores/A?queue_cursor=b").shape(200);
+    assert_eq!((&last["queue"][0]["peer"], &last["queue"][0]["position"]), (&waiters[11], &json!(12)));
 }
 
 #[test]

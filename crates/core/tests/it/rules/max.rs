@@ -83,6 +83,19 @@ fn max_zero_pauses() {
 }
 
 #[test]
+fn while_it_is_paused_it_is_known_what_was_before() {
+    let mut w = World::new("A=2", [ANN]);
+    let before = |w: &World| w.core.semaphore("A").expect("it is there").max_before_pause();
+    assert_eq!(before(&w), None);
+    w.set("A", max(0)).is((), ["A has max 0"]);
+    assert_eq!(before(&w), Some(2));
+    w.set("A", Spec { level: 1, ..max(0) }).is((), ["A has max 0, level 1"]);
+    assert_eq!(before(&w), Some(2), "it is paused all the same");
+    w.set("A", max(5)).is((), ["A has max 5"]);
+    assert_eq!(before(&w), None);
+}
+
+#[test]
 fn a_passed_over_waiter_holds_up_nobody_and_keeps_its_place() {
     let mut w = World::new("A=3", [ANN, BOB, CAT, DAN]);
     w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);

@@ -113,8 +113,14 @@ fn events_that_do_not_fit_are_refused() {
         (granted(CAT, "A", 10), "an unknown peer"),
         (queued(BOB, u64::MAX), "a sequence beyond all numbers"),
         (queued(ANN, 1), "a request for what is held"),
-        (Event::PeerEnded { peer: ANN, owner: Owner::NOBODY, cause: EndCause::Expired }, "an end with locks"),
-        (Event::PeerEnded { peer: CAT, owner: Owner::NOBODY, cause: EndCause::Expired }, "an end of nobody"),
+        (
+            Event::PeerEnded { peer: ANN, owner: Owner::NOBODY, labels: None, cause: EndCause::Expired },
+            "an end with locks",
+        ),
+        (
+            Event::PeerEnded { peer: CAT, owner: Owner::NOBODY, labels: None, cause: EndCause::Expired },
+            "an end of nobody",
+        ),
         (Event::SemaphoreRemoved { semaphore: a() }, "a removal of what is in use"),
         (Event::SemaphoreRetired { semaphore: "C".into() }, "a retirement of nothing"),
         (Event::Shrunk { peer: BOB, semaphore: a(), count: 1, at: START }, "less of nothing"),

@@ -170,7 +170,7 @@ pub(super) fn sees_all(caller: &Caller) -> bool {
 }
 
 /// An event as a caller may see it: what happens on semaphores that he may look at, and to his own peers. The id of a
-/// peer of another is for operators only.
+/// peer of another, and who acted on it, is for operators only.
 pub(super) fn seen_by(app: &App, caller: &Caller, logged: &LoggedEvent, event: Event) -> Option<Event> {
     if sees_all(caller) {
         return Some(event);
@@ -182,7 +182,7 @@ pub(super) fn seen_by(app: &App, caller: &Caller, logged: &LoggedEvent, event: E
         return None;
     }
     let is_over = semaphore.is_some_and(|name| caller.may(Right::Operate, name));
-    Some(if is_own || is_over { event } else { Event { peer: None, ..event } })
+    Some(if is_own || is_over { event } else { Event { peer: None, by: None, ..event } })
 }
 
 fn kind_of(name: &str) -> Result<EventKind, Refusal> {

@@ -34,7 +34,7 @@ pub(super) struct HistoryParams {
     semaphore: Option<Vec<String>>,
 }
 
-/// Shows how much of semaphores was acquired and pending lately.
+/// Shows how much of semaphores was acquired and pending lately, and how often they were granted.
 #[utoipa::path(
     get,
     path = "/v1/history",
@@ -64,6 +64,7 @@ pub(in crate::http) async fn history(
         semaphore,
         acquired: samples.iter().map(|sample| sample.acquired).collect(),
         pending: samples.iter().map(|sample| sample.pending).collect(),
+        grants: samples.iter().map(|sample| sample.grants).collect(),
     });
     let body = Histories {
         step: Span(app.history.step()),

@@ -35,8 +35,11 @@ const NAME: &str = "?name=t/in";
 )]
 pub(in crate::http) async fn get(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let query::GetNamed { name, limit } = read_query(&mut parts, "?name=t/in&limit=100").await?;
-    semaphores::show(&app, &caller, named("name", &name)?, limit)
+    let example = "?name=t/in&limit=100&holders_cursor=41&queue_cursor=64";
+    let query::GetNamed { name, limit, holders_cursor, queue_cursor } =
+        read_query(&mut parts, example).await?;
+    let part = semaphores::part(limit, holders_cursor.as_deref(), queue_cursor.as_deref())?;
+    semaphores::show(&app, &caller, named("name", &name)?, part)
 }
 
 /// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.

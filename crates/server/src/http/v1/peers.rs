@@ -225,7 +225,8 @@ pub(in crate::http) async fn release(
             None if app.engine.end_peer(peer.by(caller.by()), EndCause::Released) => {}
             None => telemetry::unknown_peer_ended(peer),
             Some(reason) => {
-                app.engine.release_with_reason(peer.by(caller.by()), reason.as_str().into());
+                let reason = reason.as_str().into();
+                app.engine.release_with_reason(peer.by(caller.by()), reason, caller.identity());
             }
         }
     }

@@ -8,15 +8,15 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
-use throttle_api::{Action, Permissions};
+use throttle_api::{Action, Permissions, Server};
 
-use super::documented;
+use super::{convert, documented};
 use crate::{
     http::{App, extract::Who},
     security::Right,
 };
 
-/// Tells what the caller may do, so that a user interface offers just that.
+/// Tells what the caller may do, so that a user interface offers just that; and which server answers.
 ///
 /// A page that was opened under a name that is not the server's own may do nothing: browsers mark its requests that
 /// change something, and those are refused.
@@ -41,6 +41,12 @@ pub(in crate::http) async fn permissions(
         reason: allowed.err(),
         identity: caller.identity().map(str::to_owned),
         exposed: app.guard.is_exposed(),
+        server: Some(Server {
+            name: app.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: convert::stamp(app.engine.wall().at(app.started_at)),
+            keeps: app.keeps.into(),
+        }),
     };
     Json(permissions).into_response()
 }

@@ -58,6 +58,11 @@ impl Problem {
         Self { code, detail, ending: Some((cause, ending.reason.clone())), excess: None }
     }
 
+    /// What kind of refusal it is.
+    pub(in crate::http) fn code(&self) -> Code {
+        self.code
+    }
+
     /// What was wrong, and what would be right.
     pub(in crate::http) fn detail(&self) -> &str {
         &self.detail

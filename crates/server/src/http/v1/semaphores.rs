@@ -16,8 +16,9 @@ use throttle_api::{
 use throttle_core::{Origin, RemoveError, Spec, Token, UnknownSemaphore};
 
 use super::{
-    convert, documented,
-    page::{self, PAGE, cursor_after, name_before, page_length},
+    convert::{self, Part},
+    documented,
+    page::{self, PAGE, cursor_after, name_before, no_cursor, page_length},
     problem::{Answer, Problem},
     read::{self, contains},
 };
@@ -92,23 +93,36 @@ pub(in crate::http) async fn get(
 ) -> Answer {
     let (mut parts, _) = request.into_parts();
     let name = extract::path(path)?;
-    let query::GetSemaphore { limit } = extract::query(&mut parts, "?limit=100").await?;
-    show(&app, &caller, &name, limit)
+    let query::GetSemaphore { limit, holders_cursor, queue_cursor } =
+        extract::query(&mut parts, "?limit=100&holders_cursor=41&queue_cursor=64").await?;
+    show(&app, &caller, &name, part(limit, holders_cursor.as_deref(), queue_cursor.as_deref())?)
+}
+
+/// Which part of a semaphore a request asks for.
+pub(super) fn part(
+    limit: Option<usize>,
+    holders_cursor: Option<&str>,
+    queue_cursor: Option<&str>,
+) -> Result<Part, Refusal> {
+    let number = |cursor| u64::from_str_radix(cursor, 16).map_err(|_| no_cursor(cursor));
+    let place = queue_cursor.map_or(Ok(0), number)?;
+    Ok(Part {
+        limit: page_length(limit)?,
+        after_lock: holders_cursor.map(number).transpose()?,
+        after_place: usize::try_from(place).unwrap_or(usize::MAX),
+    })
 }
 
 /// The answer to a look at a semaphore.
-pub(super) fn show(app: &App, caller: &Caller, name: &str, limit: Option<usize>) -> Answer {
+pub(super) fn show(app: &App, caller: &Caller, name: &str, part: Part) -> Answer {
     caller.check(Right::Read, name)?;
-    let limit = page_length(limit)?;
     let seen = app.engine.semaphore(
         name,
-        |semaphore, wall| convert::detail(semaphore, wall, limit, caller),
+        |semaphore, wall| convert::detail(semaphore, wall, part, caller),
         |spec| convert::unused_detail(name, spec),
     );
-    let mut seen = seen.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
-    page::cut(&mut seen.holders);
-    page::cut(&mut seen.queue);
-    Ok(Json(seen).into_response())
+    let seen = seen.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
+    Ok(Json(seen.fitted()).into_response())
 }
 
 /// Makes a semaphore, or replaces what it is declared to be. What the body leaves out has its default.
@@ -157,13 +171,13 @@ pub(super) fn declare(app: &App, caller: &Caller, name: &str, body: SemaphoreBod
         origin: Origin::Runtime,
     };
     check_name(name)?;
-    let set = app
-        .engine
-        .set_semaphore(name, spec, |semaphore, wall| convert::detail(semaphore, wall, PAGE, caller));
+    let set = app.engine.set_semaphore(name, spec, caller.identity(), |semaphore, wall| {
+        convert::detail(semaphore, wall, Part::first(PAGE), caller)
+    });
     let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
     tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
-    Ok((status, Json(seen)).into_response())
+    Ok((status, Json(seen.fitted())).into_response())
 }
 
 /// Changes a semaphore: resizes it, pauses it with `max` 0, gives it a rate.
@@ -208,14 +222,14 @@ pub(super) fn alter(app: &App, caller: &Caller, name: &str, body: ChangeBody) ->
         order: order.map_or(spec.order, convert::asked_order),
         origin: if is_change { Origin::Runtime } else { spec.origin },
     };
-    let changed = app
-        .engine
-        .change_semaphore(name, change, |semaphore, wall| convert::detail(semaphore, wall, PAGE, caller));
+    let changed = app.engine.change_semaphore(name, change, caller.identity(), |semaphore, wall| {
+        convert::detail(semaphore, wall, Part::first(PAGE), caller)
+    });
     let seen = changed.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     if is_change {
         tracing::info!(semaphore = name, max, "Semaphore changed by a request.");
     }
-    Ok(Json(seen).into_response())
+    Ok(Json(seen.fitted()).into_response())
 }
 
 fn checked_max(max: i64) -> Result<i64, Refusal> {
@@ -279,7 +293,7 @@ pub(in crate::http) async fn remove(
 /// The answer to the removal of a semaphore.
 pub(super) async fn discard(app: &App, caller: &Caller, name: &str, force: bool) -> Answer {
     caller.check(Right::Operate, name)?;
-    match app.engine.remove_semaphore(name, force).await {
+    match app.engine.remove_semaphore(name, force, caller.identity()).await {
         Ok(()) => {
             tracing::info!(semaphore = name, force, "Semaphore removed by a request.");
             Ok(StatusCode::NO_CONTENT.into_response())

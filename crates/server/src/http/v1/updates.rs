@@ -12,8 +12,8 @@ use std::{
 
 use axum::{body::Bytes, extract::State};
 use futures_util::stream;
-use throttle_api::{Code, Digits, MissedUpdates, Numbered, Update};
-use throttle_core::{Name, PeerId};
+use throttle_api::{Code, Digits, Event, Labels, MissedUpdates, Numbered, Update};
+use throttle_core::{Event as Core, Name, PeerId};
 use throttle_node::{LoggedEvent, Page};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
@@ -120,16 +120,16 @@ impl Told {
 
     /// What a caller may see of it.
     fn update_for(&self, app: &App, caller: &Caller) -> Update {
-        let mut update = Update { events: numbered(&self.latest), ..self.update.clone() };
+        let mut update = self.update.clone();
         if sees_all(caller) {
+            update.events = numbered(app, &self.latest);
             return update;
         }
         let may_read = |semaphore: &str| caller.may(Right::Read, semaphore);
-        let seen = |(number, logged): &(u64, LoggedEvent)| {
-            let event = seen_by(app, caller, logged, convert::event(logged))?;
-            Some(Numbered { number: *number, event })
-        };
-        update.events = self.latest.iter().filter_map(seen).collect();
+        let seen = |logged: &LoggedEvent| seen_by(app, caller, logged, convert::event(logged));
+        let latest = self.latest.iter();
+        let latest = latest.filter_map(|(number, logged)| Some((*number, logged, seen(logged)?)));
+        update.events = labelled(app, latest);
         update.changed.retain(|semaphore| may_read(&semaphore.name));
         update.removed.retain(|semaphore| may_read(semaphore));
         update.changed_peers.retain(|peer| app.engine.is_for(PeerId(peer.0).by(caller.by())));
@@ -141,9 +141,25 @@ impl Told {
     }
 }
 
-fn numbered<'a>(events: impl IntoIterator<Item = &'a (u64, LoggedEvent)>) -> Vec<Numbered> {
-    let events = events.into_iter();
-    events.map(|(number, logged)| Numbered { number: *number, event: convert::event(logged) }).collect()
+fn numbered(app: &App, events: &[(u64, LoggedEvent)]) -> Vec<Numbered> {
+    labelled(app, events.iter().map(|(number, logged)| (*number, logged, convert::event(logged))))
+}
+
+/// Events with what the clients of those peers tell of them that still live, or just ended.
+fn labelled<'a>(app: &App, events: impl Iterator<Item = (u64, &'a LoggedEvent, Event)>) -> Vec<Numbered> {
+    let events: Vec<_> = events.collect();
+    app.engine.view(|core| {
+        let of = |event: &Core| match event {
+            Core::PeerEnded { labels, .. } => labels.clone(),
+            _ => core.peer(convert::subjects(event).1?.by_server()).ok()?.labels().cloned(),
+        };
+        let numbered = |(number, logged, event): (_, &LoggedEvent, _)| Numbered {
+            number,
+            event,
+            labels: Labels::new(of(&logged.event)),
+        };
+        events.into_iter().map(numbered).collect()
+    })
 }
 
 /// An update that tells of no change.
@@ -287,7 +303,7 @@ impl Gathered {
             });
         }
         let latest = Vec::from(self.latest);
-        update.events = numbered(&latest);
+        update.events = numbered(app, &latest);
         let mut frame = Vec::new();
         block(&mut frame, "update", &update);
         update.events = Vec::new();

@@ -21,6 +21,7 @@ pub(in crate::http::v1) fn event(logged: &LoggedEvent) -> Event {
         max: None,
         cause: None,
         reason: logged.reason.clone(),
+        by: logged.by.clone(),
     };
     match &logged.event {
         Core::Granted { peer, semaphore, count, token, waited, .. } => Event {

@@ -10,5 +10,5 @@ mod time;
 pub(super) use event::{event, subjects};
 pub(super) use peer::{is_visible, listed_peer, peer};
 pub(super) use reload::difference;
-pub(super) use semaphore::{asked_deadlock, asked_order, detail, holder, semaphore, unused_detail};
+pub(super) use semaphore::{Part, asked_deadlock, asked_order, detail, holder, semaphore, unused_detail};
 pub(super) use time::stamp;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AcquireError, Client, Error, Guard, WaitingFor, background,
+    AcquireError, Blocker, Client, Error, Guard, WaitingFor, background,
     clock::{Moment, now},
     delivery::Exchanged,
     dialect::Made,
@@ -197,11 +197,14 @@ impl Attempt {
         form: Form,
     ) -> Result<Tokens, AcquireError> {
         let Some(first) = wanted.first() else { return Ok(Vec::new()) };
-        // Whoever wants to hear of a wait asks without waiting first.
-        let mut to_announce = self.waiting.as_ref();
+        let since = SystemTime::now();
+        // The place that was told last, once one was.
+        let mut told = None;
         loop {
             lease.check()?;
-            let block_for = if to_announce.is_some() { Duration::ZERO } else { self.block_for() };
+            // Whoever wants to hear of a wait asks without waiting first.
+            let is_to_be_told = self.waiting.is_some() && told.is_none();
+            let block_for = if is_to_be_told { Duration::ZERO } else { self.block_for() };
             let request = match form {
                 Form::Joint => v1::acquire(lease.peer, wanted, self.priority, Some(self.ttl), block_for),
                 Form::Single => {
@@ -247,23 +250,31 @@ impl Attempt {
             let blocked_by = blocked_by.map(|blocker| &*blocker.semaphore);
             let (semaphore, count) =
                 wanted.iter().find(|(name, _)| Some(&**name) == blocked_by).unwrap_or(first).clone();
+            let position = pending.as_ref().and_then(|pending| pending.position.try_into().ok());
+            let blocked_by: Vec<Blocker> =
+                pending.iter().flat_map(|pending| &pending.blocked_by).map(Into::into).collect();
             if self.give_up_at.is_some_and(Moment::has_passed) {
-                return Err(self.not_acquired(semaphore, count, None));
+                let url = self.link.server().shown.clone();
+                return Err(AcquireError::NotAcquired {
+                    semaphore,
+                    count,
+                    url,
+                    position,
+                    blocked_by,
+                    source: None,
+                });
             }
-            if let Some(waiting) = to_announce.take() {
+            if let Some(waiting) = self.waiting.as_ref().filter(|_| told != Some(position)) {
+                told = Some(position);
                 // A caller who is gone hears nothing.
                 let _ = waiting.send(WaitingFor {
                     semaphore,
                     count,
                     peer_id: lease.peer,
-                    since: SystemTime::now(),
-                    position: pending.as_ref().and_then(|pending| pending.position.try_into().ok()),
+                    since,
+                    position,
                     estimated_wait: pending.as_ref().and_then(|pending| Some(pending.estimated_wait?.0)),
-                    blocked_by: pending
-                        .iter()
-                        .flat_map(|pending| &pending.blocked_by)
-                        .map(Into::into)
-                        .collect(),
+                    blocked_by,
                 });
             }
         }
@@ -306,17 +317,15 @@ impl Attempt {
     fn explain(&self, error: Error, (semaphore, count): &Part) -> AcquireError {
         let is_over = self.give_up_at.is_some_and(|give_up_at| give_up_at.remaining() <= TIME_FOR_ONE_RETRY);
         match error {
-            Error::Unreachable { .. } if is_over => self.not_acquired(semaphore.clone(), *count, Some(error)),
+            Error::Unreachable { .. } if is_over => AcquireError::NotAcquired {
+                semaphore: semaphore.clone(),
+                count: *count,
+                url: self.link.server().shown.clone(),
+                position: None,
+                blocked_by: Vec::new(),
+                source: Some(Box::new(error)),
+            },
             error => error.into(),
-        }
-    }
-
-    fn not_acquired(&self, semaphore: String, count: u64, source: Option<Error>) -> AcquireError {
-        AcquireError::NotAcquired {
-            semaphore,
-            count,
-            url: self.link.server().shown.clone(),
-            source: source.map(Box::new),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -12,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use throttle_api::{BlockerKind, Digits, HeartbeatBody, LocksBody, NewPeerBody, Peer, ReleaseBody, Whole};
 
-use crate::{lease::Held, protocol::Request};
+use crate::{labels::who, lease::Held, protocol::Request};
 
 /// Begins the path of every request here.
 pub(crate) const PREFIX: &str = "/v1/";
@@ -89,6 +90,25 @@ pub struct Blocker {
     pub labels: BTreeMap<String, String>,
     /// The semaphores that keep it waiting itself, if it is ahead.
     pub waits_for: Vec<String>,
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { semaphore, peer_id, .. } = self;
+        match self.kind {
+            BlockerKind::Holder => write!(formatter, "{semaphore:?} is held by ")?,
+            BlockerKind::Ahead => write!(formatter, "ahead of it for {semaphore:?} is ")?,
+        }
+        match who(&self.labels) {
+            Some(who) => write!(formatter, "{who} (peer {peer_id})")?,
+            None => write!(formatter, "peer {peer_id}")?,
+        }
+        if self.waits_for.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<_> = self.waits_for.iter().map(|name| format!("{name:?}")).collect();
+        write!(formatter, ", which waits for {}", others.join(", "))
+    }
 }
 
 impl From<&throttle_api::Blocker> for Blocker {
@@ -177,6 +197,10 @@ mod tests {
         let blocker = Blocker::from(&pending.blocked_by[0]);
         assert_eq!((blocker.peer_id, &*blocker.labels["host"]), (7, "w1"));
         // Servers that do not say how tell of holders only.
-        assert_eq!((blocker.kind, blocker.waits_for), (BlockerKind::Holder, Vec::new()));
+        assert_eq!((blocker.kind, &blocker.waits_for[..]), (BlockerKind::Holder, &[] as &[String]));
+        assert_eq!(blocker.to_string(), "\"C\" is held by @w1 (peer 7)");
+        let waits_for = vec!["D".to_owned(), "E".to_owned()];
+        let ahead = Blocker { kind: BlockerKind::Ahead, waits_for, labels: BTreeMap::new(), ..blocker };
+        assert_eq!(ahead.to_string(), "ahead of it for \"C\" is peer 7, which waits for \"D\", \"E\"");
     }
 }

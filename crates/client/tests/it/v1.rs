@@ -89,6 +89,42 @@ async fn whoever_waits_learns_for_whom() {
 }
 
 #[tokio::test]
+async fn whoever_waits_learns_of_another_place() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    // A short ttl, so that the request is sent more than once.
+    let first = tokio::spawn(server.client().lock("A").ttl(TTL).acquire());
+    server.until_pending("A").await;
+    let told = Arc::new(Mutex::new(Vec::<WaitingFor>::new()));
+    let second = tokio::spawn({
+        let (told, request) = (Arc::clone(&told), server.client().lock("A").ttl(TTL));
+        request.on_wait(move |waiting_for| told.lock().unwrap().push(waiting_for)).acquire()
+    });
+    until("the wait is told", || !told.lock().unwrap().is_empty()).await;
+    held.release().await.unwrap();
+    let guard = soon("the grant", first).await.unwrap().unwrap();
+    until("another place is told", || told.lock().unwrap().len() == 2).await;
+    guard.release().await.unwrap();
+    let _last = soon("the grant", second).await.unwrap().unwrap();
+    let told = told.lock().unwrap();
+    assert_eq!(told.iter().map(|told| told.position).collect::<Vec<_>>(), [Some(2), Some(1)]);
+    assert_eq!(told[0].since, told[1].since, "of the same wait");
+}
+
+#[tokio::test]
+async fn whoever_is_too_late_learns_who_was_in_the_way() {
+    let server = Server::start();
+    let holder = Client::builder().url(server.url()).label("host", "w1").build().unwrap();
+    let held = holder.lock("A").acquire().await.unwrap();
+    let error = server.client().lock("B").and("A", 1).try_once().acquire().await.unwrap_err();
+    let said = error.to_string();
+    let AcquireError::NotAcquired { semaphore, position, blocked_by, .. } = error else { panic!("{said}") };
+    assert_eq!((&*semaphore, position, blocked_by.len()), ("A", Some(1), 1));
+    assert_eq!(blocked_by[0].peer_id, held.peer_id());
+    assert!(said.contains(&format!(": its place in the queue was 1; {}", blocked_by[0])), "{said}");
+}
+
+#[tokio::test]
 async fn a_peer_has_labels() {
     let server = Server::start();
     let guard = server.client().lock("A").acquire().await.unwrap();

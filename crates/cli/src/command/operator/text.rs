@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::data::Labels;
+use throttle_api::Labels;
 use throttle_service::printable::printable;
 
 /// A length of time by its two largest units.
@@ -67,18 +67,7 @@ pub(super) fn bar(share: f64, cells: usize) -> String {
 
 /// A peer by its labels, the usual ones first.
 pub(super) fn who(labels: &Labels) -> String {
-    let get = |key: &str| labels.get(key);
-    let mut words = Vec::new();
-    words.extend(get("program").map(printable));
-    words.extend(match (get("user"), get("host")) {
-        (Some(user), Some(host)) => Some(printable(format!("{user}@{host}"))),
-        (None, Some(host)) => Some(printable(format!("@{host}"))),
-        (user, None) => user.map(printable),
-    });
-    words.extend(get("pid").map(|pid| format!("pid {}", printable(pid))));
-    let others = labels.iter().filter(|(key, _)| !["program", "user", "host", "pid"].contains(&key.as_str()));
-    words.extend(others.map(|(key, value)| printable(format!("{key}={value}"))));
-    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+    throttle_client::who(&labels.to_map()).map_or_else(|| "-".to_owned(), printable)
 }
 
 #[cfg(test)]
@@ -128,9 +117,8 @@ mod tests {
             let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
             Labels::from(pairs.collect::<BTreeMap<_, _>>())
         };
-        let all =
-            [("host", "w1"), ("pid", "7"), ("program", "im\u{1b}port"), ("user", "jane"), ("team", "blue")];
-        assert_eq!(who(&labels(&all)), "im\\u{1b}port jane@w1 pid 7 team=blue");
+        let all = [("host", "w1"), ("program", "im\u{1b}port"), ("user", "jane"), ("team", "blue")];
+        assert_eq!(who(&labels(&all)), "im\\u{1b}port jane@w1 team=blue");
         assert_eq!(who(&labels(&[("host", "w1")])), "@w1");
         assert_eq!(who(&labels(&[])), "-");
     }

@@ -17,7 +17,10 @@ pub(crate) fn duplicate(source: Source<'_>, place: Range<usize>) -> ConfigError 
     let mut search = Search { source, at: place.start, text, nearest: None };
     search.look("", document.get_ref());
     let (name, first) = match search.nearest {
-        Some((start, name)) => (name, format!("it is in line {} already; ", source.line(start))),
+        Some((start, name)) if start < place.start => {
+            (name, format!("it is in line {} already; ", source.line(start)))
+        }
+        Some((_, name)) => (name, String::new()),
         None => (text.to_owned(), String::new()),
     };
     source.error(place.start, format!("{name}: duplicate key; {first}keep one of the two."))
@@ -28,7 +31,7 @@ struct Search<'a> {
     at: usize,
     /// The key as it is written.
     text: &'a str,
-    /// The last one before it that is the same: where, and its full name.
+    /// The last one up to it that is the same: where, and its full name. Of tables, it is the second one itself.
     nearest: Option<(usize, String)>,
 }
 
@@ -39,7 +42,7 @@ impl Search<'_> {
             let is_same =
                 self.source.text.get(key.span()) == Some(self.text) || **key.get_ref() == *self.text;
             let is_nearer = self.nearest.as_ref().is_none_or(|(nearest, _)| *nearest < start);
-            if is_same && start < self.at && is_nearer {
+            if is_same && start <= self.at && is_nearer {
                 self.nearest = Some((start, name.clone()));
             }
             self.look_into(&name, value.span(), value.get_ref());

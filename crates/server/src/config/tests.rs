@@ -170,7 +170,11 @@ fn wrong_semaphores() {
         ),
         (
             "[limits]\npeers = 9\n[http]\n[limits]",
-            "throttle.toml:4: limits: duplicate key; it is in line 1 already; keep one of the two.",
+            "throttle.toml:4: limits: duplicate key; keep one of the two.",
+        ),
+        (
+            "[security.quota]\npeers = 9\n[http]\n[security.quota]",
+            "throttle.toml:4: security.quota: duplicate key; keep one of the two.",
         ),
     ];
     check(&cases);

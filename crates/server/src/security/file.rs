@@ -240,6 +240,10 @@ mod tests {
                 "tokens.toml:1: unknown field `tokens`, expected `token` or `identity`.",
             ),
             (
+                format!("{token}identity = \"b\""),
+                "tokens.toml:4: token.identity: duplicate key; it is in line 2 already; keep one of the two.",
+            ),
+            (
                 "[\"\\nfield\"]".to_owned(),
                 "tokens.toml:1: unknown field `\\nfield`, expected `token` or `identity`.",
             ),

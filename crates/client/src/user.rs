@@ -2,8 +2,8 @@
 
 use std::env;
 
-/// The name of the user of this process, as labels tell it: `USER`, else `LOGNAME`, else what the system calls the user,
-/// else its number. On Windows it is `USERNAME`, or nothing.
+/// The name of the user of this process, as labels tell it: `USER`, else `LOGNAME`, else what the system calls the
+/// user, else its number. On Windows it is `USERNAME`, or nothing.
 pub fn user() -> String {
     user_of(|name| env::var(name).ok())
 }

@@ -47,7 +47,7 @@ fn the_head_of_a_queue_waits_for_another_semaphore() {
     let mut terminal = watch(&server);
     terminal.shows(&["SEMAPHORE"]);
     terminal.press("/b\r\r");
-    terminal.shows(&["The first waits for 1 of A; in its way is import.sh @w1."]);
+    terminal.shows(&["The first waits for 1 of A: import.sh @w1 holds it."]);
     // Who it is comes first, and the rest has room for it in an ordinary terminal.
     terminal.shows(&[&format!("1     train.py jane@w2          {first}")]);
     terminal.press("q");

@@ -67,7 +67,10 @@ impl Dialog {
                 Some(format!("Why is peer {peer} to be released? Its holder and the log are told."))
             }
             Self::Max { semaphore, .. } => {
-                let is_paused = matches!(state.sight(), Some(Sight::Semaphore(detail, _)) if detail.semaphore.is_paused());
+                let is_paused = match state.sight() {
+                    Some(Sight::Semaphore(detail, _)) => detail.semaphore.is_paused(),
+                    _ => false,
+                };
                 let hint = match state.former.get(semaphore) {
                     _ if !is_paused => "0 pauses it.".to_owned(),
                     Some(max) => format!("Before the pause it was {max}."),

@@ -65,7 +65,7 @@ fn detail(name: &str, max: i64) -> News {
 }
 
 /// A semaphore with changes to its figures, its first waiter, and whom that one waits for besides.
-fn head_of_queue(figures: Value, waiter: Value, blocked_by: Value) -> News {
+fn head_of_queue(figures: Value, waiter: Value, blocked_by: &Value) -> News {
     let News::Seen(page, Sight::Semaphore(detail, _)) = detail("A", 2) else { panic!("a semaphore") };
     let mut shape = serde_json::to_value(&detail).expect("a detail");
     let change = |shape: &mut Value, changes: Value| {
@@ -222,7 +222,7 @@ fn the_head_of_a_queue_has_a_reason_to_wait() {
     let there = |labels: Value| json!([{"semaphore": "gpu-host", "peer": "99", "count": 2, "since": ago(9), "labels": labels}]);
     let nothing = || json!({});
     for (figures, waiter, blocked_by, expected) in [
-        (nothing(), nothing(), here.clone(), "The first waits for 1, and 0 are free."),
+        (nothing(), nothing(), here, "The first waits for 1, and 0 are free."),
         (
             json!({"acquired": 0, "cooling": 2}),
             nothing(),
@@ -236,13 +236,13 @@ fn the_head_of_a_queue_has_a_reason_to_wait() {
             json!({"acquired": 1}),
             nothing(),
             there(json!({"program": "import.sh", "user": "jane", "host": "w1"})),
-            "The first waits for 2 of gpu-host; in its way is import.sh jane@w1.",
+            "The first waits for 2 of gpu-host: import.sh jane@w1 holds it.",
         ),
-        (json!({"acquired": 1}), nothing(), there(json!({})), "of gpu-host; in its way is peer 99."),
+        (json!({"acquired": 1}), nothing(), there(json!({})), "of gpu-host: peer 99 holds it."),
     ] {
         let mut state = view();
         press(&mut state, KeyCode::Enter);
-        state.learn(head_of_queue(figures, waiter, blocked_by), now());
+        state.learn(head_of_queue(figures, waiter, &blocked_by), now());
         shows(&state, &[expected]);
     }
 }
@@ -261,7 +261,7 @@ fn a_peer_and_who_is_in_its_way() {
             "2     -                1m 20s  B",
             "WAITS FOR, for 1m 1s, at place 4, priority 1",
             "IN ITS WAY",
-            "@w9                          99                   1     9s      C",
+            "@w9                    holds 99                   1     9s      C",
         ],
     );
     press(&mut state, KeyCode::End);

@@ -15,6 +15,7 @@ use super::{
     section::{self, Section},
 };
 use crate::command::operator::text::{age, count, span, until, who};
+use throttle_api::BlockerKind;
 use throttle_service::printable::printable;
 
 /// Labels fill no more rows than these.
@@ -96,6 +97,7 @@ fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
     let rows = pending.blocked_by.iter().map(|by| {
         Row::new([
             who(&by.labels),
+            if by.kind == BlockerKind::Ahead { "ahead" } else { "holds" }.to_owned(),
             by.peer.to_string(),
             count(by.count),
             age(by.since, now),
@@ -106,8 +108,8 @@ fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
     Section {
         title: if is_empty { "IN ITS WAY: nobody".to_owned() } else { "IN ITS WAY".to_owned() },
         note: String::new(),
-        head: vec!["WHO", "PEER", "COUNT", "SINCE", "SEMAPHORE"],
-        widths: [Constraint::Fill(1)].into_iter().chain([20, 5, 7, 16].map(Constraint::Length)).collect(),
+        head: vec!["WHO", "HOW", "PEER", "COUNT", "SINCE", "SEMAPHORE"],
+        widths: [Constraint::Fill(1)].into_iter().chain([5, 20, 5, 7, 16].map(Constraint::Length)).collect(),
         rows: rows.collect(),
     }
 }

@@ -16,7 +16,7 @@ use super::{
     section::{self, Section},
 };
 use crate::command::operator::text::{age, bar, count, span, until, who};
-use throttle_api::{Deadlock, Open, Origin};
+use throttle_api::{BlockerKind, Deadlock, Open, Origin};
 use throttle_service::printable::printable;
 
 const BAR: usize = 20;
@@ -178,5 +178,6 @@ fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
     let asked = by_name(pending).find(|(name, _)| *name == &*by.semaphore).map_or(1, |(_, count)| count);
     let (other, who) = (printable(&by.semaphore), who(&by.labels));
     let who = if who == "-" { format!("peer {}", by.peer) } else { who };
-    Some(format!("The first waits for {} of {other}; in its way is {who}.", count(asked)))
+    let does = if by.kind == BlockerKind::Ahead { "is before it" } else { "holds it" };
+    Some(format!("The first waits for {} of {other}: {who} {does}.", count(asked)))
 }

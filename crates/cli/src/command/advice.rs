@@ -9,7 +9,7 @@ const TOKEN: &str =
     "Name a file that holds one with --token-file, or set THROTTLE_TOKEN or THROTTLE_TOKEN_FILE.";
 
 /// What is said of routes, and what is said of the same here. Spaces before it go with what is left out.
-const FITTING: [(&str, &str); 9] = [
+const FITTING: [(&str, &str); 8] = [
     ("GET /v1/semaphores lists those that there are.", "throttle status lists those that there are."),
     (" Make a new one with POST /v1/peers.", ""),
     ("POST /v1/resume ends that", "throttle resume ends that"),
@@ -18,7 +18,6 @@ const FITTING: [(&str, &str); 9] = [
     ("add force=true to the query to release", "give --force to release"),
     ("Release first what is held, or ask for all of it in one request.", ALL_AT_ONCE),
     ("Release what is held, and ask for all of it in one request.", ALL_AT_ONCE),
-    ("Send one in the header Authorization, as Bearer or as the password of Basic.", TOKEN),
 ];
 
 const ALL_AT_ONCE: &str = "Ask for all of it at once, with a --semaphore for each.";
@@ -38,7 +37,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
         Some(ClientError::UnknownSemaphore { semaphore, advice: Some(advice) }) => {
             format!("No semaphore is called {semaphore:?}. {}", fitting(advice))
         }
-        Some(ClientError::NotAuthorized { status: 401, .. }) => {
+        Some(ClientError::NotAuthorized { status: 401, .. } | ClientError::Problem { status: 401, .. }) => {
             format!("The server wants a token, and was shown none that it knows. {TOKEN}")
         }
         Some(ClientError::NotAuthorized { message, .. }) => fitting(message),
@@ -78,7 +77,7 @@ mod tests {
                 let at = found.find(&format!("{method} /"));
                 assert_eq!(at.and_then(|at| found.get(at..at + 40)), None);
             }
-            assert!(!found.contains("to the query") && !found.contains("in the header"), "{found}");
+            assert!(!found.contains("to the query"), "{found}");
         }
     }
 

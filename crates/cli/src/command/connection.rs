@@ -54,7 +54,11 @@ impl Connection {
 pub(crate) fn located(client: &Client, error: Error) -> Error {
     let what = match error {
         Error::Server { status: 404, what, .. } => what,
-        Error::Problem { status: 404, ref code, .. } if code == "not_found" => "It".to_owned(),
+        Error::Problem { ref code, ref detail, .. }
+            if code == "not_found" && detail.starts_with("There is no route") =>
+        {
+            "It".to_owned()
+        }
         error => return error,
     };
     let url = client.url();

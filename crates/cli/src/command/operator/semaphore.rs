@@ -14,7 +14,7 @@ use super::{
     Status,
     ask::{Operator, semaphore},
 };
-use crate::command::acquire::quoted;
+use crate::command::{acquire::quoted, advice::told};
 
 /// What is done to a semaphore.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -129,6 +129,9 @@ impl Set {
         let seen = match changed {
             Err(error) if is_unknown(&*error) && self.max.is_some() => {
                 self.operator.ask("PUT", &path, Some(body)).await?
+            }
+            Err(error) if is_unknown(&*error) => {
+                return Err(format!("{} A new one needs its full count: --max N.", told(&*error)).into());
             }
             changed => changed?,
         };

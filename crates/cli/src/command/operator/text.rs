@@ -9,14 +9,18 @@ use throttle_service::printable::printable;
 pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    if days > 0 {
-        format!("{days}d {}h", hours % 24)
+    let (large, small) = if days > 0 {
+        (format!("{days}d"), (hours % 24, 'h'))
     } else if hours > 0 {
-        format!("{hours}h {}m", minutes % 60)
+        (format!("{hours}h"), (minutes % 60, 'm'))
     } else if minutes > 0 {
-        format!("{minutes}m {}s", seconds % 60)
+        (format!("{minutes}m"), (seconds % 60, 's'))
     } else {
-        format!("{seconds}s")
+        return format!("{seconds}s");
+    };
+    match small {
+        (0, _) => large,
+        (number, unit) => format!("{large} {number}{unit}"),
     }
 }
 
@@ -78,7 +82,15 @@ mod tests {
 
     #[test]
     fn times_have_two_units() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m 1s"), (7_320, "2h 2m"), (200_000, "2d 7h")] {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m 1s"),
+            (300, "5m"),
+            (7_200, "2h"),
+            (7_320, "2h 2m"),
+            (200_000, "2d 7h"),
+        ] {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);

@@ -3,6 +3,7 @@
 mod acquisition;
 mod adopt;
 mod background;
+mod batch;
 mod client;
 mod clock;
 mod delivery;

@@ -11,7 +11,10 @@ use std::{
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
-use throttle_api::{BlockerKind, Digits, HeartbeatBody, LocksBody, NewPeerBody, Peer, ReleaseBody, Whole};
+use throttle_api::{
+    AnyDigits, BlockerKind, Digits, HeartbeatBody, HeartbeatsBody, LocksBody, NewPeerBody, Peer, ReleaseBody,
+    Whole,
+};
 
 use crate::{labels::who, lease::Held, protocol::Request};
 
@@ -51,6 +54,13 @@ pub(crate) fn acquire(
 pub(crate) fn heartbeat(peer: u64, expires_in: Duration) -> Request {
     let path = format!("/v1/peers/{peer}/heartbeat");
     Request::new(Method::POST, path).json(json(&HeartbeatBody { expires_in: Some(expires_in.into()) }))
+}
+
+/// Moves the expiry of many peers.
+pub(crate) fn heartbeats(peers: &[u64], expires_in: Duration) -> Request {
+    let peers = peers.iter().map(|&peer| AnyDigits::Number(peer)).collect();
+    let body = HeartbeatsBody { expires_in: expires_in.into(), peers };
+    Request::new(Method::POST, "/v1/heartbeats").json(json(&body))
 }
 
 /// Asks for the peer.

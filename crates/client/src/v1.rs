@@ -12,8 +12,8 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 use throttle_api::{
-    AnyDigits, BlockerKind, Digits, HeartbeatBody, HeartbeatsBody, LocksBody, NewPeerBody, Peer, ReleaseBody,
-    Whole,
+    AnyDigits, BlockerKind, Digits, Entries, HeartbeatBody, HeartbeatsBody, LocksBody, NewPeerBody,
+    OnTimeout, Peer, ReleaseBody, SessionBody, Whole,
 };
 
 use crate::{labels::who, lease::Held, protocol::Request};
@@ -28,6 +28,35 @@ pub(crate) fn new_peer(expires_in: Duration, labels: &BTreeMap<String, String>, 
     Request { idempotency_key: Some(key), ..request }
 }
 
+/// Makes a peer and asks for its locks, all or nothing, with a key as [`new_peer`]. The wait, which is a short one, is no
+/// reason to expect the answer later.
+pub(crate) fn session(
+    locks: &[(String, u64)],
+    priority: i32,
+    expires_in: Duration,
+    wait: Option<Duration>,
+    labels: &BTreeMap<String, String>,
+    key: String,
+) -> Request {
+    let body = SessionBody {
+        locks: entries(locks),
+        expires_in: expires_in.into(),
+        wait: wait.map(Into::into),
+        labels: labels.clone().into_iter().collect(),
+        priority: Whole(priority),
+        on_timeout: OnTimeout::default(),
+    };
+    let request = Request::new(Method::POST, "/v1/locks").json(json(&body));
+    let semaphores = locks.iter().map(|(name, _)| name.clone()).collect();
+    Request { idempotency_key: Some(key), semaphores, ..request }
+}
+
+/// Semaphores with their counts. More than any semaphore can have is not to be had either way.
+fn entries(locks: &[(String, u64)]) -> Entries<Whole<i64>> {
+    let count = |count: u64| Whole(i64::try_from(count).unwrap_or(i64::MAX));
+    locks.iter().map(|(name, wanted)| (name.clone(), count(*wanted))).collect()
+}
+
 /// Asks for locks, all or nothing, and waits for them at the server. Asking again tells their state.
 pub(crate) fn acquire(
     peer: u64,
@@ -36,10 +65,8 @@ pub(crate) fn acquire(
     expires_in: Option<Duration>,
     wait: Duration,
 ) -> Request {
-    // More than any semaphore can have is not to be had either way.
-    let count = |count: u64| Whole(i64::try_from(count).unwrap_or(i64::MAX));
     let body = LocksBody {
-        locks: locks.iter().map(|(name, wanted)| (name.clone(), count(*wanted))).collect(),
+        locks: entries(locks),
         wait: Some(wait.into()),
         priority: Whole(priority),
         expires_in: expires_in.map(Into::into),

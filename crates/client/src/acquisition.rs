@@ -147,7 +147,7 @@ type Tokens = Vec<(String, Option<u64>)>;
 type Part = (String, u64);
 
 impl Attempt {
-    /// Makes a peer, and asks for its locks in the same request if the server can: then there is an answer to that, too.
+    /// Makes a peer, and asks for its locks in the same request if the server can: then there is an answer to that.
     async fn create_peer(
         &self,
         wanted: &[Part],

@@ -28,8 +28,8 @@ pub(crate) fn new_peer(expires_in: Duration, labels: &BTreeMap<String, String>, 
     Request { idempotency_key: Some(key), ..request }
 }
 
-/// Makes a peer and asks for its locks, all or nothing, with a key as [`new_peer`]. The wait, which is a short one, is no
-/// reason to expect the answer later.
+/// Makes a peer and asks for its locks, all or nothing, with a key as [`new_peer`]. The wait, which is a short one, is
+/// no reason to expect the answer later.
 pub(crate) fn session(
     locks: &[(String, u64)],
     priority: i32,

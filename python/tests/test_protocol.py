@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
 import pickle
+import pwd
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from throttle_client import (
     UnknownPeer,
     UnknownSemaphore,
     _answers,
+    _labels,
     _protocol,
     default_labels,
 )
@@ -237,20 +239,36 @@ def test_labels_that_nobody_asked_for_are_left_out_if_they_are_refused() -> None
     assert new_peer(1.0, {"a": "b"}).bare is None
 
 
-def nobody() -> str:
-    raise KeyError("getpwuid(): uid not found: 4711")
+NOBODY = 2_147_000_000
 
 
 def test_default_labels_are_bounded_and_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/opt/\udcff" + "x" * 300])
-    monkeypatch.setattr(getpass, "getuser", nobody)
     labels = default_labels()
     assert labels["program"] == "?" + "x" * 254
-    assert "user" not in labels
     monkeypatch.setattr(sys, "argv", ["/opt/tool/__main__.py"])
     assert default_labels()["program"] == "tool"
     monkeypatch.setattr(sys, "argv", [""])
     assert "program" not in default_labels()
+
+
+def test_the_user_is_found_as_every_client_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `USER`, `LOGNAME`, the system, and a number where it knows no name; in this order."""
+    own = pwd.getpwuid(os.getuid()).pw_name
+    for variables, uid, expected in [
+        ({"USER": "jane", "LOGNAME": "joe"}, None, "jane"),
+        ({"USER": "", "LOGNAME": "joe"}, None, "joe"),
+        ({"LNAME": "no", "USERNAME": "no"}, None, own),
+        ({}, NOBODY, str(NOBODY)),
+    ]:
+        for name in ("USER", "LOGNAME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        if uid is not None:
+            monkeypatch.setattr(os, "getuid", lambda: NOBODY)
+        _labels._default_labels.cache_clear()
+        assert default_labels()["user"] == expected, variables
 
 
 def test_unknown_peer_tells_the_instance() -> None:

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("throttle: {}", printable(&error));
+            eprintln!("throttle: {}", printable(command::advice::told(&*error)));
             match error.downcast_ref() {
                 Some(throttle_client::Error::Unreachable { .. }) => ExitCode::from(UNAVAILABLE),
                 _ if error.is::<command::operator::Lost>() => ExitCode::from(LOST),

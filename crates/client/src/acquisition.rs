@@ -12,10 +12,10 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AcquireError, Client, Error, Guard, WaitingFor, background,
+    AcquireError, Blocker, Client, Error, Guard, WaitingFor, background,
     clock::{Moment, now},
     delivery::Exchanged,
-    dialect::Made,
+    dialect::{Ask, Made},
     lease::Lease,
     place::{self, Place},
     protocol, release,
@@ -24,6 +24,9 @@ use crate::{
     v1,
 };
 
+/// The request that makes the peer waits for so long, which marks it as one whose client is there. The next one, which
+/// has the id of the peer, can be withdrawn at any moment.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
 /// A request waits at the server no longer than this, so that a dead connection is noticed.
 const LONGEST_BLOCK: Duration = Duration::from_secs(10);
 /// An answer may be late by this much beyond the caller's time.
@@ -85,21 +88,21 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
         // A caller who is gone hears nothing.
         let _ = tell.send(why);
     }
+    let rest: Vec<Part> =
+        plan.wanted.iter().filter(|(name, _)| !around.contains_key(name)).cloned().collect();
     // Even for a caller who is gone the answer is waited for, else nobody would know the peer to be deleted.
-    let lease = match lease {
-        Some(lease) => Arc::new(lease),
-        None => match attempt.create_peer(&caller.gone).await {
-            Ok(lease) => Arc::new(lease),
+    let (lease, opening) = match lease {
+        Some(lease) => (Arc::new(lease), None),
+        None => match attempt.create_peer(&rest, &caller.gone).await {
+            Ok((lease, opening)) => (Arc::new(lease), opening),
             Err(error) => return drop(caller.reply.send(Err(fail(&attempt, error)))),
         },
     };
     attempt.ttl = lease.ttl;
-    let rest: Vec<Part> =
-        plan.wanted.iter().filter(|(name, _)| !around.contains_key(name)).cloned().collect();
     let outcome = tokio::select! {
         biased;
         () = caller.gone.cancelled() => None,
-        outcome = attempt.acquire(&lease, &rest) => Some(outcome),
+        outcome = attempt.acquire(&lease, &rest, opening) => Some(outcome),
     };
     match outcome {
         // A guard that nobody takes releases the lock.
@@ -144,12 +147,40 @@ type Tokens = Vec<(String, Option<u64>)>;
 type Part = (String, u64);
 
 impl Attempt {
-    async fn create_peer(&self, stop: &CancellationToken) -> Result<Lease, Error> {
-        let Made { peer, exchanged } =
-            self.link.create_peer(self.ttl, self.effort(Duration::ZERO), stop).await?;
-        let Exchanged { answer, sent_at, .. } = exchanged;
+    /// Makes a peer, and asks for its locks in the same request if the server can: then there is an answer to that.
+    async fn create_peer(
+        &self,
+        wanted: &[Part],
+        stop: &CancellationToken,
+    ) -> Result<(Lease, Option<Exchanged>), Error> {
+        let (ttl, asked_at) = (self.ttl, now());
         // Renewals go on when the span may be over.
-        Ok(Lease::new(self.link.traced(None), peer, self.ttl, sent_at, answer.instance))
+        let lease =
+            |peer, sent_at, instance| Lease::new(self.link.traced(None), peer, ttl, sent_at, instance);
+        let effort = self.effort(Duration::ZERO);
+        let made = if wanted.is_empty() {
+            self.link.create_peer(ttl, effort, stop).await?
+        } else if self.link.dialect.may_be_v1() {
+            let wait = (!self.give_up_at.is_some_and(Moment::has_passed)).then_some(FIRST_WAIT);
+            let ask = Ask { locks: wanted, priority: self.priority, ttl, wait };
+            match self.link.create_peer_with_locks(&ask, effort, stop).await {
+                Err(error) if error.is_missing_route() => {
+                    self.link.create_classic_peer(ttl, effort, stop).await?
+                }
+                outcome => {
+                    let Made { peer, exchanged } = outcome?;
+                    // A repeat finds what the first attempt made, and that is when its time began.
+                    let exchanged = Exchanged { sent_at: asked_at, ..exchanged };
+                    let instance = exchanged.answer.instance.clone();
+                    return Ok((lease(peer, asked_at, instance), Some(exchanged)));
+                }
+            }
+        } else {
+            self.link.create_classic_peer(ttl, effort, stop).await?
+        };
+        let Made { peer, exchanged } = made;
+        let Exchanged { answer, sent_at, .. } = exchanged;
+        Ok((lease(peer, sent_at, answer.instance), None))
     }
 
     /// Whether a lock around this process has a peer to share, or has what is wanted already.
@@ -160,15 +191,21 @@ impl Attempt {
         }
     }
 
-    /// Acquires all of them in one request, or one after the other if the server can grant no more at a time.
-    async fn acquire(&self, lease: &Arc<Lease>, wanted: &[Part]) -> Result<Tokens, AcquireError> {
+    /// Acquires all of them in one request, or one after the other if the server can grant no more at a time. They may
+    /// have been asked for when the peer was made: `opening` is the answer to that.
+    async fn acquire(
+        &self,
+        lease: &Arc<Lease>,
+        wanted: &[Part],
+        opening: Option<Exchanged>,
+    ) -> Result<Tokens, AcquireError> {
         if let Some(shared) = &lease.shared {
             let names: Vec<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
             if !names.is_empty() && !shared.note(&names) {
                 let why = std::io::Error::other("the lock file of the shared peer cannot be written");
                 return Err(Error::Thread(why).into());
             }
-            let tokens = self.acquire_together(lease, wanted, Form::Joint).await?;
+            let tokens = self.acquire_together(lease, wanted, Form::Joint, None).await?;
             let is_first = !lease.holds_anything();
             lease.lean_on_what_is_around();
             if is_first {
@@ -177,14 +214,14 @@ impl Attempt {
             return Ok(tokens);
         }
         if self.link.dialect.may_be_v1() {
-            match self.acquire_together(lease, wanted, Form::Joint).await {
+            match self.acquire_together(lease, wanted, Form::Joint, opening).await {
                 Err(AcquireError::Failed(error)) if error.is_missing_route() => {}
                 outcome => return outcome,
             }
         }
         let mut tokens = Vec::with_capacity(wanted.len());
         for part in wanted.chunks(1) {
-            tokens.extend(self.acquire_together(lease, part, Form::Single).await?);
+            tokens.extend(self.acquire_together(lease, part, Form::Single, None).await?);
         }
         Ok(tokens)
     }
@@ -195,13 +232,17 @@ impl Attempt {
         lease: &Arc<Lease>,
         wanted: &[Part],
         form: Form,
+        mut opening: Option<Exchanged>,
     ) -> Result<Tokens, AcquireError> {
         let Some(first) = wanted.first() else { return Ok(Vec::new()) };
-        // Whoever wants to hear of a wait asks without waiting first.
-        let mut to_announce = self.waiting.as_ref();
+        let since = SystemTime::now();
+        // The place that was told last, once one was.
+        let mut told = None;
         loop {
             lease.check()?;
-            let block_for = if to_announce.is_some() { Duration::ZERO } else { self.block_for() };
+            // Whoever wants to hear of a wait asks without waiting first.
+            let is_to_be_told = self.waiting.is_some() && told.is_none();
+            let block_for = if is_to_be_told { Duration::ZERO } else { self.block_for() };
             let request = match form {
                 Form::Joint => v1::acquire(lease.peer, wanted, self.priority, Some(self.ttl), block_for),
                 Form::Single => {
@@ -210,7 +251,10 @@ impl Attempt {
                 }
             };
             let asked_at = now();
-            let exchanged = self.link.exchange(&request, self.effort(block_for)).await;
+            let exchanged = match opening.take() {
+                Some(exchanged) => Ok(exchanged),
+                None => self.link.exchange(&request, self.effort(block_for)).await,
+            };
             let Exchanged { answer, sent_at, .. } = match exchanged {
                 Ok(exchanged) => exchanged,
                 Err(Error::UnknownPeer { instance, detail, by_operator }) => {
@@ -247,23 +291,31 @@ impl Attempt {
             let blocked_by = blocked_by.map(|blocker| &*blocker.semaphore);
             let (semaphore, count) =
                 wanted.iter().find(|(name, _)| Some(&**name) == blocked_by).unwrap_or(first).clone();
+            let position = pending.as_ref().and_then(|pending| pending.position.try_into().ok());
+            let blocked_by: Vec<Blocker> =
+                pending.iter().flat_map(|pending| &pending.blocked_by).map(Into::into).collect();
             if self.give_up_at.is_some_and(Moment::has_passed) {
-                return Err(self.not_acquired(semaphore, count, None));
+                let url = self.link.server().shown.clone();
+                return Err(AcquireError::NotAcquired {
+                    semaphore,
+                    count,
+                    url,
+                    position,
+                    blocked_by,
+                    source: None,
+                });
             }
-            if let Some(waiting) = to_announce.take() {
+            if let Some(waiting) = self.waiting.as_ref().filter(|_| told != Some(position)) {
+                told = Some(position);
                 // A caller who is gone hears nothing.
                 let _ = waiting.send(WaitingFor {
                     semaphore,
                     count,
                     peer_id: lease.peer,
-                    since: SystemTime::now(),
-                    position: pending.as_ref().and_then(|pending| pending.position.try_into().ok()),
+                    since,
+                    position,
                     estimated_wait: pending.as_ref().and_then(|pending| Some(pending.estimated_wait?.0)),
-                    blocked_by: pending
-                        .iter()
-                        .flat_map(|pending| &pending.blocked_by)
-                        .map(Into::into)
-                        .collect(),
+                    blocked_by,
                 });
             }
         }
@@ -306,17 +358,15 @@ impl Attempt {
     fn explain(&self, error: Error, (semaphore, count): &Part) -> AcquireError {
         let is_over = self.give_up_at.is_some_and(|give_up_at| give_up_at.remaining() <= TIME_FOR_ONE_RETRY);
         match error {
-            Error::Unreachable { .. } if is_over => self.not_acquired(semaphore.clone(), *count, Some(error)),
+            Error::Unreachable { .. } if is_over => AcquireError::NotAcquired {
+                semaphore: semaphore.clone(),
+                count: *count,
+                url: self.link.server().shown.clone(),
+                position: None,
+                blocked_by: Vec::new(),
+                source: Some(Box::new(error)),
+            },
             error => error.into(),
-        }
-    }
-
-    fn not_acquired(&self, semaphore: String, count: u64, source: Option<Error>) -> AcquireError {
-        AcquireError::NotAcquired {
-            semaphore,
-            count,
-            url: self.link.server().shown.clone(),
-            source: source.map(Box::new),
         }
     }
 }

@@ -101,8 +101,10 @@ impl Guard {
             let _ = reply.send(renew(&lease).await);
         });
         replied.await.unwrap_or_else(|_| Err(background::no_answer()))?;
-        let peer = self.peer_id();
+        let (peer, batches) = (self.peer_id(), self.lease().link.batches.clone());
         self.forsake();
+        // What renews it with others must not come after the renewals of whoever takes over.
+        batches.settled(peer).await;
         Ok(peer)
     }
 }

@@ -23,6 +23,17 @@ impl Moment {
         now().0.saturating_sub(self.0)
     }
 
+    /// How long after this another moment is; zero if it is before.
+    pub(crate) fn until(self, later: Self) -> Duration {
+        later.0.saturating_sub(self.0)
+    }
+
+    /// The last moment up to this one that is a whole number of steps away from the clock's beginning.
+    pub(crate) fn on_grid(self, step: Duration) -> Self {
+        let rest = self.0.as_nanos().checked_rem(step.as_nanos()).unwrap_or_default();
+        Self(self.0.saturating_sub(Duration::from_nanos(u64::try_from(rest).unwrap_or_default())))
+    }
+
     pub(crate) fn has_passed(self) -> bool {
         now() >= self
     }

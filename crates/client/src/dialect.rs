@@ -2,6 +2,7 @@
 //! servers up to 0.5 are. The servers of a cluster are of one kind.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -45,6 +46,15 @@ pub(crate) struct Made {
     pub(crate) exchanged: Exchanged,
 }
 
+/// What a new peer asks for.
+pub(crate) struct Ask<'a> {
+    pub(crate) locks: &'a [(String, u64)],
+    pub(crate) priority: i32,
+    pub(crate) ttl: Duration,
+    /// How long the answer may be held back for a grant.
+    pub(crate) wait: Option<Duration>,
+}
+
 /// What a heartbeat brought.
 pub(crate) struct Beat {
     /// The id of the server's state.
@@ -69,6 +79,16 @@ impl Link {
                 outcome => return outcome,
             }
         }
+        self.create_classic_peer(ttl, effort, stop).await
+    }
+
+    /// Makes a peer as all servers can.
+    pub(crate) async fn create_classic_peer(
+        &self,
+        ttl: Duration,
+        effort: Effort,
+        stop: &CancellationToken,
+    ) -> Result<Made, Error> {
         let request = protocol::new_peer(ttl);
         let exchanged = self.exchange_until(&request, effort, stop).await?;
         let peer = exchanged.answer.parse(&request)?;
@@ -82,10 +102,39 @@ impl Link {
         effort: Effort,
         stop: &CancellationToken,
     ) -> Result<Made, Error> {
+        let (request, exchanged) =
+            self.labelled(|labels, key| v1::new_peer(ttl, labels, key), effort, stop).await?;
+        let peer: Peer = exchanged.answer.parse(&request)?;
+        Ok(Made { peer: peer.id.0, exchanged })
+    }
+
+    /// Makes a peer with its first request for locks. Stops after the attempt during which `stop` was cancelled.
+    /// [`Error::is_missing_route`] tells of a server that cannot do so.
+    pub(crate) async fn create_peer_with_locks(
+        &self,
+        ask: &Ask<'_>,
+        effort: Effort,
+        stop: &CancellationToken,
+    ) -> Result<Made, Error> {
+        let Ask { locks, priority, ttl, wait } = *ask;
+        let make =
+            |labels: &BTreeMap<String, String>, key| v1::session(locks, priority, ttl, wait, labels, key);
+        let (request, exchanged) = self.labelled(make, effort, stop).await?;
+        let peer: Peer = exchanged.answer.parse(&request)?;
+        Ok(Made { peer: peer.id.0, exchanged })
+    }
+
+    /// Sends a request that makes a peer with these labels, and with this key.
+    async fn labelled(
+        &self,
+        make: impl Fn(&BTreeMap<String, String>, String) -> Request,
+        effort: Effort,
+        stop: &CancellationToken,
+    ) -> Result<(Request, Exchanged), Error> {
         let known = &self.settings.labels;
         let mut labels = &known.all;
         loop {
-            let request = v1::new_peer(ttl, labels, format!("{:032x}", fastrand::u128(..)));
+            let request = make(labels, format!("{:032x}", fastrand::u128(..)));
             match self.exchange_until(&request, effort, stop).await {
                 // It may allow fewer or shorter labels than usual, and nobody asked for these.
                 Err(Error::Refused { status: 400, .. }) if labels.len() > known.own.len() => {
@@ -93,11 +142,7 @@ impl Link {
                 }
                 // What a first request made had ended when a repeat of it arrived.
                 Err(Error::UnknownPeer { .. }) => {}
-                outcome => {
-                    let exchanged = outcome?;
-                    let peer: Peer = exchanged.answer.parse(&request)?;
-                    return Ok(Made { peer: peer.id.0, exchanged });
-                }
+                outcome => return Ok((request, outcome?)),
             }
         }
     }

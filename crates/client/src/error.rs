@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io, iter, time::Duration};
 
-use crate::Loss;
+use crate::{Blocker, Loss};
 
 const WHERE_NAMES_ARE: &str =
     "The name is looked up in the section [semaphores] of the server's configuration.";
@@ -168,16 +168,38 @@ impl Error {
     }
 }
 
+/// Why a request waits, in words that go on with a sentence.
+fn why(position: Option<u64>, blocked_by: &[Blocker]) -> String {
+    /// Who knows these knows enough.
+    const NAMED: usize = 3;
+    let place = position.map(|position| format!("its place in the queue was {position}"));
+    let mut said: Vec<String> =
+        place.into_iter().chain(blocked_by.iter().take(NAMED).map(ToString::to_string)).collect();
+    if let Some(others @ 1..) = blocked_by.len().checked_sub(NAMED) {
+        said.push(format!("and so on, {others} more"));
+    }
+    if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) }
+}
+
 /// What is out of reach.
 fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static)) -> String {
+    let is_caused_by = |is_it: &dyn Fn(&str) -> bool| {
+        iter::successors(Some(source), |&error| error.source()).any(|error| is_it(&error.to_string()))
+    };
+    if is_caused_by(&|text| text.contains("InvalidContentType")) {
+        return "the server does not speak TLS there; a URL that begins with http:// may be meant".to_owned();
+    }
+    if is_caused_by(&|text| text.contains("invalid HTTP version")) {
+        return "what answers does not speak HTTP; a URL that begins with https:// may be meant".to_owned();
+    }
     let Some(proxy) = proxy else {
         return if sent { "no answer from the server" } else { "no connection to the server" }.to_owned();
     };
     // The proxy is there, but will not or cannot connect to the server.
-    let is_tunnel = |error: &(dyn StdError + 'static)| error.to_string().starts_with("tunnel error");
+    let is_tunnel = |text: &str| text.starts_with("tunnel error");
     if sent {
         format!("no answer from the server, by way of the proxy {proxy}")
-    } else if iter::successors(Some(source), |&error| error.source()).any(is_tunnel) {
+    } else if is_caused_by(&is_tunnel) {
         format!("no connection to the server, by way of the proxy {proxy}")
     } else {
         format!("no connection to the proxy {proxy}; the server itself was not asked")
@@ -190,7 +212,7 @@ fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static
 #[non_exhaustive]
 pub enum AcquireError {
     /// It was not granted in time.
-    #[error("{semaphore:?} (count {count}) was not granted in time by {url}")]
+    #[error("{semaphore:?} (count {count}) was not granted in time by {url}{}", why(*.position, .blocked_by))]
     NotAcquired {
         /// The semaphore that was waited for.
         semaphore: String,
@@ -198,6 +220,10 @@ pub enum AcquireError {
         count: u64,
         /// The server.
         url: String,
+        /// The place in the queue at the end, counted from 1. `None` if the server did not tell.
+        position: Option<u64>,
+        /// Who was in the way at the end: the first ten. Empty if the server did not tell.
+        blocked_by: Vec<Blocker>,
         /// The last trouble with the server, if that is why the time ran out.
         source: Option<Box<Error>>,
     },

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, path::Path};
 
-use crate::Error;
+use crate::{Error, user::user};
 
 /// How many labels a peer has at most.
 const MOST: usize = 16;
@@ -59,6 +59,23 @@ fn check(own: &BTreeMap<String, String>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A peer in the words of its labels, the usual ones first: `import.sh jane@w1 pid 7 team=blue`. `None` if it has none.
+pub fn who(labels: &BTreeMap<String, String>) -> Option<String> {
+    const USUAL: [&str; 4] = ["program", "user", "host", "pid"];
+    let get = |key: &str| labels.get(key);
+    let mut words = Vec::new();
+    words.extend(get("program").cloned());
+    words.extend(match (get("user"), get("host")) {
+        (Some(user), Some(host)) => Some(format!("{user}@{host}")),
+        (None, Some(host)) => Some(format!("@{host}")),
+        (user, None) => user.cloned(),
+    });
+    words.extend(get("pid").map(|pid| format!("pid {pid}")));
+    let others = labels.iter().filter(|(key, _)| !USUAL.contains(&key.as_str()));
+    words.extend(others.map(|(key, value)| format!("{key}={value}")));
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
 /// What can be told of this process without being asked for. What cannot be found out is left out.
 pub(crate) fn usual() -> impl Iterator<Item = (&'static str, String)> {
     let pid = std::process::id().to_string();
@@ -71,11 +88,6 @@ fn program() -> String {
     Path::new(&path).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The first of these variables that says something.
-fn variable(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-}
-
 #[cfg(unix)]
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -83,18 +95,7 @@ fn host() -> String {
 
 #[cfg(not(unix))]
 fn host() -> String {
-    variable(&["COMPUTERNAME"]).unwrap_or_default()
-}
-
-#[cfg(unix)]
-fn user() -> String {
-    // In a container there is often no name, but always a number.
-    variable(&["USER", "LOGNAME"]).unwrap_or_else(|| rustix::process::getuid().as_raw().to_string())
-}
-
-#[cfg(not(unix))]
-fn user() -> String {
-    variable(&["USERNAME"]).unwrap_or_default()
+    env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -116,6 +117,15 @@ mod tests {
         assert_eq!(Labels::new(many.clone(), usual).unwrap().all, many, "no room for others");
         let long = [("host", "ü".repeat(300))];
         assert_eq!(Labels::new(BTreeMap::new(), long).unwrap().all["host"].chars().count(), 255);
+    }
+
+    #[test]
+    fn a_peer_is_named_by_them() {
+        let all = [("host", "w1"), ("pid", "7"), ("program", "import"), ("user", "jane"), ("team", "blue")];
+        assert_eq!(who(&own(&all)).as_deref(), Some("import jane@w1 pid 7 team=blue"));
+        assert_eq!(who(&own(&[("host", "w1")])).as_deref(), Some("@w1"));
+        assert_eq!(who(&own(&[("user", "jane")])).as_deref(), Some("jane"));
+        assert_eq!(who(&own(&[])), None);
     }
 
     #[test]

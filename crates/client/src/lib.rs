@@ -3,6 +3,7 @@
 mod acquisition;
 mod adopt;
 mod background;
+mod batch;
 mod client;
 mod clock;
 mod delivery;
@@ -28,15 +29,18 @@ mod settings;
 mod share;
 mod tls;
 mod transport;
+mod user;
 mod v1;
 
 pub use client::{Client, PeerDescription};
 pub use error::{AcquireError, Error};
 pub use events::{Event, Events};
 pub use guard::Guard;
+pub use labels::who;
 pub use lock::{LockRequest, WaitingFor};
 pub use loss::{Loss, LossReason};
 pub use settings::ClientBuilder;
 pub use share::Share;
 pub use throttle_api::BlockerKind;
+pub use user::user;
 pub use v1::Blocker;

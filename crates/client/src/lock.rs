@@ -126,8 +126,9 @@ impl LockRequest {
         self
     }
 
-    /// Calls `tell` when the lock is not free at once, before the wait for it begins. It runs where `acquire` is
-    /// awaited. With a server up to 0.5 it is called once for each semaphore that has to be waited for.
+    /// Calls `tell` when the lock is not free at once, before the wait for it begins, and again when its place in the
+    /// queue is found to be another, within about 10 seconds. It runs where `acquire` is awaited. With a server up to
+    /// 0.5 it is called once for each semaphore that has to be waited for.
     pub fn on_wait(mut self, tell: impl FnMut(WaitingFor) + Send + 'static) -> Self {
         self.on_wait = Some(Box::new(tell));
         self

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     Error, LossReason,
+    batch::{Due, Turn},
     clock::{Moment, now, sleep_until},
     delivery::Exchanged,
     dialect::Beat,
@@ -36,10 +37,11 @@ async fn expire(lease: &Lease) {
 }
 
 async fn keep(lease: &Arc<Lease>) {
+    let mut keeper = Keeper { lease, looked_at: now(), is_alone: lease.shared.is_some() };
     loop {
         renewal_due(lease).await;
         let mut failures = 0;
-        while renew(lease).await.is_err() {
+        while !keeper.renew().await {
             let (first, longest) = lease.retry_delays();
             tokio::time::sleep(backoff(failures, first, longest)).await;
             failures += 1;
@@ -47,12 +49,49 @@ async fn keep(lease: &Arc<Lease>) {
     }
 }
 
+/// A lease that is renewed alone, or with others.
+struct Keeper<'a> {
+    lease: &'a Arc<Lease>,
+    /// When the server last told what the peer holds.
+    looked_at: Moment,
+    /// A request for many is of no use to it.
+    is_alone: bool,
+}
+
+impl Keeper<'_> {
+    /// Tries once. Returns whether it is renewed.
+    async fn renew(&mut self) -> bool {
+        let Lease { peer, ttl, link, .. } = &**self.lease;
+        if !self.is_alone && link.dialect.may_be_v1() {
+            let (looked_at, limit) = (self.looked_at, self.lease.attempt_limit());
+            match link.turn(Due { peer: *peer, ttl: *ttl, looked_at, limit }).await {
+                Turn::Renewed { instance, sent_at } if !self.lease.moved(instance.as_deref()) => {
+                    self.lease.confirm(sent_at, instance);
+                    return true;
+                }
+                // What became of it, a request of its own tells.
+                Turn::Renewed { .. } | Turn::Gone | Turn::Alone => {}
+                Turn::Failed { is_refused } => {
+                    self.is_alone = is_refused;
+                    return false;
+                }
+            }
+        }
+        let is_renewed = renew(self.lease).await.is_ok();
+        if is_renewed {
+            self.looked_at = now();
+        }
+        is_renewed
+    }
+}
+
 /// Waits for a third of the expiry since the last request that moved it.
 async fn renewal_due(lease: &Lease) {
-    // Jitter, so that holders who began together do not stay together.
-    let interval = (lease.ttl / 3).mul_f64(0.9 + fastrand::f64() / 5.0);
+    // Jitter, so that holders who began together do not stay together. The grid is coarse enough that many of them are
+    // renewed by one request, and fine enough to spread these over time.
+    let interval = (lease.ttl / 3).mul_f64(0.9 + fastrand::f64() / 10.0);
     loop {
-        let due = lease.confirmed_at() + interval;
+        let due = (lease.confirmed_at() + interval).on_grid(lease.ttl / 60);
         if due.has_passed() {
             return;
         }

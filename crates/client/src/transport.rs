@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 
 use crate::{
     Error, Events,
+    batch::Batches,
     clock::{Moment, now},
     dialect::Dialect,
     polls::Polls,
@@ -35,6 +36,7 @@ pub(crate) struct Link {
     pub(crate) dialect: Dialect,
     pub(crate) server_time: ServerTime,
     pub(crate) polls: Polls,
+    pub(crate) batches: Batches,
     favourite: Favourite,
     http: reqwest::Client,
     /// The span of the caller on whose behalf this sends, as W3C Trace Context writes it.
@@ -74,7 +76,8 @@ impl Link {
             .build()
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
         let (server_time, polls) = (ServerTime::default(), Polls::default());
-        Ok(Self { settings, dialect, server_time, polls, favourite, http, trace_parent: None })
+        let batches = Batches::default();
+        Ok(Self { settings, dialect, server_time, polls, batches, favourite, http, trace_parent: None })
     }
 
     /// The server that is asked first at this moment.

@@ -4,15 +4,19 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     time::{Duration, SystemTime},
 };
 
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
-use throttle_api::{BlockerKind, Digits, HeartbeatBody, LocksBody, NewPeerBody, Peer, ReleaseBody, Whole};
+use throttle_api::{
+    AnyDigits, BlockerKind, Digits, Entries, HeartbeatBody, HeartbeatsBody, LocksBody, NewPeerBody,
+    OnTimeout, Peer, ReleaseBody, SessionBody, Whole,
+};
 
-use crate::{lease::Held, protocol::Request};
+use crate::{labels::who, lease::Held, protocol::Request};
 
 /// Begins the path of every request here.
 pub(crate) const PREFIX: &str = "/v1/";
@@ -24,6 +28,35 @@ pub(crate) fn new_peer(expires_in: Duration, labels: &BTreeMap<String, String>, 
     Request { idempotency_key: Some(key), ..request }
 }
 
+/// Makes a peer and asks for its locks, all or nothing, with a key as [`new_peer`]. The wait, which is a short one, is
+/// no reason to expect the answer later.
+pub(crate) fn session(
+    locks: &[(String, u64)],
+    priority: i32,
+    expires_in: Duration,
+    wait: Option<Duration>,
+    labels: &BTreeMap<String, String>,
+    key: String,
+) -> Request {
+    let body = SessionBody {
+        locks: entries(locks),
+        expires_in: expires_in.into(),
+        wait: wait.map(Into::into),
+        labels: labels.clone().into_iter().collect(),
+        priority: Whole(priority),
+        on_timeout: OnTimeout::default(),
+    };
+    let request = Request::new(Method::POST, "/v1/locks").json(json(&body));
+    let semaphores = locks.iter().map(|(name, _)| name.clone()).collect();
+    Request { idempotency_key: Some(key), semaphores, ..request }
+}
+
+/// Semaphores with their counts. More than any semaphore can have is not to be had either way.
+fn entries(locks: &[(String, u64)]) -> Entries<Whole<i64>> {
+    let count = |count: u64| Whole(i64::try_from(count).unwrap_or(i64::MAX));
+    locks.iter().map(|(name, wanted)| (name.clone(), count(*wanted))).collect()
+}
+
 /// Asks for locks, all or nothing, and waits for them at the server. Asking again tells their state.
 pub(crate) fn acquire(
     peer: u64,
@@ -32,10 +65,8 @@ pub(crate) fn acquire(
     expires_in: Option<Duration>,
     wait: Duration,
 ) -> Request {
-    // More than any semaphore can have is not to be had either way.
-    let count = |count: u64| Whole(i64::try_from(count).unwrap_or(i64::MAX));
     let body = LocksBody {
-        locks: locks.iter().map(|(name, wanted)| (name.clone(), count(*wanted))).collect(),
+        locks: entries(locks),
         wait: Some(wait.into()),
         priority: Whole(priority),
         expires_in: expires_in.map(Into::into),
@@ -50,6 +81,13 @@ pub(crate) fn acquire(
 pub(crate) fn heartbeat(peer: u64, expires_in: Duration) -> Request {
     let path = format!("/v1/peers/{peer}/heartbeat");
     Request::new(Method::POST, path).json(json(&HeartbeatBody { expires_in: Some(expires_in.into()) }))
+}
+
+/// Moves the expiry of many peers.
+pub(crate) fn heartbeats(peers: &[u64], expires_in: Duration) -> Request {
+    let peers = peers.iter().map(|&peer| AnyDigits::Number(peer)).collect();
+    let body = HeartbeatsBody { expires_in: expires_in.into(), peers };
+    Request::new(Method::POST, "/v1/heartbeats").json(json(&body))
 }
 
 /// Asks for the peer.
@@ -89,6 +127,25 @@ pub struct Blocker {
     pub labels: BTreeMap<String, String>,
     /// The semaphores that keep it waiting itself, if it is ahead.
     pub waits_for: Vec<String>,
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { semaphore, peer_id, .. } = self;
+        match self.kind {
+            BlockerKind::Holder => write!(formatter, "{semaphore:?} is held by ")?,
+            BlockerKind::Ahead => write!(formatter, "ahead of it for {semaphore:?} is ")?,
+        }
+        match who(&self.labels) {
+            Some(who) => write!(formatter, "{who} (peer {peer_id})")?,
+            None => write!(formatter, "peer {peer_id}")?,
+        }
+        if self.waits_for.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<_> = self.waits_for.iter().map(|name| format!("{name:?}")).collect();
+        write!(formatter, ", which waits for {}", others.join(", "))
+    }
 }
 
 impl From<&throttle_api::Blocker> for Blocker {
@@ -177,6 +234,10 @@ mod tests {
         let blocker = Blocker::from(&pending.blocked_by[0]);
         assert_eq!((blocker.peer_id, &*blocker.labels["host"]), (7, "w1"));
         // Servers that do not say how tell of holders only.
-        assert_eq!((blocker.kind, blocker.waits_for), (BlockerKind::Holder, Vec::new()));
+        assert_eq!((blocker.kind, &blocker.waits_for[..]), (BlockerKind::Holder, &[] as &[String]));
+        assert_eq!(blocker.to_string(), "\"C\" is held by @w1 (peer 7)");
+        let waits_for = vec!["D".to_owned(), "E".to_owned()];
+        let ahead = Blocker { kind: BlockerKind::Ahead, waits_for, labels: BTreeMap::new(), ..blocker };
+        assert_eq!(ahead.to_string(), "ahead of it for \"C\" is peer 7, which waits for \"D\", \"E\"");
     }
 }

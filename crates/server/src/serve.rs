@@ -3,6 +3,7 @@
 use std::{
     env,
     error::Error,
+    io::{self, IsTerminal as _, Write as _},
     pin::{Pin, pin},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 
 use axum::http::HeaderValue;
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
-use tracing::{info, warn};
+use tracing::{Level, enabled, info, warn};
 
 use crate::{
     audit::Audit,
@@ -243,9 +244,15 @@ impl Ground<'_> {
     /// Says that the server listens, and warns if that is for everybody.
     pub(crate) fn announce(&self) {
         let Self { local, is_encrypted, .. } = self;
-        match local {
-            Local::Tcp(_) => info!("Listening on http{}://{local}", if *is_encrypted { "s" } else { "" }),
-            Local::Unix(_) => info!("Listening on {local}"),
+        let url = match local {
+            Local::Tcp(_) => format!("http{}://{local}", if *is_encrypted { "s" } else { "" }),
+            Local::Unix(_) => local.to_string(),
+        };
+        info!("Listening on {url}");
+        // Whoever sits before it sees that it runs, also at levels that show nothing of it.
+        if io::stderr().is_terminal() && (self.telemetry.gelf().is_some() || !enabled!(Level::INFO)) {
+            // It may be gone by now.
+            let _ = writeln!(io::stderr(), "throttle: listening on {url}");
         }
         if self.guard.is_exposed() {
             warn!(

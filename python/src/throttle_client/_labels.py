@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import os
 import socket
 import sys
@@ -82,10 +81,19 @@ def new_peer_with_locks(
 
 
 def _user() -> str:
+    """As `throttle run` and the Rust client tell it: `USER`, else `LOGNAME`, else what the system knows."""
+    if sys.platform == "win32":
+        return os.environ.get("USERNAME", "")
+    named = os.environ.get("USER") or os.environ.get("LOGNAME")
+    if named:
+        return named
+    import pwd
+
+    number = os.getuid()
     try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        return ""  # A container may run under a number that has no name.
+        return pwd.getpwuid(number).pw_name or str(number)
+    except KeyError:
+        return str(number)  # A container may run under a number that has no name.
 
 
 def _program(started_as: str) -> str:

@@ -13,11 +13,14 @@ use throttle_service::printable::json;
 
 use super::run::{
     Asking, Wanted,
-    acquire::{Caller, UNAVAILABLE, acquire as ask, told},
+    acquire::{Caller, UNAVAILABLE, acquire as ask},
     notice::fail,
     ttl,
 };
-use crate::platform::{Signals, is_standard_output, parent};
+use crate::{
+    command::advice::told,
+    platform::{Signals, is_standard_output, parent},
+};
 
 /// Begins every line for people.
 const COMMAND: &str = "throttle acquire";
@@ -175,7 +178,7 @@ fn lines(
 }
 
 /// A value as a shell reads it.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let is_plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_plain { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) }
 }

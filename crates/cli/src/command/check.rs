@@ -16,6 +16,9 @@ use throttle_service::{
 /// Arguments of `throttle check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Check {
+    /// The configuration file to check, as -c names it
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// The configuration file to check
     #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE", default_value = DEFAULT_CONFIGURATION)]
     pub configuration: PathBuf,
@@ -23,13 +26,13 @@ pub struct Check {
 
 /// Writes to `out` what the file would serve. The error is one line that says what is wrong with it.
 pub fn check(arguments: &Check, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-    let file = arguments.configuration.display();
-    let loaded = config::load(&arguments.configuration)?;
+    let path = arguments.file.as_ref().unwrap_or(&arguments.configuration);
+    let loaded = config::load(path)?;
     if loaded.content == Content::Missing {
-        return Err(ConfigError::missing(&arguments.configuration).into());
+        return Err(ConfigError::missing(path).into());
     }
     serve::check_files(&loaded.config)?;
-    out.write_all(summary(&file.to_string(), &loaded.config).as_bytes())?;
+    out.write_all(summary(&path.display().to_string(), &loaded.config).as_bytes())?;
     Ok(())
 }
 
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_an_error() {
-        let arguments = Check { configuration: PathBuf::from("no/such/file.toml") };
+        let arguments = Check { file: None, configuration: PathBuf::from("no/such/file.toml") };
         let error = check(&arguments, &mut Vec::new()).expect_err("there is no such file");
         assert!(error.to_string().starts_with("no/such/file.toml: there is no such file."), "{error}");
     }

@@ -3,7 +3,7 @@
 use std::{env, net::IpAddr, path::PathBuf};
 
 use reqwest::Url;
-use throttle_client::{Client, ClientBuilder};
+use throttle_client::{Client, ClientBuilder, Error};
 
 /// Which server to ask. The bearer token is read from `THROTTLE_TOKEN` or a file only, as every user of a machine
 /// can see the arguments of every process.
@@ -48,6 +48,26 @@ impl Connection {
             );
         }
     }
+}
+
+/// An error with the URL to blame, if no Throttle server is there.
+pub(crate) fn located(client: &Client, error: Error) -> Error {
+    let what = match error {
+        Error::Server { status: 404, what, .. } => what,
+        Error::Problem { ref code, ref detail, .. }
+            if code == "not_found" && detail.starts_with("There is no route") =>
+        {
+            "It".to_owned()
+        }
+        error => return error,
+    };
+    let url = client.url();
+    let bare = Url::parse(url).ok().filter(|url| url.path() != "/").map(|mut bare| {
+        bare.set_path("");
+        format!("; is its path right? Without it, it would be {}", bare.as_str().trim_end_matches('/'))
+    });
+    let message = format!("no Throttle server of this version is at {url}{}", bare.unwrap_or_default());
+    Error::Server { what, status: 404, message }
 }
 
 fn is_set(variable: &str) -> bool {

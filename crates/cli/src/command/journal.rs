@@ -1,6 +1,12 @@
 //! `throttle journal inspect`: what a journal has in it.
 
-use std::{error::Error, fmt::Write as _, io, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use throttle_api::Stamp;
@@ -21,8 +27,11 @@ pub enum JournalCommand {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Inspect {
     /// The data directory
-    #[arg(long, env = "THROTTLE_DATA_DIR", value_name = "DIR")]
-    pub data_dir: PathBuf,
+    #[arg(long, env = "THROTTLE_DATA_DIR", value_name = "DIR", required_unless_present = "dir")]
+    pub data_dir: Option<PathBuf>,
+    /// The data directory, as --data-dir names it
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Only the batches after this one, without the snapshot
     #[arg(long, value_name = "NUMBER")]
     pub after: Option<u64>,
@@ -41,7 +50,7 @@ impl JournalCommand {
             Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(Failure::Output(error)) => Err(error.into()),
             Err(Failure::Journal(error)) => {
-                Err(format!("The data directory {}: {error}.", arguments.data_dir.display()).into())
+                Err(format!("The data directory {}: {error}.", arguments.path().display()).into())
             }
             Ok(()) => Ok(()),
         }
@@ -54,6 +63,11 @@ enum Failure {
 }
 
 impl Inspect {
+    /// One of them is there.
+    fn path(&self) -> &Path {
+        self.dir.as_ref().or(self.data_dir.as_ref()).map_or(Path::new(""), PathBuf::as_path)
+    }
+
     fn run(&self, out: &mut dyn io::Write) -> Result<(), Failure> {
         let mut output = Ok(());
         let mut wall = Wall::default();
@@ -77,7 +91,7 @@ impl Inspect {
                 }
             })
         };
-        let read = sqlite::inspect(&self.data_dir, &mut show);
+        let read = sqlite::inspect(self.path(), &mut show);
         output.map_err(Failure::Output)?;
         let (journal, end) = read.map_err(Failure::Journal)?;
         if self.output == Format::Table {

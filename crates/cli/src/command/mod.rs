@@ -1,6 +1,7 @@
 //! The subcommands: what the binary does besides serving.
 
 pub(crate) mod acquire;
+pub mod advice;
 mod backup;
 mod check;
 mod completions;

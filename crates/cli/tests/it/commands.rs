@@ -19,6 +19,8 @@ fn check_takes_the_file_from_the_command_line_or_the_environment() {
     for launch in [
         Launch::new(&["check", "-c", "other.toml"]),
         Launch::new(&["check", "--configuration", "other.toml"]),
+        Launch::new(&["check", "other.toml"]),
+        Launch::new(&["check", "other.toml"]).env("THROTTLE_CONFIGURATION", "no.toml"),
         Launch::new(&["check"]).env("THROTTLE_CONFIGURATION", "other.toml"),
     ] {
         // What nobody named is not looked at.

@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Launch, Server};
+use crate::support::{Launch, Server, Terminal, id};
+
+const THROTTLE: &str = env!("CARGO_BIN_EXE_throttle");
 
 /// Runs a subcommand against a server: its exit code, standard output and standard error.
 fn throttle(server: &Server, arguments: &[&str]) -> (i32, String, String) {
@@ -25,18 +27,36 @@ fn json_of(server: &Server, arguments: &[&str]) -> Value {
 
 #[test]
 fn status_shows_the_semaphores() {
-    let server = Server::start("[semaphores]\nA = 2\nlong_name = 1\n'b/c' = 3");
+    let server = Server::start(
+        "[semaphores]\nA = 2\nlong_name = { max = 1, level = 3 }\n'b/c' = { max = 3, per = '1m' }\npaused = 0",
+    );
     server.holder("A", 2, "5m");
+    for (peer, name) in [(7, "paused"), (8, "long_name"), (9, "long_name")] {
+        let body = format!(r#"{{"expires_in":"10m","peer_id":{peer},"acquired":{{"{name}":1}}}}"#);
+        server.post("/restore", &body).is(200, "Ok");
+    }
     let waiter = server.peer("5m");
     assert_eq!(server.lock(waiter, "A", 1).status, 202);
     let table = said(&server, &["status"]);
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines[0], "SEMAPHORE  MAX  ACQUIRED  PENDING  WAITING  LONGEST WAIT  ORIGIN");
-    assert!(lines[1].starts_with("A          2    2         1        1        "), "{table}");
-    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[0],
+        "SEMAPHORE  ACQUIRED  PENDING  WAITING  LONGEST WAIT  LEVEL  RATE      ORIGIN  NOTE"
+    );
+    let waits = lines[1].strip_prefix("A          2/2       1        1        ").expect("what is known");
+    let wait = waits.split_whitespace().next().expect("a wait");
+    assert!(wait.strip_suffix('s').is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{table}");
+    assert_eq!(
+        lines[2..],
+        [
+            "b/c        0/3       0        0        -             0      3 per 1m  file",
+            "long_name  2/1       0        0        -             3      -         file    over by 1",
+            "paused     1/0       0        0        -             0      -         file    paused",
+        ]
+    );
     assert_eq!(said(&server, &["status", "b/c"]).lines().count(), 2);
     assert_eq!(json_of(&server, &["status", "A"])["items"][0]["holders_total"], 1);
-    assert_eq!(json_of(&server, &["status"])["items"].as_array().expect("a list").len(), 3);
+    assert_eq!(json_of(&server, &["status"])["items"].as_array().expect("a list").len(), 4);
     assert!(said(&server, &["status", "--limit", "2"]).contains("There are more"));
     let (code, _, stderr) = throttle(&server, &["status", "a"]);
     assert_eq!(code, 1);
@@ -48,9 +68,9 @@ fn status_can_be_watched() {
     let server = Server::start("[semaphores]\nA = 1");
     let url = format!("http://127.0.0.1:{}", server.port);
     let watch = Launch::new(&["status", "--watch"]).env("THROTTLE_URL", &url).start();
-    watch.stdout.line("A          1    0");
+    watch.stdout.line("A          0/1");
     server.holder("A", 1, "5m");
-    watch.stdout.line("A          1    1");
+    watch.stdout.line("A          1/1");
 }
 
 #[test]
@@ -65,8 +85,12 @@ fn peers_are_shown_and_released_with_a_reason() {
     let table = said(&server, &["peers"]);
     assert!(table.starts_with("PEER  "), "{table}");
     assert!(table.contains("A=1") && table.contains("A=1 (place 1)"), "{table}");
-    assert!(table.contains("host:w1\\u{1b}[31m pid:7"), "signs that steer a terminal are escaped: {table}");
-    assert_eq!(said(&server, &["peers", "--label", "pid:7"]).lines().count(), 2);
+    assert!(table.contains("@w1\\u{1b}[31m pid 7"), "signs that steer a terminal are escaped: {table}");
+    let expires = table.lines().nth(1).and_then(|row| row.rsplit_once("in ")).expect("a time").1.to_owned();
+    assert!(expires == "5m" || expires.starts_with("4m "), "{table}");
+    for label in ["pid:7", "pid=7"] {
+        assert_eq!(said(&server, &["peers", "--label", label]).lines().count(), 2);
+    }
     assert_eq!(said(&server, &["peers", "--semaphore", "B"]).lines().count(), 1);
     assert_eq!(json_of(&server, &["peers", "--label", "pid:7"])["items"][0]["id"], id);
 
@@ -90,16 +114,121 @@ fn semaphores_are_set_and_removed() {
     assert_eq!((&changed["max"], &changed["level"]), (&json!(0), &json!(-2)), "what is not named stays");
     let changed = set(&["B", "--per", "none", "--deadlock", "detect"]);
     assert_eq!((&changed["per"], &changed["deadlock"]), (&Value::Null, &json!("detect")));
-    assert_eq!(throttle(&server, &["semaphore", "set", "C", "--level", "1"]).0, 1, "a new one needs a max");
+    let sentence = said(&server, &["semaphore", "set", "B", "--max", "4", "--per", "1m"]);
+    assert_eq!(sentence, "Semaphore \"B\" has max 4, level -2, rate 4 per 1m, deadlock detect; 0 acquired.");
+    let sentence = said(&server, &["semaphore", "set", "B", "--max", "0"]);
+    assert!(sentence.starts_with("Semaphore \"B\" is paused (max 0), level -2, "), "{sentence}");
+    assert!(sentence.ends_with(" To resume it: throttle semaphore set B --max 4"), "{sentence}");
+    let sentence = said(&server, &["semaphore", "set", "B", "--max", "0"]);
+    assert!(sentence.ends_with(" To resume it: throttle semaphore set B --max N"), "{sentence}");
+    let (code, _, stderr) = throttle(&server, &["semaphore", "set", "C", "--level", "1"]);
+    assert!(code == 1 && stderr.ends_with(" A new one needs its full count: --max N."), "{stderr}");
     assert_eq!(throttle(&server, &["semaphore", "set", "A"]).0, 1);
     assert_eq!(throttle(&server, &["semaphore", "set", "A", "--max=-1"]).0, 1);
 
     server.holder("A", 1, "5m");
     let (code, _, stderr) = throttle(&server, &["semaphore", "rm", "A"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("in use by 1 locks"), "{stderr}");
+    assert!(stderr.contains("in use by 1 locks") && stderr.contains("or give --force to"), "{stderr}");
     assert_eq!(said(&server, &["semaphore", "rm", "A", "--force"]), "Semaphore \"A\" is removed.");
     server.get("/v1/semaphores/A").problem(404, "unknown_semaphore");
+}
+
+#[test]
+fn what_is_guessed_is_understood_or_said() {
+    let server = Server::start("[semaphores]\nA = 1\nB = 2");
+    assert_eq!(said(&server, &["semaphore", "list"]), said(&server, &["status"]));
+    assert_eq!(said(&server, &["semaphore", "B"]), said(&server, &["status", "B"]));
+    assert_eq!(json_of(&server, &["semaphore", "B"])["items"][0]["max"], 2);
+    for (arguments, expected) in [
+        (&["semaphore", "pause", "A"] as &[_], "write: throttle semaphore set A --max 0"),
+        (&["semaphore", "resume", "a b"], "throttle semaphore set 'a b' --max N"),
+        (&["resume", "A"], "throttle semaphore set A --max N"),
+        (&["semaphore", "A", "--max", "3"], "set NAME --max N makes or changes it"),
+        (&["semaphore", "A", "B"], "set NAME --max N makes or changes it"),
+        (&["semaphore", "C"], "No semaphore is called \"C\". "),
+    ] {
+        let (code, stdout, stderr) = throttle(&server, arguments);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+    assert_eq!(server.remainder("A"), 1, "nothing was done");
+}
+
+#[test]
+fn advice_is_for_a_person_at_a_shell() {
+    let server = Server::start("[semaphores]\nimport = 1");
+    for command in
+        [&["status", "imports"] as &[_], &["run", "-s", "imports", "true"], &["acquire", "-s", "imports"]]
+    {
+        let (code, _, stderr) = throttle(&server, command);
+        assert!(code == 1 || code == 69, "{stderr}");
+        let advice = "No semaphore is called \"imports\". Known names that are near: \"import\".";
+        assert!(stderr.ends_with(advice), "{stderr}");
+    }
+    for command in [&["status", "zzz"] as &[_], &["run", "-s", "zzz", "true"]] {
+        let (_, _, stderr) = throttle(&server, command);
+        let advice = "No semaphore is called \"zzz\". throttle status lists those that there are.";
+        assert!(stderr.ends_with(advice), "{stderr}");
+    }
+    for command in [&["release", "7"] as &[_], &["renew", "7"], &["run", "--peer", "7", "true"]] {
+        let (code, _, stderr) = throttle(&server, command);
+        assert!(code != 0 && stderr.contains("Peer 7 is unknown") && !stderr.contains("/v1/"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_url_that_leads_nowhere_has_a_cause() {
+    let server = Server::start("[semaphores]\nA = 1");
+    let bare = format!("http://127.0.0.1:{}", server.port);
+    let at = |url: &str, command: &[&str]| Launch::new(command).env("THROTTLE_URL", url).run();
+    for command in [&["status"] as &[_], &["peers"], &["run", "-s", "A", "--try", "true"]] {
+        for path in ["/team", "/v1"] {
+            let (code, _, stderr) = at(&format!("{bare}{path}"), command);
+            assert!(code == 1 || code == 69, "{stderr}");
+            let cause = format!(
+                "no Throttle server of this version is at {bare}{path}; is its path right? Without it, it would be {bare}"
+            );
+            assert!(stderr.ends_with(&cause), "{stderr}");
+        }
+        let (code, _, stderr) = at(&bare.replace("http:", "https:"), command);
+        assert_eq!(code, 69, "{stderr}");
+        let cause = "the server does not speak TLS there; a URL that begins with http:// may be meant";
+        assert!(stderr.contains(cause), "{stderr}");
+    }
+}
+
+#[test]
+fn tables_heed_the_width_of_the_terminal() {
+    let server =
+        Server::start("[semaphores]\n\"a-name-that-goes-on-and-on-and-on\" = { max = 2, level = 7 }\nB = 0");
+    let labels =
+        json!({"host": "worker-01.example.com", "user": "jane", "program": "import-of-all-customers.sh"});
+    let locks = json!({"a-name-that-goes-on-and-on-and-on": 1});
+    let body = json!({"locks": locks, "expires_in": "5m", "labels": labels});
+    let holder = id(&server.post("/v1/locks", &body.to_string()).shape(201));
+    let url = format!("http://127.0.0.1:{}", server.port);
+    let show = |columns: usize, command: &str| {
+        let script = format!("stty rows 24 cols {columns}; \"$0\" {command}; echo code $?");
+        let mut terminal = Terminal::open_with(&[("THROTTLE_URL", &url)], &["sh", "-c", &script, THROTTLE]);
+        let text = terminal.text_until("code 0");
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= columns), "{text}");
+        lines
+    };
+    let status = show(80, "status");
+    assert!(status[0].starts_with("SEMAPHORE") && status[0].ends_with("NOTE"), "{status:?}");
+    assert!(
+        !status[0].contains("ORIGIN") && status[0].contains("LEVEL"),
+        "what says least goes first: {status:?}"
+    );
+    assert!(status[1].starts_with("B ") && status[1].ends_with("paused"), "{status:?}");
+    assert!(status[2].starts_with("a-name-that-") && status[2].contains("…  1/2 "), "{status:?}");
+    let peers = show(80, "peers");
+    assert!(peers[1].starts_with(&format!("{holder} ")) && peers[1].contains("import-of-"), "{peers:?}");
+    assert!(show(160, "status")[2].starts_with("a-name-that-goes-on-and-on-and-on  1/2 "));
+    // What reads it as a file gets all of it.
+    assert!(said(&server, &["peers"]).contains("import-of-all-customers.sh jane@worker-01.example.com"));
 }
 
 #[test]

@@ -22,8 +22,8 @@ fn every_command_keeps_the_path_of_the_url() {
         let holder = server.holder("A", 1, "5m").to_string();
         let script = "echo $THROTTLE_FENCING_TOKEN";
         for (arguments, expected) in [
-            (&["status"] as &[&str], "A          1    1"),
-            (&["status", "A"], "A          1    1"),
+            (&["status"] as &[&str], "A          1/1"),
+            (&["status", "A"], "A          1/1"),
             (&["peers"], &holder),
             (&["release", &holder, "--reason", "stuck"], &holder),
             (&["semaphore", "set", "B", "--max", "3"], "B"),

@@ -581,3 +581,19 @@ fn an_audit_log_that_cannot_be_written_is_no_reason_to_start() {
         .fails();
     assert!(error.contains("The audit log none/audit.jsonl: "), "{error}");
 }
+
+#[test]
+fn commands_without_a_token_say_where_one_belongs() {
+    let secured = Secured::start(&[("etl", &["read"])]);
+    let url = format!("http://127.0.0.1:{}", secured.server.port);
+    for command in [&["status"] as &[_], &["peers"], &["run", "-s", "A", "true"]] {
+        let (code, _, stderr) = Launch::new(command).env("THROTTLE_URL", &url).run();
+        assert!(code == 1 || code == 69, "{stderr}");
+        let advice = "was shown none that it knows. Name a file that holds one with --token-file, or set THROTTLE_TOKEN or \
+                      THROTTLE_TOKEN_FILE.";
+        assert!(stderr.ends_with(advice), "{stderr}");
+    }
+    let launch = Launch::new(&["run", "-s", "A", "true"]).env("THROTTLE_URL", &url);
+    let (code, _, stderr) = launch.env("THROTTLE_TOKEN", &secured.tokens["etl"]).run();
+    assert!(code == 69 && stderr.contains("acquire") && !stderr.contains("builder"), "{stderr}");
+}

@@ -71,10 +71,10 @@ fn what_is_watched_is_seen_by_way_of_the_next_server() {
     let first = Gateway::new(server.port, Rules::default());
     let urls = format!("{},{}", first.url(), url(server.port));
     let watch = Launch::new(&["status", "--watch", "--url", &urls]).start();
-    watch.stdout.line("A          1    0");
+    watch.stdout.line("A          0/1");
     first.set(NOT_READY);
     server.holder("A", 1, "5m");
-    watch.stdout.line("A          1    1");
+    watch.stdout.line("A          1/1");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{Launch, Server, free_port, until};
+use crate::support::{Launch, Server, Terminal, free_port, until};
 
 #[test]
 fn a_missing_file_is_no_reason_not_to_serve() {
@@ -33,6 +33,31 @@ fn the_file_says_where_to_listen_and_the_command_line_says_it_louder() {
     let launch = Launch::new(&[]).file(&file).env("THROTTLE_PORT", "0").env("THROTTLE_LOG", "info");
     let server = Server::launch(launch);
     assert_ne!(server.port, wrong);
+}
+
+#[cfg(unix)]
+#[test]
+fn on_a_terminal_a_line_says_where_it_listens_at_every_level() {
+    for level in ["off", "warn", "info"] {
+        let command = ["--port", "0", "--semaphore", "A=1"];
+        let command = [&[env!("CARGO_BIN_EXE_throttle")], &command[..]].concat();
+        let variables = [("THROTTLE_LOG", level), ("THROTTLE_CONFIGURATION", "/dev/null")];
+        let mut terminal = Terminal::open_with(&variables, &command);
+        terminal.see("istening on http://127.0.0.1:");
+        terminal.see("\r\n");
+        terminal.press("\x03");
+        assert_eq!(terminal.exit_code(), Some(0));
+        assert!(!terminal.rest().contains("istening on"), "it is said once");
+    }
+    // Elsewhere nothing is said that was not said before.
+    let port = free_port();
+    let process = Launch::new(&["--port", &port.to_string(), "--semaphore", "A=1"]).start();
+    until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut server = Server { process, port };
+    server.get("/health").is(200, "Ok");
+    server.process.signal(rustix::process::Signal::TERM);
+    server.process.wait();
+    assert_eq!((server.process.stdout.all(), server.process.stderr.all()), (Vec::new(), Vec::new()));
 }
 
 #[test]
@@ -101,7 +126,11 @@ fn a_wrong_file_stops_the_start() {
         ("[semaphores]\nA = -1", &["throttle.toml:2: semaphores.A: ", "-1", "from 0 to 9223372036854775807"]),
         ("[semaphores]\nA = 'x'", &["throttle.toml:2: semaphores.A: ", "\"x\"", "allowed"]),
         ("[semaphores\nA = 1", &["throttle.toml:1: not valid TOML"]),
-        ("[semaphores]\nA = 1\nA = 2", &["throttle.toml:3: ", "duplicate key"]),
+        ("[semaphores]\nA = 1\nA = 2", &["throttle.toml:3: semaphores.A: duplicate key", "line 2"]),
+        (
+            "[http]\nhosts = ['http://a']",
+            &["throttle.toml:2: http.hosts: ", "\"http://a\" as entry 1", "a host name"],
+        ),
         ("[limits]\nconnections = 1", &["throttle.toml:2: limits.connections: ", "16"]),
         ("[logging.stderr]\nlevel = 'LOUD'", &["throttle.toml:2: ", "LOUD", "WARN"]),
         ("[logging.gelf]\nname = 'x'", &["throttle.toml:1: logging.gelf.host: missing"]),

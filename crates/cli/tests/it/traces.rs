@@ -89,7 +89,7 @@ fn a_command_under_a_lock_is_a_part_of_the_trace_that_it_was_started_in() {
     let url = format!("http://127.0.0.1:{}", server.port);
     let launch = Launch::new(&["run", "--url", &url, "--semaphore", "A", "--", "true"]);
     assert_eq!(launch.env("TRACEPARENT", &format!("00-{TRACE}-{PARENT}-01")).run().0, 0);
-    let span = collector.span("PUT /v1/peers/{peer}/locks");
+    let span = collector.span("POST /v1/locks");
     assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
 }
 

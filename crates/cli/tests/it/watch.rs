@@ -38,6 +38,23 @@ fn peer(server: &Server, host: &str, status: u16) -> String {
 }
 
 #[test]
+fn the_head_of_a_queue_waits_for_another_semaphore() {
+    let server = Server::start(FILE);
+    peer(&server, "w1", 201);
+    let labels = json!({"host": "w2", "user": "jane", "program": "train.py"});
+    let both = json!({"locks": {"A": 1, "B": 2}, "expires_in": "10m", "labels": labels});
+    let first = id(&server.post("/v1/locks", &both.to_string()).shape(202));
+    let mut terminal = watch(&server);
+    terminal.shows(&["SEMAPHORE"]);
+    terminal.press("/b\r\r");
+    terminal.shows(&["The first waits for 1 of A: import.sh @w1 holds it."]);
+    // Who it is comes first, and the rest has room for it in an ordinary terminal.
+    terminal.shows(&[&format!("1     train.py jane@w2          {first}")]);
+    terminal.press("q");
+    has_ended(&mut terminal);
+}
+
+#[test]
 fn an_absent_waiter_is_marked() {
     let server = Server::start("[semaphores]\nA = 1\n[queue]\nabsent_after = '0s'");
     peer(&server, "w1", 201);
@@ -94,11 +111,11 @@ fn a_semaphore_is_paused_and_resized() {
     terminal.shows(&["Pause \"B\"?"]);
     assert_eq!(max(), 5);
     terminal.press("y");
-    terminal.shows(&["\"B\" is paused.", "PAUSED"]);
+    terminal.shows(&["\"B\" is paused.", "0 held, PAUSED"]);
     assert_eq!(max(), 0);
     terminal.press("p");
-    terminal.shows(&["What is the full count of \"B\" to be?"]);
-    terminal.press("7\r");
+    terminal.shows(&["What is the full count of \"B\" to be? Before the pause it was 5.", "> 5"]);
+    terminal.press("\x7f7\r");
     terminal.shows(&["Set the full count of \"B\" from 0 to 7?"]);
     terminal.press("y");
     terminal.shows(&["The full count of \"B\" is 7.", "0 of 7 held"]);
@@ -210,10 +227,10 @@ fn colours_are_left_out_if_nobody_wants_them() {
 fn a_terminal_that_can_only_write_lines_gets_lines() {
     let server = Server::start(FILE);
     let mut terminal = watch_at(server.port, &[("TERM", "dumb")]);
-    terminal.see("SEMAPHORE  MAX  ACQUIRED");
-    terminal.see("A          1    0");
+    terminal.see("SEMAPHORE  ACQUIRED");
+    terminal.see("A          0/1");
     server.v1_holder(&json!({"A": 1}));
-    terminal.see("A          1    1");
+    terminal.see("A          1/1");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod low_level;
 mod old_server;
 mod processes;
 mod proxy;
+mod renewals;
 mod servers;
 mod support;
 mod v1;

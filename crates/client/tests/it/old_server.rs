@@ -30,7 +30,7 @@ async fn v1_is_tried_once_for_each_client() {
         let guard = client.lock("B").and("C", 2).acquire().await.unwrap();
         client.clone().new_peer(MINUTE).await.unwrap();
         let requests = gateway.requests();
-        assert_eq!(requests[..2], ["POST /v1/peers", "POST /new_peer"]);
+        assert_eq!(requests[..2], ["POST /v1/locks", "POST /new_peer"]);
         let locks = [("B", &requests[2]), ("C", &requests[3])];
         for (name, request) in locks {
             let path = format!("PUT /peers/{}/{name}?", guard.peer_id());

@@ -234,7 +234,7 @@ async fn a_redirect_is_followed_to_a_server_of_the_list_with_the_token() {
     let client = Client::builder().urls([standby.url(), leader.url()]).token("secret").build().unwrap();
     let guard = client.lock("C").count(2).acquire().await.unwrap();
     assert_eq!(server.remainder("C"), 1);
-    assert_eq!(standby.requests(), ["POST /v1/peers"], "the leader is asked from then on");
+    assert_eq!(standby.requests(), ["POST /v1/locks"], "the leader is asked from then on");
     assert!(leader.authorizations().iter().all(|sent| sent.as_deref() == Some("Bearer secret")));
     guard.release().await.unwrap();
     let again = Client::builder().urls([standby.url(), leader.url()]).build().unwrap();

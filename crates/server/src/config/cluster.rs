@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use throttle_etcd::{EtcdSettings, Tls, User};
 
-use super::{ConfigError, table::Table};
+use super::{
+    ConfigError,
+    table::{Table, list_of},
+};
 
 /// `[cluster]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl Cluster {
 }
 
 pub(super) fn cluster(top: &Table<'_>, table: &Table<'_>) -> Result<Cluster, ConfigError> {
-    const ENDPOINTS: &str = "a list of the URLs of etcd's members, such as [\"http://10.0.0.1:2379\"]";
+    const ENDPOINT: &str = "the URL of a member of etcd, such as \"http://10.0.0.1:2379\"";
     const ADVERTISE: &str =
         "the URL at which the other servers reach this one, such as \"http://10.0.1.5:8000\"";
     const FILE: &str = "the path of a file";
@@ -73,7 +76,7 @@ pub(super) fn cluster(top: &Table<'_>, table: &Table<'_>) -> Result<Cluster, Con
     let offset = top.start_of("cluster").unwrap_or(0);
     let second = Duration::from_secs(1);
     let file = |key: &str| table.string(key, FILE).map(|path| path.map(PathBuf::from));
-    let endpoints = table.strings("endpoints", is_url, ENDPOINTS)?.filter(|urls| !urls.is_empty());
+    let endpoints = table.strings("endpoints", is_url, ENDPOINT)?.filter(|urls| !urls.is_empty());
     let advertise = table.string("advertise", ADVERTISE)?.map(|url| url.trim_end_matches('/').to_owned());
     let pair = |key: &str, first: Option<_>, other: &str, second: Option<_>| match (first, second) {
         (Some(first), Some(second)) => Ok(Some((first, second))),
@@ -84,7 +87,7 @@ pub(super) fn cluster(top: &Table<'_>, table: &Table<'_>) -> Result<Cluster, Con
     let cert = file("cert")?.map(|path| path.display().to_string());
     let username = table.string("username", "the name of a user of etcd")?;
     Ok(Cluster {
-        endpoints: endpoints.ok_or_else(|| table.missing("endpoints", offset, ENDPOINTS))?,
+        endpoints: endpoints.ok_or_else(|| table.missing("endpoints", offset, &list_of(ENDPOINT)))?,
         prefix: table
             .string("prefix", "what the keys of this deployment begin with, such as \"/throttle/\"")?
             .unwrap_or_else(|| "/throttle/".to_owned()),

@@ -5,7 +5,9 @@ use std::{fs, io, path::Path};
 use toml::de::DeTable;
 
 use super::{
-    Config, ConfigError, sections,
+    Config, ConfigError,
+    duplicate::duplicate,
+    sections,
     table::{Source, Table},
 };
 
@@ -79,13 +81,10 @@ fn read(file: &str, text: &str) -> Result<Loaded, ConfigError> {
     let document = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(text.len(), |span| span.start);
         let reason = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-        let what = match error.span().and_then(|span| text.get(span)) {
-            Some(found) if reason == "duplicate key" => {
-                format!("{found}: duplicate key; keep one of the two.")
-            }
-            _ => format!("not valid TOML: {reason}."),
-        };
-        source.error(offset, what)
+        match error.span() {
+            Some(place) if reason == "duplicate key" => duplicate(source, place),
+            _ => source.error(offset, format!("not valid TOML: {reason}.")),
+        }
     })?;
     let content = if document.get_ref().is_empty() { Content::Empty } else { Content::Something };
     Ok(Loaded { config: sections::config(&Table::top(source, document.get_ref()))?, content })

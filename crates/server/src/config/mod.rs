@@ -1,6 +1,7 @@
 //! The configuration file `throttle.toml`: what it may say, and how it is read.
 
 mod cluster;
+mod duplicate;
 mod error;
 mod load;
 mod model;
@@ -13,6 +14,7 @@ mod table;
 mod tests;
 
 pub use cluster::Cluster;
+pub(crate) use duplicate::duplicate;
 pub use error::ConfigError;
 pub use load::{Content, Loaded, load, parse};
 pub use model::{

@@ -339,13 +339,13 @@ fn recovery(table: &Table<'_>) -> Result<Recovery, ConfigError> {
 }
 
 fn http(table: &Table<'_>) -> Result<Http, ConfigError> {
-    const HOSTS: &str = "a list of host names without a scheme or port, such as [\"throttle.example.com\"]";
+    const HOST: &str = "a host name without a scheme or port, such as \"throttle.example.com\"";
     const MODE: &str = "a mode in octal digits, such as \"0660\"";
     table.only(&["hosts", "socket_mode"])?;
     let is_host = |name: &str| !name.is_empty() && !name.contains(['/', ':', '*', ' ', '@']);
     let mode = table.parsed::<Mode>("socket_mode", MODE)?;
     Ok(Http {
-        hosts: table.strings("hosts", is_host, HOSTS)?.unwrap_or_default(),
+        hosts: table.strings("hosts", is_host, HOST)?.unwrap_or_default(),
         socket_mode: mode.map(|Mode(mode)| mode),
     })
 }
@@ -363,12 +363,12 @@ impl FromStr for Mode {
 
 fn audit(top: &Table<'_>, table: &Table<'_>) -> Result<AuditLog, ConfigError> {
     const FILE: &str = "the path of a file, or \"-\" for standard output";
-    const LOG: &str = "a list of \"acquire\", \"operate\", \"admin\" and \"refused\"";
+    const KIND: &str = "one of \"acquire\", \"operate\", \"admin\" and \"refused\"";
     table.only(&["file", "log"])?;
     let file = table.string("file", FILE)?;
     let file = file.ok_or_else(|| table.missing("file", top.start_of("audit").unwrap_or(0), FILE))?;
     let kind = |name: &str| Kind::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-    let kinds = table.strings("log", |name| kind(name).is_some(), LOG)?;
+    let kinds = table.strings("log", |name| kind(name).is_some(), KIND)?;
     let kinds = kinds.unwrap_or_else(|| ["operate", "admin", "refused"].map(str::to_owned).into());
     Ok(AuditLog { file: file.into(), kinds: kinds.iter().filter_map(|name| kind(name)).collect() })
 }
@@ -387,14 +387,14 @@ fn tls(top: &Table<'_>, table: &Table<'_>) -> Result<Encryption, ConfigError> {
 }
 
 fn security(table: &Table<'_>) -> Result<Security, ConfigError> {
-    const PUBLIC: &str = "a list of paths that are for looking, such as [\"/metrics\"]";
+    const PATH: &str = "a path that is for looking, such as \"/metrics\"";
     table.only(&["tokens", "required", "public", "quota", "jwt"])?;
     Ok(Security {
         tokens: table
             .string("tokens", "the path of a file of tokens, such as \"tokens.toml\"")?
             .map(PathBuf::from),
         required: table.boolean("required")?.unwrap_or_default(),
-        public: table.strings("public", |path| path.starts_with('/'), PUBLIC)?.unwrap_or_default(),
+        public: table.strings("public", |path| path.starts_with('/'), PATH)?.unwrap_or_default(),
         quota: table.table("quota")?.map_or(Ok(QuotaEntry::default()), |table| quota(&table))?,
         jwt: table.table("jwt")?.map(|below| jwt(table, &below)).transpose()?,
     })

@@ -18,9 +18,13 @@ pub(crate) struct Source<'a> {
 
 impl Source<'_> {
     pub(crate) fn error(&self, offset: usize, message: impl Into<String>) -> ConfigError {
+        ConfigError::at(self.file, self.line(offset), message)
+    }
+
+    /// The number of the line at this offset, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        let line = before.split(|&byte| byte == b'\n').count();
-        ConfigError::at(self.file, line, message)
+        before.split(|&byte| byte == b'\n').count()
     }
 }
 
@@ -57,10 +61,7 @@ impl<'a> Table<'a> {
 
     /// The full name of a key of this table, quoted where TOML would want it quoted.
     pub(super) fn name_of(&self, key: &str) -> String {
-        let bare = !key.is_empty()
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        let key = if bare { key.to_owned() } else { format!("{key:?}") };
-        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
+        name_below(&self.path, key)
     }
 
     /// Refuses every key that is not in `known`, the first of them in the file first.
@@ -144,20 +145,26 @@ impl<'a> Table<'a> {
         self.read(key, parse, || what.to_owned())
     }
 
-    /// A list of strings that all pass `is_right`; `what` says what it stands for.
+    /// A list of strings that all pass `is_right`; `what` says what each of them is.
     pub(super) fn strings(
         &self,
         key: &str,
         is_right: impl Fn(&str) -> bool,
         what: &str,
     ) -> Result<Option<Vec<String>>, ConfigError> {
-        let parse = |value: &DeValue<'_>| {
-            let items = value.as_array()?.iter();
-            items
-                .map(|item| item.get_ref().as_str().filter(|text| is_right(text)).map(str::to_owned))
-                .collect()
+        let Some(value) = self.entries.get(key) else { return Ok(None) };
+        let Some(items) = value.get_ref().as_array() else {
+            return Err(self.wrong(key, value, &list_of(what)));
         };
-        self.read(key, parse, || what.to_owned())
+        let read = |(index, item): (usize, &Spanned<DeValue<'_>>)| {
+            let text = item.get_ref().as_str().filter(|text| is_right(text)).map(str::to_owned);
+            text.ok_or_else(|| {
+                let (name, found) = (self.name_of(key), show(item.get_ref()));
+                let message = format!("{name}: found {found} as entry {}; allowed: {what}.", index + 1);
+                self.source.error(item.span().start, message)
+            })
+        };
+        items.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
     }
 
     /// One of a few words, upper or lower case.
@@ -207,6 +214,19 @@ impl<'a> Table<'a> {
             None => Err(self.wrong(key, value, &allowed())),
         }
     }
+}
+
+/// The full name of a key of the table at `path`.
+pub(super) fn name_below(path: &str, key: &str) -> String {
+    let bare = !key.is_empty()
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let key = if bare { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+/// What is allowed where a list of these is.
+pub(super) fn list_of(what: &str) -> String {
+    format!("a list, of which each entry is {what}")
 }
 
 const OLD: &str = "older versions ignored such keys";

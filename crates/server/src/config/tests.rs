@@ -154,7 +154,30 @@ fn wrong_semaphores() {
             "throttle.toml:2: semaphores.A.deadlock: found string \"detekt\"; allowed: one of \"hierarchy\", \
              \"detect\".",
         ),
-        ("[semaphores]\nA = 1\nB = 2\nA = 3", "throttle.toml:4: A: duplicate key; keep one of the two."),
+        (
+            "[semaphores]\nA = 1\nB = 2\nA = 3",
+            "throttle.toml:4: semaphores.A: duplicate key; it is in line 2 already; keep one of the two.",
+        ),
+        (
+            "port = 1\n[semaphores]\nport = 1\nmax = 2\nB = { max = 1, level = 1, max = 2 }",
+            "throttle.toml:5: semaphores.B.max: duplicate key; it is in line 5 already; keep one of the two.",
+        ),
+        (
+            "[semaphores]\nmax = 1\nB = { max = 1 }\n[limits]\npeers = 9\n[semaphores.C]\nmax = 1\nlevel = 1\nmax = 2",
+            "throttle.toml:9: semaphores.C.max: duplicate key; it is in line 7 already; keep one of the two.",
+        ),
+        (
+            "[semaphores]\n\"a b\" = 1\n\"a b\" = 2",
+            "throttle.toml:3: semaphores.\"a b\": duplicate key; it is in line 2 already; keep one of the two.",
+        ),
+        (
+            "[limits]\npeers = 9\n[http]\n[limits]",
+            "throttle.toml:4: limits: duplicate key; keep one of the two.",
+        ),
+        (
+            "[security.quota]\npeers = 9\n[http]\n[security.quota]",
+            "throttle.toml:4: security.quota: duplicate key; keep one of the two.",
+        ),
     ];
     check(&cases);
 }
@@ -281,11 +304,6 @@ fn wrong_keys_and_settings() {
             "throttle.toml:2: queue.ageing: unknown key; did you mean \"ageing_step\"? Known keys: ageing_step, \
              absent_after, pass_within.",
         ),
-        (
-            "[http]\nhosts = [\"a\", \"http://b\"]",
-            "throttle.toml:2: http.hosts: found an array; allowed: a list of host names without a scheme or port, such \
-             as [\"throttle.example.com\"].",
-        ),
         ("port = 70000", "throttle.toml:1: port: found integer 70000; allowed: an integer from 0 to 65535."),
         (
             "address = [\"::1\"]",
@@ -294,6 +312,42 @@ fn wrong_keys_and_settings() {
         ),
     ];
     check(&cases);
+}
+
+#[test]
+fn a_wrong_list_names_its_entry() {
+    check(&[
+        (
+            "[http]\nhosts = [\n\"a\",\n\"http://b\"]",
+            "throttle.toml:4: http.hosts: found string \"http://b\" as entry 2; allowed: a host name without a scheme \
+             or port, such as \"throttle.example.com\".",
+        ),
+        (
+            "[http]\nhosts = \"a\"",
+            "throttle.toml:2: http.hosts: found string \"a\"; allowed: a list, of which each entry is a host name \
+             without a scheme or port, such as \"throttle.example.com\".",
+        ),
+        (
+            "[security]\npublic = [7]",
+            "throttle.toml:2: security.public: found integer 7 as entry 1; allowed: a path that is for looking, such \
+             as \"/metrics\".",
+        ),
+        (
+            "[audit]\nfile = \"-\"\nlog = [\"admin\", \"all\"]",
+            "throttle.toml:3: audit.log: found string \"all\" as entry 2; allowed: one of \"acquire\", \"operate\", \
+             \"admin\" and \"refused\".",
+        ),
+        (
+            "[cluster]\nadvertise = \"http://a\"\nendpoints = [\"10.0.0.1:2379\"]",
+            "throttle.toml:3: cluster.endpoints: found string \"10.0.0.1:2379\" as entry 1; allowed: the URL of a \
+             member of etcd, such as \"http://10.0.0.1:2379\".",
+        ),
+        (
+            "[cluster]\nadvertise = \"http://a\"",
+            "throttle.toml:1: cluster.endpoints: missing; allowed: a list, of which each entry is the URL of a member \
+             of etcd, such as \"http://10.0.0.1:2379\".",
+        ),
+    ]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    config::{ConfigError, Source},
+    config::{ConfigError, Source, duplicate},
     printable::printable,
 };
 
@@ -103,12 +103,13 @@ impl Tokens {
         let name = path.display().to_string();
         let source = Source { file: &name, text };
         let at = |offset: usize, message: String| source.error(offset, message);
-        let file: File = toml::from_str(text).map_err(|error| {
+        let file: File = toml::from_str(text).map_err(|error| match (error.message(), error.span()) {
+            ("duplicate key", Some(place)) => duplicate(source, place),
             // Not as the error shows itself: that repeats a line of the file.
-            at(
-                error.span().map_or(0, |span| span.start),
-                format!("{}.", printable(error.message().trim_end_matches('.'))),
-            )
+            (message, place) => at(
+                place.map_or(0, |place| place.start),
+                format!("{}.", printable(message.trim_end_matches('.'))),
+            ),
         })?;
         let usual = Terms { rights: Rights::default(), quotas: usual };
         let mut tokens = Self { by_hash: HashMap::new(), identities: Vec::new(), usual };
@@ -237,6 +238,10 @@ mod tests {
             (
                 "tokens = 1".to_owned(),
                 "tokens.toml:1: unknown field `tokens`, expected `token` or `identity`.",
+            ),
+            (
+                format!("{token}identity = \"b\""),
+                "tokens.toml:4: token.identity: duplicate key; it is in line 2 already; keep one of the two.",
             ),
             (
                 "[\"\\nfield\"]".to_owned(),

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use throttle_client::{Client, Error as ClientError};
 
-use super::super::Connection;
+use super::super::{Connection, connection::located};
 use throttle_service::printable::{self, printable};
 
 /// How answers are shown.
@@ -39,7 +39,8 @@ impl Operator {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, Box<dyn Error>> {
-        Ok(self.client()?.send(method, path, body).await?)
+        let client = self.client()?;
+        Ok(client.send(method, path, body).await.map_err(|error| located(&client, error))?)
     }
 
     /// Everything that a list has, page by page, up to `limit` entries; and whether there is more.
@@ -116,7 +117,8 @@ impl Operator {
         Ok(())
     }
 
-    fn client(&self) -> Result<Client, Box<dyn Error>> {
+    /// What asks the server.
+    pub(super) fn client(&self) -> Result<Client, Box<dyn Error>> {
         Ok(self.connection.client().build()?)
     }
 }
@@ -137,7 +139,8 @@ pub(super) async fn list(
 ) -> Result<(Vec<Value>, bool), ClientError> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     while items.len() < limit {
-        let page = client.send("GET", &format!("{path}?limit=1000{query}{cursor}"), None).await?;
+        let page = client.send("GET", &format!("{path}?limit=1000{query}{cursor}"), None).await;
+        let page = page.map_err(|error| located(client, error))?;
         items.extend(page["items"].as_array().cloned().unwrap_or_default());
         let is_short = items.len() <= limit;
         let Some(next) = page["next"].as_str() else {
@@ -158,4 +161,9 @@ pub(super) fn semaphore(name: &str) -> String {
 /// A name as a part of a path or query.
 pub(super) fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+/// The reason of a release that gives none: by what, and by whom.
+pub(super) fn by(command: &str, user: &str) -> String {
+    if user.is_empty() { command.to_owned() } else { format!("{command}, by {user}") }
 }

@@ -9,7 +9,10 @@ use throttle_service::{
     printable::printable,
 };
 
-use super::{ask::Operator, table::table};
+use super::{
+    ask::Operator,
+    table::{Column::Whole, table},
+};
 
 /// The subcommands of `throttle cluster`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -124,7 +127,10 @@ fn servers(servers: &[ClusterServer]) -> String {
             state,
         ]
     };
-    table(["SERVER", "POSITION", "LAG", "VERSION", "STATE"], servers.iter().map(row))
+    table(
+        [Whole("SERVER"), Whole("POSITION"), Whole("LAG"), Whole("VERSION"), Whole("STATE")],
+        servers.iter().map(row),
+    )
 }
 
 fn members(members: &[EtcdMember]) -> String {
@@ -137,5 +143,8 @@ fn members(members: &[EtcdMember]) -> String {
         let quota = member.quota_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
         [printable(&member.url), printable(&member.version), member.db_bytes.to_string(), quota, state]
     };
-    table(["ETCD", "VERSION", "BYTES", "QUOTA", "STATE"], members.iter().map(row))
+    table(
+        [Whole("ETCD"), Whole("VERSION"), Whole("BYTES"), Whole("QUOTA"), Whole("STATE")],
+        members.iter().map(row),
+    )
 }

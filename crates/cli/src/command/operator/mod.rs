@@ -13,6 +13,7 @@ mod resume;
 mod semaphore;
 mod status;
 mod table;
+mod text;
 mod watch;
 
 pub use ask::{Format, Operator};
@@ -25,6 +26,7 @@ pub use renew::{Lost, Renew};
 pub use resume::Resume;
 pub use semaphore::SemaphoreCommand;
 pub use status::Status;
+pub(super) use table::{cut, width_of};
 
 use std::{error::Error, io};
 

@@ -1,21 +1,26 @@
 //! `throttle peers`.
 
-use std::{collections::BTreeMap, error::Error, io};
+use std::{collections::BTreeMap, error::Error, io, time::SystemTime};
 
 use throttle_api::Peer;
 use throttle_service::printable::printable;
 
 use super::{
-    ask::{Operator, encoded},
-    table::table,
+    ask::{Operator, encoded, list},
+    table::{
+        Column::{Cut, Whole},
+        table,
+    },
+    text::{until, who},
 };
+use crate::command::run::label;
 
 /// Arguments of `throttle peers`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Peers {
-    /// Only peers with this label
-    #[arg(long, value_name = "KEY:VALUE")]
-    pub label: Option<String>,
+    /// Only peers with this label; KEY:VALUE is understood, too
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Option<(String, String)>,
     /// Only peers that hold this semaphore or wait for it
     #[arg(short, long, value_name = "NAME")]
     pub semaphore: Option<String>,
@@ -29,16 +34,18 @@ pub struct Peers {
 
 impl Peers {
     pub(super) async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let filter = |key: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!("&{key}={}", encoded(value))).unwrap_or_default()
+        let label = self.label.as_ref().map(|(key, value)| format!("{key}:{value}"));
+        let filter = |key: &str, value: Option<&String>| {
+            value.map(|value| format!("&{key}={}", encoded(value))).unwrap_or_default()
         };
-        let query = filter("label", &self.label) + &filter("semaphore", &self.semaphore);
-        let (items, has_more) = self.operator.list("/v1/peers", &query, self.limit).await?;
-        self.operator.show(out, items, has_more, rows)
+        let query = filter("label", label.as_ref()) + &filter("semaphore", self.semaphore.as_ref());
+        let client = self.operator.client()?;
+        let (items, has_more) = list(&client, "/v1/peers", &query, self.limit).await?;
+        self.operator.show(out, items, has_more, |items: &[Peer]| rows(items, client.server_time()))
     }
 }
 
-fn rows(items: &[Peer]) -> String {
+fn rows(items: &[Peer], now: SystemTime) -> String {
     let row = |peer: &Peer| {
         let held = peer.locks.iter().map(|lock| format!("{}={}", printable(&lock.semaphore), lock.count));
         let waits_for = peer.pending.as_ref().map_or_else(
@@ -49,11 +56,14 @@ fn rows(items: &[Peer]) -> String {
                 format!("{} (place {})", joined(asked), pending.position)
             },
         );
-        let labels = peer.labels.iter();
-        let labels = labels.map(|(key, value)| format!("{}:{}", printable(key), printable(value)));
-        [peer.id.to_string(), joined(held), waits_for, peer.expires_at.to_string(), joined(labels)]
+        let left = until(peer.expires_at, now);
+        let expires = if left == "due" { left } else { format!("in {left}") };
+        [peer.id.to_string(), who(&peer.labels), joined(held), waits_for, expires]
     };
-    table(["PEER", "HOLDS", "WAITS FOR", "EXPIRES AT", "LABELS"], items.iter().map(row))
+    table(
+        [Whole("PEER"), Cut("WHO"), Cut("HOLDS"), Cut("WAITS FOR"), Whole("EXPIRES")],
+        items.iter().map(row),
+    )
 }
 
 /// All of it in one cell, `-` if there is nothing.

@@ -1,10 +1,11 @@
 //! `throttle release`.
 
-use std::{env, error::Error, io};
+use std::{error::Error, io};
 
 use serde_json::json;
+use throttle_client::user;
 
-use super::ask::{Operator, encoded};
+use super::ask::{Operator, by, encoded};
 
 /// Arguments of `throttle release`.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,10 +25,7 @@ impl Release {
         let path = format!("/v1/peers/{}", encoded(&self.peer));
         // A peer that is gone already is an error here, as the operator may have mistyped its id.
         self.operator.ask("GET", &path, None).await?;
-        let reason = self.reason.clone().unwrap_or_else(|| {
-            let user = env::var("USER").or_else(|_| env::var("USERNAME"));
-            format!("throttle release, by {}", user.as_deref().unwrap_or("an unknown user"))
-        });
+        let reason = self.reason.clone().unwrap_or_else(|| by("throttle release", &user()));
         self.operator.ask("DELETE", &format!("{path}?reason={}", encoded(&reason)), None).await?;
         let answer = json!({ "released": self.peer, "reason": reason });
         self.operator.tell(out, &answer, &format!("Peer {} is released.", self.peer))

@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use throttle_api::Peer;
 use throttle_client::Error as ClientError;
 
-use super::ask::{Operator, encoded};
-use crate::command::run::ttl;
+use super::{
+    ask::{Operator, encoded},
+    text::until,
+};
+use crate::command::{connection::located, run::ttl};
 
 /// Arguments of `throttle renew`.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,19 +44,20 @@ impl Renew {
             Some(ttl) => json!({ "expires_in": humantime::format_duration(ttl).to_string() }),
             None => json!({}),
         };
-        let answer: Value = self.operator.ask("POST", &path, Some(body)).await.map_err(lost)?;
+        let client = self.operator.client()?;
+        let answer = client.send("POST", &path, Some(body)).await;
+        let answer: Value = answer.map_err(|error| lost(located(&client, error)))?;
         self.operator.sum_up(out, answer, |peer: Peer| {
-            format!("Peer {} is promised what it holds until {}.", peer.id, peer.expires_at)
+            let left = until(peer.expires_at, client.server_time());
+            format!("Peer {} is promised what it holds for {left} from now.", peer.id)
         })
     }
 }
 
 /// A peer that is gone has an exit code of its own.
-fn lost(error: Box<dyn Error>) -> Box<dyn Error> {
-    match error.downcast_ref() {
-        Some(ClientError::Problem { code, detail, .. }) if code == "peer_gone" => {
-            Box::new(Lost(detail.clone()))
-        }
-        _ => error,
+fn lost(error: ClientError) -> Box<dyn Error> {
+    match error {
+        ClientError::Problem { code, detail, .. } if code == "peer_gone" => Box::new(Lost(detail)),
+        error => error.into(),
     }
 }

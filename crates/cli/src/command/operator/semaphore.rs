@@ -2,12 +2,19 @@
 
 use std::{error::Error, io};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{
+    Parser as _,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
 use serde_json::json;
 use throttle_api::{ChangeBody, Code, Deadlock, NewRate, Order, RateText, Semaphore, Whole};
 use throttle_client::Error as ClientError;
 
-use super::ask::{Operator, semaphore};
+use super::{
+    Status,
+    ask::{Operator, semaphore},
+};
+use crate::command::{acquire::quoted, advice::told};
 
 /// What is done to a semaphore.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -16,6 +23,11 @@ pub enum SemaphoreCommand {
     Set(Set),
     /// Removes a semaphore
     Rm(Rm),
+    /// Shows the semaphores, as throttle status does
+    List(Status),
+    /// A name alone shows that semaphore.
+    #[command(external_subcommand)]
+    Named(Vec<String>),
 }
 
 /// Arguments of `throttle semaphore set`.
@@ -61,8 +73,37 @@ impl SemaphoreCommand {
         match self {
             Self::Set(set) => set.run(out).await,
             Self::Rm(rm) => rm.run(out).await,
+            Self::List(status) => status.run(out).await,
+            Self::Named(words) => named(words)?.run(out).await,
         }
     }
+}
+
+/// What is meant by words that begin with no subcommand: to see a semaphore.
+fn named(words: &[String]) -> Result<Status, Box<dyn Error>> {
+    #[derive(clap::Parser)]
+    #[command(no_binary_name = true, name = "throttle status")]
+    struct Shown {
+        #[command(flatten)]
+        status: Status,
+    }
+
+    let [name, others @ ..] = words else { return Err("Name a semaphore.".into()) };
+    let quoted = |name: &String| quoted(name);
+    let advice = match (name.as_str(), others) {
+        ("pause", [name]) => format!("To pause it, write: throttle semaphore set {} --max 0", quoted(name)),
+        ("resume", [name]) => {
+            format!("To resume it, write its full count: throttle semaphore set {} --max N", quoted(name))
+        }
+        _ => match Shown::try_parse_from(words) {
+            Ok(Shown { status }) if status.semaphores.len() == 1 => return Ok(status),
+            _ => format!(
+                "What to do with {name:?}? throttle semaphore NAME shows one, set NAME --max N makes or changes it, rm \
+                 NAME removes it, and list shows all."
+            ),
+        },
+    };
+    Err(advice.into())
 }
 
 impl Set {
@@ -83,17 +124,41 @@ impl Set {
         // A semaphore that is new gets its default for what is not named.
         let body = serde_json::to_value(change)?;
         let path = semaphore(&self.name);
+        let former = if self.max == Some(0) { self.former_max(&path).await } else { None };
         let changed = self.operator.ask("PATCH", &path, Some(body.clone())).await;
         let seen = match changed {
             Err(error) if is_unknown(&*error) && self.max.is_some() => {
                 self.operator.ask("PUT", &path, Some(body)).await?
             }
+            Err(error) if is_unknown(&*error) => {
+                return Err(format!("{} A new one needs its full count: --max N.", told(&*error)).into());
+            }
             changed => changed?,
         };
-        self.operator.sum_up(out, seen, |seen: Semaphore| {
-            format!("Semaphore {:?} has max {}, of which {} is acquired.", self.name, seen.max, seen.acquired)
-        })
+        self.operator.sum_up(out, seen, |seen: Semaphore| sentence(&seen, former))
     }
+
+    /// What it has before a pause, so that it can be told how to end that. That it cannot be seen holds up nothing.
+    async fn former_max(&self, path: &str) -> Option<i64> {
+        let seen = self.operator.ask("GET", &format!("{path}&limit=1"), None).await.ok()?;
+        seen["max"].as_i64().filter(|max| *max > 0)
+    }
+}
+
+/// All that a semaphore has now.
+fn sentence(seen: &Semaphore, former: Option<i64>) -> String {
+    let Semaphore { name, max, level, acquired, deadlock, .. } = seen;
+    let max_now = if *max == 0 { "is paused (max 0)".to_owned() } else { format!("has max {max}") };
+    let rate = seen.per.map_or_else(|| "no rate".to_owned(), |per| format!("rate {max} per {per}"));
+    let sentence = format!(
+        "Semaphore {:?} {max_now}, level {level}, {rate}, deadlock {deadlock}; {acquired} acquired.",
+        &**name
+    );
+    if *max > 0 {
+        return sentence;
+    }
+    let (name, max) = (quoted(name), former.map_or_else(|| "N".to_owned(), |max| max.to_string()));
+    format!("{sentence} To resume it: throttle semaphore set {name} --max {max}")
 }
 
 impl Rm {

@@ -13,8 +13,12 @@ use throttle_service::printable::printable;
 
 use super::{
     ask::{Format, Operator, semaphore},
-    table::table,
-    watch::watch,
+    table::{
+        Column::{Cut, Spare, Whole},
+        table,
+    },
+    text::span,
+    watch::{Figures as _, watch},
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
@@ -71,17 +75,40 @@ fn is_screen() -> bool {
 }
 
 fn rows(items: &[Semaphore]) -> String {
-    let head = ["SEMAPHORE", "MAX", "ACQUIRED", "PENDING", "WAITING", "LONGEST WAIT", "ORIGIN"];
+    let columns = [
+        Cut("SEMAPHORE"),
+        Whole("ACQUIRED"),
+        Whole("PENDING"),
+        Whole("WAITING"),
+        Whole("LONGEST WAIT"),
+        Spare("LEVEL"),
+        Spare("RATE"),
+        Spare("ORIGIN"),
+        Whole("NOTE"),
+    ];
     let row = |semaphore: &Semaphore| {
         [
             printable(&semaphore.name),
-            semaphore.max.to_string(),
-            semaphore.acquired.to_string(),
+            format!("{}/{}", semaphore.acquired, semaphore.max),
             semaphore.pending.to_string(),
             semaphore.waiting.to_string(),
-            semaphore.longest_wait.to_string(),
+            if semaphore.waiting > 0 { span(semaphore.longest_wait.0) } else { "-".to_owned() },
+            semaphore.level.to_string(),
+            semaphore.per.map_or_else(|| "-".to_owned(), |per| format!("{} per {per}", semaphore.max)),
             printable(&semaphore.origin),
+            note(semaphore),
         ]
     };
-    table(head, items.iter().map(row))
+    table(columns, items.iter().map(row))
+}
+
+/// What is out of the ordinary.
+fn note(semaphore: &Semaphore) -> String {
+    if semaphore.is_paused() {
+        "paused".to_owned()
+    } else if semaphore.over() > 0 {
+        format!("over by {}", semaphore.over())
+    } else {
+        String::new()
+    }
 }

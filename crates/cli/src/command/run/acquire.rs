@@ -3,13 +3,17 @@
 use std::{env, ffi::OsStr, path::Path, time::Duration};
 
 use throttle_client::{AcquireError, Client, Error, Guard};
+use tokio::sync::watch;
 
 use super::{
     asking::Asking,
     notice::{Notice, fail, tell},
     wanted::Wanted,
 };
-use crate::platform::{Signal, Signals};
+use crate::{
+    command::{advice::told, connection::located},
+    platform::{Signal, Signals},
+};
 
 /// The service is unavailable, as `sysexits.h` has it.
 pub(crate) const UNAVAILABLE: i32 = 69;
@@ -83,15 +87,20 @@ pub(crate) async fn acquire(
     }
     let command = caller.command;
     lock = lock.on_new_peer(move |why| tell(command, why));
+    let (tell_of_wait, stands) = watch::channel(None);
+    if Notice::is_seen() {
+        lock = lock.on_wait(move |waiting| drop(tell_of_wait.send(Some(waiting))));
+    }
     let mut notice = Notice::new(command);
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
         outcome = lock.acquire() => outcome.map_err(|error| match error {
             AcquireError::NotAcquired { source: None, .. } => Failure::Conflict(told(&error)),
+            AcquireError::Failed(error) => unavailable(&located(&client, error)),
             error => unavailable(&error),
         }),
-        () = notice.keep(wanted) => Err(Failure::Unavailable("the notice ended".to_owned())),
+        () = notice.keep(wanted, stands) => Err(Failure::Unavailable("the notice ended".to_owned())),
     }
 }
 
@@ -108,7 +117,7 @@ pub(super) async fn adopt(
         signal = signals.next() => Err(Failure::Interrupted(signal)),
         outcome = client.adopt(peer, ttl) => outcome.map_err(|error| match error {
             Error::UnknownPeer { .. } | Error::NothingHeld { .. } => Failure::Gone(told(&error)),
-            error => unavailable(&error),
+            error => unavailable(&located(&client, error)),
         }),
     }
 }
@@ -133,12 +142,6 @@ fn client(asking: &Asking, caller: &Caller<'_>) -> Result<Client, Error> {
     builder.build()
 }
 
-fn unavailable(error: &dyn std::error::Error) -> Failure {
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::Unavailable(told(error))
-}
-
-/// An error with all that caused it.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -146,9 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_split_at_the_first_equals_sign() {
-        let run = parse("--label a=b=c --label d= --priority -3 true").expect("valid");
-        let expected = [("a", "b=c"), ("d", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    fn a_label_is_split_at_the_first_sign_between() {
+        let run = parse("--label a=b=c:d --label d= --label e:f=g:h --priority -3 true").expect("valid");
+        let expected = [("a", "b=c:d"), ("d", ""), ("e", "f=g:h")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!((run.asking.label, run.asking.priority), (expected.to_vec(), -3));
     }
 

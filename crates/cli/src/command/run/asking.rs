@@ -19,7 +19,7 @@ pub struct Asking {
     /// What people see who look at who holds a lock; can be given many times
     ///
     /// Without it they see host, pid, user and program: those of the command, or of who called throttle acquire. A
-    /// label of the same key takes the place of one of these.
+    /// label of the same key takes the place of one of these. KEY:VALUE is understood, too.
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
     /// Tell nothing of this process but what --label says
@@ -33,7 +33,8 @@ pub struct Asking {
     pub connection: Connection,
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as team=blue")?;
+/// The first `=` or `:` divides, so that a value may contain both.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once(['=', ':']).ok_or("write KEY=VALUE, such as team=blue")?;
     Ok((key.to_owned(), value.to_owned()))
 }

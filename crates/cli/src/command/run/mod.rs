@@ -13,6 +13,7 @@ pub(crate) use arguments::LONG_ABOUT;
 pub use arguments::Run;
 pub(super) use arguments::ttl;
 pub use asking::Asking;
+pub(super) use asking::label;
 pub use start::run;
 pub use target::Target;
 pub use wanted::Wanted;

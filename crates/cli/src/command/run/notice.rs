@@ -3,12 +3,17 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use humantime::{format_duration, format_rfc3339_seconds};
-use tokio::time::{Instant, sleep};
+use humantime::format_duration;
+use throttle_client::WaitingFor;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
+use crate::command::operator::{cut, width_of};
 use throttle_service::printable::printable;
 
 /// Shorter waits are not worth a line that is gone before it is read.
@@ -38,17 +43,27 @@ impl Notice {
         Self { command, written: false }
     }
 
-    /// Reports, again and again, what is waited for, and since when.
-    pub(super) async fn keep(&mut self, wanted: impl Display) {
-        if !io::stderr().is_terminal() {
+    /// Whether there is a person who sees it.
+    pub(super) fn is_seen() -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// Reports, again and again, what is waited for, for how long, and why, as far as the server tells.
+    pub(super) async fn keep(&mut self, wanted: impl Display, stands: watch::Receiver<Option<WaitingFor>>) {
+        if !Self::is_seen() {
             std::future::pending::<()>().await;
         }
-        let command = self.command;
-        let (since, start) = (format_rfc3339_seconds(SystemTime::now()), Instant::now());
+        let (command, start) = (self.command, Instant::now());
         sleep(FIRST).await;
         loop {
             let so_far = format_duration(Duration::from_secs(start.elapsed().as_secs()));
-            self.write(&printable(format_args!("{command}: waiting for {wanted} since {since} ({so_far})")));
+            let why = stands.borrow().as_ref().map(why).unwrap_or_default();
+            let text = printable(format_args!("{command}: waiting for {wanted} ({so_far}){why}"));
+            // A line that goes on in the next row could not be wiped out.
+            self.write(&match width_of(&io::stderr()) {
+                Some(columns) => cut(&text, columns - 1),
+                None => text,
+            });
             sleep(EVERY).await;
         }
     }
@@ -58,6 +73,17 @@ impl Notice {
         // The carriage return and "erase to the end of the line". If a terminal is gone, nobody reads it.
         let _ = write!(io::stderr(), "\r\x1b[K{text}");
     }
+}
+
+/// At which place it stands, and who is in the way.
+fn why(waiting: &WaitingFor) -> String {
+    let place = waiting.position.map(|place| format!(", place {place}")).unwrap_or_default();
+    let others = match waiting.blocked_by.len() {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let blocker = waiting.blocked_by.first().map(|blocker| format!("; {blocker}{others}"));
+    place + &blocker.unwrap_or_default()
 }
 
 impl Drop for Notice {

@@ -5,13 +5,16 @@ use std::{ffi::OsString, io, process};
 use throttle_client::{Error, Guard, Share};
 
 use super::{
-    acquire::{Caller, acquire, adopt, told},
+    acquire::{Caller, acquire, adopt},
     arguments::Run,
     notice,
     supervise::{End, supervise},
     target::Target,
 };
-use crate::platform::{Child, Signals};
+use crate::{
+    command::advice::told,
+    platform::{Child, Signals},
+};
 
 /// Begins every line for people.
 const COMMAND: &str = "throttle run";

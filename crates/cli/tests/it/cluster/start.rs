@@ -15,7 +15,7 @@ fn a_wrong_section_is_refused_with_its_line() {
     for (text, line, part) in [
         ("[cluster]\nadvertise = \"http://a:1\"\n", 1, "cluster.endpoints: missing"),
         ("[cluster]\nendpoints = []\nadvertise = \"http://a:1\"\n", 1, "cluster.endpoints: missing"),
-        ("[cluster]\nendpoints = [\"a:1\"]\n", 2, "cluster.endpoints: found an array"),
+        ("[cluster]\nendpoints = [\"a:1\"]\n", 2, "cluster.endpoints: found string \"a:1\" as entry 1"),
         ("[cluster]\nendpoints = [\"http://a:1\"]\n", 1, "cluster.advertise: missing"),
         ("[cluster]\nendpoints = [\"http://a:1\"]\nadvertise = \"a:1\"\n", 1, "cluster.advertise: missing"),
         (&format!("{whole}lease = \"1s\"\n"), 4, "cluster.lease: found string \"1s\""),

@@ -51,6 +51,16 @@ fn a_copy_is_whole_and_goes_on_by_itself() {
     restored.v1_holder(&json!({"tenant/b": 1}));
     restored.kill();
     assert_eq!(copy.start(FILE).peers().len(), peers.len() + 1);
+    // Named as everybody guesses, whatever the environment names.
+    let other = Home::new();
+    let paths = [&home, &other].map(|home| home.path().to_str().expect("text"));
+    let (code, told, stderr) =
+        Launch::new(&["backup", paths[0], paths[1]]).env("THROTTLE_DATA_DIR", "/no/such").run();
+    assert_eq!((code, stderr.as_str()), (0, ""), "{told}");
+    let (code, inspected, stderr) = Launch::new(&["journal", "inspect", paths[1]]).run();
+    assert_eq!((code, stderr.as_str()), (0, ""), "{inspected}");
+    let (code, _, stderr) = Launch::new(&["backup", paths[1]]).run();
+    assert!(code == 2 && stderr.contains("--data-dir <DIR>"), "{stderr}");
     let line = throttle(&["backup", copy.path().to_str().expect("text")], &home).fails();
     assert!(line.contains("is there already and not empty; name a new directory."), "{line}");
 }

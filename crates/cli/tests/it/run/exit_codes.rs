@@ -29,7 +29,7 @@ fn a_command_that_cannot_be_run_is_told_as_by_a_shell() {
 #[test]
 fn a_lock_that_is_not_granted_in_time() {
     let server = Server::start(SEMAPHORES);
-    server.holder("A", 1, "1h");
+    let holder = server.holder("A", 1, "1h");
     for (arguments, expected) in [
         (&["--try"] as &[_], 75),
         (&["--wait", "100ms"], 75),
@@ -40,6 +40,8 @@ fn a_lock_that_is_not_granted_in_time() {
         let (code, stdout, stderr) = run(&server, &all).run();
         assert_eq!((code, &*stdout), (expected, ""), "{stderr}");
         assert!(stderr.contains("was not granted in time"), "{stderr}");
+        let why = format!(": its place in the queue was 1; \"A\" is held by peer {holder}");
+        assert!(stderr.ends_with(&why), "{stderr}");
         server.until_waiting("A", 0);
     }
 }
@@ -47,9 +49,10 @@ fn a_lock_that_is_not_granted_in_time() {
 #[test]
 fn what_the_server_refuses() {
     let server = Server::start(SEMAPHORES);
-    for (arguments, expected) in
-        [(&["-s", "Z"] as &[_], "Unknown semaphore \"Z\""), (&["-s", "B", "-n", "4"], "never be granted")]
-    {
+    for (arguments, expected) in [
+        (&["-s", "Z"] as &[_], "No semaphore is called \"Z\""),
+        (&["-s", "B", "-n", "4"], "never be granted"),
+    ] {
         let (code, stdout, stderr) = run(&server, &[arguments, &["--", "echo", "ran"]].concat()).run();
         assert_eq!((code, &*stdout), (69, ""), "{stderr}");
         assert!(stderr.contains(expected), "{stderr}");

@@ -31,9 +31,36 @@ fn the_server_is_told_who_holds_the_lock() {
     process.stdout.line("ready");
     assert_eq!(holder(&server, "a%20name")["labels"], json!({"team": "blue"}));
 
-    let (code, _, stderr) = run(&server, &["-s", "A", "--label", "a:b=c", "true"]).run();
+    // As peers shows a label, and as it takes one.
+    let process = run(&server, &[&["-s", "B", "--label", "team:red=er"], &command[..]].concat()).start();
+    process.stdout.line("ready");
+    let found = server.get("/v1/peers?label=team:red%3Der").shape(200);
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1), "{found}");
+
+    let (code, _, stderr) = run(&server, &["-s", "A", "--label", "=b", "true"]).run();
     assert_eq!(code, 69);
-    assert!(stderr.contains("the label \"a:b\" is named wrongly"), "{stderr}");
+    assert!(stderr.contains("the label \"\" is named wrongly"), "{stderr}");
+}
+
+/// The rule that the Python client and watch have, too.
+#[test]
+fn the_user_is_found_also_where_no_variable_tells() {
+    let server = Server::start(SEMAPHORES);
+    let id = std::process::Command::new("id").arg("-un").output().expect("id runs");
+    let name = String::from_utf8(id.stdout).expect("text");
+    let command = ["-s", "B", "--", "/bin/sh", "-c", "echo ready; sleep 60"];
+    for (variables, expected) in
+        [([("USER", ""), ("LOGNAME", "joe")], "joe"), ([("USER", ""), ("LOGNAME", "")], name.trim())]
+    {
+        let launch = run(&server, &command);
+        let launch = variables.into_iter().fold(launch, |launch, (name, value)| launch.env(name, value));
+        let process = launch.start();
+        process.stdout.line("ready");
+        assert_eq!(holder(&server, "B")["labels"]["user"], expected);
+        drop(process);
+        let gone = holder(&server, "B")["peer"].clone();
+        server.delete(&format!("/v1/peers/{}", gone.as_str().expect("an id"))).is_empty();
+    }
 }
 
 #[test]

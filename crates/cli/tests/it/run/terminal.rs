@@ -1,5 +1,7 @@
 use super::SEMAPHORES;
-use crate::support::{Server, Terminal};
+use serde_json::json;
+
+use crate::support::{Server, Terminal, id};
 
 const THROTTLE: &str = env!("CARGO_BIN_EXE_throttle");
 
@@ -8,11 +10,29 @@ fn says_what_it_waits_for_and_wipes_that_out() {
     let server = Server::start(SEMAPHORES);
     let holder = server.holder("A", 1, "1h");
     let mut terminal = Terminal::open(&server, &[THROTTLE, "run", "-s", "A", "--", "echo", "it runs"]);
-    terminal.see("throttle run: waiting for A since 20");
-    terminal.see("(1s)");
+    terminal.see("throttle run: waiting for A (");
+    terminal.see("1s)");
     server.release(holder, "A");
     terminal.see("\r\x1b[Kit runs\r\n");
     assert_eq!(terminal.exit_code(), Some(0));
+}
+
+#[test]
+fn says_at_which_place_it_waits_and_for_whom_in_one_row() {
+    let server = Server::start(SEMAPHORES);
+    let labels = json!({"host": "w1", "user": "jane", "program": "import.sh"});
+    let body = json!({"locks": {"A": 1}, "expires_in": "1h", "labels": labels});
+    let holder = id(&server.post("/v1/locks", &body.to_string()).shape(201));
+    let script = |columns: u32| format!("stty rows 24 cols {columns}; exec \"$0\" run -s A -- echo it runs");
+    let mut wide = Terminal::open_sized(&server, 120, &["sh", "-c", &script(120), THROTTLE]);
+    wide.see(&format!("), place 1; \"A\" is held by import.sh jane@w1 (peer {holder})"));
+    let mut narrow = Terminal::open_sized(&server, 60, &["sh", "-c", &script(60), THROTTLE]);
+    narrow.until_screen("a line that is cut", |screen| screen.contents().contains("(2s), place 2; \"A\" is"));
+    let written = narrow.screen_rows();
+    assert_eq!(written.iter().filter(|row| !row.is_empty()).count(), 1, "{written:?}");
+    server.delete(&format!("/v1/peers/{holder}")).is_empty();
+    wide.see("it runs");
+    narrow.see("it runs");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::server::Server;
@@ -29,6 +29,16 @@ impl Terminal {
 
     /// With these variables in its environment.
     pub(crate) fn open_with(variables: &[(&str, &str)], command: &[&str]) -> Self {
+        Self::open_wide(80, variables, command)
+    }
+
+    /// With a screen of so many columns; that the terminal has them is for the command to say, by `stty`.
+    pub(crate) fn open_sized(server: &Server, columns: u16, command: &[&str]) -> Self {
+        let url = format!("http://127.0.0.1:{}", server.port);
+        Self::open_wide(columns, &[("THROTTLE_URL", &url)], command)
+    }
+
+    fn open_wide(columns: u16, variables: &[(&str, &str)], command: &[&str]) -> Self {
         let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
         let mut python = Command::new("python3")
             .args(["-c", spawn])
@@ -51,18 +61,37 @@ impl Terminal {
                 }
             }
         });
-        let [rows, columns] = [24, 80].map(|size| NonZero::new(size).expect("not zero"));
+        let [rows, columns] = [24, columns].map(|size| NonZero::new(size).expect("not zero"));
         let screen = vt100::Parser::new(rows, columns, 0);
         Self { python, keys, output, seen: String::new(), screen }
     }
 
     /// Waits until `text` has come, and drops all up to its end.
     pub(crate) fn see(&mut self, text: &str) {
+        let end = Instant::now() + PATIENCE;
         while !self.seen.contains(text) {
-            self.read(text);
+            self.read(text, end);
         }
         let at = self.seen.find(text).expect("it is there");
         self.seen.drain(..at + text.len());
+    }
+
+    /// What comes before `text`, which is waited for, without the signs of the terminal's own lines.
+    pub(crate) fn text_until(&mut self, text: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        while !self.seen.contains(text) {
+            self.read(text, end);
+        }
+        let (before, _) = self.seen.split_once(text).expect("it is there");
+        before.replace('\r', "")
+    }
+
+    /// What is still to come, until the command has ended.
+    pub(crate) fn rest(&mut self) -> String {
+        while let Ok(more) = self.output.recv_timeout(PATIENCE) {
+            self.seen.push_str(&String::from_utf8_lossy(&more));
+        }
+        std::mem::take(&mut self.seen)
     }
 
     /// The number that what has come begins with.
@@ -82,14 +111,21 @@ impl Terminal {
     /// Waits until the screen is as it should be.
     #[track_caller]
     pub(crate) fn until_screen(&mut self, what: &str, is_so: impl Fn(&vt100::Screen) -> bool) {
+        let end = Instant::now() + PATIENCE;
         while !is_so(self.screen.screen()) {
-            self.read(what);
+            self.read(what, end);
         }
     }
 
+    /// The rows of the screen at this moment.
+    pub(crate) fn screen_rows(&self) -> Vec<String> {
+        self.screen.screen().contents().lines().map(str::to_owned).collect()
+    }
+
     #[track_caller]
-    fn read(&mut self, what: &str) {
-        let more = self.output.recv_timeout(PATIENCE);
+    fn read(&mut self, what: &str, end: Instant) {
+        // A screen that is drawn again and again is no sign of hope.
+        let more = self.output.recv_timeout(end.saturating_duration_since(Instant::now()));
         let more = more.unwrap_or_else(|_| {
             panic!("{what} is not in {:?}, and not on\n{}", self.seen, self.screen.screen().contents())
         });

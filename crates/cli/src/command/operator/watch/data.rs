@@ -1,6 +1,6 @@
 //! What the server says, as far as it is more than figures.
 
-pub(super) use throttle_api::{Labels, Peer, Pending, Semaphore, SemaphoreDetail as Detail, Waiter};
+pub(super) use throttle_api::{Peer, Pending, Semaphore, SemaphoreDetail as Detail, Waiter};
 
 /// What a peer waits for, ordered by name.
 pub(super) fn by_name(pending: &Pending) -> impl Iterator<Item = (&str, i64)> {
@@ -10,11 +10,11 @@ pub(super) fn by_name(pending: &Pending) -> impl Iterator<Item = (&str, i64)> {
 }
 
 /// What the figures of a semaphore come to.
-pub(super) trait Figures {
+pub(in crate::command::operator) trait Figures {
     /// How much of it is used, 1.0 for all.
     fn share(&self) -> f64;
 
-    /// By how much more is held than there is.
+    /// By how much more is held than there is. A pause alone makes nobody hold too much.
     fn over(&self) -> i64;
 
     /// Whether nobody gets any of it.
@@ -35,7 +35,7 @@ impl Figures for Semaphore {
     }
 
     fn over(&self) -> i64 {
-        self.acquired.saturating_sub(self.max).max(0)
+        if self.is_paused() { 0 } else { self.acquired.saturating_sub(self.max).max(0) }
     }
 
     fn is_paused(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What an operator does here, asked for once more with what it will come to.
 
 use super::{
-    data::{Detail, Peer, Waiter, by_name},
+    data::{Detail, Figures as _, Peer, Waiter, by_name},
     state::{Sight, State},
 };
 
@@ -67,14 +67,23 @@ impl Dialog {
                 Some(format!("Why is peer {peer} to be released? Its holder and the log are told."))
             }
             Self::Max { semaphore, .. } => {
-                Some(format!("What is the full count of {semaphore:?} to be? 0 pauses it."))
+                let is_paused = match state.sight() {
+                    Some(Sight::Semaphore(detail, _)) => detail.semaphore.is_paused(),
+                    _ => false,
+                };
+                let hint = match state.former.get(semaphore) {
+                    _ if !is_paused => "0 pauses it.".to_owned(),
+                    Some(max) => format!("Before the pause it was {max}."),
+                    None => "What it was before the pause is not known here.".to_owned(),
+                };
+                Some(format!("What is the full count of {semaphore:?} to be? {hint}"))
             }
             Self::Confirm(Act::Release { .. }) => match state.sight()? {
                 Sight::Peer(peer) => Some(release(peer)),
                 _ => None,
             },
             Self::Confirm(Act::Resize { max, .. }) => match state.sight()? {
-                Sight::Semaphore(detail) => Some(resize(detail, *max)),
+                Sight::Semaphore(detail, _) => Some(resize(detail, *max)),
                 _ => None,
             },
         }

@@ -3,6 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
+    super::ask::by,
     data::Figures,
     dialog::{Act, Dialog},
     state::{Effect, Order, Outcome, Page, Sight, State, Target},
@@ -136,7 +137,7 @@ impl State {
         if matches!(self.sight(), Some(Sight::Missing(_))) {
             return self.advise("That peer is gone already.");
         }
-        let text = format!("throttle status --watch, by {}", self.user);
+        let text = by("throttle status --watch", &self.user);
         self.dialog = Some(Dialog::Reason { peer, text });
     }
 
@@ -146,17 +147,24 @@ impl State {
         }
     }
 
+    /// Offers what it was before the pause.
+    fn ask_to_resume(&mut self) {
+        if let Some(semaphore) = self.open_selected_semaphore() {
+            let text = self.former.get(&semaphore).map(ToString::to_string).unwrap_or_default();
+            self.dialog = Some(Dialog::Max { semaphore, text });
+        }
+    }
+
     fn ask_to_pause(&mut self) {
         let is_paused = match (self.page(), self.sight()) {
             (Page::List, _) => {
                 self.selected().and_then(|at| self.listed().nth(at)).is_some_and(Figures::is_paused)
             }
-            (_, Some(Sight::Semaphore(detail))) => detail.semaphore.is_paused(),
+            (_, Some(Sight::Semaphore(detail, _))) => detail.semaphore.is_paused(),
             _ => false,
         };
         if is_paused {
-            // Nobody here knows what it was before.
-            return self.ask_for_max();
+            return self.ask_to_resume();
         }
         if let Some(semaphore) = self.open_selected_semaphore() {
             self.dialog = Some(Dialog::Confirm(Act::Resize { semaphore, max: 0 }));

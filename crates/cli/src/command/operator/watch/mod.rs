@@ -14,4 +14,5 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(super) use data::Figures;
 pub(super) use run::watch;

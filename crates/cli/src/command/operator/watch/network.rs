@@ -1,6 +1,6 @@
 //! Asks the server, beside the drawing.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -12,10 +12,11 @@ use tokio::{
 
 use super::{
     super::ask::{self, encoded, list},
-    data::Detail,
+    data::{Detail, Peer},
     dialog::Act,
     state::{News, Page, Sight},
 };
+use crate::command::{advice::told, connection::located};
 
 /// How often the server is asked even if it tells of nothing: leases are renewed without an event.
 const EVERY: Duration = Duration::from_secs(1);
@@ -125,7 +126,13 @@ impl Network {
     pub(super) async fn look(&self, page: &Page) -> Result<Sight, Error> {
         let seen = match page {
             Page::List => return self.list().await,
-            Page::Semaphore(name) => self.semaphore(name, DETAILS).await.map(Sight::Semaphore),
+            Page::Semaphore(name) => match self.semaphore(name, DETAILS).await {
+                Ok(detail) => {
+                    let first = self.first(&detail).await;
+                    Ok(Sight::Semaphore(detail, first))
+                }
+                Err(error) => Err(error),
+            },
             Page::Peer(id) => self.get(&format!("/v1/peers/{}", encoded(id))).await.map(Sight::Peer),
         };
         match seen {
@@ -157,8 +164,15 @@ impl Network {
         self.get(&format!("{}&limit={limit}", ask::semaphore(name))).await
     }
 
+    /// Who waits first, as it is seen there what else that peer waits for. Not everybody may see that.
+    async fn first(&self, detail: &Detail) -> Option<Box<Peer>> {
+        let first = detail.queue.first()?;
+        self.get(&format!("/v1/peers/{}", first.peer)).await.ok()
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        read(path, self.client.send("GET", path, None).await?)
+        let answer = self.client.send("GET", path, None).await;
+        read(path, answer.map_err(|error| located(&self.client, error))?)
     }
 }
 
@@ -168,15 +182,4 @@ fn read<T: DeserializeOwned>(path: &str, answer: Value) -> Result<T, Error> {
         status: 200,
         message: format!("the answer was not expected ({error}); is this a Throttle server of this version?"),
     })
-}
-
-/// An error with all that caused it.
-fn told(error: &Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        told = format!("{told}: {error}");
-        cause = error.source();
-    }
-    told
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use throttle_client::user;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::sleep,
@@ -106,9 +107,4 @@ fn keys() -> io::Result<mpsc::Receiver<Event>> {
         }
     })?;
     Ok(keys)
-}
-
-fn user() -> String {
-    let user = env::var("USER").or_else(|_| env::var("USERNAME"));
-    user.unwrap_or_else(|_| "an unknown user".to_owned())
 }

@@ -1,6 +1,6 @@
 //! What is seen at this moment. No I/O happens here, and time is an argument.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{
     data::{Detail, Figures as _, Peer, Semaphore, by_name},
@@ -23,8 +23,8 @@ pub(super) enum Page {
 pub(super) enum Sight {
     /// Semaphores, and whether there are more.
     List(Vec<Semaphore>, bool),
-    /// One of them.
-    Semaphore(Box<Detail>),
+    /// One of them, and who waits first for it.
+    Semaphore(Box<Detail>, Option<Box<Peer>>),
     /// A peer.
     Peer(Box<Peer>),
     /// The server has no such thing, or no more; it says why.
@@ -93,6 +93,8 @@ pub(super) struct State {
     pub(super) outcome: Option<Outcome>,
     /// The user at the keys, for the reason of a release.
     pub(super) user: String,
+    /// The last full count above 0 that each semaphore was seen with.
+    pub(super) former: BTreeMap<String, i64>,
 }
 
 /// A page with what was seen on it.
@@ -143,6 +145,7 @@ impl State {
             is_helping: false,
             outcome: None,
             user,
+            former: BTreeMap::new(),
         }
     }
 
@@ -176,6 +179,13 @@ impl State {
     }
 
     fn see(&mut self, page: &Page, sight: Sight) {
+        let seen = match &sight {
+            Sight::List(semaphores, _) => &semaphores[..],
+            Sight::Semaphore(detail, _) => std::slice::from_ref(&detail.semaphore),
+            _ => &[],
+        };
+        let running = seen.iter().filter(|semaphore| !semaphore.is_paused());
+        self.former.extend(running.map(|semaphore| (semaphore.name.to_string(), semaphore.max)));
         if let Sight::List(semaphores, has_more) = sight {
             (self.semaphores, self.has_more) = (semaphores, has_more);
             self.sort();
@@ -209,7 +219,7 @@ impl State {
             (Page::List, _) => {
                 self.listed().map(|semaphore| Target::Semaphore(semaphore.name.to_string())).collect()
             }
-            (_, Some(Sight::Semaphore(detail))) => {
+            (_, Some(Sight::Semaphore(detail, _))) => {
                 let holders = detail.holders.iter().map(|holder| holder.peer);
                 let waiters = detail.queue.iter().map(|waiter| waiter.peer);
                 holders.chain(waiters).map(|peer| Target::Peer(peer.to_string())).collect()

@@ -61,7 +61,27 @@ fn detail(name: &str, max: i64) -> News {
         fields.insert(key.to_owned(), value);
     }
     let detail = serde_json::from_value(shape).expect("a detail");
-    News::Seen(Page::Semaphore(name.to_owned()), Sight::Semaphore(Box::new(detail)))
+    News::Seen(Page::Semaphore(name.to_owned()), Sight::Semaphore(Box::new(detail), None))
+}
+
+/// A semaphore with changes to its figures, its first waiter, and whom that one waits for besides.
+fn head_of_queue(figures: Value, waiter: Value, blocked_by: &Value) -> News {
+    let News::Seen(page, Sight::Semaphore(detail, _)) = detail("A", 2) else { panic!("a semaphore") };
+    let mut shape = serde_json::to_value(&detail).expect("a detail");
+    let change = |shape: &mut Value, changes: Value| {
+        let changes = changes.as_object().cloned().unwrap_or_default();
+        shape.as_object_mut().expect("an object").extend(changes);
+    };
+    change(&mut shape, figures);
+    change(&mut shape["queue"][0], waiter);
+    let News::Seen(_, Sight::Peer(mut first)) = peer("13", true) else { panic!("a peer") };
+    first.pending = serde_json::from_value(json!({
+        "locks": {"A": 1, "gpu-host": 2}, "priority": 0, "since": ago(61), "position": 1, "estimated_wait": null,
+        "blocked_by": blocked_by
+    }))
+    .expect("pending");
+    let detail = serde_json::from_value(shape).expect("a detail");
+    News::Seen(page, Sight::Semaphore(detail, Some(first)))
 }
 
 fn peer(id: &str, waits: bool) -> News {
@@ -177,19 +197,54 @@ fn a_semaphore_with_its_holders_and_its_queue() {
     assert_eq!(seen[2], "████████████████████ 2 of 2 held, 2 wait for 4, up to 2m 10s");
     assert_eq!(seen[3], "level 0, declared from the file, no deadlocks by levels");
     assert_eq!(seen[5], "HOLDERS: 2");
-    assert_eq!(seen[6], "PEER                 COUNT TOKEN            SINCE   EXPIRES WHO");
-    assert_eq!(seen[7], "11                   1     1795480000000001 1h 1m   0s      import.sh jane@w1 pi");
-    assert_eq!(seen[8], "12                   1     -                5s      30s     -");
+    assert_eq!(seen[6], "WHO                                   PEER                 COUNT SINCE   EXPIRES");
+    assert_eq!(seen[7], "import.sh jane@w1 pid 77              11                   1     1h 1m   0s");
+    assert_eq!(seen[8], "-                                     12                   1     5s      30s");
     assert_eq!(seen[9], "QUEUE: 2");
-    assert_eq!(seen[10], "PLACE PEER                 COUNT PRIO AGE     IN ABOUT WHO");
-    assert_eq!(seen[11], "1     13                   1     5    2m 10s  1m 5s    -");
-    assert_eq!(seen[12], "2     14                   3     0    20s     -        @w\\u{1b}[31m2");
+    assert_eq!(seen[10], "The first waits for 1, and 0 are free.");
+    assert_eq!(seen[11], "PLACE WHO                       PEER                 COUNT PRIO AGE     IN ABOUT");
+    assert_eq!(seen[12], "1     -                         13                   1     5    2m 10s  1m 5s");
+    assert_eq!(seen[13], "2     @w\\u{1b}[31m2             14                   3     0    20s     -");
+    let wide = picture_of(&state, 110, 24, false);
+    let row = |y| (0..110).map(|x| wide[(x, y)].symbol()).collect::<String>();
+    assert!(row(6).ends_with("TOKEN           ") && row(7).ends_with("1795480000000001"), "{}", row(7));
     // The selection goes through both.
     type_in(&mut state, "jjj");
     press(&mut state, KeyCode::Enter);
     assert_eq!(state.page(), Page::Peer("14".to_owned()));
     press(&mut state, KeyCode::Esc);
     assert_eq!((state.page(), state.selected()), (Page::Semaphore("A".to_owned()), Some(3)));
+}
+
+#[test]
+fn the_head_of_a_queue_has_a_reason_to_wait() {
+    let here = json!([{"semaphore": "A", "peer": "11", "count": 2, "since": ago(9), "labels": {}}]);
+    let there = |labels: Value| json!([{"semaphore": "gpu-host", "peer": "99", "count": 2, "since": ago(9), "labels": labels}]);
+    let nothing = || json!({});
+    for (figures, waiter, blocked_by, expected) in [
+        (nothing(), nothing(), here, "The first waits for 1, and 0 are free."),
+        (
+            json!({"acquired": 0, "cooling": 2}),
+            nothing(),
+            json!([]),
+            "and 0 are free; more comes back by its rate.",
+        ),
+        (json!({"max": 0}), nothing(), json!([]), "Nobody gets it while it is paused."),
+        (json!({"acquired": 1}), json!({"absent": true}), json!([]), "The first is absent, and passed over"),
+        (json!({"acquired": 1}), json!({"count": 3}), json!([]), "The first asks for 3, more than there is"),
+        (
+            json!({"acquired": 1}),
+            nothing(),
+            there(json!({"program": "import.sh", "user": "jane", "host": "w1"})),
+            "The first waits for 2 of gpu-host: import.sh jane@w1 holds it.",
+        ),
+        (json!({"acquired": 1}), nothing(), there(json!({})), "of gpu-host: peer 99 holds it."),
+    ] {
+        let mut state = view();
+        press(&mut state, KeyCode::Enter);
+        state.learn(head_of_queue(figures, waiter, &blocked_by), now());
+        shows(&state, &[expected]);
+    }
 }
 
 #[test]
@@ -205,7 +260,8 @@ fn a_peer_and_who_is_in_its_way() {
             "1     7                1m 20s  A",
             "2     -                1m 20s  B",
             "WAITS FOR, for 1m 1s, at place 4, priority 1",
-            "99                   1     9s      C                @w9",
+            "IN ITS WAY",
+            "@w9                    holds 99                   1     9s      C",
         ],
     );
     press(&mut state, KeyCode::End);
@@ -365,9 +421,24 @@ fn a_pause_and_its_end() {
     let paused = Act::Resize { semaphore: "A".to_owned(), max: 0 };
     assert_eq!(type_in(&mut state, "y"), [Effect::Act(paused)]);
     state.learn(detail("A", 0), now());
-    shows(&state, &["2 of 0 held, 2 more than there is, PAUSED"]);
+    shows(&state, &["2 held, PAUSED"]);
+    press(&mut state, KeyCode::Esc);
+    state.learn(listed(&[semaphore("A", 0, 2, 2), semaphore("B", 1, 3, 0)]), now());
+    shows(&state, &["2 semaphores, 1 waited for, 1 overcommitted"]);
     press(&mut state, KeyCode::Char('p'));
-    shows(&state, &["What is the full count of \"A\" to be?"]);
+    state.learn(detail("A", 0), now());
+    shows(&state, &["What is the full count of \"A\" to be? Before the pause it was 2.", "> 2"]);
+    press(&mut state, KeyCode::Enter);
+    shows(&state, &["Set the full count of \"A\" from 0 to 2?"]);
+}
+
+#[test]
+fn the_end_of_a_pause_that_nobody_here_saw_begin() {
+    let mut state = State::new("http://here:8000".to_owned(), "jane".to_owned());
+    state.learn(listed(&[semaphore("A", 0, 2, 2)]), now());
+    press(&mut state, KeyCode::Char('p'));
+    state.learn(detail("A", 0), now());
+    shows(&state, &["What it was before the pause is not"]);
     press(&mut state, KeyCode::Enter);
     shows(&state, &["What is the full count of \"A\" to be?"]);
 }

@@ -15,8 +15,8 @@ use super::{
     },
     palette::Palette,
     section,
-    text::{bar, count, span},
 };
+use crate::command::operator::text::{bar, count, span};
 use throttle_service::printable::printable;
 
 const BAR: u16 = 10;

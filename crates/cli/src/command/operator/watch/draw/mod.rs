@@ -6,7 +6,6 @@ mod palette;
 mod peer;
 mod section;
 mod semaphore;
-mod text;
 
 use std::time::SystemTime;
 
@@ -17,10 +16,9 @@ use ratatui::{
     widgets::{Paragraph, Wrap},
 };
 
-pub(super) use palette::Palette;
-use text::span;
-
 use super::state::{Line as Connection, Outcome, Page, Sight, State};
+use crate::command::operator::text::span;
+pub(super) use palette::Palette;
 use throttle_service::printable::printable;
 
 /// Draws all of it. `now` is the time of the server.
@@ -42,8 +40,8 @@ pub(super) fn draw(state: &State, now: SystemTime, palette: &Palette, frame: &mu
 fn page(state: &State, now: SystemTime, palette: &Palette, frame: &mut Frame<'_>, area: Rect) {
     match (state.page(), state.sight()) {
         (Page::List, _) => list::draw(state, palette, frame, area),
-        (_, Some(Sight::Semaphore(detail))) => {
-            semaphore::draw(detail, state.selected(), now, palette, frame, area);
+        (_, Some(Sight::Semaphore(detail, first))) => {
+            semaphore::draw(detail, first.as_deref(), state.selected(), now, palette, frame, area);
         }
         (_, Some(Sight::Peer(peer))) => peer::draw(peer, state.selected(), now, palette, frame, area),
         (_, Some(Sight::Missing(why))) => {

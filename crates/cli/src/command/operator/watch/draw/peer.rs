@@ -13,8 +13,9 @@ use super::{
     super::data::{Peer, Pending, by_name},
     palette::Palette,
     section::{self, Section},
-    text::{age, count, span, until, who},
 };
+use crate::command::operator::text::{age, count, span, until, who};
+use throttle_api::BlockerKind;
 use throttle_service::printable::printable;
 
 /// Labels fill no more rows than these.
@@ -47,6 +48,7 @@ pub(super) fn draw(
         Some(pending) => sections.extend([waits_for(pending, now), blocked_by(pending, now)]),
         None => sections.push(Section {
             title: "WAITS FOR: nothing".to_owned(),
+            note: String::new(),
             head: Vec::new(),
             widths: Vec::new(),
             rows: Vec::new(),
@@ -66,6 +68,7 @@ fn holds(peer: &Peer, now: SystemTime) -> Section<'static> {
     });
     Section {
         title: if peer.locks.is_empty() { "HOLDS: nothing".to_owned() } else { "HOLDS".to_owned() },
+        note: String::new(),
         head: vec!["COUNT", "TOKEN", "SINCE", "SEMAPHORE"],
         widths: [5, 16, 7].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]).collect(),
         rows: rows.collect(),
@@ -83,6 +86,7 @@ fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
             pending.priority,
             estimate.unwrap_or_default()
         ),
+        note: String::new(),
         head: vec!["COUNT", "SEMAPHORE"],
         widths: vec![Constraint::Length(5), Constraint::Fill(1)],
         rows: rows.collect(),
@@ -92,18 +96,20 @@ fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
 fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
     let rows = pending.blocked_by.iter().map(|by| {
         Row::new([
+            who(&by.labels),
+            if by.kind == BlockerKind::Ahead { "ahead" } else { "holds" }.to_owned(),
             by.peer.to_string(),
             count(by.count),
             age(by.since, now),
             printable(&by.semaphore),
-            who(&by.labels),
         ])
     });
     let is_empty = pending.blocked_by.is_empty();
     Section {
-        title: if is_empty { "HELD BY: nobody".to_owned() } else { "HELD BY".to_owned() },
-        head: vec!["PEER", "COUNT", "SINCE", "SEMAPHORE", "WHO"],
-        widths: [20, 5, 7, 16].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]).collect(),
+        title: if is_empty { "IN ITS WAY: nobody".to_owned() } else { "IN ITS WAY".to_owned() },
+        note: String::new(),
+        head: vec!["WHO", "HOW", "PEER", "COUNT", "SINCE", "SEMAPHORE"],
+        widths: [Constraint::Fill(1)].into_iter().chain([5, 20, 5, 7, 16].map(Constraint::Length)).collect(),
         rows: rows.collect(),
     }
 }

@@ -12,6 +12,8 @@ use super::palette::Palette;
 /// A table with its title.
 pub(super) struct Section<'a> {
     pub(super) title: String,
+    /// What there is to say of it, in a line below the title; often nothing.
+    pub(super) note: String,
     pub(super) head: Vec<&'static str>,
     pub(super) widths: Vec<Constraint>,
     pub(super) rows: Vec<Row<'a>>,
@@ -21,7 +23,12 @@ impl Section<'_> {
     /// How many rows it needs on the screen: the title and the head, too.
     fn need(&self) -> u16 {
         let rows = u16::try_from(self.rows.len()).unwrap_or(u16::MAX);
-        if self.rows.is_empty() { 1 } else { rows.saturating_add(2) }
+        let above = 1 + self.note_rows();
+        if self.rows.is_empty() { above } else { rows.saturating_add(above + 1) }
+    }
+
+    fn note_rows(&self) -> u16 {
+        u16::from(!self.note.is_empty())
     }
 }
 
@@ -41,8 +48,10 @@ pub(super) fn draw(
         let count = section.rows.len();
         let at = selected.and_then(|at| at.checked_sub(first)).filter(|at| *at < count);
         first += count;
-        let [title, rows] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(*area);
+        let heights = [Constraint::Length(1), Constraint::Length(section.note_rows()), Constraint::Fill(1)];
+        let [title, note, rows] = Layout::vertical(heights).areas(*area);
         frame.render_widget(Line::styled(section.title, palette.heading), title);
+        frame.render_widget(Line::styled(section.note, palette.busy), note);
         if count > 0 {
             table(Row::new(section.head), section.widths, section.rows, at, palette, frame, rows);
         }

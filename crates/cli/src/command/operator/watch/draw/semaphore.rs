@@ -11,18 +11,21 @@ use ratatui::{
 };
 
 use super::{
-    super::data::{Detail, Figures as _, Semaphore},
+    super::data::{Detail, Figures as _, Peer, Semaphore, by_name},
     palette::Palette,
     section::{self, Section},
-    text::{age, bar, count, span, until, who},
 };
-use throttle_api::{Deadlock, Open, Origin};
+use crate::command::operator::text::{age, bar, count, span, until, who};
+use throttle_api::{BlockerKind, Deadlock, Open, Origin};
 use throttle_service::printable::printable;
 
 const BAR: usize = 20;
+/// In fewer columns, fencing tokens would take the room of who holds it. The page of a peer has them.
+const WITH_TOKENS: u16 = 110;
 
 pub(super) fn draw(
     detail: &Detail,
+    first: Option<&Peer>,
     selected: Option<usize>,
     now: SystemTime,
     palette: &Palette,
@@ -38,17 +41,23 @@ pub(super) fn draw(
     .areas(area);
     frame.render_widget(self::figures(&detail.semaphore, palette), figures);
     frame.render_widget(Line::styled(self::spec(&detail.semaphore), palette.faint), spec);
-    section::draw(vec![holders(detail, now), queue(detail, now)], selected, palette, frame, below);
+    let has_tokens = area.width >= WITH_TOKENS;
+    let sections = vec![holders(detail, has_tokens, now), queue(detail, first, now)];
+    section::draw(sections, selected, palette, frame, below);
 }
 
 fn figures(semaphore: &Semaphore, palette: &Palette) -> Line<'static> {
     let over = semaphore.over();
     let (style, of_figures) =
         if over > 0 { (palette.alarm, palette.alarm) } else { (palette.used, Style::new()) };
-    let mut spans = vec![
-        Span::styled(bar(semaphore.share(), BAR), style),
-        Span::styled(format!(" {} of {} held", count(semaphore.acquired), count(semaphore.max)), of_figures),
-    ];
+    let acquired = count(semaphore.acquired);
+    let held = if semaphore.is_paused() {
+        format!("{acquired} held")
+    } else {
+        format!("{acquired} of {} held", count(semaphore.max))
+    };
+    let mut spans =
+        vec![Span::styled(bar(semaphore.share(), BAR), style), Span::styled(format!(" {held}"), of_figures)];
     if over > 0 {
         spans.push(Span::styled(format!(", {} more than there is", count(over)), palette.alarm));
     }
@@ -89,29 +98,34 @@ fn shown(what: &str, shown: usize, total: usize) -> String {
     if shown < total { format!("{what}: the first {shown} of {total}") } else { format!("{what}: {total}") }
 }
 
-fn holders(detail: &Detail, now: SystemTime) -> Section<'static> {
+fn holders(detail: &Detail, has_tokens: bool, now: SystemTime) -> Section<'static> {
     let rows = detail.holders.iter().map(|holder| {
-        Row::new([
+        let token = holder.token.map_or_else(|| "-".to_owned(), |token| token.to_string());
+        let cells = [
+            who(&holder.labels),
             holder.peer.to_string(),
             count(holder.count),
-            holder.token.map_or_else(|| "-".to_owned(), |token| token.to_string()),
             age(holder.since, now),
             until(holder.expires_at, now),
-            who(&holder.labels),
-        ])
+        ];
+        Row::new(cells.into_iter().chain(has_tokens.then_some(token)))
     });
+    let head = ["WHO", "PEER", "COUNT", "SINCE", "EXPIRES"];
+    let widths = [20, 5, 7, 7].into_iter().chain(has_tokens.then_some(16));
     Section {
         title: shown("HOLDERS", detail.holders.len(), detail.holders_total),
-        head: vec!["PEER", "COUNT", "TOKEN", "SINCE", "EXPIRES", "WHO"],
-        widths: widths([20, 5, 16, 7, 7]),
+        note: String::new(),
+        head: head.into_iter().chain(has_tokens.then_some("TOKEN")).collect(),
+        widths: [Constraint::Fill(1)].into_iter().chain(widths.map(Constraint::Length)).collect(),
         rows: rows.collect(),
     }
 }
 
-fn queue(detail: &Detail, now: SystemTime) -> Section<'static> {
+fn queue(detail: &Detail, first: Option<&Peer>, now: SystemTime) -> Section<'static> {
     let rows = detail.queue.iter().map(|waiter| {
         Row::new([
             waiter.position.to_string(),
+            who(&waiter.labels),
             waiter.peer.to_string(),
             count(waiter.count),
             waiter.priority.to_string(),
@@ -121,18 +135,49 @@ fn queue(detail: &Detail, now: SystemTime) -> Section<'static> {
                 Some(wait) => span(wait.0),
                 None => "-".to_owned(),
             },
-            who(&waiter.labels),
         ])
     });
+    let widths = [20, 5, 4, 7, 8].map(Constraint::Length);
     Section {
         title: shown("QUEUE", detail.queue.len(), detail.queue_total),
-        head: vec!["PLACE", "PEER", "COUNT", "PRIO", "AGE", "IN ABOUT", "WHO"],
-        widths: widths([5, 20, 5, 4, 7, 8]),
+        note: reason(detail, first).unwrap_or_default(),
+        head: vec!["PLACE", "WHO", "PEER", "COUNT", "PRIO", "AGE", "IN ABOUT"],
+        widths: [Constraint::Length(5), Constraint::Fill(1)].into_iter().chain(widths).collect(),
         rows: rows.collect(),
     }
 }
 
-/// The last column has what is left.
-fn widths<const N: usize>(widths: [u16; N]) -> Vec<Constraint> {
-    widths.into_iter().map(Constraint::Length).chain([Constraint::Fill(1)]).collect()
+/// Why the first of the queue waits.
+fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
+    let (semaphore, waiter) = (&detail.semaphore, detail.queue.first()?);
+    let (max, wanted) = (semaphore.max, waiter.count);
+    let free = max.saturating_sub(semaphore.acquired).saturating_sub(semaphore.cooling);
+    if semaphore.is_paused() {
+        return Some("Nobody gets it while it is paused.".to_owned());
+    }
+    if waiter.absent {
+        return Some("The first is absent, and passed over until it asks again.".to_owned());
+    }
+    if wanted > max {
+        return Some(format!(
+            "The first asks for {}, more than there is, and is passed over.",
+            count(wanted)
+        ));
+    }
+    if free < wanted {
+        let rate = if semaphore.cooling > 0 { "; more comes back by its rate" } else { "" };
+        return Some(format!(
+            "The first waits for {}, and {} are free{rate}.",
+            count(wanted),
+            count(free.max(0))
+        ));
+    }
+    // There is enough of it here, so it waits for something else.
+    let pending = first?.pending.as_ref()?;
+    let by = pending.blocked_by.iter().find(|by| by.semaphore != semaphore.name)?;
+    let asked = by_name(pending).find(|(name, _)| *name == &*by.semaphore).map_or(1, |(_, count)| count);
+    let (other, who) = (printable(&by.semaphore), who(&by.labels));
+    let who = if who == "-" { format!("peer {}", by.peer) } else { who };
+    let does = if by.kind == BlockerKind::Ahead { "is before it" } else { "holds it" };
+    Some(format!("The first waits for {} of {other}: {who} {does}.", count(asked)))
 }

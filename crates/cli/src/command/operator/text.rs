@@ -2,21 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::data::Labels;
+use throttle_api::Labels;
 use throttle_service::printable::printable;
 
 /// A length of time by its two largest units.
 pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    if days > 0 {
-        format!("{days}d {}h", hours % 24)
+    let (large, small) = if days > 0 {
+        (format!("{days}d"), (hours % 24, 'h'))
     } else if hours > 0 {
-        format!("{hours}h {}m", minutes % 60)
+        (format!("{hours}h"), (minutes % 60, 'm'))
     } else if minutes > 0 {
-        format!("{minutes}m {}s", seconds % 60)
+        (format!("{minutes}m"), (seconds % 60, 's'))
     } else {
-        format!("{seconds}s")
+        return format!("{seconds}s");
+    };
+    match small {
+        (0, _) => large,
+        (number, unit) => format!("{large} {number}{unit}"),
     }
 }
 
@@ -67,18 +71,7 @@ pub(super) fn bar(share: f64, cells: usize) -> String {
 
 /// A peer by its labels, the usual ones first.
 pub(super) fn who(labels: &Labels) -> String {
-    let get = |key: &str| labels.get(key);
-    let mut words = Vec::new();
-    words.extend(get("program").map(printable));
-    words.extend(match (get("user"), get("host")) {
-        (Some(user), Some(host)) => Some(printable(format!("{user}@{host}"))),
-        (None, Some(host)) => Some(printable(format!("@{host}"))),
-        (user, None) => user.map(printable),
-    });
-    words.extend(get("pid").map(|pid| format!("pid {}", printable(pid))));
-    let others = labels.iter().filter(|(key, _)| !["program", "user", "host", "pid"].contains(&key.as_str()));
-    words.extend(others.map(|(key, value)| printable(format!("{key}={value}"))));
-    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
+    throttle_client::who(&labels.to_map()).map_or_else(|| "-".to_owned(), printable)
 }
 
 #[cfg(test)]
@@ -89,7 +82,15 @@ mod tests {
 
     #[test]
     fn times_have_two_units() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (61, "1m 1s"), (7_320, "2h 2m"), (200_000, "2d 7h")] {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m 1s"),
+            (300, "5m"),
+            (7_200, "2h"),
+            (7_320, "2h 2m"),
+            (200_000, "2d 7h"),
+        ] {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
@@ -128,9 +129,8 @@ mod tests {
             let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
             Labels::from(pairs.collect::<BTreeMap<_, _>>())
         };
-        let all =
-            [("host", "w1"), ("pid", "7"), ("program", "im\u{1b}port"), ("user", "jane"), ("team", "blue")];
-        assert_eq!(who(&labels(&all)), "im\\u{1b}port jane@w1 pid 7 team=blue");
+        let all = [("host", "w1"), ("program", "im\u{1b}port"), ("user", "jane"), ("team", "blue")];
+        assert_eq!(who(&labels(&all)), "im\\u{1b}port jane@w1 team=blue");
         assert_eq!(who(&labels(&[("host", "w1")])), "@w1");
         assert_eq!(who(&labels(&[])), "-");
     }

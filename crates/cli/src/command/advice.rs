@@ -1,0 +1,110 @@
+//! What went wrong, for a person at a shell. The server and the client library speak to programs: their advice names
+//! routes and functions.
+
+use std::{error::Error, iter};
+
+use throttle_client::{AcquireError, Error as ClientError};
+
+const TOKEN: &str =
+    "Name a file that holds one with --token-file, or set THROTTLE_TOKEN or THROTTLE_TOKEN_FILE.";
+
+/// What is said of routes, and what is said of the same here. Spaces before it go with what is left out.
+const FITTING: [(&str, &str); 8] = [
+    ("GET /v1/semaphores lists those that there are.", "throttle status lists those that there are."),
+    (" Make a new one with POST /v1/peers.", ""),
+    ("POST /v1/resume ends that", "throttle resume ends that"),
+    ("GET /v1/cluster says more.", "throttle cluster status says more."),
+    (" GET /openapi.json describes those that there are.", ""),
+    ("add force=true to the query to release", "give --force to release"),
+    ("Release first what is held, or ask for all of it in one request.", ALL_AT_ONCE),
+    ("Release what is held, and ask for all of it in one request.", ALL_AT_ONCE),
+];
+
+const ALL_AT_ONCE: &str = "Ask for all of it at once, with a --semaphore for each.";
+
+/// An error with all that caused it.
+pub fn told(error: &(dyn Error + 'static)) -> String {
+    // What is transparent has the causes of what is in it.
+    if let Some(AcquireError::Failed(error)) = error.downcast_ref() {
+        return told(error);
+    }
+    let causes = iter::successors(error.source(), |&error| error.source());
+    iter::once(words(error)).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+}
+
+fn words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(ClientError::UnknownSemaphore { semaphore, advice: Some(advice) }) => {
+            format!("No semaphore is called {semaphore:?}. {}", fitting(advice))
+        }
+        Some(ClientError::NotAuthorized { status: 401, .. } | ClientError::Problem { status: 401, .. }) => {
+            format!("The server wants a token, and was shown none that it knows. {TOKEN}")
+        }
+        Some(ClientError::NotAuthorized { message, .. }) => fitting(message),
+        Some(ClientError::CertificateRejected { url, .. }) => format!(
+            "the certificate of {url} is not trusted. Name the file of the authority that signed it with --cacert, or \
+             set THROTTLE_CACERT"
+        ),
+        _ => fitting(&error.to_string()),
+    }
+}
+
+/// What a server says, for somebody who has commands, not routes.
+pub(crate) fn fitting(text: &str) -> String {
+    FITTING.into_iter().fold(text.to_owned(), |text, (route, command)| text.replace(route, command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sources of the server that speak of routes.
+    const SENTENCES: [&str; 4] = [
+        include_str!("../../../server/src/http/v1/problem.rs"),
+        include_str!("../../../server/src/http/v1/semaphores.rs"),
+        include_str!("../../../server/src/http/v1/probes.rs"),
+        include_str!("../../../server/src/http/gate.rs"),
+    ];
+
+    #[test]
+    fn nobody_is_sent_to_a_route() {
+        for source in SENTENCES {
+            // Sentences are broken at the ends of lines.
+            let lines = source.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+            let text = lines.map(|line| line.strip_suffix('\\').unwrap_or(line)).collect::<String>();
+            let found = fitting(&text);
+            for method in ["GET", "PUT", "POST", "PATCH", "DELETE"] {
+                let at = found.find(&format!("{method} /"));
+                assert_eq!(at.and_then(|at| found.get(at..at + 40)), None);
+            }
+            assert!(!found.contains("to the query"), "{found}");
+        }
+    }
+
+    #[test]
+    fn every_sentence_is_one_that_a_server_says() {
+        let all = SENTENCES.map(|source| {
+            source
+                .lines()
+                .map(str::trim_start)
+                .map(|line| line.strip_suffix('\\').unwrap_or(line))
+                .collect::<String>()
+        });
+        for (route, _) in FITTING {
+            assert!(all.iter().any(|source| source.contains(route.trim())), "{route}");
+        }
+    }
+
+    #[test]
+    fn what_fails_is_told_with_its_causes() {
+        let unknown = ClientError::UnknownSemaphore {
+            semaphore: "Z".to_owned(),
+            advice: Some("GET /v1/semaphores lists those that there are.".to_owned()),
+        };
+        let expected = "No semaphore is called \"Z\". throttle status lists those that there are.";
+        assert_eq!(told(&unknown), expected);
+        assert_eq!(told(&AcquireError::Failed(unknown)), expected);
+        let source = std::io::Error::other("because");
+        assert!(told(&ClientError::Thread(source)).ends_with("could not be started: because"));
+    }
+}

@@ -1,0 +1,18 @@
+"""pytest-xdist: tests that need one of two test boards, over all workers, and over all machines that run them.
+
+    pip install throttle-client pytest pytest-xdist
+    throttle --semaphore board=2 &
+    THROTTLE_URL=http://localhost:8000 pytest -n 8
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from throttle_client import Handle, lock
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest) -> Iterator[Handle]:
+    """A board for the time of one test. A test that waits too long fails, and says who has the boards."""
+    with lock(None, "board", timeout=600, ttl=60, labels={"test": request.node.nodeid[-250:]}) as held:
+        yield held

@@ -1,0 +1,35 @@
+"""Plays `examples/prefect` with a Prefect of its own: two tables are loaded at once, and the others wait."""
+
+import sys
+import tempfile
+
+from _shared import EXAMPLES, environment, peers, semaphore, server_binary, start, succeeded
+from server import PATIENCE, serving, until
+from throttle_client import lock
+
+TABLES = 4
+
+
+def main() -> None:
+    """While somebody else has the database, all wait. Prefect starts a server of its own for the flow."""
+    binary = server_binary()
+    with serving(binary, "[semaphores]\ndatabase = 2\n") as server, tempfile.TemporaryDirectory() as folder:
+        variables = environment(
+            server, binary, PREFECT_HOME=folder, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"
+        )
+        with lock(server.url, "database", count=2):
+            flow = start([sys.executable, EXAMPLES / "prefect" / "flow.py"], variables)
+            until(
+                lambda: semaphore(server, "database")["pending"] == TABLES, "all wait", within=3 * PATIENCE
+            )
+            queue = semaphore(server, "database")["queue"]
+            tables = {entry["labels"].get("table") for entry in queue}
+            assert tables == {"customers", "orders", "items", "stock"}, queue
+        said = succeeded([flow])
+        tokens = [line.split()[1] for line in said.splitlines() if line.split(" ")[0] in tables]
+        assert len(set(tokens)) == TABLES, said
+        until(lambda: peers(server) == [], "all is given back")
+
+
+if __name__ == "__main__":
+    main()

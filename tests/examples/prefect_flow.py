@@ -1,13 +1,18 @@
-"""Plays `examples/prefect` with a Prefect of its own: two tables are loaded at once, and the others wait."""
+"""Plays `examples/prefect` with a Prefect of its own: two tables are loaded at once, and the others wait.
+
+Prefect and Airflow want releases of FastAPI that exclude each other, so Prefect has an environment of its own.
+"""
 
 import sys
 import tempfile
+from pathlib import Path
 
 from _shared import EXAMPLES, environment, peers, semaphore, server_binary, start, succeeded
 from server import PATIENCE, serving, until
 from throttle_client import lock
 
 TABLES = 4
+PYTHON = Path(f"{sys.prefix}-prefect") / "bin" / "python"
 
 
 def main() -> None:
@@ -18,7 +23,7 @@ def main() -> None:
             server, binary, PREFECT_HOME=folder, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"
         )
         with lock(server.url, "database", count=2):
-            flow = start([sys.executable, EXAMPLES / "prefect" / "flow.py"], variables)
+            flow = start([PYTHON, EXAMPLES / "prefect" / "flow.py"], variables)
             until(
                 lambda: semaphore(server, "database")["pending"] == TABLES, "all wait", within=3 * PATIENCE
             )

@@ -1,0 +1,46 @@
+"""Blocks of the pages, and the pages whose blocks are promises."""
+
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+# The pages whose commands are run, and whose other blocks stand word for word in a file that a test runs.
+CHECKED = [
+    "start.md",
+    "concepts.md",
+    "operations.md",
+    "migration.md",
+    "performance.md",
+    *sorted(f"recipes/{path.name}" for path in (DOCS / "recipes").glob("*.md")),
+]
+BLOCK = re.compile(r"^```(?P<info>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block."""
+
+    page: str
+    line: int
+    language: str
+    marks: frozenset[str]
+    text: str
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"docs/{self.page}:{self.line}"
+
+
+def blocks(page: str) -> list[Block]:
+    """Those of a page of `docs`."""
+    text = (DOCS / page).read_text()
+    found = []
+    for match in BLOCK.finditer(text):
+        language, *marks = match["info"].split(",")
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(page, line, language, frozenset(marks), textwrap.dedent(match["text"])))
+    return found

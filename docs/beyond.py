@@ -1,7 +1,7 @@
-"""A preprocessor of mdBook: what becomes of links that lead out of `docs`, to files that the site does not have.
+"""A preprocessor of mdBook: what becomes of links that lead out of `docs`, which the site does not have.
 
-With `output.html.git-repository-url` in `book.toml` they lead to the repository. Without it the text says which
-file is meant.
+With `output.html.git-repository-url` in `book.toml` they lead to the repository. Without it the text says
+which file is meant.
 """
 
 import json
@@ -30,7 +30,11 @@ def rewritten(text: str, page: str, repository: str) -> str:
         if repository:
             return f"[{match['text']}]({repository}/blob/main/{path}{'#' * bool(anchor)}{anchor})"
         name = match["text"].strip("`")
-        return match["text"] if path.endswith(name.rstrip("/")) and "/" in name else f"{match['text']} (`{path}`)"
+        return (
+            match["text"]
+            if path.endswith(name.rstrip("/")) and "/" in name
+            else f"{match['text']} (`{path}`)"
+        )
 
     return LINK.sub(replace, text)
 

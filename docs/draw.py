@@ -13,10 +13,12 @@ svg { --ground: #ffffff; --ink: #1f2933; --faint: #8795a1; --line: #c3ccd5;
       --held: #3b7dd8; --wait: #b56a0c; --free: #e6ebf0; --bad: #c93c37; --good: #2f8a57; --inside: #ffffff; }
 @media (prefers-color-scheme: dark) {
   svg { --ground: #1b2129; --ink: #e4e9ee; --faint: #94a1ae; --line: #47525e;
-        --held: #5b9bf0; --wait: #e6a243; --free: #303944; --bad: #ee6e68; --good: #5cbd85; --inside: #10151b; } }
+        --held: #5b9bf0; --wait: #e6a243; --free: #303944; --bad: #ee6e68;
+        --good: #5cbd85; --inside: #10151b; } }
 text { font: 14px system-ui, sans-serif; fill: var(--ink); }
 .small { font-size: 12px; fill: var(--faint); } .mid { text-anchor: middle; } .end { text-anchor: end; }
-.inside { fill: var(--inside); } .bold { font-weight: 600; } .code { font-family: ui-monospace, monospace; font-size: 13px; }
+.inside { fill: var(--inside); } .bold { font-weight: 600; }
+.code { font-family: ui-monospace, monospace; font-size: 13px; }
 """
 WIDTH = 720
 
@@ -36,7 +38,14 @@ class Drawing:
         self._shapes.append(f'<text x="{x:g}" y="{y:g}" class="{kind}"{style}>{escape(words)}</text>')
 
     def box(
-        self, x: float, y: float, width: float, height: float, colour: str, words: str = "", outline: bool = False
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        colour: str,
+        words: str = "",
+        outline: bool = False,
     ) -> None:
         """A box with words in its middle."""
         fill = "none" if outline else f"var(--{colour})"
@@ -48,7 +57,9 @@ class Drawing:
             inside = "" if outline or colour == "free" else " inside"
             self.text(x + width / 2, y + height / 2 + 5, words, f"mid{inside}")
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str = "line", dashed: bool = False) -> None:
+    def line(
+        self, x1: float, y1: float, x2: float, y2: float, colour: str = "line", dashed: bool = False
+    ) -> None:
         """A line."""
         dashes = "; stroke-dasharray: 5 4" if dashed else ""
         self._shapes.append(
@@ -56,7 +67,9 @@ class Drawing:
             f'style="stroke: var(--{colour}); stroke-width: 1.5{dashes}"/>'
         )
 
-    def arrow(self, x1: float, y1: float, x2: float, y2: float, colour: str = "ink", dashed: bool = False) -> None:
+    def arrow(
+        self, x1: float, y1: float, x2: float, y2: float, colour: str = "ink", dashed: bool = False
+    ) -> None:
         """An arrow, with its head at the second point."""
         length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
         along, across = ((x2 - x1) / length, (y2 - y1) / length), ((y1 - y2) / length, (x2 - x1) / length)
@@ -71,8 +84,8 @@ class Drawing:
         """The file."""
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self._height}" width="{WIDTH}" '
-                f'height="{self._height}" role="img">',
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self._height}" '
+                f'width="{WIDTH}" height="{self._height}" role="img">',
                 f"<title>{escape(self._title)}</title>",
                 f"<style>{STYLE}</style>",
                 f'<rect width="{WIDTH}" height="{self._height}" rx="8" style="fill: var(--ground)"/>',
@@ -105,9 +118,13 @@ def lease() -> Drawing:
 
 def queue() -> Drawing:
     """Who waits is served in order, so nobody starves."""
-    d = Drawing(210, "Four slots, three of them held; a request for two waits first, and one for one behind it")
+    d = Drawing(
+        210, "Four slots, three of them held; a request for two waits first, and one for one behind it"
+    )
     d.text(20, 34, "database: max 4", "bold code")
-    for slot, (colour, words) in enumerate([("held", "ann"), ("held", "ann"), ("held", "bob"), ("free", "free")]):
+    for slot, (colour, words) in enumerate(
+        [("held", "ann"), ("held", "ann"), ("held", "bob"), ("free", "free")]
+    ):
         d.box(20 + 80 * slot, 50, 74, 40, colour, words)
     d.text(20, 114, "ann holds 2, bob holds 1", "small")
     d.text(400, 34, "queue: first come, first served", "bold")
@@ -167,7 +184,14 @@ def rates() -> Drawing:
     for row in range(3):
         y = 50 + 38 * row
         d.text(20, y + 19, f"place {row + 1}", "small")
-    for row, start, call in ((0, 90, 70), (1, 120, 210), (2, 160, 50), (0, 270, 90), (2, 340, 60), (1, 330, 50)):
+    for row, start, call in (
+        (0, 90, 70),
+        (1, 120, 210),
+        (2, 160, 50),
+        (0, 270, 90),
+        (2, 340, 60),
+        (1, 330, 50),
+    ):
         y = 50 + 38 * row
         d.box(start, y, max(180, call), 28, "free")
         d.box(start, y, call, 28, "held", "call" if call < 200 else "a call of more than a second")

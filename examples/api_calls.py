@@ -5,8 +5,8 @@
     python -m http.server 8080 &
     THROTTLE_URL=http://localhost:8000 python api_calls.py http://localhost:8080/ 20
 
-Five calls may run at once, and no more than five begin in any second: count of `api` comes back no sooner than
-a second after it was given, however early its call ended.
+Five calls may run at once, and no more than five begin in any second: count of `api` comes back no sooner
+than a second after it was given, however early its call ended.
 """
 
 import asyncio

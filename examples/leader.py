@@ -4,10 +4,10 @@
     throttle --semaphore leader=1 &
     THROTTLE_URL=http://localhost:8000 python leader.py work.sqlite      # on each machine
 
-Who leads has the lock `leader`; the others wait in its queue. When the leader ends, the next one leads at once;
-when it is killed or cut off, once its lease is over. A leader that was suspended and overtaken may believe for
-a moment that it still leads. So each change carries the number of its term, the fencing token, and the database
-takes nothing from an earlier term.
+Who leads has the lock `leader`; the others wait in its queue. When the leader ends, the next one leads at
+once; when it is killed or cut off, once its lease is over. A leader that was suspended and overtaken may
+believe for a moment that it still leads. So each change carries the number of its term, the fencing token,
+and the database takes nothing from an earlier term.
 """
 
 import os

@@ -4,9 +4,9 @@
     throttle -c gpu.toml &
     THROTTLE_URL=http://localhost:8000 python on_gpu.py python train.py
 
-The command finds its GPU in CUDA_VISIBLE_DEVICES. A count alone would not say which one is free, so there are two
-locks: a place on the machine, for which jobs stand in line, and then one of its GPUs. Whoever has a place finds a
-free GPU, since a job gives its GPU back before its place.
+The command finds its GPU in CUDA_VISIBLE_DEVICES. A count alone would not say which one is free, so there
+are two locks: a place on the machine, for which jobs stand in line, and then one of its GPUs. Whoever has a
+place finds a free GPU, since a job gives its GPU back before its place.
 """
 
 import os

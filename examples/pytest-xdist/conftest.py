@@ -1,8 +1,10 @@
-"""pytest-xdist: tests that need one of two test boards, over all workers, and over all machines that run them.
+"""pytest-xdist: tests that need one of two boards, over all workers and all machines that run them.
 
     pip install throttle-client pytest pytest-xdist
     throttle --semaphore board=2 &
     THROTTLE_URL=http://localhost:8000 pytest -n 8
+
+A test that needs a board asks for it by its parameter; see `test_board.py`.
 """
 
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def peers(server: Server) -> list[dict[str, Any]]:
 
 
 def most_at_once(journal: Path) -> dict[str, int]:
-    """Of a journal with lines such as `NAME begins …` and `NAME ends …`, how many there were of each name at once.
+    """Of a journal with lines such as `NAME begins …` and `NAME ends …`, how many of each were there at once.
 
     The lines are written while the lock is held, so their order is that of the locks.
     """

@@ -1,6 +1,7 @@
-"""Plays `examples/airflow` with Airflow's own classes: a task defers, its trigger waits, a worker takes the lock over.
+"""Plays `examples/airflow-task` with Airflow's classes: a task defers, a trigger waits, a worker takes over.
 
-What only a running Airflow does is not here: its scheduler, its database, and the triggerer that runs triggers.
+What only a running Airflow does is not here: its scheduler, its database, and the triggerer that runs
+triggers.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ def main() -> None:
     """Plays it against a server of its own."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(AIRFLOW_HOME=folder, AIRFLOW__CORE__UNIT_TEST_MODE="True")
-        sys.path.insert(0, str(EXAMPLES / "airflow"))
+        sys.path.insert(0, str(EXAMPLES / "airflow-task"))
         with serving(server_binary(), "[semaphores]\nwarehouse = 1\n") as server:
             os.environ["THROTTLE_URL"] = server.url
             play(server)

@@ -1,18 +1,35 @@
-"""Plays `examples/ansible` on this machine: two runs do not overlap, and one that fails gives the lock back."""
+"""Plays `examples/ansible` on this machine: runs do not overlap, and one that fails gives the lock back."""
 
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from _shared import EXAMPLES, environment, most_at_once, noting, peers, program, server_binary, start, succeeded
+from _shared import (
+    EXAMPLES,
+    environment,
+    most_at_once,
+    noting,
+    peers,
+    program,
+    server_binary,
+    start,
+    succeeded,
+)
 from server import PATIENCE, Server, serving
 
 
 def playbook(server: Server, binary: Path, folder: Path, script: Path) -> subprocess.Popen[str]:
     """A run of the playbook."""
     ansible = Path(sys.executable).with_name("ansible-playbook")
-    command: list[str | Path] = [ansible, "-i", "localhost,", "-c", "local", EXAMPLES / "ansible" / "deploy.yml"]
+    command: list[str | Path] = [
+        ansible,
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        EXAMPLES / "ansible" / "deploy.yml",
+    ]
     variables = environment(server, binary, ANSIBLE_HOME=str(folder / "ansible"), LC_ALL="C.UTF-8")
     more = ["-e", f"program={script}", "-e", f"ansible_python_interpreter={sys.executable}"]
     return start([*command, *more], variables)

@@ -1,4 +1,4 @@
-"""Plays `examples/celery` with a real worker: tasks of one shop never overlap, and one that waits keeps no worker."""
+"""Plays `examples/celery-tasks` with a worker: tasks of a shop never overlap, and who waits keeps nobody."""
 
 import importlib
 import os
@@ -11,7 +11,8 @@ from _shared import EXAMPLES, environment, most_at_once, peers, server_binary, s
 from server import PATIENCE, serving, until
 from throttle_client import lock
 
-FOLDER = EXAMPLES / "celery"
+FOLDER = EXAMPLES / "celery-tasks"
+WORKER = ["worker", "-c", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
 
 
 def main() -> None:
@@ -36,8 +37,7 @@ def main() -> None:
 
         with log.open("w") as output:
             worker = start(
-                [sys.executable, "-m", "celery", "-A", "tasks", "--config", "celeryconfig", "worker", "-c", "2"]
-                + ["--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"],
+                [sys.executable, "-m", "celery", "-A", "tasks", "--config", "celeryconfig", *WORKER],
                 variables,
                 cwd=FOLDER,
                 stdout=output,

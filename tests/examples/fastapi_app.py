@@ -1,4 +1,4 @@
-"""Plays `examples/fastapi`: two requests of a customer run at once, a third waits, and one that waits in vain is told."""
+"""Plays `examples/fastapi-app`: two requests of a customer run at once, a third waits, or is told."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def main() -> None:
     with serving(binary, '[semaphores]\n"report/*" = 2\n') as server, tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         variables = environment(server, binary)
-        variables["PYTHONPATH"] = os.pathsep.join([str(EXAMPLES / "fastapi"), variables["PYTHONPATH"]])
+        variables["PYTHONPATH"] = os.pathsep.join([str(EXAMPLES / "fastapi-app"), variables["PYTHONPATH"]])
         with log.open("w") as output:
             command: list[str | Path] = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
             service = start(command, variables, stdout=output)

@@ -1,4 +1,4 @@
-"""Checks `examples/kubernetes/job.yaml`, and plays its container: pods wait for the lock, and give it back on SIGTERM.
+"""Checks `examples/kubernetes/job.yaml`, and plays its container: pods wait, and release on SIGTERM.
 
 Kubernetes itself is not here.
 """
@@ -8,7 +8,17 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from _shared import EXAMPLES, environment, most_at_once, noting, peers, program, server_binary, start, succeeded
+from _shared import (
+    EXAMPLES,
+    environment,
+    most_at_once,
+    noting,
+    peers,
+    program,
+    server_binary,
+    start,
+    succeeded,
+)
 from server import PATIENCE, serving, until
 
 

@@ -1,6 +1,7 @@
-"""Plays `examples/prefect` with a Prefect of its own: two tables are loaded at once, and the others wait.
+"""Plays `examples/prefect-flow` with a Prefect: two tables are loaded at once, and the others wait.
 
-Prefect and Airflow want releases of FastAPI that exclude each other, so Prefect has an environment of its own.
+Prefect and Airflow want releases of FastAPI that exclude each other, so Prefect has an environment of its
+own.
 """
 
 import sys
@@ -23,10 +24,8 @@ def main() -> None:
             server, binary, PREFECT_HOME=folder, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"
         )
         with lock(server.url, "database", count=2):
-            flow = start([PYTHON, EXAMPLES / "prefect" / "flow.py"], variables)
-            until(
-                lambda: semaphore(server, "database")["pending"] == TABLES, "all wait", within=3 * PATIENCE
-            )
+            flow = start([PYTHON, EXAMPLES / "prefect-flow" / "flow.py"], variables)
+            until(lambda: semaphore(server, "database")["pending"] == TABLES, "all wait", within=3 * PATIENCE)
             queue = semaphore(server, "database")["queue"]
             tables = {entry["labels"].get("table") for entry in queue}
             assert tables == {"customers", "orders", "items", "stock"}, queue

@@ -7,7 +7,17 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from _shared import EXAMPLES, environment, most_at_once, noting, peers, program, server_binary, start, succeeded
+from _shared import (
+    EXAMPLES,
+    environment,
+    most_at_once,
+    noting,
+    peers,
+    program,
+    server_binary,
+    start,
+    succeeded,
+)
 from server import serving
 
 UNITS = EXAMPLES / "systemd"

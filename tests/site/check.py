@@ -1,7 +1,7 @@
 """Builds the site with mdBook and checks it: all pages are in it, links lead somewhere, and the search finds.
 
-What else the pages promise is checked by `commands.py` (their commands) and `reference.py` (tables against the
-server's own words).
+What else the pages promise is checked by `commands.py` (their commands) and `reference.py` (tables against
+the server's own words).
 """
 
 import argparse
@@ -22,7 +22,7 @@ MOST_LINES = 200
 SEARCHES = {
     "Idempotency-Key": "http.html",
     "zombie": "fencing.html",
-    "absent_after": "configuration.html",
+    "queue.absent_after": "configuration.html",
     "celery": "recipes/workflows.html",
     "redlock": "comparison.html",
     "throttle_longest_pending_sec": "metrics.html",

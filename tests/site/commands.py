@@ -1,8 +1,8 @@
 """Runs the commands of the pages, and looks for their other blocks in files that tests run.
 
-The blocks of `sh` of one page are one script, in a folder with a server of its own. What cannot run here is marked
-`sh,not-run`, says why on the page, and is listed. A block of another language stands word for word in a file of the
-repository that a test runs; `text` is only looked at.
+The blocks of `sh` of one page are one script, in a folder with a server of its own. What cannot run here is
+marked `sh,not-run`, says why on the page, and is listed. A block of another language stands word for word
+in a file of the repository that a test runs; `text` is only looked at.
 """
 
 import argparse
@@ -82,7 +82,9 @@ def run(page: str, binary: Path) -> list[str]:
             )
             if done.returncode != 0:
                 output = textwrap.indent(done.stdout, "    ")
-                wrong.append(f"{block.where}: {shlex.join(command[:1])} ends with {done.returncode}\n{output}")
+                wrong.append(
+                    f"{block.where}: {shlex.join(command[:1])} ends with {done.returncode}\n{output}"
+                )
     return wrong
 
 

@@ -1,4 +1,4 @@
-"""Links: those of the Markdown files to files and headings of the repository, and those between the built pages."""
+"""Links of the Markdown files, to files and headings of the repository, and those between the built pages."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
-LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)|^\[(?!\^)[^\]]+\]: (\S+)", re.MULTILINE)
 
 
 def slug(heading: str) -> str:

@@ -10,10 +10,10 @@ Put this file into the folder of DAGs, and set THROTTLE_URL for workers and trig
 
     Export(task_id="export", semaphore="warehouse")
 
-Pools of Airflow limit the tasks of one Airflow; this limits them together with everything else that uses the
-warehouse. The task makes a peer and gives it to a trigger, which waits in the queue of the semaphore: in the
-triggerer, a few KB for each. If the triggerer restarts, the trigger asks again for the same peer and keeps its
-place. Once the peer has the lock, a worker takes it over, renews it, and releases it at the end.
+Pools of Airflow limit the tasks of one Airflow; this limits them together with everything else that uses
+the warehouse. The task makes a peer and gives it to a trigger, which waits in the queue of the semaphore:
+in the triggerer, a few KB for each. If the triggerer restarts, the trigger asks again for the same peer and
+keeps its place. Once the peer has the lock, a worker takes it over, renews it, and releases it at the end.
 """
 
 from collections.abc import AsyncIterator

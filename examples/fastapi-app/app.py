@@ -4,8 +4,8 @@
     throttle --semaphore 'report/*=2' &
     THROTTLE_URL=http://localhost:8000 uvicorn app:app --port 8001 --workers 4
 
-A request waits for its place for two seconds; then its client is told to come back later. If the place is lost,
-the request is cancelled.
+A request waits for its place for two seconds; then its client is told to come back later. If the place is
+lost, the request is cancelled.
 """
 
 import asyncio
@@ -32,7 +32,9 @@ async def busy(_request: Request, error: Timeout) -> JSONResponse:
 
 
 @app.post("/reports/{customer}")
-async def report(customer: str, held: Annotated[Handle, Depends(place)], seconds: float = 1) -> dict[str, object]:
+async def report(
+    customer: str, held: Annotated[Handle, Depends(place)], seconds: float = 1
+) -> dict[str, object]:
     """Makes a report."""
     await asyncio.sleep(seconds)  # The work.
     return {"customer": customer, "token": held.token}

@@ -4,8 +4,8 @@
     throttle -c tasks.toml &
     THROTTLE_URL=http://localhost:8000 BROKER_URL=amqp://localhost celery -A tasks worker
 
-A task that finds its shop busy waits for two seconds and goes back into the queue of the broker, so that it keeps
-no worker from other work. If the lock is lost while a task works, it ends with an error: `LockLost`.
+A task that finds its shop busy waits for two seconds and goes back into the queue of the broker, so that it
+keeps no worker from other work. If the lock is lost while a task works, it ends with an error: `LockLost`.
 """
 
 import os

@@ -4,8 +4,9 @@
     throttle --semaphore database=2 &
     THROTTLE_URL=http://localhost:8000 python flow.py
 
-Concurrency limits of Prefect count what runs in Prefect; this counts scripts, services and other schedulers, too.
-A task that is cancelled or fails gives its place back; one whose process dies does when its lease is over.
+Concurrency limits of Prefect count what runs in Prefect; this counts scripts, services and other
+schedulers, too. A task that is cancelled or fails gives its place back; one whose process dies does when
+its lease is over.
 """
 
 import time

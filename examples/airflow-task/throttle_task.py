@@ -30,7 +30,7 @@ LEASE_SEC = 300
 WAIT_SEC = 60
 
 
-class LockTrigger(BaseTrigger):  # type: ignore[misc]
+class LockTrigger(BaseTrigger):
     """Fires when the peer has the lock."""
 
     def __init__(self, peer: str, semaphore: str, count: int) -> None:
@@ -56,7 +56,7 @@ class LockTrigger(BaseTrigger):  # type: ignore[misc]
             yield TriggerEvent({"error": None})
 
 
-class ThrottledOperator(BaseOperator):  # type: ignore[misc]
+class ThrottledOperator(BaseOperator):
     """Does its work while it holds a lock."""
 
     def __init__(self, *, semaphore: str, count: int = 1, **others: Any) -> None:

@@ -20,7 +20,7 @@ def main() -> None:
             echo gpu$CUDA_VISIBLE_DEVICES begins >> {journal}; echo all begins >> {journal}
             until [ -e {go} ]; do sleep 0.02; done
             echo all ends >> {journal}; echo gpu$CUDA_VISIBLE_DEVICES ends >> {journal}"""
-        command = [sys.executable, EXAMPLES / "gpu" / "on_gpu.py", "sh", "-c", job]
+        command: list[str | Path] = [sys.executable, EXAMPLES / "gpu" / "on_gpu.py", "sh", "-c", job]
         jobs = [start(command, environment(server, binary)) for _ in range(JOBS)]
         until(lambda: journal.exists() and journal.read_text().count("all begins") == 4, "four run")
         server.await_pending("gpus/*", JOBS - 4)

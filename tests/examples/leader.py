@@ -21,7 +21,7 @@ class Group:
 
     def __init__(self, server: Server, binary: Path, database: Path) -> None:
         """Without processes so far."""
-        self._command = [sys.executable, "-u", EXAMPLES / "leader.py", database]
+        self._command: list[str | Path] = [sys.executable, "-u", EXAMPLES / "leader.py", database]
         self._environment = environment(server, binary)
         self._said: Queue[str] = Queue()
         self._heard: list[str] = []

@@ -37,7 +37,12 @@ def main() -> None:
         (folder / "backup.service").write_text(text)
         shutil.copy(UNITS / "backup.timer", folder)
         if shutil.which("systemd-analyze"):
-            command = ["systemd-analyze", "verify", folder / "backup.service", folder / "backup.timer"]
+            command: list[str | Path] = [
+                "systemd-analyze",
+                "verify",
+                folder / "backup.service",
+                folder / "backup.timer",
+            ]
             checked = subprocess.run(command, capture_output=True, text=True, check=False)
             # It looks at the units of the machine, too.
             ours = [line for line in checked.stderr.splitlines() if "backup" in line]

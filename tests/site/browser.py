@@ -20,11 +20,18 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Says nothing."""
 
 
+class Patient(http.server.ThreadingHTTPServer):
+    """A server that says nothing of a browser that hangs up."""
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: a page that lacks something fails its check."""
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The address of the files of a folder."""
     handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Patient(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -49,7 +49,7 @@ def main(database: str) -> None:
     signal.signal(signal.SIGTERM, stop)
     while True:
         try:
-            with lock(None, "leader", ttl=3) as term:
+            with lock(None, "leader", ttl=5) as term:
                 print(f"{os.getpid()}: leads, term {term.token}", flush=True)
                 lead(database, term)
         except LockLost as loss:

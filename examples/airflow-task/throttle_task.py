@@ -2,7 +2,10 @@
 
     pip install throttle-client
 
-Put this file into the folder of DAGs, and set THROTTLE_URL for workers and triggerers. In a DAG:
+Put this file where workers and triggerers import it from, such as the folder of plugins, and set THROTTLE_URL
+for both. In a DAG:
+
+    from throttle_task import ThrottledOperator
 
     class Export(ThrottledOperator):
         def work(self, context, handle):

@@ -61,6 +61,23 @@ def done(database: Path) -> tuple[int, int]:
     return term, count
 
 
+def suspend(pid: int, database: Path) -> None:
+    """Suspends a leader, but not while it has the database locked: nobody else could write then."""
+
+    def is_outside() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it stands")
+        with closing(sqlite3.connect(database, timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+                return False
+        return True
+
+    until(is_outside, "it stands, and has nothing locked")
+
+
 def main() -> None:
     """The leader resigns, is killed, loses its lock, is suspended."""
     binary = server_binary()
@@ -89,7 +106,7 @@ def main() -> None:
         group.hears(f"{third}: ")  # It finds out: by its renewal, or by the database.
         server.await_pending("leader", 1)
 
-        os.kill(fourth, signal.SIGSTOP)
+        suspend(fourth, database)
         assert group.hears("leads, term") == third, "a leader that stands still is overtaken"
         overtaken, _ = done(database)
         until(lambda: done(database)[0] > overtaken, "it has done something in a later term")

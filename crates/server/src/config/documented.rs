@@ -68,7 +68,8 @@ fn every_default_is_what_the_document_says() {
         }
         let said = file(section, name, &format!("{name} = {value}"));
         let unsaid = file(section, name, "");
-        let parsed = |text: &str| parse("throttle.toml", text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let parsed =
+            |text: &str| parse("throttle.toml", text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(parsed(&said), parsed(&unsaid), "{key}: {value} is not the default");
         compared += 1;
     }

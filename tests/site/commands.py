@@ -1,12 +1,15 @@
 """Runs the commands of the pages, and looks for their other blocks in files that tests run.
 
-The blocks of `sh` of one page are one script, in a folder with a server of its own. What cannot run here is
-marked `sh,not-run`, says why on the page, and is listed. A block of another language stands word for word
-in a file of the repository that a test runs; `text` is only looked at.
+The blocks of `sh` of one page are run one after the other, in a folder and with a server of the page's own.
+What cannot run here is marked `sh,not-run`, says why on the page, and is listed. A block of another
+language stands word for word in a file of the repository that a test runs; `text` is only looked at. Of a
+command within the text or a table, which may name what is not there, the subcommand and its flags have to
+be known.
 """
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,11 +20,13 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from pages import CHECKED, ROOT, Block, blocks
+from pages import CHECKED, ROOT, Block, blocks, inline_commands
 from server import PATIENCE, Server
 
 # Where the blocks of other languages come from. All of these are run by tests.
 SOURCES = ["examples", "crates/client/examples"]
+# Commands that have subcommands.
+GROUPS = {"semaphore", "token", "cluster", "journal"}
 # What is shown and not claimed to be in a file.
 SHOWN = {"text", ""}
 CONFIGURATION = """\
@@ -119,6 +124,33 @@ def nowhere(page: str) -> list[str]:
     return wrong
 
 
+@cache
+def usage(binary: Path, words: tuple[str, ...]) -> str:
+    """What the command says of itself; empty if there is no such command."""
+    done = subprocess.run([binary, *words, "--help"], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def unknown(page: str, binary: Path) -> list[str]:
+    """Commands within the text of a page that there are not, or not with these flags."""
+    wrong = []
+    for code in inline_commands(page):
+        words = shlex.split(code.partition(" -- ")[0])[1:]
+        end = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+        # Before the flags, one word is a subcommand, or two if the first has some of its own.
+        known = tuple(words[: min(end, 2 if words[0] in GROUPS else 1)])
+        told = usage(binary, known)
+        flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+        wrong += [f"docs/{page}: {code}: no such command"] if not told else []
+        wrong += [f"docs/{page}: {code}: no {flag}" for flag in flags if told and not has(told, flag)]
+    return wrong
+
+
+def has(told: str, flag: str) -> bool:
+    """Whether a command has the flag, by what it says of itself."""
+    return re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", told) is not None
+
+
 def main() -> int:
     """Prints what is wrong, if anything is, and what was not run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -126,14 +158,15 @@ def main() -> int:
     parser.add_argument("--only", help="one page, such as start.md")
     arguments = parser.parse_args()
     binary = arguments.server.resolve(strict=True)
-    wrong, ran = [], 0
+    wrong, ran, inline = [], 0, 0
     for page in CHECKED if arguments.only is None else [arguments.only]:
-        wrong += run(page, binary) + nowhere(page)
+        wrong += run(page, binary) + nowhere(page) + unknown(page, binary)
+        inline += len(inline_commands(page))
         ran += sum(block.language == "sh" and "not-run" not in block.marks for block in blocks(page))
         for block in blocks(page):
             if "not-run" in block.marks:
                 print(f"not run: {block.where}: {block.text.splitlines()[0]}")
-    print("\n".join(wrong) or f"{ran} blocks of commands ran")
+    print("\n".join(wrong) or f"{ran} blocks of commands ran; {inline} commands in the text are known")
     return 1 if wrong else 0
 
 

@@ -44,3 +44,10 @@ def blocks(page: str) -> list[Block]:
         line = text.count("\n", 0, match.start()) + 1
         found.append(Block(page, line, language, frozenset(marks), textwrap.dedent(match["text"])))
     return found
+
+
+def inline_commands(page: str) -> list[str]:
+    """Commands in the text and in tables of a page."""
+    text = BLOCK.sub("", (DOCS / page).read_text())
+    codes = re.findall(r"`(?:\./)?(throttle [^`]+)`", text)
+    return [" ".join(code.split()) for code in codes]

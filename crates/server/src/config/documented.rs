@@ -39,10 +39,14 @@ fn rows() -> Vec<(String, &'static str)> {
 /// A file with a section, all that it needs but for `key`, and a line.
 fn file(section: &str, key: &str, line: &str) -> String {
     let needed = NEEDED.iter().find(|(name, _)| *name == section).map_or(&[][..], |(_, needed)| needed);
-    let needed: Vec<_> = needed.iter().filter(|line| !line.starts_with(&format!("{key} ="))).collect();
-    let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
-    let needed: String = needed.iter().map(|line| format!("{line}\n")).collect();
-    format!("{head}{needed}{line}\n")
+    let is_other = |needed: &&&str| !needed.starts_with(&format!("{key} ="));
+    let mut lines: Vec<&str> = needed.iter().filter(is_other).copied().collect();
+    let head = format!("[{section}]");
+    if !section.is_empty() {
+        lines.insert(0, &head);
+    }
+    lines.push(line);
+    lines.join("\n")
 }
 
 fn split(key: &str) -> (&str, &str) {

@@ -16,6 +16,8 @@ CHECKED = [
     "performance.md",
     *sorted(f"recipes/{path.name}" for path in (DOCS / "recipes").glob("*.md")),
 ]
+# All pages.
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```(?P<info>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -47,7 +49,11 @@ def blocks(page: str) -> list[Block]:
 
 
 def inline_commands(page: str) -> list[str]:
-    """Commands in the text and in tables of a page."""
+    """Commands in the text, in tables and in indented blocks of a page."""
     text = BLOCK.sub("", (DOCS / page).read_text())
     codes = re.findall(r"`(?:\./)?(throttle [^`]+)`", text)
+    # Of a line, what stands before a pipe, a redirection or a comment.
+    codes += [
+        re.split(r" [|&;<>#]", line)[0] for line in re.findall(r"^ {4}(throttle .*)$", text, re.MULTILINE)
+    ]
     return [" ".join(code.split()) for code in codes]

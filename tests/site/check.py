@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 from browser import found_by_search
 from links import broken_in_book, broken_in_sources, links_of
@@ -59,6 +60,23 @@ def drawings() -> list[str]:
     ]
 
 
+def plots() -> list[str]:
+    """What `bench/plot.py` makes of figures that nobody measured; each of them has to stand in a drawing."""
+    figures = Path(__file__).with_name("made_up_figures.json")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, ROOT / "bench" / "plot.py", figures, folder], check=True)
+        drawings = [ElementTree.parse(path) for path in Path(folder).iterdir()]
+    words = {text for drawing in drawings for text in drawing.getroot().itertext()}
+    report = json.loads(figures.read_text())
+    rates = [line["rate"] for line in report["handover"]]
+    rates += [rate for line in report["durable"] for rate in line["rates"]]
+    rates += [line["rate"] for line in report["rates"] if line["row"] != "heartbeats"]
+    told = {f"{rate['median']:,}" for rate in rates}
+    # The bare server has no peers, so only its first figure counts.
+    bare = {f"{line['rate']['median']:,}" for line in report["rates"] if line["server"] == "bare hyper"}
+    return [f"bench/plot.py does not draw {figure}" for figure in sorted(told - bare - words)]
+
+
 def build(mdbook: Path, book: Path) -> None:
     """The book, without a warning."""
     done = subprocess.run([mdbook, "build", DOCS, "-d", book], capture_output=True, text=True, check=False)
@@ -89,7 +107,7 @@ def main() -> int:
     parser.add_argument("--book", type=Path, default=ROOT / "target" / "book", help="where it is built")
     arguments = parser.parse_args()
     files = markdown_files()
-    wrong = left_out() + drawings() + broken_in_sources(files, ROOT)
+    wrong = left_out() + drawings() + plots() + broken_in_sources(files, ROOT)
     build(arguments.mdbook, arguments.book)
     wrong += broken_in_book(arguments.book) + not_indexed(arguments.book)
     wrong += found_by_search(arguments.book, SEARCHES)

@@ -115,7 +115,7 @@ def nowhere(page: str) -> list[str]:
     """Blocks of a page that stand in no file that a test runs."""
     wrong = []
     for block in blocks(page):
-        if block.language in SHOWN or (block.language == "sh" and "not-run" not in block.marks):
+        if block.language in SHOWN or block.language == "sh":
             continue
         if block.language == "python" and stands_alone(block):
             continue

@@ -1,7 +1,8 @@
 """Runs the examples against a server binary: each other script in this folder plays one of them.
 
 A script gets `--server PATH` and fails with an exit code other than 0. The Python client, and what is shared
-with the tests of released clients (`server.py`), are on its path.
+with the tests of released clients (`server.py`), are on its path. What has a name that begins with `_` is no
+script, but what scripts share.
 """
 
 import argparse
@@ -22,7 +23,7 @@ LIMIT_SEC = 180
 
 def main() -> int:
     """Plays all examples, or the one that is selected."""
-    scripts = sorted(script for script in HERE.glob("*.py") if script.stem != "run")
+    scripts = sorted(script for script in HERE.glob("*.py") if script.stem != "run" and script.stem[0] != "_")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--server", required=True, type=Path, help="the server binary")
     parser.add_argument("--only", choices=[script.stem for script in scripts], help="play this one alone")

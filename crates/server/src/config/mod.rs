@@ -11,6 +11,8 @@ mod start;
 mod table;
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;
 
 pub use cluster::Cluster;

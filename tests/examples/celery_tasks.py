@@ -52,7 +52,7 @@ def main() -> None:
                     within=2 * PATIENCE,
                 )
                 assert "north" not in journal.read_text()
-                assert "Retry in 1s" in log.read_text()
+                until(lambda: "Retry in 1s" in log.read_text(), "who waits goes back to the broker")
             until(lambda: journal.read_text().count("ends") == 5, "all is done", within=2 * PATIENCE)
             assert most_at_once(journal) == {"north": 1, "south": 1}, journal.read_text()
             until(lambda: peers(server) == [], "all is given back")

@@ -47,9 +47,11 @@ def main() -> None:
                 assert "report/acme" in answer["detail"], answer
                 assert ask(f"{found[1]}/reports/globex?seconds=0")[0] == 200, "others do not wait"
             with ThreadPoolExecutor() as many:
-                answers = [many.submit(ask, f"{found[1]}/reports/acme?seconds=0.3") for _ in range(3)]
-                server.await_pending("report/*", 1)
-                done = [answer.result() for answer in answers]
+                with lock(server.url, "report/acme", count=2):
+                    waiting = many.submit(ask, f"{found[1]}/reports/acme?seconds=0")
+                    server.await_pending("report/*", 1)
+                answers = [many.submit(ask, f"{found[1]}/reports/acme?seconds=0.1") for _ in range(2)]
+                done = [answer.result() for answer in (waiting, *answers)]
             assert [status for status, _, _ in done] == [200] * 3, done
             assert len({answer["token"] for _, answer, _ in done}) == 3, done
             until(lambda: peers(server) == [], "all is given back")

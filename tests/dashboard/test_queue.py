@@ -1,8 +1,7 @@
 """Why somebody waits: what lies idle behind the first in line, and who is in the way of a peer."""
 
-import re
-
-from playwright.sync_api import Page, Route, expect
+from conftest import Serve, Watched, looking
+from playwright.sync_api import Browser, Page, expect
 from server import Server
 from visit import semaphore_page, to
 
@@ -50,19 +49,24 @@ def test_nothing_is_idle_where_all_is_held(page: Page, server: Server) -> None:
     expect(page.locator(".why")).to_contain_text("It is held, and there is one of it.")
 
 
-def test_a_semaphore_that_lets_pass_says_so(page: Page, server: Server) -> None:
-    def with_order(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json=answer.json() | {"order": "pass"})
-
-    page.route(re.compile(r"/v1/semaphore\?"), with_order)
-    server.ask("PUT", "/v1/semaphore?name=gpu", {"max": 8, "deadlock": "detect"})
-    server.ask("PUT", "/v1/semaphore?name=gpu-host", {"max": 1, "deadlock": "detect"})
+def test_a_semaphore_that_lets_pass_says_so(browser: Browser, serve: Serve, watched: Watched) -> None:
+    # Nobody is passed for longer than a moment, so that somebody waits behind.
+    server = serve(
+        """
+        [semaphores]
+        gpu = { max = 8, deadlock = "detect", order = "pass" }
+        gpu-host = { max = 1, deadlock = "detect" }
+        [queue]
+        pass_within = "0s"
+        """
+    )
     for _ in range(2):
         server.session({"gpu": 1, "gpu-host": 1})
     server.session({"gpu": 1})
-    semaphore_page(page, server, "gpu")
-    expect(page.locator(".why.idle")).to_contain_text("Those that fit may pass it for a while.")
+    with looking(browser, server.url, watched) as page:
+        semaphore_page(page, server, "gpu")
+        expect(page.locator(".why.idle")).to_contain_text("Those that fit may pass it for a while.")
+        expect(page.locator(".facts")).to_contain_text("who fits may pass, for a while")
 
 
 def test_who_is_in_the_way_of_a_peer(page: Page, server: Server) -> None:

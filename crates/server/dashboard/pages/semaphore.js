@@ -114,7 +114,7 @@ export function page([name]) {
   }
 
   function facts() {
-    const { max, acquired, pending, waiting, level, per, deadlock, origin, cooling, remainder } = seen;
+    const { max, acquired, pending, waiting, level, per, deadlock, order, origin, cooling, remainder } = seen;
     return html`<dl class="facts">
       ${fact('Held', html`<strong>${count(acquired)}</strong> of ${count(max)}`)}
       ${fact('Free', count(Math.max(0, remainder - cooling)))}
@@ -122,6 +122,7 @@ export function page([name]) {
       ${fact('Waiting', waiting ? html`<strong class="wait">${many(waiting, 'request')}</strong> for ${count(pending)}` : 'nobody')}
       ${fact('Rate', per ? `${count(max)} per ${per}` : 'none')}
       ${deadlock === 'detect' ? fact('Deadlocks', 'refused when found') : fact('Level', level)}
+      ${order === 'pass' ? fact('Order', 'who fits may pass, for a while') : nothing}
       ${fact('Set by', ORIGINS[origin] ?? origin)}
     </dl>`;
   }

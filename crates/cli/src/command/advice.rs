@@ -28,7 +28,9 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     if let Some(AcquireError::Failed(error)) = error.downcast_ref() {
         return told(error);
     }
-    let causes = iter::successors(error.source(), |&error| error.source());
+    // Others are sentences that say all.
+    let has_causes = error.is::<ClientError>() || error.is::<AcquireError>();
+    let causes = iter::successors(error.source().filter(|_| has_causes), |&error| error.source());
     iter::once(words(error)).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
@@ -106,5 +108,7 @@ mod tests {
         assert_eq!(told(&AcquireError::Failed(unknown)), expected);
         let source = std::io::Error::other("because");
         assert!(told(&ClientError::Thread(source)).ends_with("could not be started: because"));
+        let sentence = std::io::Error::other(ClientError::Thread(std::io::Error::other("because")));
+        assert_eq!(told(&sentence), sentence.to_string());
     }
 }

@@ -115,7 +115,10 @@ fn semaphores_are_set_and_removed() {
     let changed = set(&["B", "--per", "none", "--deadlock", "detect"]);
     assert_eq!((&changed["per"], &changed["deadlock"]), (&Value::Null, &json!("detect")));
     let sentence = said(&server, &["semaphore", "set", "B", "--max", "4", "--per", "1m"]);
-    assert_eq!(sentence, "Semaphore \"B\" has max 4, level -2, rate 4 per 1m, deadlock detect; 0 acquired.");
+    assert_eq!(
+        sentence,
+        "Semaphore \"B\" has max 4, level -2, rate 4 per 1m, deadlock detect, order strict; 0 acquired."
+    );
     let sentence = said(&server, &["semaphore", "set", "B", "--max", "0"]);
     assert!(sentence.starts_with("Semaphore \"B\" is paused (max 0), level -2, "), "{sentence}");
     assert!(sentence.ends_with(" To resume it: throttle semaphore set B --max 4"), "{sentence}");

@@ -147,11 +147,11 @@ impl Set {
 
 /// All that a semaphore has now.
 fn sentence(seen: &Semaphore, former: Option<i64>) -> String {
-    let Semaphore { name, max, level, acquired, deadlock, .. } = seen;
+    let Semaphore { name, max, level, acquired, deadlock, order, .. } = seen;
     let max_now = if *max == 0 { "is paused (max 0)".to_owned() } else { format!("has max {max}") };
     let rate = seen.per.map_or_else(|| "no rate".to_owned(), |per| format!("rate {max} per {per}"));
     let sentence = format!(
-        "Semaphore {:?} {max_now}, level {level}, {rate}, deadlock {deadlock}; {acquired} acquired.",
+        "Semaphore {:?} {max_now}, level {level}, {rate}, deadlock {deadlock}, order {order}; {acquired} acquired.",
         &**name
     );
     if *max > 0 {

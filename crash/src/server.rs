@@ -42,10 +42,17 @@ impl Said {
             self.finished += 1;
         } else if let Some((_, epoch)) = line.split_once("This server leads, in epoch ") {
             self.epoch = epoch.trim_end_matches('.').parse().ok();
-        } else if !line.contains(" INFO ") && !line.contains(" DEBUG ") {
+        } else if !line.contains(" INFO ") && !line.contains(" DEBUG ") && !tells_of_clients(&line) {
             self.complaints.push(line);
         }
     }
+}
+
+/// Whether a line tells of what clients did, or did not do any more.
+fn tells_of_clients(line: &str) -> bool {
+    ["] Unknown semaphore", "] Deletion of unknown peer", " peers due to expiration"]
+        .iter()
+        .any(|what| line.contains(what))
 }
 
 /// A running server.

@@ -171,6 +171,8 @@ pub(crate) fn restore(
     labels: &BTreeMap<String, String>,
 ) -> Request {
     let mut body = json!({ "expires_in": text(expires_in), "peer_id": peer, "acquired": acquired });
+    let semaphores = body.get("acquired").and_then(Value::as_object);
+    let semaphores = semaphores.into_iter().flat_map(|locks| locks.keys().cloned()).collect();
     if let Some(body) = body.as_object_mut() {
         if !tokens.is_empty() {
             let tokens = tokens.iter().map(|(name, token)| (name.clone(), json!(token.to_string())));
@@ -180,7 +182,7 @@ pub(crate) fn restore(
             body.insert("labels".to_owned(), json!(labels));
         }
     }
-    Request::new(Method::POST, "/restore").json(body)
+    Request { semaphores, ..Request::new(Method::POST, "/restore").json(body) }
 }
 
 /// Ends a peer with all it holds and waits for.
@@ -267,7 +269,7 @@ impl Answer {
         if message == "Unknown peer" {
             Error::UnknownPeer { instance: self.instance, detail: None, by_operator: false }
         } else if message.starts_with("Unknown semaphore") {
-            let semaphore = request.semaphores.first().cloned().unwrap_or_default();
+            let semaphore = request.semaphores.join(", ");
             Error::UnknownSemaphore { semaphore, advice: None }
         } else if message.starts_with("Lock can never be acquired.") {
             Error::CountExceedsMax(message)

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     error::{LimitReached, Resource, UnknownPeer, UnknownSemaphore},
     names::{Labels, Name, PeerId, Token},
+    obstacle::AheadView,
     owner::{By, Claim, Owner},
     peer::{Held, Peer, Request},
     presence::Presence,
@@ -206,6 +207,15 @@ impl<'a> PendingView<'a> {
     /// A guess, from how long locks were held lately, at how long it will still wait; `None` without
     /// anything to go by, or while it cannot be granted.
     pub fn estimated_wait(&self) -> Option<Duration> {
+        let is_known = |ahead: AheadView<'_>| {
+            ahead.waiter.peer.pending().is_some_and(|request| request.estimate().is_some())
+        };
+        // Whoever is ahead and waits for something else may wait for as long as that takes.
+        self.ahead().all(is_known).then(|| self.estimate())?
+    }
+
+    /// The same without a look at those ahead.
+    fn estimate(&self) -> Option<Duration> {
         let parts = self.request.parts.iter();
         let waits = parts
             .map(|part| self.core.semaphores[part.semaphore].estimated_wait(self.request.rank, part.count));

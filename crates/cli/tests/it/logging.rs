@@ -31,8 +31,10 @@ fn what_is_logged() {
     assert_eq!(run("", Some("off")), Vec::<String>::new());
     assert_eq!(run(info, Some("error")), Vec::<String>::new());
     assert!(listens(&run(info, Some(" "))));
-    let lines = run(semaphore, Some("throttle=loud"));
-    assert!(lines.iter().any(|line| line.contains("WARN") && line.contains("throttle=loud")), "{lines:?}");
+    for wrong in ["throttle=loud", "loud"] {
+        let lines = run(semaphore, Some(wrong));
+        assert!(lines.iter().any(|line| line.contains("WARN") && line.contains(wrong)), "{lines:?}");
+    }
 }
 
 fn gelf_message(socket: &UdpSocket) -> serde_json::Value {

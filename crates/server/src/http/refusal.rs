@@ -76,7 +76,8 @@ impl From<SetRefusal> for Refusal {
     fn from(refusal: SetRefusal) -> Self {
         match refusal {
             SetRefusal::Limit(limit) => limit.into(),
-            SetRefusal::Unknown(unknown) => unknown.into(),
+            // Whoever sets one may be about to make it.
+            SetRefusal::Unknown(UnknownSemaphore(name)) => Self::UnknownSemaphore(name.to_string()),
         }
     }
 }

@@ -107,8 +107,13 @@ where
     let mut complaint = None;
     let text = stderr(logging).map(|stderr| {
         let filter = filter.filter(|text| !text.trim().is_empty()).and_then(|text| {
-            EnvFilter::builder()
-                .parse(text)
+            // A word that is no level would be the name of a part, and all others would be silent.
+            let word = text.trim();
+            let is_part = word.contains(['=', ',', ':']) || word.starts_with("throttle");
+            let level = if is_part { Ok(()) } else { word.parse::<LevelFilter>().map(drop) };
+            level
+                .map_err(|error| error.to_string())
+                .and_then(|()| EnvFilter::builder().parse(text).map_err(|error| error.to_string()))
                 .map_err(|error| {
                     complaint = Some(format!(
                         "{ENVIRONMENT}={text:?} cannot be understood and is ignored ({error}). Allowed: a level \

@@ -108,6 +108,8 @@ fn note(semaphore: &Semaphore) -> String {
         "paused".to_owned()
     } else if semaphore.over() > 0 {
         format!("over by {}", semaphore.over())
+    } else if semaphore.cooling > 0 {
+        format!("{} not yet due back", semaphore.cooling)
     } else {
         String::new()
     }

@@ -87,7 +87,7 @@ pub(in crate::http) async fn release_peer(
 ) -> Answer {
     let peer = extract::peer_id(&extract::path(path)?)?;
     let was_known = app.engine.end_peer(peer.by(caller.by()), EndCause::Released);
-    if !was_known {
+    if !was_known && app.engine.ending(peer.by(caller.by())).is_none() {
         telemetry::unknown_peer_ended(peer);
     }
     Ok(Json(if was_known { "Peer released" } else { "Peer not found" }).into_response())

@@ -223,6 +223,7 @@ pub(in crate::http) async fn release(
     if let Some(peer) = number.map(PeerId) {
         match reason {
             None if app.engine.end_peer(peer.by(caller.by()), EndCause::Released) => {}
+            None if app.engine.ending(peer.by(caller.by())).is_some() => {}
             None => telemetry::unknown_peer_ended(peer),
             Some(reason) => {
                 let reason = reason.as_str().into();

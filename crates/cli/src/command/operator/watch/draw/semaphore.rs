@@ -16,7 +16,7 @@ use super::{
     section::{self, Section},
 };
 use crate::command::operator::text::{age, bar, count, span, until, who};
-use throttle_api::{BlockerKind, Deadlock, Open, Origin};
+use throttle_api::{BlockerKind, Deadlock, Open, Order, Origin};
 use throttle_service::printable::printable;
 
 const BAR: usize = 20;
@@ -85,8 +85,9 @@ fn spec(semaphore: &Semaphore) -> String {
     let deadlock =
         if semaphore.deadlock == Deadlock::Detect { "deadlocks detected" } else { "no deadlocks by levels" };
     let per = semaphore.per.as_ref().map(|per| format!(", count comes back after {}", printable(per)));
+    let order = if semaphore.order == Order::Pass { ", requests may pass" } else { "" };
     format!(
-        "level {}, declared {}, {deadlock}{}",
+        "level {}, declared {}, {deadlock}{order}{}",
         semaphore.level,
         printable(origin),
         per.unwrap_or_default()
@@ -178,6 +179,18 @@ fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
     let asked = by_name(pending).find(|(name, _)| *name == &*by.semaphore).map_or(1, |(_, count)| count);
     let (other, who) = (printable(&by.semaphore), who(&by.labels));
     let who = if who == "-" { format!("peer {}", by.peer) } else { who };
-    let does = if by.kind == BlockerKind::Ahead { "is before it" } else { "holds it" };
-    Some(format!("The first waits for {} of {other}: {who} {does}.", count(asked)))
+    let more = pending.blocked_by.iter().filter(|more| more.semaphore == by.semaphore).count() - 1;
+    let does = match (by.kind == BlockerKind::Ahead, more) {
+        (true, _) => "is before it".to_owned(),
+        (false, 0) => "holds it".to_owned(),
+        (false, more) => format!("and {more} more hold it"),
+    };
+    let idle = match detail.queue_total - 1 {
+        0 => String::new(),
+        behind if semaphore.order == Order::Pass => {
+            format!(" {} lie idle; {behind} wait behind it, and may pass for a while.", count(free))
+        }
+        behind => format!(" {} lie idle; {behind} wait behind it.", count(free)),
+    };
+    Some(format!("The first waits for {} of {other}: {who} {does}.{idle}", count(asked)))
 }

@@ -84,7 +84,7 @@ fn peers_are_shown_and_released_with_a_reason() {
     assert_eq!(server.lock(waiter, "A", 1).status, 202);
     let table = said(&server, &["peers"]);
     assert!(table.starts_with("PEER  "), "{table}");
-    assert!(table.contains("A=1") && table.contains("A=1 (place 1)"), "{table}");
+    assert!(table.contains("A=1") && table.contains("#1 A=1"), "{table}");
     assert!(table.contains("@w1\\u{1b}[31m pid 7"), "signs that steer a terminal are escaped: {table}");
     let expires = table.lines().nth(1).and_then(|row| row.rsplit_once("in ")).expect("a time").1.to_owned();
     assert!(expires == "5m" || expires.starts_with("4m "), "{table}");

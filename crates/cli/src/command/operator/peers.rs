@@ -53,7 +53,7 @@ fn rows(items: &[Peer], now: SystemTime) -> String {
             |pending| {
                 let asked: BTreeMap<_, _> = pending.locks.iter().map(|(name, count)| (name, count)).collect();
                 let asked = asked.into_iter().map(|(name, count)| format!("{}={count}", printable(name)));
-                format!("{} (place {})", joined(asked), pending.position)
+                format!("#{} {}", pending.position, joined(asked))
             },
         );
         let left = until(peer.expires_at, now);

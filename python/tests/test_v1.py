@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONFIGURATION, Gateway, Server, eventually
+from conftest import CONFIGURATION, Gateway, Server, eventually, serving
 
 from throttle_client import (
     AlreadyPending,
@@ -285,6 +285,15 @@ def test_higher_priorities_are_served_first_if_the_server_knows_them(server: Ser
 
 
 # Losses
+
+
+def test_who_waits_for_what_is_paused_is_told_that_nobody_holds_it_up(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "[semaphores]\nA = 0\n") as paused,
+        pytest.raises(Timeout, match="nobody's release would help: a pause"),
+        lock(paused.url, "A", timeout=0.1),
+    ):
+        pass
 
 
 def test_a_wait_that_an_operator_ends_is_over(server: Server) -> None:

@@ -175,6 +175,9 @@ fn why(position: Option<u64>, blocked_by: &[Blocker]) -> String {
     let place = position.map(|position| format!("its place in the queue was {position}"));
     let mut said: Vec<String> =
         place.into_iter().chain(blocked_by.iter().take(NAMED).map(ToString::to_string)).collect();
+    if position.is_some() && blocked_by.is_empty() {
+        said.push("nobody's release would help: a pause, a rate or a smaller max is in the way".to_owned());
+    }
     if let Some(others @ 1..) = blocked_by.len().checked_sub(NAMED) {
         said.push(format!("and so on, {others} more"));
     }

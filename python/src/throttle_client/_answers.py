@@ -258,9 +258,9 @@ def parse_wait(answer: Answer) -> str:
     if not isinstance(pending, dict):
         return ""
     place = f"its place in the queue was {pending.get('position')}"
-    return "; ".join(
-        [place, *(_in_the_way(item) for item in pending.get("blocked_by") or () if isinstance(item, dict))]
-    )
+    others = [_in_the_way(item) for item in pending.get("blocked_by") or () if isinstance(item, dict)]
+    nobody = "nobody's release would help: a pause, a rate or a smaller max is in the way"
+    return "; ".join([place, *(others or [nobody])])
 
 
 def _in_the_way(item: dict[str, Any]) -> str:

@@ -82,8 +82,12 @@ fn why(waiting: &WaitingFor) -> String {
         0 | 1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    let blocker = waiting.blocked_by.first().map(|blocker| format!("; {blocker}{others}"));
-    place + &blocker.unwrap_or_default()
+    let blocker = match waiting.blocked_by.first() {
+        Some(blocker) => format!("; {blocker}{others}"),
+        None if waiting.position.is_some() => "; paused, or held back by a rate".to_owned(),
+        None => String::new(),
+    };
+    place + &blocker
 }
 
 impl Drop for Notice {

@@ -47,6 +47,14 @@ fn a_lock_that_is_not_granted_in_time() {
 }
 
 #[test]
+fn of_a_pause_a_command_says_that_nobody_holds_it_up() {
+    let server = Server::start("[semaphores]\nA = 0");
+    let (code, _, stderr) = run(&server, &["-s", "A", "--try", "--", "echo", "ran"]).run();
+    assert_eq!(code, 75);
+    assert!(stderr.contains("place in the queue was 1; nobody's release would help: a pause"), "{stderr}");
+}
+
+#[test]
 fn what_the_server_refuses() {
     let server = Server::start(SEMAPHORES);
     for (arguments, expected) in [

@@ -90,6 +90,6 @@ class Place:
 
 def held_and_released(said: str) -> None:
     """Checks that `throttle status` showed the semaphore `database` once as taken, and free in the end."""
-    acquired = re.findall(r"^database +1 +(\d+) ", said, flags=re.MULTILINE)
+    acquired = re.findall(r"^database +(\d+)/1 ", said, flags=re.MULTILINE)
     if acquired != ["1", "0"]:
         raise FailedError(f"no lock was held and released (acquired: {acquired}):\n{said}")

@@ -137,8 +137,9 @@ def unknown(page: str, binary: Path) -> list[str]:
     for code in inline_commands(page):
         words = shlex.split(code.partition(" -- ")[0])[1:]
         end = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
-        # Before the flags, one word is a subcommand, or two if the first has some of its own.
-        known = tuple(words[: min(end, 2 if words[0] in GROUPS else 1)])
+        # Before the flags, one word is a subcommand, or two if the first has some of its own and no name comes next.
+        is_name = len(words) > 1 and words[1].isupper()
+        known = tuple(words[: min(end, 2 if words[0] in GROUPS and not is_name else 1)])
         told = usage(binary, known)
         flags = [word.partition("=")[0] for word in words if word.startswith("-")]
         wrong += [f"docs/{page}: {code}: no such command"] if not told else []

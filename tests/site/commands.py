@@ -137,7 +137,8 @@ def unknown(page: str, binary: Path) -> list[str]:
     for code in inline_commands(page):
         words = shlex.split(code.partition(" -- ")[0])[1:]
         end = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
-        # Before the flags, one word is a subcommand, or two if the first has some of its own and no name comes next.
+        # Before the flags, one word is a subcommand, or two if the first has some of its own and no
+        # name comes next.
         is_name = len(words) > 1 and words[1].isupper()
         known = tuple(words[: min(end, 2 if words[0] in GROUPS and not is_name else 1)])
         told = usage(binary, known)

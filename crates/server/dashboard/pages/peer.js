@@ -30,7 +30,7 @@ function request({ locks, priority, since, position, estimated_wait: estimate, b
     <h3>In its way</h3>
     ${blockers.length ? html`<table class="rows compact" id="blockers" role="table" aria-label="In its way"><thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Who</th><th scope="col" role="columnheader">How</th><th scope="col" role="columnheader" class="number">Count</th><th scope="col" role="columnheader" class="number">For</th></tr></thead>
       <tbody role="rowgroup">${blockers.map(blocker)}</tbody></table>`
-      : html`<p class="empty">Nobody holds what it asks for: a pause, a rate, or those ahead of it are in its way. The page of the semaphore says which.</p>`}`;
+      : html`<p class="empty">Nobody’s release would help: a pause, a rate, or a max below what it asks for is in its way. The page of the semaphore says which.</p>`}`;
 }
 
 const links = (names) => names.map((name, index) => html`${index ? ', ' : ''}${link(name)}`);

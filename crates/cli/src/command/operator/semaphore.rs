@@ -126,8 +126,10 @@ impl Set {
         let path = semaphore(&self.name);
         let former = if self.max == Some(0) { self.former_max(&path).await } else { None };
         let changed = self.operator.ask("PATCH", &path, Some(body.clone())).await;
+        let mut is_new = "";
         let seen = match changed {
             Err(error) if is_unknown(&*error) && self.max.is_some() => {
+                is_new = " It is new.";
                 self.operator.ask("PUT", &path, Some(body)).await?
             }
             Err(error) if is_unknown(&*error) => {
@@ -135,7 +137,7 @@ impl Set {
             }
             changed => changed?,
         };
-        self.operator.sum_up(out, seen, |seen: Semaphore| sentence(&seen, former))
+        self.operator.sum_up(out, seen, |seen: Semaphore| sentence(&seen, former) + is_new)
     }
 
     /// What it has before a pause, so that it can be told how to end that. That it cannot be seen holds up nothing.

@@ -195,7 +195,7 @@ fn a_semaphore_with_its_holders_and_its_queue() {
     state.learn(detail("A", 2), now());
     let seen = rows(&state);
     assert_eq!(seen[2], "████████████████████ 2 of 2 held, 2 wait for 4, up to 2m 10s");
-    assert_eq!(seen[3], "level 0, declared from the file, no deadlocks by levels");
+    assert_eq!(seen[3], "level 0, declared from the file, levels keep it from deadlocks");
     assert_eq!(seen[5], "HOLDERS: 2");
     assert_eq!(seen[6], "WHO                                   PEER                 COUNT SINCE   EXPIRES");
     assert_eq!(seen[7], "import.sh jane@w1 pid 77              11                   1     1h 1m   0s");

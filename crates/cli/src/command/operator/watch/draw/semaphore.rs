@@ -82,8 +82,11 @@ fn spec(semaphore: &Semaphore) -> String {
         Open::Known(Origin::Pattern) => "by a pattern",
         Open::Other(other) => other,
     };
-    let deadlock =
-        if semaphore.deadlock == Deadlock::Detect { "deadlocks detected" } else { "no deadlocks by levels" };
+    let deadlock = if semaphore.deadlock == Deadlock::Detect {
+        "deadlocks detected"
+    } else {
+        "levels keep it from deadlocks"
+    };
     let per = semaphore.per.as_ref().map(|per| format!(", count comes back after {}", printable(per)));
     let order = if semaphore.order == Order::Pass { ", requests may pass" } else { "" };
     format!(

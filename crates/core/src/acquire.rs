@@ -10,6 +10,7 @@ use crate::{
     owner::Claim,
     peer::Part,
     planted,
+    queue::Waiter,
     semaphore::{Deadlock, Spec},
     slot::{PeerSlot, SemaphoreSlot},
     state::Core,
@@ -190,9 +191,10 @@ impl Core {
         let rank = self.rank(now, priority);
         parts.iter().all(|part| {
             let on = &self.semaphores[part.semaphore];
-            let is_first = || on.queue.first(on.spec.max).is_none_or(|first| first.rank > rank);
-            let passes = || parts.len() == 1 && self.passes_all(now, part.semaphore, rank);
-            on.fits(part.count) && (is_first() || passes())
+            let is_let_through = |first: &Waiter| {
+                first.rank > rank || parts.len() == 1 && self.passes_all(now, part.semaphore, first, rank)
+            };
+            on.fits(part.count) && on.queue.first(on.spec.max).is_none_or(is_let_through)
         })
     }
 

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     names::Name,
     owner::Owner,
+    passing::PASSED_MAX,
     pattern::Patterns,
     peer::{Part, Request},
     presence::Presence,
@@ -127,12 +128,11 @@ impl Core {
                 let own = on.queue.iter_from(ahead.len()).next();
                 let needs = if passed_over { PASSED_OVER } else { part.count.cast_unsigned() };
                 check(own.is_some_and(|waiter| waiter.needs == needs), "a waiter's needs")?;
-                let holds_up = |waiter: &&Waiter| {
-                    let is_passed =
-                        request.parts.len() == 1 && self.is_passed(self.now, part.semaphore, waiter);
-                    waiter.needs <= on.spec.max.cast_unsigned() && !is_passed
-                };
-                ready &= on.fits(part.count) && !ahead.iter().any(holds_up);
+                let in_line: Vec<_> =
+                    ahead.iter().filter(|waiter| waiter.needs <= on.spec.max.cast_unsigned()).collect();
+                let passes = request.parts.len() == 1 && in_line.len() <= PASSED_MAX;
+                let is_passed = |waiter: &Waiter| passes && self.is_passed(self.now, part.semaphore, waiter);
+                ready &= on.fits(part.count) && in_line.into_iter().all(|waiter| is_passed(waiter));
             }
             check(!ready, "a request waits that could be granted")?;
         }

@@ -97,7 +97,7 @@ impl Core {
         if ready {
             return Some((first.peer, below));
         }
-        let next = self.first_to_pass(now, semaphore).filter(|next| on.fits(next.count))?;
+        let next = self.first_to_pass(now, semaphore, first).filter(|next| on.fits(next.count))?;
         let request = self.peers[next.peer].pending.as_ref()?;
         request.presence.can_be_granted().then_some((next.peer, None))
     }

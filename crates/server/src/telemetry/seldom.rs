@@ -35,6 +35,13 @@ impl Seldom {
         self.next_at(Instant::now())
     }
 
+    /// Writes a line, unless it is too soon; `line` is told how many were left out, if any were.
+    fn write(&self, line: impl FnOnce(Option<u64>)) {
+        if let Some(left_out) = self.next() {
+            line(Some(left_out).filter(|&left_out| left_out > 0));
+        }
+    }
+
     fn next_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, left_out) = &mut *state;
@@ -50,19 +57,15 @@ impl Seldom {
 /// Somebody asked for a semaphore that is not there.
 #[cold]
 pub fn unknown_semaphore(semaphore: &str) {
-    if let Some(left_out) = UNKNOWN_SEMAPHORES.next() {
-        let left_out = Some(left_out).filter(|&left_out| left_out > 0);
-        warn!(target: "throttle", semaphore, left_out, "Unknown semaphore");
-    }
+    UNKNOWN_SEMAPHORES.write(|left_out| warn!(target: "throttle", semaphore, left_out, "Unknown semaphore"));
 }
 
 /// Somebody ended a peer that is not there.
 #[cold]
 pub fn unknown_peer_ended(peer: PeerId) {
-    if let Some(left_out) = UNKNOWN_PEERS.next() {
-        let left_out = Some(left_out).filter(|&left_out| left_out > 0);
+    UNKNOWN_PEERS.write(|left_out| {
         warn!(target: "throttle", peer = %ShownPeer(peer), left_out, "Deletion of unknown peer");
-    }
+    });
 }
 
 #[cfg(test)]

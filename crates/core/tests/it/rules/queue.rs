@@ -288,3 +288,22 @@ fn a_request_over_several_passes_nobody() {
     w.acquire(EVE, "gpu=1").is(PENDING, ["eve waits for gpu=1"]);
     w.set("gpu", passing(4)).is((), ["gpu has max 4", "eve gets gpu=1 #3 after 0ns"]);
 }
+
+/// A request that waits passes as many as one that arrives: 64, and no more.
+#[test]
+fn as_many_are_passed_by_who_waits_as_by_who_arrives() {
+    for (ahead, passes) in [(64, true), (65, false)] {
+        let mut w = idle_behind_bob();
+        for peer in 101..100 + ahead {
+            let peer = PeerId(peer);
+            w.run(|core, now| core.new_peer(now, By::Anybody, DAY, peer.0, None)).reply.expect("made");
+            assert_eq!(w.acquire(peer, "gpu=1 host=1").reply, PENDING);
+        }
+        let granted = |w: &mut World, peer, locks| w.acquire(peer, locks).reply != PENDING;
+        assert_eq!(granted(&mut w, CAT, "gpu=3"), passes);
+        if passes {
+            assert_eq!(w.acquire(DAN, "gpu=2").reply, PENDING);
+            assert!(w.release(CAT, "gpu").events.iter().any(|event| event.starts_with("dan gets gpu=2")));
+        }
+    }
+}

@@ -13,6 +13,9 @@ use crate::{
     world::World,
 };
 
+/// How long a server stands still at most.
+pub(super) const STANDSTILL_MAX: Micros = 30 * SECOND;
+
 impl World<Cluster> {
     pub(super) fn go_wrong(&mut self) {
         let chance = self.random.u32(0..1_000);
@@ -100,7 +103,7 @@ impl World<Cluster> {
     fn stand_still(&mut self, clock_is_set: bool) {
         let index = self.a_server();
         self.set_clock(index, clock_is_set);
-        let length = self.some_time(30 * SECOND);
+        let length = self.some_time(STANDSTILL_MAX);
         let member = &mut self.service.members[index];
         if self.now < member.paused_until || !member.is_up() {
             return;

@@ -9,6 +9,7 @@ use throttle_core::Owner;
 use throttle_node::{Node, Ticket};
 
 use super::{
+    faults::STANDSTILL_MAX,
     following::PREFIX,
     leading::Leading,
     member::{Clock, Done, Member, State},
@@ -273,8 +274,8 @@ impl Service for Cluster {
         }
         let etcd = &mut world.service;
         (etcd.out_until, etcd.full_until, etcd.lying_until) = (now, now, now);
-        let paused = etcd.members.iter().map(|member| member.paused_until).max().unwrap_or(0);
-        now.max(paused) + 20 * SECOND
+        // What a server had before it that stood still and died comes to its successor when that one would have gone on.
+        now + STANDSTILL_MAX + 20 * SECOND
     }
 
     fn die_once_more(world: &mut World<Self>) {

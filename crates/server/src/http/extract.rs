@@ -161,8 +161,8 @@ pub(super) fn peer_id(text: &str) -> Result<PeerId, Refusal> {
 }
 
 /// The query, form-decoded.
-pub(super) async fn query<T: DeserializeOwned>(parts: &mut Parts, example: &str) -> Result<T, Refusal> {
-    match Query::<T>::from_request_parts(parts, &()).await {
+pub(super) fn query<T: DeserializeOwned>(parts: &Parts, example: &str) -> Result<T, Refusal> {
+    match Query::<T>::try_from_uri(&parts.uri) {
         Ok(Query(query)) => Ok(query),
         Err(rejection) => Err(Refusal::Invalid(format!(
             "The query cannot be read: {}. Expected: {example}",

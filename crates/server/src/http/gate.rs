@@ -50,7 +50,7 @@ pub(super) fn after(app: &App, condition: Condition, mut response: Response) -> 
 }
 
 /// Runs the handler of a request, and holds the answer back until all that it read and changed is safe.
-pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Request) -> Response {
+pub(super) async fn answer(app: &Arc<App>, found: Found, mut request: Box<Request>) -> Response {
     if let Some(refusal) = origin::refusal(&request, &app.hosts) {
         return refusal;
     }
@@ -76,7 +76,7 @@ async fn audited(
     audit: &Audit,
     found: Found,
     route: &Route,
-    mut request: Request,
+    mut request: Box<Request>,
 ) -> Response {
     let address = request.extensions().get().map(|ClientAddress(address)| *address);
     let (caller, (response, subjects)) = match admit(&app.guard, found, &mut request).await {
@@ -100,7 +100,7 @@ async fn audited(
 }
 
 /// Runs the handler of a request whose sender may ask for it.
-async fn run(app: &Arc<App>, found: Found, request: Request) -> Response {
+async fn run(app: &Arc<App>, found: Found, request: Box<Request>) -> Response {
     let (waits, weight) =
         found.route.map_or((Waits::Committed, Weight::Light), |route| (route.waits, route.weight));
     if weight == Weight::Long {
@@ -201,7 +201,7 @@ fn unauthenticated(dialect: Dialect, request: &Request) -> Response {
 }
 
 /// The same for an answer that may be long: one is made at a time, and only if there is room for it.
-async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Request) -> Response {
+async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Box<Request>) -> Response {
     let Ok(place) = app.long_answers_waiting.try_acquire() else {
         return refusal(found.dialect, "Too many ask for answers that may be long. Try again soon.");
     };

@@ -84,9 +84,9 @@ impl Route {
 /// Runs a handler, whatever it takes.
 fn run<T, H>(handler: H, request: Request, app: Arc<App>) -> BoxFuture<'static, Response>
 where
-    H: handler::Handler<T, Arc<App>>,
+    H: handler::Handler<T, Arc<App>, Future = BoxFuture<'static, Response>>,
 {
-    Box::pin(handler.call(request, app))
+    handler.call(request, app)
 }
 
 macro_rules! table {
@@ -200,7 +200,7 @@ impl Found {
     }
 
     /// Runs the handler of the route; or says what is wrong with the method or the path.
-    pub(super) async fn answer(self, app: Arc<App>, mut request: Request) -> Response {
+    pub(super) async fn answer(self, app: Arc<App>, mut request: Box<Request>) -> Response {
         let Some(route) = self.route else {
             let (method, path) = (request.method(), request.uri().path());
             return match self.rows.filter(|rows| rows.template.is_some()) {
@@ -213,7 +213,7 @@ impl Found {
             request.extensions_mut().insert(self.params);
         }
         let is_head = request.method() == Method::HEAD;
-        let mut response = (route.handler)(request, app).await;
+        let mut response = (route.handler)(*request, app).await;
         if is_head {
             let length = response.body().size_hint().exact().map(HeaderValue::from);
             *response.body_mut() = Body::empty();

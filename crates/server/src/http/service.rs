@@ -52,7 +52,7 @@ impl Stage {
         let _ = self.0.several.set(several);
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: Box<Request>) -> Response {
         if let Some(open) = self.0.open.get() {
             return open.answer(request).await;
         }
@@ -75,10 +75,13 @@ where
 {
     service_fn(move |request: Request<B>| {
         let (stage, instance) = (stage.clone(), instance.clone());
+        let refusal = lawful::refusal(&request);
+        // In a box, as each layer of futures would have room for it once more.
+        let request = Box::new(request.map(Body::new));
         async move {
-            let mut response = match lawful::refusal(&request) {
+            let mut response = match refusal {
                 Some(refusal) => refusal,
-                None => stage.answer(request.map(Body::new)).await,
+                None => stage.answer(request).await,
             };
             response.headers_mut().insert(INSTANCE, instance);
             Ok(response)
@@ -91,11 +94,11 @@ impl Open {
         Self { app, spans: trace::is_on().then(|| Spans::new(tracer)) }
     }
 
-    pub(super) async fn answer(&self, request: Request) -> Response {
+    pub(super) async fn answer(&self, request: Box<Request>) -> Response {
         let found = find(request.method(), request.uri().path());
         let traced = match &self.spans {
             None => None,
-            Some(spans) => spans.begin(&request, found).map(Arc::new),
+            Some(spans) => spans.begin(&*request, found).map(Arc::new),
         };
         let answer = gate::answer(&self.app, found, request);
         let response = match &traced {

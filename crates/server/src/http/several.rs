@@ -60,7 +60,7 @@ impl Several {
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    pub(super) async fn answer(&self, mut request: Request) -> Response {
+    pub(super) async fn answer(&self, mut request: Box<Request>) -> Response {
         let is_passed_on = take_in(&self.cluster, &mut request);
         let found = find(request.method(), request.uri().path());
         let operation = found.route.map(|route| route.operation);
@@ -92,7 +92,7 @@ impl Several {
     }
 
     /// Answers what every server answers for itself.
-    async fn own(&self, found: Found, mut request: Request) -> Response {
+    async fn own(&self, found: Found, mut request: Box<Request>) -> Response {
         if let Some(refusal) = origin::refusal(&request, &self.hosts) {
             return refusal;
         }
@@ -106,7 +106,7 @@ impl Several {
     }
 
     /// Passes a request on to the leader, or says who that is.
-    async fn pass_on(&self, found: Found, is_passed_on: bool, request: Request) -> Response {
+    async fn pass_on(&self, found: Found, is_passed_on: bool, request: Box<Request>) -> Response {
         let Some(leader) = self.cluster.known().leader.filter(|_| !is_passed_on) else {
             return gate::refusal(found.dialect, "No server of the cluster leads just now. Try again soon.");
         };
@@ -119,7 +119,7 @@ impl Several {
             }
             return response;
         }
-        match forward(&self.cluster, &leader, request).await {
+        match forward(&self.cluster, &leader, *request).await {
             Ok(response) => response,
             Err(error) => {
                 tracing::debug!("The leader at {} gave no answer: {error}", leader.name);

@@ -65,7 +65,13 @@ impl Engine {
             let step = turn.node.acquire(turn.now, claim, ask)?;
             Ok::<_, Refusal>(turn.progress(claim, step, &look, &mut span))
         })?;
-        self.wait_for(first, claim, ask.locks, None, look, span).await
+        match first {
+            Progress::Done(outcome) => Ok(outcome),
+            // In a box, so that requests that are granted at once need no room for it.
+            Progress::Blocked(blocked) => {
+                Box::pin(self.wait_for(blocked, claim, ask.locks, None, look, span)).await
+            }
+        }
     }
 
     /// Makes a peer together with its locks, and waits for them. A refused request leaves no peer behind.
@@ -88,7 +94,13 @@ impl Engine {
         })?;
         about(Subject::Peer(peer));
         let session = Session { leaves, key: new.key };
-        let outcome = self.wait_for(first, peer.by(new.by), ask.locks, Some(session), look, span).await?;
+        let outcome = match first {
+            Progress::Done(outcome) => outcome,
+            Progress::Blocked(blocked) => {
+                let waits = self.wait_for(blocked, peer.by(new.by), ask.locks, Some(session), look, span);
+                Box::pin(waits).await?
+            }
+        };
         Ok((peer, outcome))
     }
 
@@ -116,24 +128,25 @@ impl Engine {
             let step = turn.node.wait(turn.now, claim, turn.now + wait)?;
             Ok::<_, Refusal>(turn.progress(claim, step, look, &mut span))
         })?;
-        let outcome = self.wait_for(first, claim, &[], None, look, span).await?;
+        let outcome = match first {
+            Progress::Done(outcome) => outcome,
+            Progress::Blocked(blocked) => {
+                Box::pin(self.wait_for(blocked, claim, &[], None, look, span)).await?
+            }
+        };
         Ok(outcome == Outcome::Acquired(()))
     }
 
     /// Waits until a request can be answered.
     async fn wait_for<R>(
         &self,
-        first: Progress<R>,
+        mut blocked: Blocked,
         claim: Claim<'_>,
         locks: &[(&str, i64)],
         session: Option<Session<'_>>,
         look: impl Fn(Option<PeerView<'_>>, Wall) -> R,
         mut span: WaitSpan,
     ) -> Result<Outcome<R>, Refusal> {
-        let mut blocked = match first {
-            Progress::Done(outcome) => return Ok(outcome),
-            Progress::Blocked(blocked) => blocked,
-        };
         let mut departure = Departure::of(self, claim.peer, session);
         let outcome = loop {
             let Blocked { ticket, until, woken } = blocked;

@@ -39,14 +39,16 @@ pub(in crate::http) async fn block_until_acquired(
     path: PathOf<(String, String)>,
     request: Request,
 ) -> Answer {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let (peer, name) = extract::path(path)?;
     if name != "block_until_acquired" {
         return Ok(site::not_found(&app, &Method::POST, parts.uri.path()));
     }
     let example = r#"{"expires_in": "5m", "active": {}, "pending": {"A": 1}}"#;
     let body: BlockBody = extract::json_of(&app, &parts.headers, body, example).await?;
-    let query: BlockQuery = extract::query(&mut parts, "?timeout_ms=5000").await?;
+    let query: BlockQuery = extract::query(&parts, "?timeout_ms=5000")?;
+    // Whoever waits keeps none of what came over the network.
+    drop(parts);
     let expires_in = extract::duration("expires_in", &body.expires_in, app.expires_in_max)?;
     let (active, pending) = (extract::locks(&body.active), extract::locks(&body.pending));
     for locks in [&active, &pending] {

@@ -39,7 +39,7 @@ pub(in crate::http) async fn acquire(
     path: PathOf<(String, String)>,
     request: Request,
 ) -> Answer {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     // The body is read first, so that a client that still sends it can read the refusal.
     let count: i64 =
         extract::json_of(&app, &parts.headers, body, "the count, a whole number such as 1").await?;
@@ -47,13 +47,15 @@ pub(in crate::http) async fn acquire(
     let peer = extract::peer_id(&peer)?;
     let (mut block_for, mut expires_in) = (Duration::ZERO, None);
     if parts.uri.query().is_some() {
-        let query: AcquireQuery = extract::query(&mut parts, "?block_for=10s&expires_in=5m").await?;
+        let query: AcquireQuery = extract::query(&parts, "?block_for=10s&expires_in=5m")?;
         let max = app.expires_in_max;
         if let Some(text) = query.block_for {
             block_for = extract::duration("block_for", &text, max)?;
         }
         expires_in = query.expires_in.map(|text| extract::duration("expires_in", &text, max)).transpose()?;
     }
+    // Whoever waits keeps none of what came over the network.
+    drop(parts);
     let locks = [(semaphore.as_str(), count)];
     extract::check_locks(&caller, &locks)?;
     let ask = Ask { locks: &locks, priority: 0, expires_in, wait: block_for };
@@ -108,8 +110,8 @@ pub(in crate::http) async fn remainder(
     Who(caller): Who,
     request: Request<Body>,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
-    let query: RemainderQuery = extract::query(&mut parts, "?semaphore=A").await?;
+    let (parts, _) = request.into_parts();
+    let query: RemainderQuery = extract::query(&parts, "?semaphore=A")?;
     caller.check(Right::Read, &query.semaphore)?;
     let remainder = app.engine.remainder(&query.semaphore).map_err(Refusal::from)?;
     Ok(Json(remainder).into_response())

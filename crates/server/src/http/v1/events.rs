@@ -75,8 +75,8 @@ pub(in crate::http) async fn events(
     Who(caller): Who,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
-    let filter = Filter::of(extract::query(&mut parts, EXAMPLE).await?)?;
+    let (parts, _) = request.into_parts();
+    let filter = Filter::of(extract::query(&parts, EXAMPLE)?)?;
     let (beginning, is_foreign) = beginning(&app, &parts.headers);
     let (subscription, missed) = app.engine.subscribe(beginning).map_err(|error| match error {
         SubscribeError::TooMany { .. } => Refusal::Limit { sentence: error.to_string(), excess: None }.into(),

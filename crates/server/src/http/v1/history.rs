@@ -48,8 +48,8 @@ pub(in crate::http) async fn history(
     Who(caller): Who,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
-    let query: Vec<(String, String)> = extract::query(&mut parts, EXAMPLE).await?;
+    let (parts, _) = request.into_parts();
+    let query: Vec<(String, String)> = extract::query(&parts, EXAMPLE)?;
     if let Some((name, _)) = query.iter().find(|(name, _)| name != "semaphore") {
         let sentence = format!("There is no query parameter {name:?} here. Expected: {EXAMPLE}");
         return Err(Refusal::Invalid(sentence).into());

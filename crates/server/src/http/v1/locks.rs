@@ -58,6 +58,8 @@ pub(in crate::http) async fn acquire(
     let (parts, body) = request.into_parts();
     // The body is read first, so that a client that still sends it can read the refusal.
     let (body, _): (LocksBody, _) = read::body(&app, &parts.headers, body, LOCKS).await?;
+    // Whoever waits keeps none of what came over the network.
+    drop(parts);
     let peer = read::peer_id(&extract::path(path)?)?;
     let expires_in = read::lease(&app, body.expires_in.as_ref())?;
     let locks = read::locks(&body.locks, LOCKS)?;
@@ -172,6 +174,10 @@ pub(in crate::http) async fn session(
     let (parts, body) = request.into_parts();
     let (body, bytes): (SessionBody, _) = read::body(&app, &parts.headers, body, SESSION).await?;
     let expires_in = read::new_lease(&app, &body.expires_in)?;
+    let key = read::key_text(&parts.headers)?;
+    let key = read::key(&caller, key.as_deref(), "POST /v1/locks", &bytes);
+    // Whoever waits keeps none of what came over the network.
+    drop((parts, bytes));
     let locks = read::locks(&body.locks, SESSION)?;
     extract::check_locks(&caller, &locks)?;
     let ask = Ask {
@@ -180,12 +186,7 @@ pub(in crate::http) async fn session(
         expires_in: None,
         wait: read::wait(&app, body.wait.as_ref(), Some(expires_in))?,
     };
-    let new = NewPeer {
-        by: caller.by(),
-        expires_in,
-        labels: read::labels(body.labels, &app)?,
-        key: read::key(&caller, &parts.headers, "POST /v1/locks", &bytes)?,
-    };
+    let new = NewPeer { by: caller.by(), expires_in, labels: read::labels(body.labels, &app)?, key };
     let leaves = body.on_timeout == OnTimeout::Leave;
     let outcome = app.engine.session(&new, &ask, leaves, |seen, wall| shown(seen, wall, &caller)).await;
     let (_, outcome) = outcome.map_err(|refusal| of_session(&app, &caller, refusal))?;

@@ -34,10 +34,9 @@ const NAME: &str = "?name=t/in";
     responses((status = 200, body = SemaphoreDetail, description = "The semaphore."), documented::GetSemaphore)
 )]
 pub(in crate::http) async fn get(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let example = "?name=t/in&limit=100&holders_cursor=41&queue_cursor=64";
-    let query::GetNamed { name, limit, holders_cursor, queue_cursor } =
-        read_query(&mut parts, example).await?;
+    let query::GetNamed { name, limit, holders_cursor, queue_cursor } = read_query(&parts, example)?;
     let part = semaphores::part(limit, holders_cursor.as_deref(), queue_cursor.as_deref())?;
     semaphores::show(&app, &caller, named("name", &name)?, part)
 }
@@ -59,9 +58,9 @@ pub(in crate::http) async fn get(State(app): State<Arc<App>>, Who(caller): Who, 
     )
 )]
 pub(in crate::http) async fn set(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = semaphores::declaration(&app, &parts, body).await?;
-    let query::SetNamed { name } = read_query(&mut parts, NAME).await?;
+    let query::SetNamed { name } = read_query(&parts, NAME)?;
     semaphores::declare(&app, &caller, named("name", &name)?, body)
 }
 
@@ -82,9 +81,9 @@ pub(in crate::http) async fn change(
     Who(caller): Who,
     request: Request,
 ) -> Answer {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = semaphores::change_of(&app, &parts, body).await?;
-    let query::ChangeNamed { name } = read_query(&mut parts, NAME).await?;
+    let query::ChangeNamed { name } = read_query(&parts, NAME)?;
     semaphores::alter(&app, &caller, named("name", &name)?, body)
 }
 
@@ -104,8 +103,8 @@ pub(in crate::http) async fn remove(
     Who(caller): Who,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
-    let query::RemoveNamed { name, force } = read_query(&mut parts, "?name=t/in&force=true").await?;
+    let (parts, _) = request.into_parts();
+    let query::RemoveNamed { name, force } = read_query(&parts, "?name=t/in&force=true")?;
     semaphores::discard(&app, &caller, named("name", &name)?, force).await
 }
 
@@ -125,20 +124,20 @@ pub(in crate::http) async fn token(
     Who(caller): Who,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let example = "?semaphore=t/in&token=1795480000000001";
-    let query::CheckToken { semaphore, token } = read_query(&mut parts, example).await?;
+    let query::CheckToken { semaphore, token } = read_query(&parts, example)?;
     semaphores::verify(&app, &caller, named("semaphore", &semaphore)?, &token)
 }
 
 /// The query. A path refuses bytes that are no text, so it must, too.
-async fn read_query<T: DeserializeOwned>(parts: &mut Parts, example: &str) -> Result<T, Refusal> {
+fn read_query<T: DeserializeOwned>(parts: &Parts, example: &str) -> Result<T, Refusal> {
     let text = parts.uri.query().unwrap_or_default();
     if percent_decode_str(text).decode_utf8().is_err() {
         let sentence = format!("The query {text:?} is not percent-encoded UTF-8. Expected: {example}");
         return Err(Refusal::Invalid(sentence));
     }
-    extract::query(parts, example).await
+    extract::query(parts, example)
 }
 
 /// The name that the parameter `key` has. A path has none that is empty, so a query must not either.

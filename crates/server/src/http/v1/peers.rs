@@ -52,11 +52,12 @@ pub(in crate::http) async fn create(
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let (new, bytes): (NewPeerBody, _) = read::body(&app, &parts.headers, body, NEW_PEER).await?;
+    let key = read::key_text(&parts.headers)?;
     let new = NewPeer {
         by: caller.by(),
         expires_in: read::new_lease(&app, &new.expires_in)?,
         labels: read::labels(new.labels, &app)?,
-        key: read::key(&caller, &parts.headers, "POST /v1/peers", &bytes)?,
+        key: read::key(&caller, key.as_deref(), "POST /v1/peers", &bytes),
     };
     let made = app.engine.new_peer_and_look(&new, |seen, wall| convert::peer(seen, wall, &caller));
     Ok(created(Some(&made.map_err(|refusal| of_session(&app, &caller, refusal))?)))
@@ -89,9 +90,9 @@ pub(super) fn of_session(app: &App, caller: &Caller, refusal: node::Refusal) -> 
     responses((status = 200, body = Page<Peer>, description = "A page of peers."), documented::ListPeers)
 )]
 pub(in crate::http) async fn list(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let query: query::ListPeers =
-        extract::query(&mut parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64").await?;
+        extract::query(&parts, "?label=host:w1&search=w1&semaphore=A&limit=100&cursor=64")?;
     let limit = page_length(query.limit)?;
     let from = query
         .cursor
@@ -206,9 +207,9 @@ pub(in crate::http) async fn release(
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let number = read::digits(&extract::path(path)?, "the id of a peer")?;
-    let query::ReleasePeer { reason } = extract::query(&mut parts, "?reason=stuck+since+noon").await?;
+    let query::ReleasePeer { reason } = extract::query(&parts, "?reason=stuck+since+noon")?;
     if let Some(length) = reason.as_ref().map(|reason| reason.chars().count())
         && length > REASON_LENGTH
     {

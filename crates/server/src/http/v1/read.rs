@@ -109,13 +109,8 @@ pub(super) async fn optional_body<T: DeserializeOwned + Default>(
     Ok(extract::parse::<Option<T>>(&bytes, example)?.unwrap_or_default())
 }
 
-/// The `Idempotency-Key` of a request to `route` with this body.
-pub(super) fn key<'a>(
-    caller: &'a Caller,
-    headers: &'a HeaderMap,
-    route: &str,
-    body: &[u8],
-) -> Result<Option<IdempotencyKey<'a>>, Refusal> {
+/// The `Idempotency-Key` of a request, as it came.
+pub(super) fn key_text(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (first, second) = (keys.next(), keys.next());
     let Some(first) = first else { return Ok(None) };
@@ -123,13 +118,23 @@ pub(super) fn key<'a>(
         (1..=KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     match first.to_str().ok().filter(is_right).filter(|_| second.is_none()) {
-        Some(text) => Ok(Some(IdempotencyKey::new(caller.owner(), text, route, body))),
+        Some(text) => Ok(Some(text.to_owned())),
         None => Err(Refusal::Invalid(format!(
             "The header Idempotency-Key is {first:?}{}. Expected one, of 1 to {KEY_BYTES} visible ASCII \
              characters, such as a UUID.",
             if second.is_some() { " and comes more than once" } else { "" }
         ))),
     }
+}
+
+/// The key that a text is for a request to `route` with this body.
+pub(super) fn key<'a>(
+    caller: &'a Caller,
+    text: Option<&'a str>,
+    route: &str,
+    body: &[u8],
+) -> Option<IdempotencyKey<'a>> {
+    text.map(|text| IdempotencyKey::new(caller.owner(), text, route, body))
 }
 
 /// A duration of the body, if it is there.

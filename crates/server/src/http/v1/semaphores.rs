@@ -53,9 +53,8 @@ const PATCH: &str = r#"{"max": 42}"#;
     )
 )]
 pub(in crate::http) async fn list(State(app): State<Arc<App>>, Who(caller): Who, request: Request) -> Answer {
-    let (mut parts, _) = request.into_parts();
-    let query: query::ListSemaphores =
-        extract::query(&mut parts, "?limit=100&search=tenant/&cursor=41").await?;
+    let (parts, _) = request.into_parts();
+    let query: query::ListSemaphores = extract::query(&parts, "?limit=100&search=tenant/&cursor=41")?;
     let limit = page_length(query.limit)?;
     let after = query.cursor.as_deref().map(name_before).transpose()?;
     if parts.method == Method::HEAD {
@@ -91,10 +90,10 @@ pub(in crate::http) async fn get(
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let name = extract::path(path)?;
     let query::GetSemaphore { limit, holders_cursor, queue_cursor } =
-        extract::query(&mut parts, "?limit=100&holders_cursor=41&queue_cursor=64").await?;
+        extract::query(&parts, "?limit=100&holders_cursor=41&queue_cursor=64")?;
     show(&app, &caller, &name, part(limit, holders_cursor.as_deref(), queue_cursor.as_deref())?)
 }
 
@@ -284,9 +283,9 @@ pub(in crate::http) async fn remove(
     path: PathOf<String>,
     request: Request,
 ) -> Answer {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let name = extract::path(path)?;
-    let query::RemoveSemaphore { force } = extract::query(&mut parts, "?force=true").await?;
+    let query::RemoveSemaphore { force } = extract::query(&parts, "?force=true")?;
     discard(&app, &caller, &name, force).await
 }
 

@@ -274,7 +274,7 @@ impl Service for Cluster {
         }
         let etcd = &mut world.service;
         (etcd.out_until, etcd.full_until, etcd.lying_until) = (now, now, now);
-        // What a server had before it that stood still and died comes to its successor when that one would have gone on.
+        // What a server had before it that stood still and died comes to its successor as late as to itself.
         now + STANDSTILL_MAX + 20 * SECOND
     }
 

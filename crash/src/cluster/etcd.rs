@@ -6,16 +6,19 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::Ordering::Relaxed,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use super::{
     disk::Disk,
     peers::{Processes, Ways},
 };
 use crate::{
+    clock::now,
     http::{Call, Connection},
     run::Outcome,
 };
@@ -25,9 +28,14 @@ pub(super) const MEMBERS: usize = 3;
 /// Whether the ways between members can be cut: it must be known whose a connection is.
 pub(super) const CAN_BE_CUT: bool = cfg!(target_os = "linux");
 
+/// How long a member may take to say whether it is healthy.
+const HEALTH_WITHIN: Duration = Duration::from_millis(200);
+/// The pause before it is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// One of them.
 pub(super) struct Member {
-    at: usize,
+    pub(super) at: usize,
     /// Where clients reach it.
     pub(super) port: u16,
     arguments: Vec<String>,
@@ -78,6 +86,9 @@ pub(super) async fn start(directory: &Path) -> io::Result<Vec<Member>> {
             ["--listen-peer-urls", &url(peer)],
             ["--initial-advertise-peer-urls", &url(told)],
             ["--initial-cluster", &all.join(",")],
+            // As `docs/cluster.md` has it for members that are near each other.
+            ["--heartbeat-interval", "50"],
+            ["--election-timeout", "500"],
             ["--snapshot-count", "10000"],
             ["--log-level", "error"],
         ];
@@ -88,6 +99,24 @@ pub(super) async fn start(directory: &Path) -> io::Result<Vec<Member>> {
         members.push(member);
     }
     Ok(members)
+}
+
+/// Waits until one of the members behind these ports says that they are healthy: that takes a leader, and a read that most
+/// of them agree to. Returns how long that was.
+pub(super) async fn healthy_again(ports: Vec<u16>) -> Duration {
+    let begun = now();
+    loop {
+        for port in &ports {
+            let asked = async {
+                let answer = Connection::open(*port).await?.ask(&Call::get("/health")).await?;
+                Ok::<_, io::Error>(answer.text().contains("\"true\""))
+            };
+            if let Ok(Ok(true)) = timeout(HEALTH_WITHIN, asked).await {
+                return begun.elapsed();
+            }
+        }
+        sleep(ASK_AGAIN_AFTER).await;
+    }
 }
 
 /// Cuts a member off from the others, or lets it be one of them again.

@@ -79,6 +79,9 @@ impl Test {
             Act::FreezeEtcdLeader => return self.freeze(leader, etcd_leader).await,
             Act::KillBothLeaders => {
                 self.member(etcd_leader)?.kill()?;
+                let others = self.members.iter().filter(|member| member.at != etcd_leader);
+                let others = others.map(|member| member.port).collect();
+                self.etcd_healthy = Some(tokio::spawn(etcd::healthy_again(others)));
                 self.kill_leader(leader).await?;
             }
             Act::CutFromEtcd => {

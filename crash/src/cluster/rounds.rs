@@ -56,7 +56,18 @@ pub(crate) fn run(arguments: &Arguments, server: PathBuf, directory: &Path, seed
         let changes = Arc::new(watch::Sender::new(Changes::none()));
         let (shared, rng) = (shared.clone(), Rng::with_seed(seed));
         let (marker, late, large) = (Marker::default(), Told::default(), Counted::default());
-        let mut test = Test { servers, members, shared, changes, rng, marker, late, large, played: 0 };
+        let mut test = Test {
+            servers,
+            members,
+            shared,
+            changes,
+            rng,
+            marker,
+            late,
+            large,
+            played: 0,
+            etcd_healthy: None,
+        };
         let outcome = test.play(arguments, &mut table).await;
         test.shared.lock().figures.snapshots = test.servers.snapshots();
         (table.late, table.large) = (test.late, test.large);
@@ -79,6 +90,8 @@ pub(super) struct Test {
     pub(super) large: Counted,
     /// How many acts were played.
     pub(super) played: u64,
+    /// How long etcd itself was away, in an act after which that is to be known.
+    pub(super) etcd_healthy: Option<JoinHandle<Duration>>,
 }
 
 /// The tasks of a round.
@@ -109,7 +122,12 @@ impl Test {
             }
             let Some(act) = acts.pop() else { break };
             match self.round(act).await {
-                Ok(away) => table.add(act, away),
+                Ok(away) => {
+                    table.add(act, away);
+                    if let Some(etcd) = self.etcd_healthy.take() {
+                        table.add_etcd(away, etcd.await?);
+                    }
+                }
                 Err(error) => {
                     table.violated = Some(act);
                     return Err(format!("Round {round}, {}: {error}", act.words()).into());

@@ -9,6 +9,8 @@ use super::{act::Act, large::Counted, late::Told, servers::LEASE};
 #[derive(Default)]
 pub(super) struct Table {
     away: BTreeMap<Act, Vec<Duration>>,
+    /// How long the service was away, and how long of that etcd itself, where the leaders of both died.
+    both: Vec<(Duration, Duration)>,
     pub(super) violated: Option<Act>,
     pub(super) late: Told,
     pub(super) large: Counted,
@@ -18,6 +20,11 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn add(&mut self, act: Act, away: Duration) {
         self.away.entry(act).or_default().push(away);
+    }
+
+    /// The same, where etcd itself was away for so long at the beginning.
+    pub(super) fn add_etcd(&mut self, away: Duration, etcd: Duration) {
+        self.both.push((away, etcd));
     }
 
     /// An act that cannot be played here.
@@ -54,6 +61,19 @@ impl Table {
             let bound = LEASE + Duration::from_secs(more);
             let above = away.iter().filter(|away| **away > bound).count();
             println!("{}: {above} of {} above {} s", act.words(), away.len(), bound.as_secs());
+        }
+        let mut etcd: Vec<_> = self.both.iter().map(|(_, etcd)| *etcd).collect();
+        etcd.sort_unstable();
+        if let (Some(median), Some(longest)) = (etcd.get((etcd.len() - 1) / 2), etcd.last()) {
+            let bound = LEASE + Duration::from_secs(1);
+            let above = self.both.iter().filter(|(away, etcd)| *away > *etcd + bound).count();
+            println!(
+                "of that etcd itself was away for {:.2} s (median), {:.2} s (longest); {above} of {} above {} s after it",
+                median.as_secs_f64(),
+                longest.as_secs_f64(),
+                etcd.len(),
+                bound.as_secs()
+            );
         }
     }
 }

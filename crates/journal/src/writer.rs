@@ -83,10 +83,10 @@ impl Writer {
         if !is_due || self.is_making || self.is_to_trim {
             return Ok(None);
         }
+        // From now on, what is written will be behind it. If it fails, the next one is due after as much again.
+        self.end.batch_bytes = 0;
         let (reader, settings) = (self.log.reader()?, self.settings.clone());
         self.is_making = true;
-        // From now on, what is written will be behind it.
-        self.end.batch_bytes = 0;
         Ok(Some(SnapshotJob { reader, journal: self.journal, through: self.end.number, settings }))
     }
 
@@ -94,7 +94,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// If the log cannot be read or written.
+    /// If the log cannot be read or written. After a step that [failed](SnapshotStep::Failed), the next snapshot is due
+    /// when there is as much again.
     pub fn take(&mut self, step: SnapshotStep) -> Result<Option<u64>, LogError> {
         match step {
             SnapshotStep::Piece { through, index, body } => {
@@ -107,7 +108,10 @@ impl Writer {
                 (self.is_to_trim, self.is_making) = (true, false);
                 Ok(Some(bytes))
             }
-            SnapshotStep::Failed(error) => Err(error),
+            SnapshotStep::Failed(error) => {
+                self.is_making = false;
+                Err(error)
+            }
         }
     }
 
@@ -126,6 +130,15 @@ impl Writer {
             self.is_to_trim = self.log.trim()?;
         }
         Ok(())
+    }
+
+    /// Does what is due now and then so that the log stays short. Tells whether anything was due.
+    ///
+    /// # Errors
+    ///
+    /// If that failed: nothing is lost, and it is tried again, but an operator should know.
+    pub fn keep_up(&mut self) -> Result<bool, LogError> {
+        self.log.keep_up()
     }
 
     /// Where the next batch goes, and the chain with it: for a simulator that cuts a write off.
@@ -223,5 +236,24 @@ mod tests {
         })
         .unwrap();
         assert!(entries < 10, "{entries}");
+    }
+
+    #[test]
+    fn a_snapshot_that_failed_is_tried_again_after_as_much_again() {
+        let mut log = MemoryLog::new(1);
+        let mut writer = writer(&mut log, 3 * body().len() as u64);
+        let mut begun = Vec::new();
+        writer.trim().unwrap();
+        for number in 1..=9 {
+            writer.append(&body()).unwrap();
+            if writer.begin_snapshot().unwrap().is_none() {
+                continue;
+            }
+            let failed = SnapshotStep::Failed(LogError::Io("it cannot be read".to_owned()));
+            assert!(writer.take(failed).is_err());
+            begun.push(number);
+        }
+        assert_eq!(begun, [3, 6, 9]);
+        assert_eq!(batches(&mut log), 9, "nothing is lost");
     }
 }

@@ -123,13 +123,30 @@ impl Durable {
         let Stage::Writing(writer) = self.stage else { return Ok(()) };
         let stopped = tokio::task::spawn_blocking(move || writer.stop());
         if tokio::time::timeout(STOP_PATIENCE, stopped).await.is_err() {
-            return Err(about(&self.path, &"the disk does not answer; what was acknowledged is on it").into());
+            return Err(about(&self.path, &not_answered(self.outbox.unsafe_turns())).into());
         }
         match self.outbox.failure() {
             Some(failed) => Err(about(&self.path, &failed).into()),
             None => Ok(()),
         }
     }
+}
+
+/// What a disk that does not answer means for whoever stops the server.
+fn not_answered(unsafe_turns: u64) -> String {
+    let may_be_lost = |last: &str, them: &str, they_had: &str| {
+        format!(
+            "What was acknowledged is on it. {last} may not be: nobody was told of {them}, and whether {they_had} an \
+             effect shows after the next start"
+        )
+    };
+    let rest = match unsafe_turns {
+        0 => "All that happened is on it".to_owned(),
+        1 => may_be_lost("The last change", "it", "it had"),
+        turns => may_be_lost(&format!("The last {turns} changes"), "them", "they had"),
+    };
+    let patience = humantime::format_duration(STOP_PATIENCE);
+    format!("the disk did not answer for {patience}, so the server ended without it. {rest}")
 }
 
 fn about(path: &Path, what: &impl ToString) -> String {

@@ -156,6 +156,11 @@ impl Outbox {
         self.lock().open_upto
     }
 
+    /// How many turns left records that are not safe yet.
+    pub fn unsafe_turns(&self) -> u64 {
+        self.put_upto().0.saturating_sub(self.flushed_upto().0)
+    }
+
     /// Whether no write has begun for what is at this place.
     pub fn is_open(&self, upto: Offset) -> bool {
         self.lock().written_upto < upto
@@ -344,6 +349,7 @@ mod tests {
         let mut first = Box::pin(outbox.all_flushed());
         assert_eq!(first.as_mut().now_or_never(), None);
         assert_eq!(begin_batch(&outbox), 2, "all that is there goes into one batch");
+        assert_eq!(outbox.unsafe_turns(), 2);
         assert_eq!(first.as_mut().now_or_never(), None, "it is being written");
         let mut second = Box::pin(outbox.all_flushed());
         assert_eq!(second.as_mut().now_or_never(), None);
@@ -359,6 +365,7 @@ mod tests {
         outbox.stop();
         assert!(matches!(outbox.next(Duration::ZERO), Work::End));
         assert_eq!(third.now_or_never(), Some(Ok(())));
+        assert_eq!(outbox.unsafe_turns(), 0);
     }
 
     #[test]

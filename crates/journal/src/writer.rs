@@ -1,11 +1,12 @@
 //! The writer: the one place that changes the log, as a state machine. A thread drives it in the server, the simulator
 //! drives it inline.
 
-use throttle_core::{Settings, planted};
+use throttle_core::planted;
 
 use crate::{
     format::Chain,
     log::{AppendError, End, Epoch, Log, LogError, Position},
+    rules::Rules,
     snapshot::{SnapshotJob, SnapshotStep},
 };
 
@@ -16,7 +17,7 @@ pub struct Writer {
     end: End,
     log: Box<dyn Log>,
     /// The rules by which the log is played.
-    settings: Settings,
+    rules: Rules,
     /// A snapshot is due once the batches behind the last one have this many bytes, and as many as it has itself.
     snapshot_bytes_min: u64,
     /// A snapshot is being made.
@@ -31,11 +32,11 @@ impl Writer {
         epoch: Epoch,
         end: End,
         log: Box<dyn Log>,
-        settings: Settings,
+        rules: Rules,
         snapshot_bytes_min: u64,
     ) -> Self {
         // An earlier run may have ended before it had removed all that was superfluous.
-        Self { journal, epoch, end, log, settings, snapshot_bytes_min, is_making: false, is_to_trim: true }
+        Self { journal, epoch, end, log, rules, snapshot_bytes_min, is_making: false, is_to_trim: true }
     }
 
     /// Appends records as one batch. Once this returns, they outlive a power cut.
@@ -85,9 +86,9 @@ impl Writer {
         }
         // From now on, what is written will be behind it. If it fails, the next one is due after as much again.
         self.end.batch_bytes = 0;
-        let (reader, settings) = (self.log.reader()?, self.settings.clone());
+        let (reader, rules) = (self.log.reader()?, self.rules.clone());
         self.is_making = true;
-        Ok(Some(SnapshotJob { reader, journal: self.journal, through: self.end.number, settings }))
+        Ok(Some(SnapshotJob { reader, journal: self.journal, through: self.end.number, rules }))
     }
 
     /// Takes a step of the snapshot that is being made. Returns how many bytes it has once it is finished.
@@ -160,6 +161,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use throttle_core::Settings;
+
     use super::*;
     use crate::{
         format::{Record, encode},
@@ -170,7 +173,8 @@ mod tests {
     fn writer(log: &mut MemoryLog, snapshot_bytes_min: u64) -> Writer {
         let epoch = log.lead().unwrap();
         let end = log.read_from(None, None, &mut |_| Ok(())).unwrap();
-        Writer::new(log.journal(), epoch, end, Box::new(log.clone()), Settings::default(), snapshot_bytes_min)
+        let rules = Rules { core: Settings::default(), idempotency_keys: 10 };
+        Writer::new(log.journal(), epoch, end, Box::new(log.clone()), rules, snapshot_bytes_min)
     }
 
     fn body() -> Vec<u8> {

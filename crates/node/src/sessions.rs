@@ -7,7 +7,12 @@ use throttle_core::{
     UnknownSemaphore, planted,
 };
 
-use crate::{idempotency::IdempotencyKey, node::Node, output::Condition, refusal::Refusal};
+use crate::{
+    idempotency::{self, IdempotencyKey},
+    node::Node,
+    output::Condition,
+    refusal::Refusal,
+};
 
 /// A peer to be made.
 #[derive(Clone, Debug)]
@@ -29,7 +34,7 @@ impl Node {
     ///
     /// If there are too many peers, or the key belongs to another request, or to a peer that is gone.
     pub fn new_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
-        match self.keys.find(new.key)? {
+        match idempotency::find(&self.keys, new.key)? {
             None => self.make_peer(now, random, new),
             Some(peer) if self.core.peer(peer.by(new.by)).is_ok() => Ok(peer),
             Some(peer) => Err(Refusal::Gone(peer)),
@@ -43,7 +48,7 @@ impl Node {
                 self.append(key.record(peer));
             }
             if !planted!(KeyForgotten) {
-                self.keys.remember(key, peer);
+                idempotency::remember(&mut self.keys, key, peer);
             }
         }
         Ok(peer)

@@ -6,9 +6,8 @@ use std::{
     time::Duration,
 };
 
-use throttle_core::Settings;
 use throttle_journal::{
-    Epoch, LogError, Writer,
+    Epoch, LogError, Rules, Writer,
     sqlite::{Directory, Found},
 };
 use throttle_node::Follower;
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
-    begin::settings,
+    begin::rules,
     config::{Config, Durability},
     journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
@@ -31,7 +30,7 @@ pub(crate) struct Durable {
     journal: u64,
     outbox: Outbox,
     snapshot_bytes: usize,
-    settings: Settings,
+    rules: Rules,
     figures: Figures,
     /// The epoch in which this server leads, once it does.
     epoch: Epoch,
@@ -55,7 +54,7 @@ pub(crate) fn find(config: &Config, metrics: &Metrics) -> Result<Option<Durable>
         journal: directory.journal(),
         outbox: Outbox::new(*pending_bytes),
         snapshot_bytes: *snapshot_bytes,
-        settings: settings(config),
+        rules: rules(config),
         figures: metrics.journal(false)?,
         epoch: Epoch::default(),
         stage: Stage::Found(directory),
@@ -101,8 +100,8 @@ impl Durable {
         let (follower, found) = read.await?.map_err(|error| about(&self.path, &error))?;
         let Found { end, epoch, log, lock } = found;
         metrics.recovered_in(begun.elapsed())?;
-        let (settings, snapshot_bytes) = (self.settings.clone(), self.snapshot_bytes as u64);
-        let writer = Writer::new(self.journal, epoch, end, log, settings, snapshot_bytes);
+        let (rules, snapshot_bytes) = (self.rules.clone(), self.snapshot_bytes as u64);
+        let writer = Writer::new(self.journal, epoch, end, log, rules, snapshot_bytes);
         let thread =
             WriterThread::start(writer, Some(lock), self.figures.clone(), self.outbox(), Duration::ZERO)?;
         (self.stage, self.epoch) = (Stage::Writing(thread), epoch);

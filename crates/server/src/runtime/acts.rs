@@ -67,8 +67,8 @@ impl Engine {
         })
     }
 
-    /// Begins the leases of many peers anew, and returns those of them that are not known. A journal that is behind takes
-    /// no other lengths, but all leases begin anew.
+    /// Begins the leases of many peers anew, and returns those of them that are not known. A journal that is behind
+    /// takes no other lengths, but all leases begin anew.
     pub async fn heartbeats(
         &self,
         by: By<'_>,
@@ -136,8 +136,8 @@ impl Engine {
         self.turn(|turn| turn.node.release(turn.now, peer, semaphores))
     }
 
-    /// Whether a peer has what it asked for. That a client asks puts a request that is passed over back in line, which a
-    /// journal that is behind does not take.
+    /// Whether a peer has what it asked for. That a client asks puts a request that is passed over back in line, which
+    /// a journal that is behind does not take.
     pub fn is_acquired(&self, peer: Claim<'_>) -> Result<bool, Refusal> {
         about(Subject::Peer(peer.peer));
         self.turn(|turn| {

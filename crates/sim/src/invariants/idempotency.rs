@@ -27,7 +27,8 @@ pub(super) struct Idempotency {
     peers: BTreeMap<String, (u64, u64, u64)>,
     /// The keys of requests that would have waited for ever, so that their peers ended.
     refused: BTreeSet<String>,
-    /// What was told of the peer of each key that is gone, and the state of the server. Nothing brings such a peer back.
+    /// What was told of the peer of each key that is gone, and the state of the server. Nothing brings such a peer
+    /// back.
     gone: BTreeMap<String, (u64, Ending, u64)>,
 }
 

@@ -44,7 +44,7 @@ impl Upkeep {
     }
 
     /// Something failed, or does not get on. Tells whether there is a warning of it: not every attempt has one.
-    pub(super) fn failed(&mut self, work: Work, why: impl ToString, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, work: Work, why: &impl ToString, now: Instant) -> bool {
         let state = self.state(work);
         state.is_failing = true;
         let is_to_tell = state.told_at.is_none_or(|at| now.duration_since(at) >= PAUSE);
@@ -84,7 +84,7 @@ impl Upkeep {
                 "its snapshot has taken {minutes} minutes and is not done: see whether the disk is slow, or the \
                  machine short of memory"
             );
-            self.failed(Work::Snapshot, why, now);
+            self.failed(Work::Snapshot, &why, now);
         }
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn it_is_told_at_once_and_then_now_and_then() {
         let (mut upkeep, begun) = (upkeep(), Instant::now());
         let told = |upkeep: &mut Upkeep, seconds: u64| {
-            upkeep.failed(Work::Checkpoint, "no room", begun + Duration::from_secs(seconds))
+            upkeep.failed(Work::Checkpoint, &"no room", begun + Duration::from_secs(seconds))
         };
         assert!(told(&mut upkeep, 0));
         assert!((1..600).all(|seconds| !told(&mut upkeep, seconds)));
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn one_that_goes_well_hides_no_other() {
         let (mut upkeep, now) = (upkeep(), Instant::now());
-        assert!(upkeep.failed(Work::Checkpoint, "no room", now));
-        assert!(upkeep.failed(Work::Snapshot, "no room", now));
+        assert!(upkeep.failed(Work::Checkpoint, &"no room", now));
+        assert!(upkeep.failed(Work::Snapshot, &"no room", now));
         upkeep.done(Work::Checkpoint);
         assert_eq!(upkeep.trouble.get(), 1);
         upkeep.done(Work::Snapshot);

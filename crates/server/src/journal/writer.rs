@@ -126,7 +126,7 @@ impl Task {
         match self.writer.keep_up() {
             Ok(false) => {}
             Ok(true) => self.upkeep.done(upkeep::Work::Checkpoint),
-            Err(error) => drop(self.upkeep.failed(upkeep::Work::Checkpoint, error, now)),
+            Err(error) => drop(self.upkeep.failed(upkeep::Work::Checkpoint, &error, now)),
         }
         self.upkeep.watch(self.snapshot_begun, now);
     }
@@ -167,7 +167,7 @@ impl Task {
             Err(error) if may_go_on => {
                 self.snapshot_begun = None;
                 let why = format!("a snapshot cannot be made ({error}): see whether the disk is failing");
-                self.upkeep.failed(upkeep::Work::Snapshot, why, Instant::now());
+                self.upkeep.failed(upkeep::Work::Snapshot, &why, Instant::now());
                 return Ok(());
             }
             made => made?,

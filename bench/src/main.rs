@@ -20,6 +20,7 @@ mod load;
 mod process;
 mod report;
 mod report_logs;
+mod report_promises;
 mod rows;
 mod secured;
 mod soak;

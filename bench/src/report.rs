@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::report_promises::Promise;
 use crate::rows::ROWS;
 use crate::stats::Spread;
 use crate::{Options, Result, cluster, durable, engine, handover, secured, soak, throughput};
@@ -43,19 +44,6 @@ pub(crate) struct Machine {
     pub(crate) pinned: bool,
 }
 
-/// A bound that Throttle is to keep, and the figure found.
-#[derive(Debug, Serialize)]
-pub(crate) struct Promise {
-    pub(crate) what: String,
-    pub(crate) found: f64,
-    /// The same ratio by the processor time of the server alone: no client dilutes it, and what else runs on
-    /// the machine hardly moves it.
-    pub(crate) by_work: Option<f64>,
-    /// `found` is to be at least this.
-    pub(crate) at_least: f64,
-    pub(crate) kept: bool,
-}
-
 impl Machine {
     pub(crate) fn describe(options: &Options) -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -92,44 +80,6 @@ impl Machine {
 }
 
 impl Report {
-    /// Holds the figures against what Throttle promises of itself.
-    pub(crate) fn judge(&mut self, name: &'static str) {
-        let mut promises = Vec::new();
-        let mut add = |what: String, rate: Option<Spread>, work: Option<Spread>, at_least: f64| {
-            let Some(rate) = rate else { return };
-            let (found, by_work) = (rate.median, work.map(|work| work.median));
-            promises.push(Promise { what, found, by_work, at_least, kept: found >= at_least });
-        };
-        let own = || self.rates.iter().filter(|line| line.server == name);
-        for row in ["heartbeat", "heartbeat-any", "cycle"] {
-            if let Some(line) = own().filter(|line| line.row == row).max_by_key(|line| line.idle_peers) {
-                let what =
-                    format!("{row}: rate with {} idle peers to that with none", count(line.idle_peers));
-                add(what, line.vs_empty, line.work_vs_empty, 0.9);
-            }
-        }
-        if let Some(line) = own().find(|line| line.row == "heartbeat" && line.idle_peers == 0) {
-            let what = "heartbeat: rate to that of the bare server".into();
-            add(what, line.vs_bare, line.work_vs_bare, 0.85);
-        }
-        for line in &self.rates {
-            let what = format!("{}: rate with dashboards open to that with none", line.row);
-            add(what, line.vs_unwatched, line.work_vs_unwatched, 0.9);
-        }
-        let handover = self.handover.iter().filter(|line| line.server == name);
-        if let Some(line) = handover.max_by_key(|line| line.waiters) {
-            let what = format!("hand-over: rate with {} waiters to that with fewest", count(line.waiters));
-            add(what, line.rate_vs_first, None, 0.5);
-        }
-        if let Some(line) = self.durable.iter().find(|line| line.row == "cycle") {
-            add("cycle: durable rate to that in memory".into(), Some(line.ratio), None, 0.5);
-        }
-        for line in self.secured.iter().filter(|line| line.what == "tokens") {
-            add(format!("{}: rate with tokens to that without", line.row), Some(line.ratio), line.work, 0.93);
-        }
-        self.promises = promises;
-    }
-
     /// The tables.
     pub(crate) fn text(&self) -> String {
         let machine = &self.machine;
@@ -155,20 +105,7 @@ impl Report {
         self.soak_table(&mut text);
         self.secured_table(&mut text);
         self.engine_table(&mut text);
-        if !self.promises.is_empty() {
-            let mut table = Table::new(&["Promise", "found", "at least", "", "by server us"]);
-            for promise in &self.promises {
-                let verdict = if promise.kept { "kept" } else { "MISSED" };
-                table.row([
-                    promise.what.clone(),
-                    format!("{:.2}", promise.found),
-                    format!("{:.2}", promise.at_least),
-                    verdict.to_owned(),
-                    promise.by_work.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
-                ]);
-            }
-            table.print(&mut text);
-        }
+        self.promises_table(&mut text);
         text
     }
 
@@ -489,48 +426,5 @@ mod tests {
             text,
             "\nname    per second\n------  ----------\na                7\nlonger       1 000\n"
         );
-    }
-
-    fn line(
-        row: &'static str,
-        idle_peers: usize,
-        vs_empty: Option<f64>,
-        vs_bare: Option<f64>,
-    ) -> throughput::Line {
-        let spread = |value| Spread { median: value, min: value, max: value };
-        throughput::Line {
-            row,
-            server: "throttle",
-            idle_peers,
-            rate: spread(1.0),
-            vs_empty: vs_empty.map(spread),
-            vs_bare: vs_bare.map(spread),
-            vs_other: None,
-            work_vs_other: None,
-            other_rate: None,
-            work_vs_empty: None,
-            work_vs_bare: None,
-            vs_unwatched: None,
-            work_vs_unwatched: None,
-            updates: None,
-            server_us: None,
-            client_us: None,
-        }
-    }
-
-    #[test]
-    fn promises_are_held_against_the_most_idle_peers() {
-        let mut report = Report {
-            rates: vec![
-                line("heartbeat", 0, None, Some(0.84)),
-                line("heartbeat", 10, Some(0.5), Some(0.84)),
-                line("heartbeat", 1000, Some(0.95), Some(0.84)),
-            ],
-            ..Report::default()
-        };
-        report.judge("throttle");
-        assert_eq!(report.promises.iter().map(|promise| promise.kept).collect::<Vec<_>>(), [true, false]);
-        report.judge("other");
-        assert!(report.promises.is_empty());
     }
 }

@@ -5,11 +5,13 @@ use throttle_journal::State;
 
 /// How many records a piece of a snapshot has.
 const PIECE: usize = 3;
+/// How many keys are remembered.
+const KEYS: usize = 4;
 
 /// Each part of the data is a batch: two bytes that say how long it is, and its body. What is read without an error
 /// is in order, and a snapshot of it builds the same state.
 pub fn run(data: &[u8]) {
-    let mut state = State::new(Core::new(Settings::default(), 1, 7));
+    let mut state = State::new(Core::new(Settings::default(), 1, 7), KEYS);
     let mut rest = data;
     while let Some((length, after)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_le_bytes(*length)).min(after.len());
@@ -19,7 +21,7 @@ pub fn run(data: &[u8]) {
         }
         rest = after;
     }
-    let mut copy = State::new(Core::new(Settings::default(), 1, 8));
+    let mut copy = State::new(Core::new(Settings::default(), 1, 8), KEYS);
     for piece in state.pieces(PIECE) {
         copy.play(&piece).expect("a snapshot can be read");
     }

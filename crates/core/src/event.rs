@@ -194,6 +194,13 @@ pub enum Event {
         /// When it is due back.
         until: Time,
     },
+    /// The full count of a paused semaphore before the pause. Only part of a snapshot.
+    Paused {
+        /// The semaphore.
+        semaphore: Name,
+        /// The full count that it had.
+        max_before: i64,
+    },
 }
 
 /// Why a lock, a request or a peer ended.

@@ -141,6 +141,11 @@ impl Core {
                     self.cool(slot, i128::from(*count), *until);
                 }
             }
+            Event::Paused { semaphore, max_before } => {
+                let slot = self.semaphore_slot(semaphore).ok()?;
+                unless(*max_before < 1 || self.semaphores[slot].spec.max > 0)?;
+                self.semaphores[slot].max_before_pause = Some(*max_before);
+            }
             Event::Counters { token, sequence } => {
                 unless(*token > COUNT_MAX || *sequence > COUNT_MAX)?;
                 if !planted!(TokensForgottenBySnapshot) {
@@ -285,6 +290,8 @@ impl Core {
                 events
                     .push(Event::SemaphoreOwned { semaphore: name.clone(), owner: semaphore.maker.clone() });
             }
+            let paused = semaphore.max_before_pause;
+            events.extend(paused.map(|max_before| Event::Paused { semaphore: name.clone(), max_before }));
             if semaphore.is_leaving {
                 events.push(Event::SemaphoreRetired { semaphore: name.clone() });
             }

@@ -278,7 +278,7 @@ impl<'a> SemaphoreView<'a> {
         self.semaphore.spec
     }
 
-    /// While it is paused: its full count before that, if that is known. A snapshot does not have it.
+    /// While it is paused: its full count before that, if that is known.
     pub fn max_before_pause(&self) -> Option<i64> {
         self.semaphore.max_before_pause
     }

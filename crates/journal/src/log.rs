@@ -181,6 +181,16 @@ pub trait Log: Send {
     /// If the system refuses.
     fn trim(&mut self) -> Result<bool, LogError>;
 
+    /// Does what is due now and then so that the log stays short and quick. Tells whether anything was due. Nothing
+    /// that is kept depends on it.
+    ///
+    /// # Errors
+    ///
+    /// If that failed, or does not get on, with what an operator can do. It is tried again.
+    fn keep_up(&mut self) -> Result<bool, LogError> {
+        Ok(false)
+    }
+
     /// Another way into the same log, for reading.
     ///
     /// # Errors

@@ -2,11 +2,12 @@
 //!
 //! The node is not stopped for it, and nothing of it is copied: what is read is what the log says.
 
-use throttle_core::{Core, Settings, planted};
+use throttle_core::planted;
 
 use crate::{
     format::{Chain, State},
     log::{LogError, LogReader, Snapshot},
+    rules::Rules,
 };
 
 /// How many records a piece has at least.
@@ -17,7 +18,7 @@ pub struct SnapshotJob {
     pub(crate) reader: Box<dyn LogReader>,
     pub(crate) journal: u64,
     pub(crate) through: u64,
-    pub(crate) settings: Settings,
+    pub(crate) rules: Rules,
 }
 
 /// What the writer is to do for a snapshot.
@@ -45,8 +46,8 @@ pub enum SnapshotStep {
 
 impl SnapshotJob {
     /// A snapshot of what `reader` reads, up to batch `through` of the journal with this id, played by these rules.
-    pub fn new(reader: Box<dyn LogReader>, journal: u64, through: u64, settings: Settings) -> Self {
-        Self { reader, journal, through, settings }
+    pub fn new(reader: Box<dyn LogReader>, journal: u64, through: u64, rules: Rules) -> Self {
+        Self { reader, journal, through, rules }
     }
 
     /// The last batch that the snapshot will have in it.
@@ -109,8 +110,7 @@ impl SnapshotJob {
     ) -> Result<Option<(State, Chain)>, LogError> {
         let through = self.through - u64::from(planted!(SnapshotOneShort));
         loop {
-            // The counters are in the records.
-            let mut state = State::new(Core::new(self.settings.clone(), 0, hash_seed));
+            let mut state = self.rules.state(hash_seed);
             let end = self.reader.read_from(None, Some(through), &mut |entry| {
                 if is_over() {
                     return Err(LogError::Busy("stopped".to_owned()));
@@ -132,7 +132,7 @@ impl SnapshotJob {
 mod tests {
     use std::time::Duration;
 
-    use throttle_core::{By, EndCause, PeerId};
+    use throttle_core::{By, Core, EndCause, PeerId, Settings};
 
     use super::*;
     use crate::{
@@ -142,6 +142,10 @@ mod tests {
     };
 
     const BATCHES: u64 = 60;
+
+    fn rules() -> Rules {
+        Rules { core: Settings::default(), idempotency_keys: 10 }
+    }
 
     /// A log of a core whose peers come and go.
     fn log() -> MemoryLog {
@@ -169,7 +173,7 @@ mod tests {
     }
 
     fn job(log: &MemoryLog, through: u64) -> SnapshotJob {
-        SnapshotJob { reader: log.reader().unwrap(), journal: 5, through, settings: Settings::default() }
+        SnapshotJob { reader: log.reader().unwrap(), journal: 5, through, rules: rules() }
     }
 
     /// A reader whose log forgets what it reads, once.
@@ -192,7 +196,7 @@ mod tests {
         let (log, through) = (log(), BATCHES / 2);
         let sums = [false, true].map(|is_sure| {
             let reader = Box::new(Forgetful(log.reader().unwrap(), is_sure));
-            let job = SnapshotJob { reader, journal: 5, through, settings: Settings::default() };
+            let job = SnapshotJob { reader, journal: 5, through, rules: rules() };
             match job.steps(0).pop() {
                 Some(SnapshotStep::Finish { snapshot, .. }) => snapshot.sum,
                 other => panic!("{other:?}"),
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn a_snapshot_has_in_it_what_it_says() {
         let (mut log, through) = (log(), BATCHES / 2);
-        let mut whole = State::new(Core::new(Settings::default(), 0, 0));
+        let mut whole = rules().state(0);
         log.read_from(None, Some(through), &mut |entry| whole.play(entry.body())).unwrap();
         let mut is_finished = false;
         for step in job(&log, through).steps(0) {
@@ -225,7 +229,7 @@ mod tests {
             }
         }
         assert!(is_finished);
-        let mut played = State::new(Core::new(Settings::default(), 0, 0));
+        let mut played = rules().state(0);
         log.read_from(None, Some(through), &mut |entry| played.play(entry.body())).unwrap();
         assert_eq!(pieces(&played), pieces(&whole));
     }

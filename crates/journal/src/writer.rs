@@ -1,11 +1,12 @@
 //! The writer: the one place that changes the log, as a state machine. A thread drives it in the server, the simulator
 //! drives it inline.
 
-use throttle_core::{Settings, planted};
+use throttle_core::planted;
 
 use crate::{
     format::Chain,
     log::{AppendError, End, Epoch, Log, LogError, Position},
+    rules::Rules,
     snapshot::{SnapshotJob, SnapshotStep},
 };
 
@@ -16,7 +17,7 @@ pub struct Writer {
     end: End,
     log: Box<dyn Log>,
     /// The rules by which the log is played.
-    settings: Settings,
+    rules: Rules,
     /// A snapshot is due once the batches behind the last one have this many bytes, and as many as it has itself.
     snapshot_bytes_min: u64,
     /// A snapshot is being made.
@@ -31,11 +32,11 @@ impl Writer {
         epoch: Epoch,
         end: End,
         log: Box<dyn Log>,
-        settings: Settings,
+        rules: Rules,
         snapshot_bytes_min: u64,
     ) -> Self {
         // An earlier run may have ended before it had removed all that was superfluous.
-        Self { journal, epoch, end, log, settings, snapshot_bytes_min, is_making: false, is_to_trim: true }
+        Self { journal, epoch, end, log, rules, snapshot_bytes_min, is_making: false, is_to_trim: true }
     }
 
     /// Appends records as one batch. Once this returns, they outlive a power cut.
@@ -83,18 +84,19 @@ impl Writer {
         if !is_due || self.is_making || self.is_to_trim {
             return Ok(None);
         }
-        let (reader, settings) = (self.log.reader()?, self.settings.clone());
-        self.is_making = true;
-        // From now on, what is written will be behind it.
+        // From now on, what is written will be behind it. If it fails, the next one is due after as much again.
         self.end.batch_bytes = 0;
-        Ok(Some(SnapshotJob { reader, journal: self.journal, through: self.end.number, settings }))
+        let (reader, rules) = (self.log.reader()?, self.rules.clone());
+        self.is_making = true;
+        Ok(Some(SnapshotJob { reader, journal: self.journal, through: self.end.number, rules }))
     }
 
     /// Takes a step of the snapshot that is being made. Returns how many bytes it has once it is finished.
     ///
     /// # Errors
     ///
-    /// If the log cannot be read or written.
+    /// If the log cannot be read or written. After a step that [failed](SnapshotStep::Failed), the next snapshot is due
+    /// when there is as much again.
     pub fn take(&mut self, step: SnapshotStep) -> Result<Option<u64>, LogError> {
         match step {
             SnapshotStep::Piece { through, index, body } => {
@@ -107,7 +109,10 @@ impl Writer {
                 (self.is_to_trim, self.is_making) = (true, false);
                 Ok(Some(bytes))
             }
-            SnapshotStep::Failed(error) => Err(error),
+            SnapshotStep::Failed(error) => {
+                self.is_making = false;
+                Err(error)
+            }
         }
     }
 
@@ -126,6 +131,15 @@ impl Writer {
             self.is_to_trim = self.log.trim()?;
         }
         Ok(())
+    }
+
+    /// Does what is due now and then so that the log stays short. Tells whether anything was due.
+    ///
+    /// # Errors
+    ///
+    /// If that failed: nothing is lost, and it is tried again, but an operator should know.
+    pub fn keep_up(&mut self) -> Result<bool, LogError> {
+        self.log.keep_up()
     }
 
     /// Where the next batch goes, and the chain with it: for a simulator that cuts a write off.
@@ -147,6 +161,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use throttle_core::Settings;
+
     use super::*;
     use crate::{
         format::{Record, encode},
@@ -157,7 +173,8 @@ mod tests {
     fn writer(log: &mut MemoryLog, snapshot_bytes_min: u64) -> Writer {
         let epoch = log.lead().unwrap();
         let end = log.read_from(None, None, &mut |_| Ok(())).unwrap();
-        Writer::new(log.journal(), epoch, end, Box::new(log.clone()), Settings::default(), snapshot_bytes_min)
+        let rules = Rules { core: Settings::default(), idempotency_keys: 10 };
+        Writer::new(log.journal(), epoch, end, Box::new(log.clone()), rules, snapshot_bytes_min)
     }
 
     fn body() -> Vec<u8> {
@@ -223,5 +240,24 @@ mod tests {
         })
         .unwrap();
         assert!(entries < 10, "{entries}");
+    }
+
+    #[test]
+    fn a_snapshot_that_failed_is_tried_again_after_as_much_again() {
+        let mut log = MemoryLog::new(1);
+        let mut writer = writer(&mut log, 3 * body().len() as u64);
+        let mut begun = Vec::new();
+        writer.trim().unwrap();
+        for number in 1..=9 {
+            writer.append(&body()).unwrap();
+            if writer.begin_snapshot().unwrap().is_none() {
+                continue;
+            }
+            let failed = SnapshotStep::Failed(LogError::Io("it cannot be read".to_owned()));
+            assert!(writer.take(failed).is_err());
+            begun.push(number);
+        }
+        assert_eq!(begun, [3, 6, 9]);
+        assert_eq!(batches(&mut log), 9, "nothing is lost");
     }
 }

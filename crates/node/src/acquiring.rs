@@ -5,7 +5,7 @@ use std::time::Duration;
 use throttle_core::{Acquire, AcquireError, Claim, EndCause, PeerId, Status, Time, planted};
 
 use crate::{
-    idempotency::IdempotencyKey,
+    idempotency::{self, IdempotencyKey},
     node::Node,
     refusal::Refusal,
     sessions::NewPeer,
@@ -115,7 +115,7 @@ impl Node {
         leaves: bool,
     ) -> Result<(PeerId, Step), Refusal> {
         let session = Session { leaves, key: new.key };
-        if let Some(peer) = self.keys.find(new.key)? {
+        if let Some(peer) = idempotency::find(&self.keys, new.key)? {
             // A repeat has its lease begin anew, as the first request did.
             let ask = Ask { expires_in: Some(ask.expires_in.unwrap_or(new.expires_in)), ..*ask };
             let step = self.acquire(now, peer.by(new.by), &ask);
@@ -278,7 +278,7 @@ impl Node {
     /// Ends a peer whose request is over without a grant, unless a repeat of that request still waits.
     fn leave(&mut self, now: Time, peer: PeerId, key: Option<IdempotencyKey<'_>>) {
         if !self.waits.has(peer) {
-            self.keys.forget(key);
+            idempotency::forget(&mut self.keys, key);
             self.core.end_peer(now, peer.by_server(), EndCause::Released);
         }
     }

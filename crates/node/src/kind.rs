@@ -69,7 +69,8 @@ impl EventKind {
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }
             | Event::Counters { .. }
-            | Event::Cooling { .. } => return None,
+            | Event::Cooling { .. }
+            | Event::Paused { .. } => return None,
         })
     }
 

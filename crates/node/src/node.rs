@@ -6,12 +6,12 @@ use std::{
 };
 
 use throttle_core::{Claim, Core, EndCause, Event, PeerId, Time, Token, planted};
-use throttle_journal::{Epoch, Record, Wall, WallTime};
+use throttle_journal::{Epoch, Keys, Record, Wall, WallTime};
 
 use crate::{
     endings::{Ending, Endings, TokenEndings},
     event_log::{EventLog, Word},
-    idempotency::IdempotencyKeys,
+    idempotency,
     output::{Condition, Observed, Offset, Output},
     waits::{Ticket, Waits},
 };
@@ -34,7 +34,7 @@ pub struct Node {
     pub(crate) core: Core,
     epoch: Option<Epoch>,
     pub(crate) waits: Waits,
-    pub(crate) keys: IdempotencyKeys,
+    pub(crate) keys: Keys,
     endings: Endings,
     token_endings: TokenEndings,
     events: EventLog,
@@ -77,13 +77,23 @@ fn first_number(now: Time, epoch: Option<Epoch>) -> u64 {
 }
 
 impl Node {
-    pub(crate) fn new(core: Core, now: Time, epoch: Option<Epoch>, bounds: Bounds, wall: Wall) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        mut keys: Keys,
+        now: Time,
+        epoch: Option<Epoch>,
+        bounds: Bounds,
+        wall: Wall,
+    ) -> Self {
+        keys.set_limit(bounds.idempotency_keys);
+        let mut endings = Endings::new(bounds.endings);
+        idempotency::tell_endings(&keys, &mut endings);
         Self {
             core,
             epoch,
             waits: Waits::new(bounds.waits),
-            keys: IdempotencyKeys::new(bounds.idempotency_keys),
-            endings: Endings::new(bounds.endings),
+            keys,
+            endings,
             token_endings: TokenEndings::new(bounds.endings),
             events: EventLog::new(bounds.events, first_number(now, epoch)),
             word: Word::default(),
@@ -187,6 +197,7 @@ impl Node {
         let word = std::mem::take(&mut self.word);
         let reason = word.reason.as_ref();
         let at = wall.at(now);
+        self.note_keys(now, reason, at);
         self.hand_over(&mut output);
         for ticket in self.woken.drain(..) {
             output(Output::Wake { ticket, fell_due: true });
@@ -227,12 +238,29 @@ impl Node {
                 | Event::Restored { .. }
                 | Event::Overcommitted { .. }
                 | Event::Counters { .. }
-                | Event::Cooling { .. } => {}
+                | Event::Cooling { .. }
+                | Event::Paused { .. } => {}
             }
             output(Output::Observed(Observed { event: &event, reason, fell_due, woken }));
             self.events.push(at, event, Some(&word).filter(|_| !fell_due));
         }
         self.fell_due = 0;
+    }
+
+    /// Takes note of how the peers ended that have a key, so that a repeat is told, also after a restart.
+    fn note_keys(&mut self, now: Time, reason: Option<&Arc<str>>, at: WallTime) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for event in self.core.events() {
+            if let Event::PeerCreated { peer, .. } = event {
+                // It may have been brought back.
+                self.keys.begin(*peer);
+            } else if let Event::PeerEnded { peer, cause, .. } = event {
+                let kept = idempotency::end(&mut self.keys, *peer, now, ending(*cause, reason, at));
+                self.records.extend(kept.filter(|_| self.epoch.is_some()));
+            }
+        }
     }
 
     /// Hands the records of this turn over, all at once: a part of what a command did must not outlive a crash without

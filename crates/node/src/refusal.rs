@@ -21,6 +21,11 @@ pub enum Refusal {
     KeyReused,
     /// The peer that the same request made earlier is gone.
     Gone(PeerId),
+    /// So much waits for the log that nothing may be added to it.
+    Behind {
+        /// Whether the lease began anew, with the length that it had.
+        is_kept: bool,
+    },
 }
 
 /// Why a semaphore could not be set.
@@ -93,6 +98,7 @@ impl fmt::Display for Refusal {
             }
             Self::KeyReused => f.write_str("the idempotency key belongs to another request"),
             Self::Gone(_) => f.write_str("the peer that this request made earlier is gone"),
+            Self::Behind { .. } => f.write_str("the log is behind"),
         }
     }
 }

@@ -18,9 +18,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower that knows nothing yet.
-    pub fn new(core: Core) -> Self {
-        Self { state: State::new(core) }
+    /// A follower that knows nothing yet, and remembers so many keys of requests.
+    pub fn new(core: Core, idempotency_keys: usize) -> Self {
+        Self { state: State::new(core, idempotency_keys) }
     }
 
     /// Takes in the records of a batch of the log, or of a piece of its snapshot.
@@ -62,20 +62,8 @@ impl Follower {
         for (pattern, spec) in declared.iter().filter(|(_, spec)| is_pattern(spec)) {
             core.set_pattern(now, pattern, *spec);
         }
-        // In the order in which they were used, for the oldest go first.
-        let mut known: Vec<_> = keys
-            .into_iter()
-            .filter_map(|(peer, key)| {
-                let seen = core.peer(peer.by_server()).ok()?;
-                Some((seen.created_at(), peer, seen.owner().clone(), key))
-            })
-            .collect();
-        known.sort_unstable_by_key(|(at, peer, ..)| (*at, *peer));
-        let mut node = Node::new(core, now, epoch, bounds, wall);
+        let mut node = Node::new(core, keys, now, epoch, bounds, wall);
         node.holds_until = holds_until;
-        for (_, peer, owner, (text, fingerprint)) in known {
-            node.keys.insert(&owner, text, fingerprint, peer);
-        }
         node
     }
 }

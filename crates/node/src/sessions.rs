@@ -7,7 +7,12 @@ use throttle_core::{
     UnknownSemaphore, planted,
 };
 
-use crate::{idempotency::IdempotencyKey, node::Node, output::Condition, refusal::Refusal};
+use crate::{
+    idempotency::{self, IdempotencyKey},
+    node::Node,
+    output::Condition,
+    refusal::Refusal,
+};
 
 /// A peer to be made.
 #[derive(Clone, Debug)]
@@ -29,7 +34,7 @@ impl Node {
     ///
     /// If there are too many peers, or the key belongs to another request, or to a peer that is gone.
     pub fn new_peer(&mut self, now: Time, random: u64, new: &NewPeer<'_>) -> Result<PeerId, Refusal> {
-        match self.keys.find(new.key)? {
+        match idempotency::find(&self.keys, new.key)? {
             None => self.make_peer(now, random, new),
             Some(peer) if self.core.peer(peer.by(new.by)).is_ok() => Ok(peer),
             Some(peer) => Err(Refusal::Gone(peer)),
@@ -43,7 +48,7 @@ impl Node {
                 self.append(key.record(peer));
             }
             if !planted!(KeyForgotten) {
-                self.keys.remember(key, peer);
+                idempotency::remember(&mut self.keys, key, peer);
             }
         }
         Ok(peer)
@@ -89,6 +94,48 @@ impl Node {
         }
         // That a peer is gone is something that must not be taken back.
         if gone.len() == known_before { self.condition(peers) } else { self.committed() }
+    }
+
+    /// Begins the lease of a peer anew while nothing may be added to the log: with the length that it has.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is not known; or another length was asked for, which is to be asked for again.
+    pub fn keep(
+        &mut self,
+        now: Time,
+        claim: Claim<'_>,
+        expires_in: Option<Duration>,
+    ) -> Result<Condition, Refusal> {
+        let length = self.core.peer(claim)?.expires_in();
+        let condition = self.heartbeat(now, claim, Some(length))?;
+        if expires_in.is_some_and(|asked| asked != length) {
+            return Err(Refusal::Behind { is_kept: true });
+        }
+        Ok(condition)
+    }
+
+    /// The same for many peers. Tells what the answer waits for, unless another length was asked for.
+    pub fn keep_all(
+        &mut self,
+        now: Time,
+        by: By<'_>,
+        peers: &[PeerId],
+        expires_in: Duration,
+        gone: &mut Vec<PeerId>,
+    ) -> Result<Condition, Refusal> {
+        let (known_before, mut is_other) = (gone.len(), false);
+        for &peer in peers {
+            match self.keep(now, peer.by(by), Some(expires_in)) {
+                Ok(_) => {}
+                Err(Refusal::Behind { .. }) => is_other = true,
+                Err(_) => gone.push(peer),
+            }
+        }
+        if is_other {
+            return Err(Refusal::Behind { is_kept: true });
+        }
+        Ok(if gone.len() == known_before { self.condition(peers) } else { self.committed() })
     }
 
     /// Ends a peer: all its locks are free, its request leaves the queue. Tells whether it was known.

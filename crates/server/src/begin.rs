@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use prometheus::IntCounter;
 use throttle_core::{Core, Limits, Settings};
-use throttle_journal::Epoch;
+use throttle_journal::{Epoch, Rules};
 use throttle_node::{Bounds, Declared, Difference, Follower};
 use tokio::{task::JoinHandle, time::sleep};
 use tracing::warn;
@@ -27,11 +27,16 @@ pub(crate) fn empty(config: &Config) -> Follower {
     // Without randomness its tables are slower at worst.
     let seed = getrandom::u64().unwrap_or_default();
     // Microseconds of the wall clock exceed what any earlier run can have counted up to.
-    Follower::new(Core::new(settings(config), wall_now().as_micros(), seed))
+    let Rules { core, idempotency_keys } = rules(config);
+    Follower::new(Core::new(core, wall_now().as_micros(), seed), idempotency_keys)
 }
 
 /// The rules.
-pub(crate) fn settings(config: &Config) -> Settings {
+pub(crate) fn rules(config: &Config) -> Rules {
+    Rules { core: settings(config), idempotency_keys: config.limits.idempotency_keys }
+}
+
+fn settings(config: &Config) -> Settings {
     let limits = &config.limits;
     Settings {
         margin_max: config.expiry.margin,

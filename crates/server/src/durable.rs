@@ -6,9 +6,8 @@ use std::{
     time::Duration,
 };
 
-use throttle_core::Settings;
 use throttle_journal::{
-    Epoch, LogError, Writer,
+    Epoch, LogError, Rules, Writer,
     sqlite::{Directory, Found},
 };
 use throttle_node::Follower;
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
-    begin::settings,
+    begin::rules,
     config::{Config, Durability},
     journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
@@ -31,7 +30,7 @@ pub(crate) struct Durable {
     journal: u64,
     outbox: Outbox,
     snapshot_bytes: usize,
-    settings: Settings,
+    rules: Rules,
     figures: Figures,
     /// The epoch in which this server leads, once it does.
     epoch: Epoch,
@@ -55,7 +54,7 @@ pub(crate) fn find(config: &Config, metrics: &Metrics) -> Result<Option<Durable>
         journal: directory.journal(),
         outbox: Outbox::new(*pending_bytes),
         snapshot_bytes: *snapshot_bytes,
-        settings: settings(config),
+        rules: rules(config),
         figures: metrics.journal(false)?,
         epoch: Epoch::default(),
         stage: Stage::Found(directory),
@@ -101,8 +100,8 @@ impl Durable {
         let (follower, found) = read.await?.map_err(|error| about(&self.path, &error))?;
         let Found { end, epoch, log, lock } = found;
         metrics.recovered_in(begun.elapsed())?;
-        let (settings, snapshot_bytes) = (self.settings.clone(), self.snapshot_bytes as u64);
-        let writer = Writer::new(self.journal, epoch, end, log, settings, snapshot_bytes);
+        let (rules, snapshot_bytes) = (self.rules.clone(), self.snapshot_bytes as u64);
+        let writer = Writer::new(self.journal, epoch, end, log, rules, snapshot_bytes);
         let thread =
             WriterThread::start(writer, Some(lock), self.figures.clone(), self.outbox(), Duration::ZERO)?;
         (self.stage, self.epoch) = (Stage::Writing(thread), epoch);
@@ -123,13 +122,30 @@ impl Durable {
         let Stage::Writing(writer) = self.stage else { return Ok(()) };
         let stopped = tokio::task::spawn_blocking(move || writer.stop());
         if tokio::time::timeout(STOP_PATIENCE, stopped).await.is_err() {
-            return Err(about(&self.path, &"the disk does not answer; what was acknowledged is on it").into());
+            return Err(about(&self.path, &not_answered(self.outbox.unsafe_turns())).into());
         }
         match self.outbox.failure() {
             Some(failed) => Err(about(&self.path, &failed).into()),
             None => Ok(()),
         }
     }
+}
+
+/// What a disk that does not answer means for whoever stops the server.
+fn not_answered(unsafe_turns: u64) -> String {
+    let may_be_lost = |last: &str, them: &str, they_had: &str| {
+        format!(
+            "What was acknowledged is on it. {last} may not be: nobody was told of {them}, and whether {they_had} an \
+             effect shows after the next start"
+        )
+    };
+    let rest = match unsafe_turns {
+        0 => "All that happened is on it".to_owned(),
+        1 => may_be_lost("The last change", "it", "it had"),
+        turns => may_be_lost(&format!("The last {turns} changes"), "them", "they had"),
+    };
+    let patience = humantime::format_duration(STOP_PATIENCE);
+    format!("the disk did not answer for {patience}, so the server ended without it. {rest}")
 }
 
 fn about(path: &Path, what: &impl ToString) -> String {

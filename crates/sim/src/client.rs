@@ -173,6 +173,7 @@ impl Client {
         self.renew(at, ids, &mut acts);
         self.write(&mut acts);
         if let Some((_, call)) = self.echo.take_if(|(then, _)| *then <= at) {
+            self.echo = self.plan_late_echo(at, &call);
             *ids += 1;
             acts.push(Act::Echo(RequestId(*ids), call));
         }

@@ -155,15 +155,15 @@ impl Server {
     pub fn start(&mut self, at: Moment) -> Result<(), String> {
         let wall = self.wall_at(at);
         let core = Core::new(self.setup.settings.clone(), wall.as_micros(), self.random.u64(..));
-        let mut follower = Follower::new(core);
+        let mut follower = Follower::new(core, self.setup.bounds.idempotency_keys);
         let (mut writer, mut epoch, mut is_known) = (None, None, false);
         if self.setup.is_durable {
             let end = self.log.read_from(None, None, &mut |entry| follower.apply(entry.body()));
             let end = end.map_err(|error| format!("the log cannot be read: {error}"))?;
             let of_leader = self.log.lead().map_err(|error| error.to_string())?;
-            let (settings, bytes) = (self.setup.settings.clone(), self.setup.snapshot_bytes_min);
+            let (rules, bytes) = (self.setup.rules(), self.setup.snapshot_bytes_min);
             let log = Box::new(self.log.clone());
-            writer = Some(Writer::new(self.log.journal(), of_leader, end, log, settings, bytes));
+            writer = Some(Writer::new(self.log.journal(), of_leader, end, log, rules, bytes));
             (epoch, is_known, self.instance) = (Some(of_leader), end.number > 0, self.log.journal());
         } else {
             self.instance = self.random.u64(..);

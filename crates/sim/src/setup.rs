@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use throttle_core::{Account, Deadlock, Limits, Order, Origin, Owner, Quota, RestorePolicy, Settings, Spec};
+use throttle_journal::Rules;
 use throttle_node::Bounds;
 
 use crate::cluster::setup::Cluster;
@@ -168,6 +169,11 @@ impl Setup {
             Some(client) if !self.owners.is_empty() => self.owners[client % self.owners.len()].clone(),
             _ => Owner::NOBODY.into(),
         }
+    }
+
+    /// By what a log is played.
+    pub fn rules(&self) -> Rules {
+        Rules { core: self.settings.clone(), idempotency_keys: self.bounds.idempotency_keys }
     }
 
     /// The longest time that a peer lives after its last renewal.

@@ -138,7 +138,7 @@ pub fn refusal(node: &Node, by: By<'_>, call: &Call, refusal: &Refusal) -> Answe
             RestoreError::Limit(_) => Refused::Limit,
             RestoreError::CountBelowOne { .. } | RestoreError::NamedTwice(_) => Refused::Invalid,
         },
-        Refusal::Limit(_) | Refusal::TooManyWaits(_) => Refused::Limit,
+        Refusal::Limit(_) | Refusal::TooManyWaits(_) | Refusal::Behind { .. } => Refused::Limit,
         Refusal::KeyReused => Refused::KeyReused,
     })
 }

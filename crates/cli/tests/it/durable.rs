@@ -19,4 +19,5 @@ mod process;
 mod restart;
 mod restore;
 mod tools;
+mod upkeep;
 mod vanished;

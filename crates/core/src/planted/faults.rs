@@ -104,6 +104,10 @@ faults! {
     UnknownTakenForFailed,
     /// A snapshot leaves out the keys of requests.
     KeysForgottenBySnapshot,
+    /// It is not written down that the key of a peer that ended is kept.
+    KeptKeyNotLogged,
+    /// A snapshot leaves out how the peers ended whose keys are kept.
+    KeptKeysForgottenBySnapshot,
     /// A snapshot takes the place of a batch that it does not have in it.
     SnapshotOneShort,
     /// A peer ends when its promised time is over, without the margin.

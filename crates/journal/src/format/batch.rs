@@ -6,7 +6,9 @@ use super::record::Record;
 use crate::log::{Epoch, LogError, Position};
 
 /// The first byte of every batch and of every piece of a snapshot.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The oldest version that is read. In version 1 the key of a request is forgotten with the peer that it made.
+const OLDEST: u8 = 1;
 
 /// A fingerprint of everything up to some place in the journal (XXH3 of 128 bits, over the one before and what was
 /// added). It finds accidents, not forgers.
@@ -74,7 +76,7 @@ pub fn encode(body: &mut Vec<u8>, record: &Record) {
 /// If they cannot be read, or were written by a later version.
 pub fn decode(body: &[u8], mut visit: impl FnMut(Record) -> Result<(), LogError>) -> Result<(), LogError> {
     let mut rest = match body {
-        [VERSION, rest @ ..] => rest,
+        [OLDEST..=VERSION, rest @ ..] => rest,
         [version, ..] => {
             return Err(LogError::Newer(format!(
                 "it has records of version {version}, and this release reads version {VERSION}"

@@ -10,6 +10,8 @@ use throttle_core::{
     Deadlock, EndCause, Event, Labels, Name, Order, Origin, Owner, PeerId, Rank, Spec, Time, Token, planted,
 };
 
+use crate::keys::KeyedEnd;
+
 /// What is written of an event, and what only the server knows. Times are those of leases, in
 /// microseconds since the epoch; see `Wall`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,7 +99,8 @@ pub enum Record {
     Declared {
         semaphores: Vec<(Name, SpecRecord)>,
     },
-    /// The key of the request that made a peer, so that a repeat of it finds the peer.
+    /// The key of the request that made a peer, so that a repeat of it finds the peer. Of version 1: it belongs to the
+    /// owner of the peer.
     KeyUsed {
         peer: u64,
         key: Arc<str>,
@@ -129,6 +132,27 @@ pub enum Record {
     SemaphoreOwned {
         semaphore: Name,
         owner: Arc<str>,
+    },
+    /// The key of the request that made a peer, and whose it is. A repeat of the request finds the peer.
+    KeyTaken {
+        peer: u64,
+        owner: Option<Arc<str>>,
+        key: Arc<str>,
+        fingerprint: u64,
+    },
+    /// The peer of a key ends with this turn. The key is kept, so that a repeat of its request is told how. Without
+    /// this, the key is forgotten with the peer. `told_at` is by the wall clock.
+    KeyKept {
+        peer: u64,
+        cause: CauseRecord,
+        reason: Option<Arc<str>>,
+        at: u64,
+        told_at: u64,
+    },
+    /// What a paused semaphore was before that.
+    Paused {
+        semaphore: Name,
+        max_before: i64,
     },
 }
 
@@ -248,9 +272,17 @@ impl Record {
             Event::Cooling { semaphore, count, until } => {
                 Self::Cooling { semaphore, count, until: until.as_micros() }
             }
+            Event::Paused { semaphore, max_before } => Self::Paused { semaphore, max_before },
             // It follows from the others.
             Event::Overcommitted { .. } => return None,
         })
+    }
+
+    /// That the key by which a peer was made is kept.
+    pub fn of_end(peer: PeerId, end: &KeyedEnd) -> Self {
+        let KeyedEnd { cause, reason, at, told_at } = end;
+        let (cause, reason) = ((*cause).into(), reason.clone());
+        Self::KeyKept { peer: peer.0, cause, reason, at: at.as_micros(), told_at: told_at.as_micros() }
     }
 
     /// The peer whose lease it begins or changes.
@@ -336,8 +368,11 @@ impl Record {
                 Event::Cooling { semaphore, count, until: time(until) }
             }
             Self::Connected { peer } => Event::Connected { peer: PeerId(peer) },
+            Self::Paused { semaphore, max_before } => Event::Paused { semaphore, max_before },
             Self::Declared { .. }
             | Self::KeyUsed { .. }
+            | Self::KeyTaken { .. }
+            | Self::KeyKept { .. }
             | Self::Holding { .. }
             | Self::Wall { .. }
             | Self::Time { .. } => {

@@ -1,18 +1,18 @@
 //! What a journal says, as a whole.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
-use throttle_core::{Core, Event, Name, PeerId, Spec, Time, planted};
+use throttle_core::{Core, Event, Name, Owner, PeerId, Spec, Time, planted};
 
 use super::{
     batch::{decode, encode},
     record::Record,
-    wall::Wall,
+    wall::{Wall, WallTime},
 };
-use crate::log::LogError;
+use crate::{
+    keys::{KeyedEnd, Keys},
+    log::LogError,
+};
 
 /// The state machine as it was, and what the server knew beside it.
 pub struct State {
@@ -20,8 +20,8 @@ pub struct State {
     pub core: Core,
     /// What the configuration file declared when it was last read; nothing before it ever was.
     pub declared: BTreeMap<Name, Spec>,
-    /// The key of the request that made a peer, and what tells that request from others, for peers that live.
-    pub keys: HashMap<PeerId, (Arc<str>, u64)>,
+    /// The keys of the last requests that made peers.
+    pub keys: Keys,
     /// Until when nothing was to be granted anew, so that peers can come back first.
     pub holds_until: Option<Time>,
     /// How far the wall clock was from the times in here.
@@ -29,12 +29,13 @@ pub struct State {
 }
 
 impl State {
-    /// A state on which a journal is to be played, beginning with an empty state machine.
-    pub fn new(core: Core) -> Self {
+    /// A state on which a journal is to be played, beginning with an empty state machine. It remembers so many keys of
+    /// requests.
+    pub fn new(core: Core, idempotency_keys: usize) -> Self {
         Self {
             core,
             declared: BTreeMap::new(),
-            keys: HashMap::new(),
+            keys: Keys::new(idempotency_keys),
             holds_until: None,
             wall: Wall::default(),
         }
@@ -52,8 +53,12 @@ impl State {
     fn apply(&mut self, record: Record) -> Result<(), LogError> {
         match record.into_event() {
             Ok(event) => {
-                if let Event::PeerEnded { peer, .. } = &event {
-                    self.keys.remove(peer);
+                if let Event::PeerCreated { peer, .. } = &event {
+                    self.keys.begin(*peer);
+                } else if let Event::PeerOwned { peer, owner } = &event {
+                    self.keys.set_owner(*peer, owner);
+                } else if let Event::PeerEnded { peer, .. } = &event {
+                    self.keys.forget_peer_unless_ended(*peer);
                 }
                 self.core.replay(&event).map_err(LogError::Damaged)
             }
@@ -62,7 +67,17 @@ impl State {
                 Ok(())
             }
             Err(Record::KeyUsed { peer, key, fingerprint }) => {
-                self.keys.insert(PeerId(peer), (key, fingerprint));
+                self.keys.insert(Owner::NOBODY, key, fingerprint, PeerId(peer));
+                Ok(())
+            }
+            Err(Record::KeyTaken { peer, owner, key, fingerprint }) => {
+                let owner = owner.map_or(Owner::NOBODY, Owner::new);
+                self.keys.insert(owner, key, fingerprint, PeerId(peer));
+                Ok(())
+            }
+            Err(Record::KeyKept { peer, cause, reason, at, told_at }) => {
+                let (at, told_at) = (Time::from_micros(at), WallTime::from_micros(told_at));
+                self.keys.end(PeerId(peer), KeyedEnd { cause: cause.into(), reason, at, told_at });
                 Ok(())
             }
             Err(Record::Holding { until }) => {
@@ -95,16 +110,19 @@ impl State {
         if self.wall != Wall::default() {
             encode(&mut first, &Record::Wall { ahead_us: self.wall.ahead_micros() });
         }
-        let is_kept =
-            |peer: PeerId| self.core.peer(peer.by_server()).is_ok() && !planted!(KeysForgottenBySnapshot);
-        let keys = self.keys.iter().filter(|(peer, _)| is_kept(**peer));
-        let mut keys: Vec<_> = keys.map(|(peer, (key, fingerprint))| (peer.0, key, *fingerprint)).collect();
-        keys.sort_unstable();
-        let mut keys = keys.into_iter();
+        let keys = self.keys.iter().map(|keyed| Record::KeyTaken {
+            peer: keyed.peer.0,
+            owner: keyed.owner.name().map(Into::into),
+            key: keyed.text.clone(),
+            fingerprint: keyed.fingerprint,
+        });
+        let ended = self.keys.ended().map(|(keyed, end)| Record::of_end(keyed.peer, end));
+        let ended = ended.filter(|_| !planted!(KeptKeysForgottenBySnapshot));
+        let mut keys = keys.chain(ended).filter(|_| !planted!(KeysForgottenBySnapshot));
         let keys = std::iter::from_fn(move || {
             let mut piece = Vec::new();
-            for (peer, key, fingerprint) in keys.by_ref().take(size) {
-                encode(&mut piece, &Record::KeyUsed { peer, key: key.clone(), fingerprint });
+            for record in keys.by_ref().take(size) {
+                encode(&mut piece, &record);
             }
             (!piece.is_empty()).then_some(piece)
         });

@@ -4,16 +4,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*};
 use throttle_core::{
-    Acquire, By, Core, EndCause, Event, Name, Origin, PeerId, Restore, RestoreLock, Settings, Spec, Time,
-    Token,
+    Acquire, By, Core, EndCause, Event, Name, Origin, Owner, PeerId, Restore, RestoreLock, Settings, Spec,
+    Time, Token,
 };
 
 use super::{
-    batch::{Chain, decode, encode},
+    batch::{Chain, VERSION, decode, encode},
     record::{CauseRecord, OriginRecord, Record, SpecRecord, WaitingRecord},
     state::State,
+    wall::WallTime,
 };
-use crate::log::LogError;
+use crate::{keys::KeyedEnd, log::LogError};
 
 fn name() -> impl Strategy<Value = Name> {
     "[a-z/%ü]{0,12}".prop_map(Into::into)
@@ -112,6 +113,17 @@ fn record() -> impl Strategy<Value = Record> {
         number().prop_map(|peer| Record::Connected { peer }),
         any::<i64>().prop_map(|ahead_us| Record::Wall { ahead_us }),
         number().prop_map(|at| Record::Time { at }),
+        (number(), option::of(name()), name(), number()).prop_map(|(peer, owner, key, fingerprint)| {
+            let owner = owner.map(|owner| owner.shared());
+            Record::KeyTaken { peer, owner, key: key.shared(), fingerprint }
+        }),
+        (number(), cause(), option::of(name()), number(), number()).prop_map(
+            |(peer, cause, reason, at, told_at)| {
+                let reason = reason.map(|reason| reason.shared());
+                Record::KeyKept { peer, cause, reason, at, told_at }
+            }
+        ),
+        (name(), any::<i64>()).prop_map(|(semaphore, max_before)| Record::Paused { semaphore, max_before }),
     ]
 }
 
@@ -170,7 +182,7 @@ proptest! {
         prop_assert_eq!(again.pieces(size).collect::<Vec<_>>(), pieces);
         prop_assert_eq!(again.core.now(), whole.core.now());
         prop_assert_eq!(&again.declared, &whole.declared);
-        prop_assert_eq!(&again.keys, &whole.keys);
+        prop_assert_eq!(again.keys.iter().collect::<Vec<_>>(), whole.keys.iter().collect::<Vec<_>>());
         // A restart in the middle, and a snapshot in the middle, change nothing of what comes after.
         let (first, rest) = bodies.split_at(bodies.len() / 2);
         let middle: Vec<_> = state_of(first.iter().map(Vec::as_slice)).pieces(size).collect();
@@ -185,9 +197,70 @@ fn a_body_that_cannot_be_read_says_why() {
     let mut body = Vec::new();
     encode(&mut body, &Record::PeerEnded { peer: 300, cause: CauseRecord::Expired });
     assert!(matches!(all(&body[..body.len() - 1]), Err(LogError::Damaged(_))));
-    body[0] = 2;
+    body[0] = 3;
     let Err(LogError::Newer(why)) = all(&body) else { panic!("it is of a later version") };
-    assert_eq!(why, "it has records of version 2, and this release reads version 1");
+    assert_eq!(why, "it has records of version 3, and this release reads version 2");
+}
+
+/// The bytes of a body with one record, of today's version.
+fn bytes_of(record: Record) -> String {
+    let mut body = Vec::new();
+    encode(&mut body, &record);
+    assert_eq!(all(&body), Ok(vec![record.clone()]));
+    // Earlier versions have the same bytes behind their number.
+    body[0] = 1;
+    assert_eq!(all(&body), Ok(vec![record]));
+    body[0] = VERSION;
+    body.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The records that version 2 adds.
+#[test]
+fn version_2_is_as_it_always_was() {
+    let (key, reason, semaphore): (Arc<str>, Option<Arc<str>>, Name) =
+        ("k".into(), Some("r".into()), "A".into());
+    let records = [
+        Record::PeerOwned { peer: 7, owner: "ann".into() },
+        Record::SemaphoreOwned { semaphore: semaphore.clone(), owner: "ann".into() },
+        Record::KeyTaken { peer: 7, owner: None, key: key.clone(), fingerprint: 13 },
+        Record::KeyTaken { peer: 7, owner: Some("ann".into()), key, fingerprint: 13 },
+        Record::KeyKept { peer: 7, cause: CauseRecord::Operator, reason, at: 17, told_at: 18 },
+        Record::Paused { semaphore, max_before: 3 },
+    ];
+    let bytes = records.map(bytes_of);
+    let golden = [
+        "02140703616e6e",
+        "0215014103616e6e",
+        "02160700016b0d",
+        "0216070103616e6e016b0d",
+        "021707020101721112",
+        "0218014106",
+    ];
+    assert_eq!(bytes, golden, "{bytes:#?}");
+}
+
+/// What an earlier release wrote: the key is that of the owner of the peer, and is forgotten with it.
+#[test]
+fn keys_of_version_1_end_with_their_peer() {
+    let expires_in = Duration::from_mins(1);
+    let records = |peer: u64, key: &str| {
+        [
+            Record::KeyUsed { peer, key: key.into(), fingerprint: 13 },
+            Record::PeerCreated { peer, at: 1, expires_in, labels: None },
+            Record::PeerOwned { peer, owner: "ann".into() },
+        ]
+    };
+    let ended = Record::PeerEnded { peer: 2, cause: CauseRecord::Released };
+    let mut body = Vec::new();
+    for record in records(1, "lives").into_iter().chain(records(2, "ended")).chain([ended]) {
+        encode(&mut body, &record);
+    }
+    body[0] = 1;
+    let state = state_of([body.as_slice()].into_iter());
+    let ann = Owner::new("ann");
+    let peer = |owner: &Owner, key: &str| state.keys.get(owner, key).map(|keyed| keyed.peer);
+    assert_eq!(peer(&ann, "lives"), Some(PeerId(1)));
+    assert_eq!((peer(&ann, "ended"), peer(&Owner::NOBODY, "lives")), (None, None));
 }
 
 /// The bytes of every kind of record, as version 1 has them. They never change: files with them are there.
@@ -232,13 +305,9 @@ fn version_1_is_as_it_always_was() {
         Record::Wall { ahead_us: -15 },
         Record::Time { at: 16 },
     ];
-    let bytes = records.map(|record| {
-        let mut body = Vec::new();
-        encode(&mut body, &record);
-        assert_eq!(all(&body), Ok(vec![record]));
-        body.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-    });
-    assert_eq!(bytes, GOLDEN, "{bytes:#?}");
+    let bytes = records.map(bytes_of);
+    let golden = GOLDEN.map(|bytes| bytes.replacen("01", "02", 1));
+    assert_eq!(bytes, golden, "{bytes:#?}");
 }
 
 const GOLDEN: [&str; 20] = [
@@ -291,7 +360,8 @@ fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
                     core.new_peer(now, By::Anybody, lease * 20, number as u64 + 1, Some(Arc::new(labels)));
                 peers.extend(made);
                 let (peer, key) = (number as u64 + 1, number.to_string().into());
-                extra = (what == 0).then_some(Record::KeyUsed { peer, key, fingerprint: 9 });
+                let owner = (who % 2 == 0).then(|| "ann".into());
+                extra = (what == 0).then_some(Record::KeyTaken { peer, owner, key, fingerprint: 9 });
             }
             2..=4 => {
                 let locks = [(place, count)];
@@ -345,6 +415,16 @@ fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
             }
         }
         let mut body = Vec::new();
+        // As a node does it.
+        for event in core.events() {
+            if let Event::PeerEnded { peer, cause, .. } = event
+                && who % 2 == 0
+            {
+                let (at, told_at) = (now, WallTime::from_micros(now.as_micros() + 5));
+                let end = KeyedEnd { cause: *cause, reason: None, at, told_at };
+                encode(&mut body, &Record::of_end(*peer, &end));
+            }
+        }
         for record in core.drain_events().filter_map(|event| Record::of(&event)).chain(extra) {
             encode(&mut body, &record);
         }
@@ -354,7 +434,7 @@ fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
 }
 
 fn state_of<'a>(bodies: impl Iterator<Item = &'a [u8]>) -> State {
-    let mut state = State::new(Core::new(Settings::default(), 0, 0));
+    let mut state = State::new(Core::new(Settings::default(), 0, 0), 1000);
     for body in bodies {
         state.play(body).expect("it was written");
     }

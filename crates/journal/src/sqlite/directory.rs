@@ -80,6 +80,7 @@ impl Directory {
         let mut log = SqliteLog::open(&journal, &mark, self.mark.journal)?;
         // The last batch may be one whose mark was never written.
         log.mark(end.number, end.chain)?;
+        log.take_over_checkpoints()?;
         Ok(Found { end, epoch: log.lead()?, log: Box::new(log), lock: self.lock })
     }
 }

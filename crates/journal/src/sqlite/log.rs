@@ -8,6 +8,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
+    checkpoint::Checkpoints,
     mark::{Mark, MarkFile},
     reader::{SqliteReader, last_snapshot, look_up},
     schema,
@@ -22,6 +23,8 @@ use crate::{
 const BATCHES_AT_ONCE: i64 = 500;
 /// The same for pieces of snapshots, which are larger.
 const PIECES_AT_ONCE: i64 = 4;
+/// How many pages such a removal changes, about.
+const PAGES_OF_A_REMOVAL: u64 = 100;
 /// How many pages are given back to the file system in one go.
 const PAGES_AT_ONCE: i64 = 500;
 /// A file has this many free pages before it is worth while to make it shorter.
@@ -33,13 +36,41 @@ pub(super) struct SqliteLog {
     path: PathBuf,
     connection: Connection,
     mark: MarkFile,
+    /// Without, SQLite sees to its write-ahead log.
+    checkpoints: Option<Checkpoints>,
 }
 
 impl SqliteLog {
     pub(super) fn open(path: &Path, mark: &Path, journal: u64) -> Result<Self, LogError> {
         let connection = schema::open_to_write(path)?;
         schema::upgrade(&connection)?;
-        Ok(Self { journal, path: path.to_owned(), connection, mark: MarkFile::open(mark)? })
+        let mark = MarkFile::open(mark)?;
+        Ok(Self { journal, path: path.to_owned(), connection, mark, checkpoints: None })
+    }
+
+    /// From now on the write-ahead log is copied by [`Log::keep_up`], which tells when that fails.
+    pub(super) fn take_over_checkpoints(&mut self) -> Result<(), LogError> {
+        self.checkpoints = Some(Checkpoints::take_over(&self.connection, self.size_of("-wal"))?);
+        Ok(())
+    }
+
+    /// The size of the file beside the database whose name ends so.
+    fn size_of(&self, end: &str) -> u64 {
+        let mut name = self.path.clone().into_os_string();
+        name.push(end);
+        fs::metadata(name).map_or(0, |data| data.len())
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.wrote(bytes);
+        }
+    }
+
+    fn changed_pages(&mut self, pages: u64) {
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.wrote_pages(pages);
+        }
     }
 
     /// Keeps a batch as it is in another log.
@@ -110,6 +141,7 @@ impl Log for SqliteLog {
         if !self.insert(position, chain, body)? {
             self.check_refused(position, chain)?;
         }
+        self.wrote(body.len());
         Ok(self.mark(position.number, chain)?)
     }
 
@@ -125,6 +157,8 @@ impl Log for SqliteLog {
         }
         let mut insert = self.connection.prepare_cached("INSERT INTO piece VALUES (?1, ?2, ?3)")?;
         insert.execute(params![through.cast_signed(), index.cast_signed(), piece])?;
+        drop(insert);
+        self.wrote(piece.len());
         Ok(())
     }
 
@@ -142,6 +176,7 @@ impl Log for SqliteLog {
             ],
         )?;
         transaction.commit()?;
+        self.wrote(0);
         Ok(())
     }
 
@@ -155,14 +190,23 @@ impl Log for SqliteLog {
         for (sql, at_once) in [(batches, BATCHES_AT_ONCE), (pieces, PIECES_AT_ONCE)] {
             let removed = self.connection.prepare_cached(sql)?.execute([through, at_once])?;
             if removed > 0 {
+                self.changed_pages(PAGES_OF_A_REMOVAL);
                 return Ok(true);
             }
         }
         let free: i64 = self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free > FREE_PAGES {
             self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))?;
+            self.changed_pages(PAGES_AT_ONCE.unsigned_abs());
         }
         Ok(free > FREE_PAGES)
+    }
+
+    fn keep_up(&mut self) -> Result<bool, LogError> {
+        match &mut self.checkpoints {
+            Some(checkpoints) => checkpoints.run(&self.connection, &self.path),
+            None => Ok(false),
+        }
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
@@ -170,12 +214,7 @@ impl Log for SqliteLog {
     }
 
     fn bytes(&self) -> u64 {
-        let beside = |end: &str| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(end);
-            fs::metadata(name).map_or(0, |data| data.len())
-        };
-        beside("") + beside("-wal")
+        self.size_of("") + self.size_of("-wal")
     }
 }
 

@@ -5,6 +5,7 @@
 //! batch, and the chain with it, are also kept in a file of their own (`mark`), written after the commit and before
 //! the batch is acknowledged: a journal that ends before its mark has lost something.
 
+mod checkpoint;
 mod directory;
 mod log;
 mod mark;

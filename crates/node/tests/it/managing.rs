@@ -87,7 +87,7 @@ fn semaphores_are_set_changed_and_removed() {
 fn there_are_no_more_semaphores_than_may_be() {
     let mut settings = Settings::default();
     settings.limits.semaphores = 1;
-    let mut node = Follower::new(Core::new(settings, 1, 0)).promote(at(0), None, BOUNDS);
+    let mut node = Follower::new(Core::new(settings, 1, 0), 10).promote(at(0), None, BOUNDS);
     node.set_semaphore(at(0), "A", Spec::with_max(1)).unwrap();
     assert!(matches!(node.set_semaphore(at(0), "B", Spec::with_max(1)), Err(SetRefusal::Limit(_))));
     assert_eq!(node.set_semaphore(at(0), "A", Spec::with_max(2)), Ok(false));

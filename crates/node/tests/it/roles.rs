@@ -6,7 +6,7 @@ use throttle_core::{Core, EndCause, Owner, PeerId, Settings, Spec};
 use throttle_journal::{Epoch, Record, Wall};
 use throttle_node::{Bounds, Follower, IdempotencyKey, NewPeer, Node, Refusal, TooManyWaits};
 
-use crate::world::{BOUNDS, LEASE, at, begun, new_peer, node, node_with, publish, waiter};
+use crate::world::{BOUNDS, LEASE, ask, at, begun, new_peer, node, node_with, publish, waiter};
 
 const AHEAD: Wall = Wall::ahead_by_micros(7);
 
@@ -33,7 +33,7 @@ fn follower(records: &[Record]) -> Follower {
     for record in records {
         throttle_journal::encode(&mut body, record);
     }
-    let mut follower = Follower::new(Core::new(Settings::default(), 1, 0));
+    let mut follower = Follower::new(Core::new(Settings::default(), 1, 0), BOUNDS.idempotency_keys);
     follower.apply(&body).unwrap();
     follower
 }
@@ -75,13 +75,62 @@ fn of_the_keys_that_a_new_leader_knows_the_oldest_go_first() {
     let bounds = Bounds { idempotency_keys: 2, ..BOUNDS };
     let mut node = follower(&records).promote(at(3), None, bounds);
     assert_eq!(node.new_peer(at(3), 9, &keyed("m")), Ok(PeerId(5)));
-    assert_eq!(node.new_peer(at(3), 9, &keyed("k")), Ok(PeerId(20)));
-    assert_eq!(node.new_peer(at(3), 9, &keyed("l")), Ok(PeerId(9)), "it is forgotten");
+    assert_eq!(node.new_peer(at(3), 9, &keyed("l")), Ok(PeerId(10)));
+    assert_eq!(node.new_peer(at(3), 9, &keyed("k")), Ok(PeerId(9)), "it is forgotten");
+}
+
+#[test]
+fn a_new_leader_answers_the_repeat_of_a_request_whose_peer_ended_as_the_leader_did() {
+    let (mut old, mut records) = leader();
+    let released = old.new_peer(at(2), 5, &keyed("released")).unwrap();
+    let short = NewPeer { expires_in: Duration::from_secs(1), ..keyed("expired") };
+    let expired = old.new_peer(at(2), 6, &short).unwrap();
+    let forgotten = old.begin_session(at(2), 7, &keyed("forgotten"), &ask(&[("?", 1)], 0), false);
+    assert!(forgotten.is_err(), "there is no such semaphore");
+    records.extend(publish(&mut old, at(2)).records);
+    old.end_peer_with_reason(at(3), released.by_server(), "stuck".into());
+    records.extend(publish(&mut old, at(3)).records);
+    // It fell due.
+    old.advance(at(9));
+    records.extend(publish(&mut old, at(9)).records);
+
+    // What a snapshot has in it is the same, and so is one of that one.
+    let once = follower(&records);
+    let mut again = Follower::new(Core::new(Settings::default(), 1, 0), BOUNDS.idempotency_keys);
+    once.state().pieces(1).for_each(|piece| again.apply(&piece).unwrap());
+    for follower in [once, again] {
+        let mut node = follower.promote(at(10), Some(Epoch(2)), BOUNDS);
+        for (key, peer) in [("released", released), ("expired", expired)] {
+            let repeat = node.new_peer(at(10), 30, &keyed(key));
+            assert_eq!(repeat, Err(Refusal::Gone(peer)), "{key}");
+            assert_eq!(repeat, old.new_peer(at(10), 31, &keyed(key)));
+            let ending = node.ending(peer.by_server()).cloned();
+            assert!(ending.is_some());
+            assert_eq!(ending, old.ending(peer.by_server()).cloned(), "{key}");
+        }
+        assert_eq!(node.new_peer(at(10), 30, &keyed("forgotten")), Ok(PeerId(30)));
+    }
+}
+
+#[test]
+fn a_new_leader_knows_what_a_semaphore_was_before_it_was_paused() {
+    let (mut old, mut records) = leader();
+    old.set_semaphore(at(2), "made", Spec::with_max(5)).unwrap();
+    old.change_semaphore(at(2), "made", |spec| Spec { max: 0, ..spec }).unwrap();
+    records.extend(publish(&mut old, at(2)).records);
+    let mut again = Follower::new(Core::new(Settings::default(), 1, 0), BOUNDS.idempotency_keys);
+    follower(&records).state().pieces(1).for_each(|piece| again.apply(&piece).unwrap());
+    let node = again.promote(at(3), Some(Epoch(2)), BOUNDS);
+    assert_eq!(node.core().semaphore("made").unwrap().max_before_pause(), Some(5));
 }
 
 #[test]
 fn what_is_no_log_is_refused() {
-    assert!(Follower::new(Core::new(Settings::default(), 1, 0)).apply(&[255, 1]).is_err());
+    assert!(
+        Follower::new(Core::new(Settings::default(), 1, 0), BOUNDS.idempotency_keys)
+            .apply(&[255, 1])
+            .is_err()
+    );
 }
 
 #[test]

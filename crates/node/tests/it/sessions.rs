@@ -1,12 +1,15 @@
 //! Peers that are made together with their locks.
 
-use throttle_core::{AcquireError, EndCause, Owner, PeerId};
+use std::time::Duration;
+
+use throttle_core::{AcquireError, By, EndCause, Owner, PeerId};
+use throttle_journal::Epoch;
 use throttle_node::{
-    Ask, Bounds, IdempotencyKey, NewPeer, Node, Outcome, Refusal, Session, Step, Ticket, TooManyWaits,
-    Waiting,
+    Ask, Bounds, Condition, IdempotencyKey, NewPeer, Node, Offset, Outcome, Refusal, Session, Step, Ticket,
+    TooManyWaits, Waiting,
 };
 
-use crate::world::{BOUNDS, LEASE, ask, at, new_peer, node, node_with, waiter};
+use crate::world::{BOUNDS, LEASE, LONG, ask, at, begun, new_peer, node, node_with, publish, waiter};
 
 const LOCKS: &[(&str, i64)] = &[("A", 1)];
 
@@ -136,4 +139,31 @@ fn a_refused_session_leaves_neither_peer_nor_key() {
     assert!(matches!(refused, Err(Refusal::Acquire(AcquireError::ExceedsMax { .. }))), "{refused:?}");
     assert_eq!(node.core().peer_count(), peers);
     assert!(node.new_peer(at(0), 2, &new).is_ok());
+}
+
+#[test]
+fn while_nothing_may_be_added_to_the_log_leases_begin_anew_with_their_own_length() {
+    let (mut node, _, _) = begun(BOUNDS, Some(Epoch(1)));
+    let made = [5, 6].map(|random| node.new_peer(at(0), random, &new_peer(LEASE)).unwrap());
+    let [peer, other] = made;
+    publish(&mut node, at(0));
+    node.appended(Offset(u64::MAX));
+    let ends = |node: &Node, peer: PeerId| node.core().peer(peer.by_server()).unwrap().expires_at();
+    for (second, length) in [(1, None), (2, Some(LEASE)), (3, Some(LONG)), (4, Some(Duration::ZERO))] {
+        node.advance(at(second));
+        let kept = node.keep(at(second), peer.by_server(), length);
+        let is_other = length.is_some_and(|length| length != LEASE);
+        let refused = Err(Refusal::Behind { is_kept: true });
+        assert_eq!(kept, if is_other { refused } else { Ok(Condition::Confirmed) });
+        assert_eq!(ends(&node, peer), at(second) + LEASE);
+        let mut gone = Vec::new();
+        let all = node.keep_all(at(second), By::Anybody, &[other, PeerId(9)], LONG, &mut gone);
+        assert_eq!((all, gone), (Err(Refusal::Behind { is_kept: true }), vec![PeerId(9)]));
+        assert_eq!(ends(&node, other), at(second) + LEASE);
+        assert!(!node.has_output(), "nothing is added");
+    }
+    let mut gone = Vec::new();
+    assert_eq!(node.keep_all(at(5), By::Anybody, &[peer, other], LEASE, &mut gone), Ok(Condition::Confirmed));
+    let unknown = node.keep(at(5), PeerId(9).by_server(), None);
+    assert!(unknown.is_err_and(|refusal| refusal.is_unknown_peer()));
 }

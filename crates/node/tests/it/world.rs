@@ -55,7 +55,7 @@ pub(crate) fn node_with(bounds: Bounds, epoch: Option<Epoch>) -> (Node, PeerId) 
 
 /// The same, with what it wrote down.
 pub(crate) fn begun(bounds: Bounds, epoch: Option<Epoch>) -> (Node, PeerId, Vec<Record>) {
-    let follower = Follower::new(Core::new(Settings::default(), 1, 0));
+    let follower = Follower::new(Core::new(Settings::default(), 1, 0), BOUNDS.idempotency_keys);
     let mut node = follower.promote(at(0), epoch, bounds);
     let pattern = Spec { origin: Origin::Pattern, ..Spec::with_max(0) };
     let declared = [("A", Spec::with_max(1)), ("B", Spec::with_max(2)), ("t/*", pattern)];

@@ -9,7 +9,7 @@ use throttle_journal::{
 };
 
 use super::{about_log, candidate, new_deployment};
-use crate::{begin::settings, config, config::Config};
+use crate::{begin::rules, config, config::Config};
 
 /// Moves what a data directory has into a cluster that has nothing yet. Returns the number of the last batch.
 ///
@@ -26,7 +26,7 @@ pub fn import(config: &Config, from: &Path) -> Result<u64, String> {
     let journal = directory.journal();
     let found = directory.read(&mut |_| Ok(())).map_err(|error| about(&error))?;
     let (number, reader) = (found.end.number, found.log.reader().map_err(|error| about(&error))?);
-    let job = SnapshotJob::new(reader, journal, number, settings(config));
+    let job = SnapshotJob::new(reader, journal, number, rules(config));
     let about = |error: LogError| about_log(cluster, error);
     let etcd = Etcd::new(cluster.etcd()).map_err(about)?;
     let candidate = candidate(cluster, &etcd);
@@ -114,7 +114,7 @@ pub fn export(config: &Config, to: &Path) -> Result<u64, String> {
         let end = etcd.wait(first.read_from(None, None, &mut |_| Ok(())));
         let copied = end.and_then(|end| {
             let epoch = first.leader().map_or(Epoch(end.number), |leader| leader.epoch);
-            let job = SnapshotJob::new(Box::new(reader()), journal, end.number, settings(config));
+            let job = SnapshotJob::new(Box::new(reader()), journal, end.number, rules(config));
             sqlite::create_from(to, journal, epoch, |log| write(job, log))?;
             Ok(end.number)
         });

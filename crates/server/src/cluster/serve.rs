@@ -17,7 +17,7 @@ use super::{
     term::{Over, Term},
 };
 use crate::{
-    begin::{Begun, empty, settings},
+    begin::{Begun, empty, rules},
     http::Several,
     journal::Outbox,
     serve::{Ground, Running, Surroundings},
@@ -97,7 +97,7 @@ impl Leading {
         let metrics = ground.metrics()?;
         let (outbox, figures) = (Outbox::new(config.durability.pending_bytes), metrics.journal(true)?);
         let snapshot_bytes = config.durability.snapshot_bytes;
-        let begun = Term::begin(cluster, elected, settings(config), snapshot_bytes, outbox, figures).await?;
+        let begun = Term::begin(cluster, elected, rules(config), snapshot_bytes, outbox, figures).await?;
         let (term, follower, is_known) = begun;
         let log = Some((term.epoch, term.outbox.clone()));
         let begun = Begun { follower, log, lead: Some(term.lead.clone()), adopts: !is_known };

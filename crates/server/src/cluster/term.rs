@@ -2,9 +2,8 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use throttle_core::Settings;
 use throttle_etcd::{Confirmed as Answer, Etcd, EtcdLog, Leader, Leadership};
-use throttle_journal::{Epoch, Writer};
+use throttle_journal::{Epoch, Rules, Writer};
 use throttle_node::Follower;
 use tokio::{
     task::JoinHandle,
@@ -50,7 +49,7 @@ impl Term {
     pub(super) async fn begin(
         cluster: &Arc<Cluster>,
         elected: Elected,
-        settings: Settings,
+        rules: Rules,
         snapshot_bytes: usize,
         outbox: Outbox,
         figures: Figures,
@@ -66,7 +65,7 @@ impl Term {
         let epoch = term.epoch;
         let opened = EtcdLog::open(etcd.clone(), &config.prefix, journal, term, config.compact);
         let log = Box::new(opened.await?);
-        let writer = Writer::new(journal, epoch, end, log, settings, snapshot_bytes as u64);
+        let writer = Writer::new(journal, epoch, end, log, rules, snapshot_bytes as u64);
         let writer = WriterThread::start(writer, None, figures, outbox.clone(), GATHERING)?;
         tasks.push(tokio::spawn({
             let (lead, leadership) = (lead.clone(), leadership.clone());

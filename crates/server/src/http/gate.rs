@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::{
     app::App,
     origin::{self, SEC_FETCH_SITE},
-    refusal::Refusal,
+    refusal::{BEHIND, Refusal, TellsNothing},
     routes::{Found, Route, Waits, Weight},
     v0_2::{text, try_again},
     v1::Problem,
@@ -111,7 +111,7 @@ async fn run(app: &Arc<App>, found: Found, request: Box<Request>) -> Response {
         return found.answer(app.clone(), request).await;
     }
     if weight == Weight::Heavy && app.engine.is_behind() {
-        return refusal(found.dialect, "The journal is behind; nothing was changed. Try again later.");
+        return refusal(found.dialect, BEHIND);
     }
     let response = found.answer(app.clone(), request).await;
     leave(app, found, waits, response).await
@@ -224,7 +224,7 @@ async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Box<Re
 
 /// Holds an answer back until all that it tells is safe.
 async fn leave(app: &App, found: Found, waits: Waits, response: Response) -> Response {
-    if !app.engine.is_durable() {
+    if !app.engine.is_durable() || response.extensions().get::<TellsNothing>().is_some() {
         return response;
     }
     let flushed = match (waits, response.extensions().get()) {

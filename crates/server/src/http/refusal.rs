@@ -12,6 +12,11 @@ use crate::{
     telemetry,
 };
 
+/// What a client is told whose request adds to a journal that is behind.
+pub(super) const BEHIND: &str = "The journal is behind; nothing was changed. Try again later.";
+const KEPT: &str = "The journal is behind, so the lease began anew with the length that it had, and no other. Try \
+                    again later.";
+
 /// Every reason for which a request does not get what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -41,7 +46,13 @@ pub(super) enum Refusal {
     Forbidden(Forbidden),
     /// A bound of the server is reached; the sentence names it. It may be that of one identity.
     Limit { sentence: String, excess: Option<Excess> },
+    /// The journal takes no more now; the sentence says what was done all the same.
+    Behind(&'static str),
 }
+
+/// Marks an answer that tells nothing of what happened, so that it waits for nothing.
+#[derive(Clone, Copy)]
+pub(super) struct TellsNothing;
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
@@ -150,6 +161,8 @@ impl From<node::Refusal> for Refusal {
                 Self::Limit { sentence: refusal.to_string(), excess: Excess::of_waits(full) }
             }
             node::Refusal::Gone(_) => Self::UnknownPeer,
+            node::Refusal::Behind { is_kept: true } => Self::Behind(KEPT),
+            node::Refusal::Behind { is_kept: false } => Self::Behind(BEHIND),
             node::Refusal::KeyReused => Self::Invalid(
                 "The Idempotency-Key was used for another request. Choose a new one, such as a UUID, for each request \
                  that is not a repeat."

@@ -15,6 +15,7 @@ pub struct Figures {
     pub(super) flush_seconds: Histogram,
     pub(super) size_bytes: IntGauge,
     pub(super) snapshot_seconds: Histogram,
+    pub(super) trouble: IntGauge,
 }
 
 impl Figures {
@@ -35,19 +36,25 @@ impl Figures {
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };
-        let size_bytes =
-            IntGauge::new("throttle_journal_size_bytes", "How large the journal is on disk, in bytes.")?;
-        registry.register(Box::new(size_bytes.clone()))?;
+        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
         Ok(Self {
             batches: counter("throttle_journal_batches_total", "Batches that were written and are safe.")?,
             records: counter("throttle_journal_records_total", "Records in these batches.")?,
             bytes: counter("throttle_journal_bytes_total", "Bytes in these batches.")?,
             flush_seconds: histogram(flush, help, FLUSH_BUCKETS_SECONDS)?,
-            size_bytes,
+            size_bytes: gauge("throttle_journal_size_bytes", "How large the journal is on disk, in bytes.")?,
             snapshot_seconds: histogram(
                 "throttle_journal_snapshot_seconds",
                 "How long it took to make a snapshot.",
                 SNAPSHOT_BUCKETS_SECONDS,
+            )?,
+            trouble: gauge(
+                "throttle_journal_trouble",
+                "1 while the journal cannot be made short, so that its files grow.",
             )?,
         })
     }

@@ -10,6 +10,7 @@
 mod compact;
 mod figures;
 mod outbox;
+mod upkeep;
 mod writer;
 
 pub use figures::Figures;

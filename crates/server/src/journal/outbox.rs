@@ -6,8 +6,8 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Release},
+            AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     thread,
@@ -47,6 +47,8 @@ struct Inner {
     bytes_max: usize,
     /// Everything up to here is safe.
     flushed: AtomicU64,
+    /// How many bytes are open.
+    open_bytes: AtomicUsize,
     batches: AtomicU64,
     failure: watch::Sender<Option<JournalFailed>>,
 }
@@ -111,6 +113,7 @@ impl Outbox {
             work: Condvar::new(),
             bytes_max,
             flushed: AtomicU64::new(0),
+            open_bytes: AtomicUsize::new(0),
             batches: AtomicU64::new(0),
             failure: watch::Sender::new(None),
         }))
@@ -129,6 +132,7 @@ impl Outbox {
             state.records += 1;
         }
         state.open_upto = upto;
+        self.0.open_bytes.store(state.open.len(), Relaxed);
         let is_enough = state.enough_upto.is_none_or(|enough| enough <= upto);
         if (was_empty || state.enough_upto.is_some()) && is_enough && !state.open.is_empty() {
             drop(state);
@@ -148,12 +152,17 @@ impl Outbox {
 
     /// Whether so much waits to be written that nothing should be added.
     pub fn is_full(&self) -> bool {
-        self.lock().open.len() >= self.0.bytes_max
+        self.0.open_bytes.load(Relaxed) >= self.0.bytes_max
     }
 
     /// How far what was put here reaches.
     pub fn put_upto(&self) -> Offset {
         self.lock().open_upto
+    }
+
+    /// How many turns left records that are not safe yet.
+    pub fn unsafe_turns(&self) -> u64 {
+        self.put_upto().0.saturating_sub(self.flushed_upto().0)
     }
 
     /// Whether no write has begun for what is at this place.
@@ -250,6 +259,7 @@ impl Outbox {
                     state = self.lock();
                 }
                 let body = std::mem::take(&mut state.open);
+                self.0.open_bytes.store(0, Relaxed);
                 let records = std::mem::take(&mut state.records);
                 state.when_written = Some(std::mem::take(&mut state.when_open_is_safe));
                 let turns = state.open_upto.0.saturating_sub(state.written_upto.0);
@@ -344,6 +354,7 @@ mod tests {
         let mut first = Box::pin(outbox.all_flushed());
         assert_eq!(first.as_mut().now_or_never(), None);
         assert_eq!(begin_batch(&outbox), 2, "all that is there goes into one batch");
+        assert_eq!(outbox.unsafe_turns(), 2);
         assert_eq!(first.as_mut().now_or_never(), None, "it is being written");
         let mut second = Box::pin(outbox.all_flushed());
         assert_eq!(second.as_mut().now_or_never(), None);
@@ -359,6 +370,7 @@ mod tests {
         outbox.stop();
         assert!(matches!(outbox.next(Duration::ZERO), Work::End));
         assert_eq!(third.now_or_never(), Some(Ok(())));
+        assert_eq!(outbox.unsafe_turns(), 0);
     }
 
     #[test]

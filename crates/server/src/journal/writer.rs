@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use throttle_journal::{AppendError, SnapshotJob, SnapshotStep, Writer};
+use throttle_journal::{AppendError, LogError, SnapshotJob, SnapshotStep, Writer};
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
@@ -15,6 +15,7 @@ use super::{
     compact::Steps,
     figures::Figures,
     outbox::{Outbox, Work},
+    upkeep::{self, Upkeep},
 };
 
 /// How long a write waits at most for those whom the one before let go on. It never waits for longer than that took:
@@ -43,6 +44,7 @@ impl WriterThread {
                 let steps = Steps::new(outbox.clone());
                 let mut task = Task {
                     writer,
+                    upkeep: Upkeep::new(figures.trouble.clone()),
                     figures,
                     outbox: outbox.clone(),
                     steps,
@@ -74,6 +76,7 @@ impl WriterThread {
 
 struct Task {
     writer: Writer,
+    upkeep: Upkeep,
     figures: Figures,
     outbox: Outbox,
     steps: Steps,
@@ -108,10 +111,24 @@ impl Task {
                 self.writer.trim()?;
                 self.show_size();
             }
-            if let Some(job) = self.writer.begin_snapshot()? {
-                self.make_snapshot(job)?;
+            match self.writer.begin_snapshot() {
+                Ok(None) => {}
+                Ok(Some(job)) => self.make_snapshot(job)?,
+                Err(error) => self.take(SnapshotStep::Failed(error))?,
             }
+            self.keep_up();
         }
+    }
+
+    /// Sees to what nothing waits for.
+    fn keep_up(&mut self) {
+        let now = Instant::now();
+        match self.writer.keep_up() {
+            Ok(false) => {}
+            Ok(true) => self.upkeep.done(upkeep::Work::Checkpoint),
+            Err(error) => drop(self.upkeep.failed(upkeep::Work::Checkpoint, &error, now)),
+        }
+        self.upkeep.watch(self.snapshot_begun, now);
     }
 
     /// Writes a batch. Returns how long that took.
@@ -128,22 +145,37 @@ impl Task {
     }
 
     /// Starts a thread that makes a snapshot, which takes a while.
-    fn make_snapshot(&mut self, job: SnapshotJob) -> io::Result<()> {
+    fn make_snapshot(&mut self, job: SnapshotJob) -> Result<(), AppendError> {
         debug!("The journal is being made short, up to batch {}.", job.through());
         let steps = self.steps.clone();
         // Without randomness its tables are slower at worst.
         let seed = getrandom::u64().unwrap_or_default();
-        thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || job.run(seed, || steps.is_stopping(), |step| steps.put(step)))?;
         self.snapshot_begun = Some(Instant::now());
-        Ok(())
+        let started = thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || job.run(seed, || steps.is_stopping(), |step| steps.put(step)));
+        match started {
+            Ok(_) => Ok(()),
+            Err(error) => self.take(SnapshotStep::Failed(error.into())),
+        }
     }
 
     fn take(&mut self, step: SnapshotStep) -> Result<(), AppendError> {
-        if let Some(bytes) = self.writer.take(step)?
+        // What cannot be read now is there all the same, and may be read later. What is damaged is not there.
+        let may_go_on = matches!(&step, SnapshotStep::Failed(LogError::Io(_) | LogError::Busy(_)));
+        let made = match self.writer.take(step) {
+            Err(error) if may_go_on => {
+                self.snapshot_begun = None;
+                let why = format!("a snapshot cannot be made ({error}): see whether the disk is failing");
+                self.upkeep.failed(upkeep::Work::Snapshot, &why, Instant::now());
+                return Ok(());
+            }
+            made => made?,
+        };
+        if let Some(bytes) = made
             && let Some(begun) = self.snapshot_begun.take()
         {
+            self.upkeep.done(upkeep::Work::Snapshot);
             let took = begun.elapsed();
             self.figures.snapshot_seconds.observe(took.as_secs_f64());
             info!("The journal was made short in {took:.1?}: a snapshot of {bytes} bytes.");

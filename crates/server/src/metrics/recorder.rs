@@ -140,7 +140,8 @@ impl Observer for Recorder {
             | Event::Connected { .. }
             | Event::Shrunk { .. }
             | Event::Counters { .. }
-            | Event::Cooling { .. } => {}
+            | Event::Cooling { .. }
+            | Event::Paused { .. } => {}
         }
     }
 }

@@ -46,10 +46,10 @@ impl Engine {
         Ok(seen?)
     }
 
-    /// Begins the lease of a peer anew.
-    pub fn heartbeat(&self, peer: Claim<'_>, expires_in: Duration) -> Result<Condition, UnknownPeer> {
+    /// Begins the lease of a peer anew. A journal that is behind takes no other length, but the lease begins anew.
+    pub fn heartbeat(&self, peer: Claim<'_>, expires_in: Duration) -> Result<Condition, Refusal> {
         about(Subject::Peer(peer.peer));
-        self.turn(|turn| turn.node.heartbeat(turn.now, peer, Some(expires_in)))
+        self.turn(|turn| turn.heartbeat(peer, Some(expires_in)))
     }
 
     /// The same, by its own length if no other is given, with a look at the peer.
@@ -58,33 +58,42 @@ impl Engine {
         peer: Claim<'_>,
         expires_in: Option<Duration>,
         look: impl FnOnce(PeerView<'_>, Wall) -> R,
-    ) -> Result<(R, Condition), UnknownPeer> {
+    ) -> Result<(R, Condition), Refusal> {
         about(Subject::Peer(peer.peer));
         self.turn(|turn| {
-            turn.node.heartbeat(turn.now, peer, expires_in)?;
+            turn.heartbeat(peer, expires_in)?;
             let condition = turn.node.shown(peer.peer);
             Ok((turn.look_at(peer, look)?, condition))
         })
     }
 
-    /// Begins the leases of many peers anew, and returns those of them that are not known.
+    /// Begins the leases of many peers anew, and returns those of them that are not known. A journal that is behind
+    /// takes no other lengths, but all leases begin anew.
     pub async fn heartbeats(
         &self,
         by: By<'_>,
         peers: &[PeerId],
         expires_in: Duration,
-    ) -> (Vec<PeerId>, Condition) {
+    ) -> Result<(Vec<PeerId>, Condition), Refusal> {
         about(Subject::Peers(peers.len()));
-        let (mut gone, mut condition) = (Vec::new(), Condition::Now);
+        let (mut gone, mut condition, mut refused) = (Vec::new(), Condition::Now, None);
         let mut parts = peers.chunks(LEASES_AT_ONCE).peekable();
         while let Some(part) = parts.next() {
-            let of_part = self.turn(|turn| turn.node.heartbeats(turn.now, by, part, expires_in, &mut gone));
-            condition = condition.max(of_part);
+            let of_part = self.turn(|turn| {
+                if turn.is_behind() {
+                    return turn.node.keep_all(turn.now, by, part, expires_in, &mut gone);
+                }
+                Ok(turn.node.heartbeats(turn.now, by, part, expires_in, &mut gone))
+            });
+            match of_part {
+                Ok(of_part) => condition = condition.max(of_part),
+                Err(refusal) => refused = Some(refusal),
+            }
             if parts.peek().is_some() {
                 tokio::task::yield_now().await;
             }
         }
-        (gone, condition)
+        refused.map_or(Ok((gone, condition)), Err)
     }
 
     /// Ends a peer. Tells whether it was known.
@@ -127,10 +136,16 @@ impl Engine {
         self.turn(|turn| turn.node.release(turn.now, peer, semaphores))
     }
 
-    /// Whether a peer has what it asked for.
+    /// Whether a peer has what it asked for. That a client asks puts a request that is passed over back in line, which
+    /// a journal that is behind does not take.
     pub fn is_acquired(&self, peer: Claim<'_>) -> Result<bool, Refusal> {
         about(Subject::Peer(peer.peer));
-        self.turn(|turn| Ok(turn.node.poll(turn.now, peer)? == Outcome::Acquired))
+        self.turn(|turn| {
+            if turn.is_behind() && turn.node.core().peer(peer)?.pending().is_some() {
+                return Err(Refusal::Behind { is_kept: false });
+            }
+            Ok(turn.node.poll(turn.now, peer)? == Outcome::Acquired)
+        })
     }
 
     /// Brings back a peer that this server does not know.
@@ -288,6 +303,13 @@ impl Turn<'_> {
         self.node.new_peer(self.now, random, new)
     }
 
+    fn heartbeat(&mut self, peer: Claim<'_>, expires_in: Option<Duration>) -> Result<Condition, Refusal> {
+        if self.is_behind() {
+            return self.node.keep(self.now, peer, expires_in);
+        }
+        Ok(self.node.heartbeat(self.now, peer, expires_in)?)
+    }
+
     pub(super) fn look_at<R>(
         &mut self,
         peer: Claim<'_>,
@@ -312,8 +334,12 @@ impl Turn<'_> {
         ask: &Ask<'_>,
     ) -> Result<Condition, Refusal> {
         let peer = restore.peer;
-        if let Ok(condition) = self.node.heartbeat(self.now, peer, ask.expires_in) {
-            return Ok(condition);
+        match self.heartbeat(peer, ask.expires_in) {
+            Err(refusal) if refusal.is_unknown_peer() => {}
+            kept => return kept,
+        }
+        if self.is_behind() {
+            return Err(Refusal::Behind { is_kept: false });
         }
         self.node.restore(self.now, restore)?;
         if let Err(refusal) = self.node.acquire(self.now, peer, ask) {

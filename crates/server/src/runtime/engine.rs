@@ -130,9 +130,15 @@ pub(super) struct Turn<'a> {
     pub(super) clock: &'a mut Clock,
     pub(super) wakers: &'a mut HashMap<Ticket, Waker, foldhash::fast::RandomState>,
     random: &'a mut StdRng,
+    outbox: Option<&'a Outbox>,
 }
 
 impl Turn<'_> {
+    /// Whether so much waits to be written down that nothing more should happen.
+    pub(super) fn is_behind(&self) -> bool {
+        self.outbox.is_some_and(Outbox::is_full)
+    }
+
     /// Where the wall clock is.
     pub(super) fn wall(&mut self) -> Wall {
         self.clock.wall(self.now)
@@ -325,7 +331,8 @@ impl Guarded {
             node.appended(outbox.flushed_upto());
         }
         node.advance(now);
-        (command(&mut Turn { node, now, clock, wakers, random }), now)
+        let outbox = outbox.as_ref();
+        (command(&mut Turn { node, now, clock, wakers, random, outbox }), now)
     }
 
     /// Does what the node says. Returns what is to be logged.

@@ -116,7 +116,8 @@ impl Line {
             | Event::LeaseChanged { .. }
             | Event::Connected { .. }
             | Event::Counters { .. }
-            | Event::Cooling { .. } => {}
+            | Event::Cooling { .. }
+            | Event::Paused { .. } => {}
         }
     }
 }
@@ -146,7 +147,8 @@ fn level_of(event: &Event) -> Option<Level> {
         | Event::LeaseChanged { .. }
         | Event::Connected { .. }
         | Event::Counters { .. }
-        | Event::Cooling { .. } => return None,
+        | Event::Cooling { .. }
+        | Event::Paused { .. } => return None,
     })
 }
 

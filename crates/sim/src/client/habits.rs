@@ -190,6 +190,11 @@ impl Client {
         Some((at + self.random.u64(0..=5 * SECOND), call))
     }
 
+    /// The same once more, so late that its peer may be gone, and the server another one.
+    pub(super) fn plan_late_echo(&mut self, at: Moment, call: &Call) -> Option<(Moment, Call)> {
+        (self.random.u8(0..3) > 0).then(|| (at + self.random.u64(SECOND..=20 * SECOND), call.clone()))
+    }
+
     /// It asked whether all is acquired. If so, it has a look at what it has; if not, it asks again in some way.
     pub(super) fn polled(&mut self, at: Moment, is_acquired: bool) {
         let Some(peer) = self.peer else { return self.forget(at + SECOND) };

@@ -118,7 +118,8 @@ impl Tail {
 
 impl Server {
     fn follower(&self) -> Follower {
-        Follower::new(Core::new(self.setup.settings.clone(), self.first_token, self.seed))
+        let core = Core::new(self.setup.settings.clone(), self.first_token, self.seed);
+        Follower::new(core, self.setup.bounds.idempotency_keys)
     }
 }
 

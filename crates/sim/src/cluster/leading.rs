@@ -126,11 +126,11 @@ pub(super) struct Beginning {
 }
 
 impl Leading {
-    pub(super) fn new(beginning: Beginning, settings: throttle_core::Settings) -> Self {
+    pub(super) fn new(beginning: Beginning, rules: throttle_journal::Rules) -> Self {
         let Beginning { shell, journal, kv, leadership, log, end, snapshot_bytes_min, base, wall, clock, at } =
             beginning;
         let (epoch, tenure, mirror) = (leadership.term().epoch, Tenure::new(clock), Mirror::default());
-        let writer = Writer::new(journal, epoch, end, Box::new(mirror.clone()), settings, snapshot_bytes_min);
+        let writer = Writer::new(journal, epoch, end, Box::new(mirror.clone()), rules, snapshot_bytes_min);
         Self {
             kv,
             clock: Clock { base, began: tenure.counted(clock), wall },

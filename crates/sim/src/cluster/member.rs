@@ -315,7 +315,7 @@ impl World<Cluster> {
                 clock: member.clock.at(now),
                 at: now,
             },
-            setup.settings.clone(),
+            setup.rules(),
         );
         // Whoever takes over takes what is declared from the log; only who finds none begins with his file.
         member.declared = if is_known { before.clone() } else { setup.declared.clone() };

@@ -1,23 +1,35 @@
 //! Idempotency: the repeat of a request under its key finds the peer that the first one made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use throttle_core::EndCause;
 
 use super::{Invariant, Verdict};
 use crate::{
     ledger::{Exchange, Ledger},
     message::{Answer, Call, Refused},
-    time::Moment,
 };
 
 /// So many keys are always remembered here.
 const KEYS_REMEMBERED: usize = 10_000;
+/// So many endings are always remembered here.
+const ENDINGS_REMEMBERED: usize = 1_000;
+
+/// How a peer ended, as it is told.
+type Ending = Option<(EndCause, Option<Arc<str>>)>;
 
 #[derive(Default)]
 pub(super) struct Idempotency {
-    /// The peer that each key made, the state of the server, when that was told, and who led.
-    peers: BTreeMap<String, (u64, u64, Moment, u64)>,
+    /// The peer that each key made, the state of the server, and who led when that was told.
+    peers: BTreeMap<String, (u64, u64, u64)>,
     /// The keys of requests that would have waited for ever, so that their peers ended.
     refused: BTreeSet<String>,
+    /// What was told of the peer of each key that is gone, and the state of the server. Nothing brings such a peer
+    /// back.
+    gone: BTreeMap<String, (u64, Ending, u64)>,
 }
 
 impl Invariant for Idempotency {
@@ -39,10 +51,7 @@ impl Invariant for Idempotency {
             }
             Answer::Peer(_) if self.refused.contains(key) => Ok(()),
             Answer::Peer(seen) if length != first_length => {
-                let made = self
-                    .peers
-                    .get(key)
-                    .filter(|(_, instance, at, _)| *instance == exchange.instance && ledger.started_at < *at);
+                let made = self.peers.get(key).filter(|(_, instance, ..)| *instance == exchange.instance);
                 let leaves = matches!(call, Call::Session { leaves: true, .. });
                 if let Some((before, ..)) = made.filter(|_| !leaves) {
                     return Err(format!(
@@ -52,20 +61,15 @@ impl Invariant for Idempotency {
                 Ok(())
             }
             Answer::Peer(seen) => {
-                let told = (seen.id, exchange.instance, exchange.request.sent_at, exchange.epoch);
-                let (before, instance, at, epoch) = *self.peers.entry(key.to_owned()).or_insert(told);
+                let told = (seen.id, exchange.instance, exchange.epoch);
+                let (before, instance, epoch) = *self.peers.entry(key.to_owned()).or_insert(told);
                 // A leader that stood still tells now what it did before its successor led; that peer may have ended.
                 if exchange.epoch < epoch {
                     return Ok(());
                 }
-                // A request that leaves is a new one once it has left; and the key of a peer that ended is forgotten
-                // by a restart.
+                // A request that leaves is a new one once it has left.
                 let leaves = matches!(call, Call::Session { leaves: true, .. });
-                let lives = ledger.peers.get(&before).is_some_and(|known| {
-                    known.guaranteed_until > exchange.at && known.ended_at.is_none() && !known.is_muddled
-                });
-                let is_known = ledger.started_at < at || lives;
-                if before != seen.id && instance == exchange.instance && !leaves && is_known {
+                if before != seen.id && instance == exchange.instance && !leaves {
                     return Err(format!("key {key} made peer {before} and then {}", seen.id));
                 }
                 self.peers.insert(key.to_owned(), told);
@@ -81,6 +85,17 @@ impl Invariant for Idempotency {
                     && !matches!(call, Call::Session { leaves: true, .. }) =>
             {
                 Err(format!("key {key} made no peer that could be gone by now"))
+            }
+            // A restart changes nothing of that.
+            Answer::Gone { peer, ending } if ledger.setup.bounds.endings > ENDINGS_REMEMBERED => {
+                let told = (*peer, ending.clone(), exchange.instance);
+                let before = self.gone.insert(key.to_owned(), told);
+                match before.filter(|(.., instance)| *instance == exchange.instance) {
+                    Some((_, before, _)) if before != *ending => {
+                        Err(format!("the peer of key {key} ended with {before:?}, and then with {ending:?}"))
+                    }
+                    _ => Ok(()),
+                }
             }
             _ => Ok(()),
         }

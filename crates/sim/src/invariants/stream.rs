@@ -50,7 +50,8 @@ impl Stream {
             | Event::Connected { .. }
             | Event::Overcommitted { .. }
             | Event::Counters { .. }
-            | Event::Cooling { .. } => {}
+            | Event::Cooling { .. }
+            | Event::Paused { .. } => {}
         }
     }
 

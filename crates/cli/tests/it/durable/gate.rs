@@ -102,6 +102,9 @@ fn a_journal_that_is_behind_takes_no_more() {
     let (disk, home) = (Disk::new(), Home::new());
     let server = start(&disk, &home);
     let peer = server.peer("10m");
+    let waiter = server.peer("10m");
+    server.v1_holder(&json!({ "A": 1 }));
+    server.v1_locks(&waiter.to_string(), &json!({ "A": 1 })).shape(202);
     disk.hold();
     let label = "x".repeat(250);
     let body =
@@ -127,8 +130,29 @@ fn a_journal_that_is_behind_takes_no_more() {
     assert!(detail.contains("The journal is behind; nothing was changed."), "{detail}");
     assert!(waiting.len() > 65536 / 1000, "{} were taken", waiting.len());
     server.post("/new_peer", r#"{"expires_in":"5m"}"#).says(503, "The journal is behind");
-    // Leases are kept all the while.
+    // Leases are kept all the while: that adds nothing.
     server.heartbeat(peer, "10m").is(200, "Ok");
+    let many = |length: &str| json!({ "expires_in": length, "peers": [peer.to_string()] }).to_string();
+    server.post("/v1/heartbeats", &many("10m")).shape(200);
+    // Another length would add to the journal. It is not taken, and that is told at once; the lease begins anew.
+    let kept = "The journal is behind, so the lease began anew with the length that it had";
+    for refused in [
+        server.post("/v1/heartbeats", &many("20m")),
+        server.post(&format!("/v1/peers/{peer}/heartbeat"), r#"{"expires_in":"20m"}"#),
+    ] {
+        assert!(refused.header("retry-after").is_some());
+        let detail = refused.problem(503, "unavailable");
+        assert!(detail.contains(kept), "{detail}");
+    }
+    let refused = server.heartbeat(peer, "20m");
+    assert!(refused.header("retry-after").is_some());
+    refused.says(503, kept);
+    // So would the first dialect's way to bring a peer back, and the word of one who waits that he is there.
+    let back = r#"{"expires_in":"10m","active":{"B":1}}"#;
+    server.put(&format!("/peers/{peer}"), back).is(200, "Ok");
+    server.put("/peers/4711", back).says(503, "The journal is behind; nothing was changed.");
+    let waits = format!("/peers/{waiter}/is_acquired");
+    server.get(&waits).says(503, "The journal is behind; nothing was changed.");
 
     disk.let_go();
     first.answer().shape(201);
@@ -136,9 +160,11 @@ fn a_journal_that_is_behind_takes_no_more() {
         client.answer().shape(201);
     }
     server.post("/v1/locks", &body).shape(201);
+    server.heartbeat(peer, "20m").is(200, "Ok");
+    server.get(&waits).is(200, "false");
     assert_eq!(server.remainder("B"), 10_000 - i64::try_from(waiting.len()).expect("few") - 2);
     server.kill();
-    assert_eq!(home.start(FILE).peers().len(), waiting.len() + 3);
+    assert_eq!(home.start(FILE).peers().len(), waiting.len() + 5);
 }
 
 fn count(number: usize) -> f64 {

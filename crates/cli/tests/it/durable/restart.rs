@@ -208,25 +208,65 @@ fn what_was_declared_and_what_was_changed_since() {
 }
 
 #[test]
-fn the_key_of_a_peer_that_lives_is_known_again() {
-    let home = Home::new();
-    let server = home.start(FILE);
-    let ask = |server: &Server, path: &str, key: &str, body: &str| {
-        server.ask_with("POST", path, &format!("idempotency-key: {key}\r\n"), body)
-    };
-    let session = r#"{"locks":{"A":1},"expires_in":"1h"}"#;
-    let one = id(&ask(&server, "/v1/peers", "one", r#"{"expires_in":"1h"}"#).shape(201));
-    let two = id(&ask(&server, "/v1/locks", "two", session).shape(201));
-    let gone = id(&ask(&server, "/v1/peers", "gone", r#"{"expires_in":"1h"}"#).shape(201));
-    server.delete(&format!("/v1/peers/{gone}")).is_empty();
-    server.kill();
-    let server = home.start(FILE);
-    assert_eq!(id(&ask(&server, "/v1/peers", "one", r#"{"expires_in":"1h"}"#).shape(201)), one);
-    assert_eq!(id(&ask(&server, "/v1/locks", "two", session).shape(201)), two);
-    assert_eq!(server.remainder("A"), 2, "granted once");
-    ask(&server, "/v1/peers", "one", r#"{"expires_in":"2h"}"#).problem(400, "invalid_request");
-    // Of those that are gone nothing is kept: the request makes a new peer.
-    assert_ne!(id(&ask(&server, "/v1/peers", "gone", r#"{"expires_in":"1h"}"#).shape(201)), gone);
+fn the_repeat_of_a_request_is_answered_as_before() {
+    // The second run begins with a snapshot.
+    for snapshot_bytes in [100_000_000, 65_536] {
+        let file = format!("[durability]\nsnapshot_bytes = {snapshot_bytes}\n{FILE}");
+        let home = Home::new();
+        let server = home.start(&file);
+        let ask = |server: &Server, path: &str, key: &str, body: &str| {
+            server.ask_with("POST", path, &format!("idempotency-key: {key}\r\n"), body)
+        };
+        let session = r#"{"locks":{"A":1},"expires_in":"1h"}"#;
+        let long = r#"{"expires_in":"1h"}"#;
+        let one = id(&ask(&server, "/v1/peers", "one", long).shape(201));
+        let two = id(&ask(&server, "/v1/locks", "two", session).shape(201));
+        let released = id(&ask(&server, "/v1/peers", "released", long).shape(201));
+        server.delete(&format!("/v1/peers/{released}")).is_empty();
+        let operator = id(&ask(&server, "/v1/locks", "operator", session).shape(201));
+        server.delete(&format!("/v1/peers/{operator}?reason=stuck")).is_empty();
+        ask(&server, "/v1/peers", "expired", r#"{"expires_in":"1ms"}"#).shape(201);
+        until("it expired", || server.figure("throttle_expired_peers_total") == Some(1.0));
+        // What was refused made no peer, so its repeat is a new request.
+        ask(&server, "/v1/locks", "refused", r#"{"locks":{"?":1},"expires_in":"1h"}"#)
+            .problem(404, "unknown_semaphore");
+        let told = |server: &Server| {
+            [
+                ask(server, "/v1/peers", "released", long),
+                ask(server, "/v1/locks", "operator", session),
+                ask(server, "/v1/peers", "expired", r#"{"expires_in":"1ms"}"#),
+            ]
+            .map(|answer| {
+                assert_eq!(answer.status, 410);
+                (answer.json(), answer.problem(410, "peer_gone"))
+            })
+        };
+        let before = told(&server);
+        let causes =
+            before.each_ref().map(|(problem, _)| (problem["cause"].clone(), problem["reason"].clone()));
+        let reason = json!("stuck");
+        assert_eq!(
+            causes,
+            [(json!("released"), Value::Null), (json!("operator"), reason), (json!("expired"), Value::Null)]
+        );
+        while snapshot_bytes == 65_536 && server.metric("throttle_journal_snapshot_seconds_count") < 1.0 {
+            let peer = server.v1_peer("1h");
+            server.delete(&format!("/v1/peers/{peer}")).is_empty();
+        }
+        server.kill();
+        for _ in 0..2 {
+            let server = home.start(&file);
+            assert_eq!(told(&server), before);
+            assert_eq!(id(&ask(&server, "/v1/peers", "one", long).shape(201)), one);
+            assert_eq!(id(&ask(&server, "/v1/locks", "two", session).shape(201)), two);
+            assert_eq!(server.remainder("A"), 2, "granted once");
+            ask(&server, "/v1/peers", "one", r#"{"expires_in":"2h"}"#).problem(400, "invalid_request");
+            server.put("/v1/semaphores/%3F", r#"{"max":1}"#);
+            let refused = r#"{"locks":{"?":1},"expires_in":"1h"}"#;
+            ask(&server, "/v1/locks", "refused", refused).shape(201);
+            server.kill();
+        }
+    }
 }
 
 /// A waiter that had a connection must come back with one; of one that polled nothing is expected.

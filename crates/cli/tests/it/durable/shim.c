@@ -8,6 +8,7 @@
  *             short: half of it is written, and after that it is as for enospc
  *             hold: while there is a file FAULT_HOLD, it waits (all of them, if FAULT_AT is 0); a file
  *             FAULT_HOLD.held tells that one does
+ *             broken: while there is a file FAULT_HOLD, all of them fail with EIO
  * FAULT_LOG   a file to which every call is written, and the word "fault" before one that fails
  */
 #define _GNU_SOURCE
@@ -43,7 +44,12 @@ static enum verdict judge(int fd, const char *call) {
     pthread_mutex_lock(&mutex);
     if (is_full && strcmp(call, "sync") != 0) verdict = FAIL_ENOSPC;
     int is_wanted = strcmp(what, wanted) == 0 || strcmp(wanted, "any") == 0, holds = strcmp(kind, "hold") == 0;
-    int is_it = is_wanted && ++seen == atol(at);
+    int is_it = is_wanted && ++seen == atol(at), is_broken = strcmp(kind, "broken") == 0;
+    const char *hold = getenv("FAULT_HOLD");
+    if (is_broken) {
+        is_it = 0;
+        if (is_wanted && hold && access(hold, F_OK) == 0) verdict = FAIL_EIO;
+    }
     if (is_it && !holds) {
         is_full = strcmp(kind, "eio") != 0;
         verdict = !is_full ? FAIL_EIO : strcmp(kind, "short") == 0 ? SHORT : FAIL_ENOSPC;
@@ -60,7 +66,6 @@ static enum verdict judge(int fd, const char *call) {
         }
     }
     pthread_mutex_unlock(&mutex);
-    const char *hold = getenv("FAULT_HOLD");
     if (hold && holds && (is_it || (is_wanted && atol(at) == 0)) && access(hold, F_OK) == 0) {
         char held[4200];
         snprintf(held, sizeof held, "%s.held", hold);

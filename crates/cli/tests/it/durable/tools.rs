@@ -101,7 +101,7 @@ fn a_journal_is_shown_while_it_is_in_use() {
     };
     // What one command does is in one batch, so that no crash can leave a part of it.
     assert_eq!(of(1), ["declared", "semaphore_set"]);
-    assert_eq!(of(2), ["key_used", "peer_created", "semaphore_set", "granted"]);
+    assert_eq!(of(2), ["key_taken", "peer_created", "semaphore_set", "granted"]);
     let text = said(&["journal", "inspect"], &home);
     assert!(text.contains("2 granted at=20"), "{text}");
     assert!(

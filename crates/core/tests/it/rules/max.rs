@@ -91,6 +91,11 @@ fn while_it_is_paused_it_is_known_what_was_before() {
     assert_eq!(before(&w), Some(2));
     w.set("A", Spec { level: 1, ..max(0) }).is((), ["A has max 0, level 1"]);
     assert_eq!(before(&w), Some(2), "it is paused all the same");
+    let mut restarted = Core::new(Settings::default(), 1, 0);
+    w.core.snapshot().iter().for_each(|event| restarted.replay(event).expect("it fits"));
+    let after = restarted.semaphore("A").expect("it is there").max_before_pause();
+    assert_eq!(after, Some(2), "also after a restart from a snapshot");
+    assert_eq!(restarted.snapshot(), w.core.snapshot());
     w.set("A", max(5)).is((), ["A has max 5"]);
     assert_eq!(before(&w), None);
 }

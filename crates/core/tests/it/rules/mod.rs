@@ -301,7 +301,9 @@ impl World {
             Event::Overcommitted { semaphore, acquired, max } => {
                 format!("{semaphore} is overcommitted, {acquired} of {max}")
             }
-            Event::Counters { .. } | Event::Cooling { .. } => unreachable!("only in snapshots"),
+            Event::Counters { .. } | Event::Cooling { .. } | Event::Paused { .. } => {
+                unreachable!("only in snapshots")
+            }
         }
     }
 }

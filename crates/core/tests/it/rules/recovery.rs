@@ -130,6 +130,8 @@ fn events_that_do_not_fit_are_refused() {
         (of_count(granted(BOB, "A", 10), 0), "a lock of nothing"),
         (of_count(queued(BOB, 1), 0), "a request for nothing"),
         (Event::Cooling { semaphore: a(), count: 0, until: START }, "nothing that comes back"),
+        (Event::Paused { semaphore: a(), max_before: 3 }, "a pause of what is not paused"),
+        (Event::Paused { semaphore: "C".into(), max_before: 3 }, "a pause of nothing"),
     ] {
         let mut core = Core::new(Settings::default(), 1, 0);
         for event in &base {

@@ -10,7 +10,7 @@ use axum::{
 };
 use throttle_core::PeerId;
 
-use crate::http::refusal::{Refusal, circle};
+use crate::http::refusal::{Refusal, TellsNothing, circle};
 
 /// An answer of this dialect, or a refusal that turns into one.
 pub(in crate::http) type Answer = Result<Response, Refusal>;
@@ -84,6 +84,11 @@ impl IntoResponse for Refusal {
             ),
             Self::RestoreConflict(sentence) => text(StatusCode::CONFLICT, sentence),
             Self::Forbidden(forbidden) => text(StatusCode::FORBIDDEN, format!("Not allowed: {forbidden}")),
+            Self::Behind(sentence) => {
+                let mut response = try_again(sentence);
+                response.extensions_mut().insert(TellsNothing);
+                response
+            }
             // The old clients try again after a 503; a 429 would be fatal to them.
             Self::Limit { sentence, excess } => {
                 let mut response =

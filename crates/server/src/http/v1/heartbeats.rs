@@ -15,6 +15,7 @@ use crate::http::{
     App,
     extract::{self, Who},
     gate,
+    refusal::Refusal,
 };
 
 /// The largest body here: some 45,000 peers.
@@ -50,7 +51,8 @@ pub(in crate::http) async fn renew(
             beyond @ AnyDigits::Beyond(_) => gone.push(beyond),
         }
     }
-    let (unknown, condition) = app.engine.heartbeats(caller.by(), &peers, expires_in).await;
+    let (unknown, condition) =
+        app.engine.heartbeats(caller.by(), &peers, expires_in).await.map_err(Refusal::from)?;
     let renewed = peers.len() - unknown.len();
     gone.extend(unknown.iter().map(|peer| AnyDigits::Number(peer.0)));
     Ok(gate::after(&app, condition, Json(Renewed { renewed, gone }).into_response()))

@@ -15,7 +15,7 @@ use throttle_node::Ending;
 
 use super::convert;
 use crate::{
-    http::refusal::{Refusal, circle},
+    http::refusal::{Refusal, TellsNothing, circle},
     runtime::Engine,
     security::{Caller, Excess, Forbidden, Right},
 };
@@ -35,12 +35,14 @@ pub(in crate::http) struct Problem {
     ending: Option<(Cause, Option<Arc<str>>)>,
     /// What the caller has too much of, if that is why.
     excess: Option<Excess>,
+    /// It tells nothing of what happened.
+    tells_nothing: bool,
 }
 
 impl Problem {
     pub(in crate::http) fn new(code: Code, detail: impl Into<String>) -> Self {
         let ending = matches!(code, Code::PeerGone | Code::TokenGone).then_some((Cause::Unknown, None));
-        Self { code, detail: detail.into(), ending, excess: None }
+        Self { code, detail: detail.into(), ending, excess: None, tells_nothing: false }
     }
 
     /// The refusal of whoever has too much of something.
@@ -55,7 +57,7 @@ impl Problem {
             EndCause::Released | EndCause::ExceedsMax => Cause::Released,
             EndCause::Operator | EndCause::Removed => Cause::Operator,
         };
-        Self { code, detail, ending: Some((cause, ending.reason.clone())), excess: None }
+        Self { ending: Some((cause, ending.reason.clone())), ..Self::new(code, detail) }
     }
 
     /// What kind of refusal it is.
@@ -203,6 +205,9 @@ impl From<Refusal> for Problem {
             ),
             Refusal::RestoreConflict(sentence) => Self::new(Code::RestoreConflict, sentence),
             Refusal::Forbidden(forbidden) => forbidden.into(),
+            Refusal::Behind(sentence) => {
+                Self { tells_nothing: true, ..Self::new(Code::Unavailable, sentence) }
+            }
             Refusal::Limit { sentence, excess } => {
                 Self::limit(format!("The server is at a limit: {sentence}. Try again later."), excess)
             }
@@ -224,6 +229,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status();
         // For those who tell of it.
         response.extensions_mut().insert(self.code);
+        if self.tells_nothing {
+            response.extensions_mut().insert(TellsNothing);
+        }
         self.excess.map(|excess| response.extensions_mut().insert(excess));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -63,7 +63,8 @@ pub(in crate::http::v1) fn event(logged: &LoggedEvent) -> Event {
         | Core::LeaseChanged { .. }
         | Core::Connected { .. }
         | Core::Counters { .. }
-        | Core::Cooling { .. } => bare,
+        | Core::Cooling { .. }
+        | Core::Paused { .. } => bare,
     }
 }
 
@@ -91,6 +92,7 @@ pub(in crate::http::v1) fn subjects(event: &Core) -> (Option<&Name>, Option<&Pee
         | Core::LeaseChanged { .. }
         | Core::Connected { .. }
         | Core::Counters { .. }
-        | Core::Cooling { .. } => (None, None),
+        | Core::Cooling { .. }
+        | Core::Paused { .. } => (None, None),
     }
 }

@@ -1,5 +1,7 @@
 """Why somebody waits: what lies idle behind the first in line, and who is in the way of a peer."""
 
+import re
+
 from conftest import Serve, Watched, looking
 from playwright.sync_api import Browser, Page, expect
 from server import Server
@@ -93,6 +95,32 @@ def test_who_is_ahead_of_a_peer_and_what_he_waits_for(page: Page, server: Server
     expect(blockers.locator(".blocks")).to_have_text("ahead in line for gpu; waits for gpu-host")
     blockers.get_by_role("link", name="gpu-host").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("gpu-host")
+
+
+def test_a_pause_and_a_rate_are_in_the_way_of_a_peer(page: Page, server: Server) -> None:
+    server.release(server.session({"rated": 4}))
+    waiter = server.session({"paused": 1, "rated": 2})
+    to(page, server, f"peers/{waiter}")
+    blockers = page.locator("#blockers tbody tr")
+    expect(blockers).to_have_count(2)
+    expect(blockers.first.locator(".cell-peer")).to_have_text("paused")
+    expect(blockers.first.locator(".blocks")).to_have_text("paused: its max is 0")
+    expect(blockers.last.locator(".cell-peer")).to_have_text("rated")
+    expect(blockers.last.locator(".blocks")).to_have_text(
+        re.compile(r"held back by its rate; the next is due in (59m \d\ds|1h 00m)")
+    )
+    blockers.first.get_by_role("link", name="paused").click()
+    expect(page.locator(".why")).to_contain_text("The semaphore is paused")
+
+
+def test_what_later_servers_have_in_the_way_is_shown(page: Page, server: Server) -> None:
+    server.session({"mutex": 1})
+    waiter = server.session({"mutex": 1})
+    seen = server.ask("GET", f"/v1/peers/{waiter}")
+    seen["pending"]["blocked_by"] = [{"kind": "strike", "semaphore": "mutex", "peer": None, "count": 1}]
+    page.route(f"**/v1/peers/{waiter}", lambda route: route.fulfill(json=seen))
+    to(page, server, f"peers/{waiter}")
+    expect(page.locator("#blockers .blocks")).to_have_text("not to be had yet")
 
 
 def test_servers_that_say_no_kinds_tell_of_holders(page: Page, server: Server) -> None:

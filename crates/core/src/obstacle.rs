@@ -72,7 +72,7 @@ impl<'a> PendingView<'a> {
                 || peer.pending().is_some_and(|first| first.waits_for().any(|name| *name != semaphore.name));
             (semaphore.fits(part.count) || waits_elsewhere()).then_some(AheadView {
                 semaphore: SemaphoreView { core, semaphore },
-                waiter: WaiterView { peer, waiter },
+                waiter: WaiterView { peer, semaphore, waiter },
             })
         })
     }

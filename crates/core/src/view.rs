@@ -349,10 +349,12 @@ impl<'a> SemaphoreView<'a> {
 
     /// The waiting requests in order, from the one at `position` (counted from 0) on.
     pub fn queue(&self, position: usize) -> impl Iterator<Item = WaiterView<'a>> {
-        let core = self.core;
-        let waiters = self.semaphore.queue.iter_from(position);
-        waiters
-            .map(move |waiter| WaiterView { peer: PeerView { core, peer: &core.peers[waiter.peer] }, waiter })
+        let Self { core, semaphore } = *self;
+        let waiters = semaphore.queue.iter_from(position);
+        waiters.map(move |waiter| {
+            let peer = PeerView { core, peer: &core.peers[waiter.peer] };
+            WaiterView { peer, semaphore, waiter }
+        })
     }
 }
 
@@ -370,6 +372,7 @@ pub struct HolderView<'a> {
 pub struct WaiterView<'a> {
     /// The peer that waits.
     pub peer: PeerView<'a>,
+    pub(crate) semaphore: &'a Semaphore,
     pub(crate) waiter: &'a Waiter,
 }
 
@@ -377,6 +380,13 @@ impl WaiterView<'_> {
     /// Whether it is passed over; see [`PendingView::is_absent`].
     pub fn is_absent(&self) -> bool {
         self.peer.pending().is_some_and(|request| request.is_absent())
+    }
+
+    /// Whether it holds up nobody behind it, while its semaphore is not paused: it is absent, or asks for more than the
+    /// max of one of its semaphores, or waits for one of a higher level.
+    pub fn is_passed_over(&self) -> bool {
+        let max = self.semaphore.spec.max;
+        max > 0 && self.waiter.needs > max.cast_unsigned()
     }
 
     /// The priority asked for.

@@ -177,6 +177,28 @@ fn a_semaphore_shows_its_figures_its_holders_and_its_queue() {
 }
 
 #[test]
+fn a_waiter_shows_whether_it_holds_up_others() {
+    let mut w =
+        World::new("A=3 B=1", [ANN, BOB, CAT, DAN, EVE]).with_semaphore("C", Spec { level: 1, ..max(1) });
+    w.acquire(ANN, "C=1").is(acquired(1), ["ann gets C=1 #1"]);
+    w.acquire(BOB, "A=3").is(acquired(2), ["bob gets A=3 #2"]);
+    w.acquire(CAT, "A=1 C=1").is(PENDING, ["cat waits for A=1", "cat waits for C=1"]);
+    w.acquire(DAN, "A=1 B=1").is(PENDING, ["dan waits for A=1", "dan waits for B=1"]);
+    w.acquire(EVE, "A=2").is(PENDING, ["eve waits for A=2"]);
+    let passed_over = |w: &World| {
+        let seen = w.core.semaphore("A").expect("known");
+        seen.queue(0).filter(WaiterView::is_passed_over).map(|waiter| waiter.peer.id()).collect::<Vec<_>>()
+    };
+    assert_eq!(passed_over(&w), [CAT], "it waits for a higher level");
+    w.set("B", max(0)).is((), ["B has max 0"]);
+    assert_eq!(passed_over(&w), [CAT, DAN]);
+    w.set("A", max(1)).is((), ["A has max 1", "A is overcommitted, 3 of 1"]);
+    assert_eq!(passed_over(&w), [CAT, DAN, EVE], "more than there is");
+    w.set("A", max(0)).is((), ["A has max 0"]);
+    assert_eq!(passed_over(&w), [], "nobody goes on while it is paused");
+}
+
+#[test]
 fn a_holder_of_several_semaphores_is_shown_with_the_lock_in_question() {
     let mut w = World::new("A=3 B=3", [ANN]);
     w.acquire(ANN, "A=1 B=2").is(acquired(1), ["ann gets A=1 #1", "ann gets B=2 #2"]);

@@ -54,7 +54,7 @@ impl<'a> PendingView<'a> {
                 Closed::Paused
             } else {
                 let count = view.lacking(semaphore, part.count).filter(|_| semaphore.cooling_sum > 0)?;
-                Closed::Rate { until: semaphore.due_for(count) }
+                Closed::Rate { until: semaphore.due_for(i128::from(count)) }
             };
             Some(ClosedView { semaphore: SemaphoreView { core, semaphore }, count: part.count, why })
         })
@@ -115,8 +115,8 @@ impl<'a> PendingView<'a> {
 impl Semaphore {
     /// When `count` fits by what comes back by the rate alone; `None` if that is not enough, or not known after a look at
     /// the next due times.
-    fn due_for(&self, count: i64) -> Option<Time> {
-        let mut lacking = self.acquired + self.cooling_sum + i128::from(count) - i128::from(self.spec.max);
+    pub(crate) fn due_for(&self, count: i128) -> Option<Time> {
+        let mut lacking = self.acquired + self.cooling_sum + count - i128::from(self.spec.max);
         let due = self.cooling.iter().take(DUE_MAX).find(|&(_, back)| {
             lacking -= back;
             lacking <= 0

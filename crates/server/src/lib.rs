@@ -22,3 +22,4 @@ pub mod security;
 pub mod serve;
 mod spec;
 pub mod telemetry;
+mod words;

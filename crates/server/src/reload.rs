@@ -18,6 +18,7 @@ use crate::{
     runtime::Engine,
     security::Guard,
     spec::Change,
+    words::many,
 };
 
 /// Who makes happen what a change of the file does, where nobody who is known by name asked for that.
@@ -67,9 +68,11 @@ impl Reloaded {
         }
         let removed = difference.removed.len();
         if removed * 2 > before {
-            let gone = names(difference.removed.keys());
-            warnings
-                .push(format!("{removed} of {before} semaphores of the configuration are removed: {gone}."));
+            let (gone, verb) = (names(difference.removed.keys()), if removed == 1 { "is" } else { "are" });
+            warnings.push(format!(
+                "{removed} of {} of the configuration {verb} removed: {gone}.",
+                many(before, "semaphore")
+            ));
         }
         for warning in &warnings {
             warn!("{warning}");
@@ -135,10 +138,10 @@ impl Current {
         if !kept.is_empty() {
             let state = if content == Content::Missing { "is not there" } else { "is empty" };
             warn!(
-                "The file {} {state}, but declared {} semaphores in the last run: {}. They stay as they were. To \
-                 remove them, write [semaphores] with nothing below it.",
+                "The file {} {state}, but declared {} in the last run: {}. What it declared stays as it was. To remove \
+                 that, write [semaphores] with nothing below it.",
                 file.display(),
-                kept.len(),
+                many(kept.len(), "semaphore"),
                 names(kept.keys())
             );
             // It did say something, when it was last read.

@@ -49,7 +49,7 @@ const closes = ({ kind, until: due }) => ({
 
 const blocker = (one) => html`<tr role="row"><td role="cell" class="cell-peer">${one.peer ? peerName(one.peer, one.labels ?? {}) : link(one.semaphore)}</td>
   <td role="cell" class="blocks">${one.peer ? does(one) : closes(one)}</td>
-  <td role="cell" class="number" data-name="Count">${count(one.count)}</td><td role="cell" class="number" data-name="For">${one.since ? age(one.since) : html`<span class="none">–</span>`}</td></tr>`;
+  <td role="cell" class="number" data-name="Count">${count(one.count)}</td><td role="cell" class="number" data-name=${one.since ? 'For' : nothing}>${one.since ? age(one.since) : html`<span class="none">–</span>`}</td></tr>`;
 
 export function page([id]) {
   let seen = null;

@@ -15,7 +15,7 @@ import { pager, Places } from '../parts/pager.js';
 import { peerName, releaseButton, rowKey } from '../parts/peer.js';
 import { inSight, space } from '../parts/rows.js';
 import { repeating } from '../refetch.js';
-import { history, period, store } from '../store.js';
+import { hasLevels, history, period, store } from '../store.js';
 import { behind, headOf, isPassed, states, why } from '../words.js';
 
 const ORIGINS = { file: 'the configuration file', runtime: 'a request', pattern: 'a pattern' };
@@ -113,12 +113,12 @@ export function page([name]) {
   function facts() {
     const { max, acquired, pending, waiting, level, per, deadlock, order, origin, cooling, remainder } = seen;
     return html`<dl class="facts">
-      ${fact('Held', html`<strong>${count(acquired)}</strong> of ${count(max)}`)}
+      ${fact('Held', html`<strong>${count(acquired)}</strong>${max === 0 ? nothing : ` of ${count(max)}`}`)}
       ${fact('Free', count(Math.max(0, remainder - cooling)))}
       ${cooling ? fact('Cooling', count(cooling)) : nothing}
       ${fact('Waiting', waiting ? html`<strong class="wait">${many(waiting, 'request')}</strong> for ${count(pending)}` : 'nobody')}
       ${fact('Rate', per ? `${count(max)} per ${per}` : 'none')}
-      ${deadlock === 'detect' ? fact('Deadlocks', 'refused when found') : fact('Level', level)}
+      ${deadlock === 'detect' ? fact('Deadlocks', 'refused when found') : level !== 0 || hasLevels() ? fact('Level', level) : nothing}
       ${order === 'pass' ? fact('Order', 'who fits may pass, for a while') : nothing}
       ${fact('Set by', ORIGINS[origin] ?? origin)}
     </dl>`;

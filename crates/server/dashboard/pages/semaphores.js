@@ -73,7 +73,7 @@ function row(name, index) {
     <td class="cell-name" role="cell"><div class="named"><a class="name" data-row href=${semaphoreLink(name)} title=${name}>${name}</a>
       ${states(s).map(({ word, kind }) => html` <span class="badge ${kind}">${word}</span>`)}</div></td>
     <td class="cell-use" role="cell">${bar(s)}</td>
-    <td class="cell-held number" role="cell">${count(s.acquired)}<span class="of"> of ${count(s.max)}</span></td>
+    <td class="cell-held number" role="cell">${count(s.acquired)}${s.max === 0 ? nothing : html`<span class="of"> of ${count(s.max)}</span>`}</td>
     <td class="cell-waiting number" role="cell">${s.waiting ? html`<strong>${count(s.waiting)}</strong>` : html`<span class="none">–</span>`}</td>
     <td class="cell-longest number" role="cell">${s.waitingSince === null ? html`<span class="none">–</span>` : html`<span class="wait">${length(now() - s.waitingSince)}</span>`}</td>
     <td class="cell-hour" role="cell">${sparkline(s, history(name), period())}</td>

@@ -43,7 +43,7 @@ const due = ({ until: at }) => (at ? `; the next comes back ${until(at) === 'now
 
 /** Who holds it for the longest time. */
 const holding = (holder) => html`<div class="spot-held">${peerName(holder.peer, holder.labels)}
-  <p class="quiet">since ${age(holder.since)}, expires in ${until(holder.expires_at)}</p></div>`;
+  <p class="quiet">for ${age(holder.since)}, expires in ${until(holder.expires_at)}</p></div>`;
 
 /** What is in the way on another semaphore. */
 function beyond(one) {
@@ -51,7 +51,7 @@ function beyond(one) {
   if (one.kind === 'rate') return html`<p class="quiet">${link(one.semaphore)} is held back by its rate${due(one)}</p>`;
   if (!one.peer) return nothing;
   return html`${peerName(one.peer, one.labels)}
-    <p class="quiet">${one.kind === 'ahead' ? 'ahead in line for' : 'holds'} ${link(one.semaphore)}, since ${age(one.since)}</p>`;
+    <p class="quiet">${one.kind === 'ahead' ? 'ahead in line for' : 'holds'} ${link(one.semaphore)}, for ${age(one.since)}</p>`;
 }
 
 /** How much is held. */

@@ -254,7 +254,7 @@ fn a_reload_that_removes_most_semaphores_says_so() {
     assert!(line.ends_with(&format!("WARN  throttle] {warning}")), "{line}");
     // All of them are, if that is what the file says.
     let reloaded = edited.edit("[semaphores]").post("/v1/reload", "").shape(200);
-    assert_eq!(reloaded["warnings"], json!(["1 of 1 semaphores of the configuration are removed: \"s00\"."]));
+    assert_eq!(reloaded["warnings"], json!(["1 of 1 semaphore of the configuration is removed: \"s00\"."]));
     let names = server.get("/v1/semaphores").shape(200);
     assert_eq!(names["items"], json!([]));
 }

@@ -35,6 +35,8 @@ use crate::{
 
 /// The longest name of a semaphore that a request makes, in characters.
 const NAME_LENGTH: usize = 255;
+/// The shortest rate.
+const PER_MIN: Duration = Duration::from_millis(1);
 /// The longest rate.
 const PER_MAX: Duration = Duration::from_hours(24 * 365);
 
@@ -252,13 +254,7 @@ fn checked_max(max: i64) -> Result<i64, Refusal> {
 }
 
 fn rate(RateText(text): &RateText) -> Result<Duration, Refusal> {
-    let per = extract::duration("per", text, PER_MAX)?;
-    if per < Duration::from_millis(1) {
-        let sentence =
-            format!("per is {text:?}. Expected a duration from 1ms to 365days, or null for no rate.");
-        return Err(Refusal::Invalid(sentence));
-    }
-    Ok(per)
+    extract::duration_within("per", text, PER_MIN..=PER_MAX)
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {

@@ -100,7 +100,8 @@ pub struct Blocker {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub labels: Labels,
-    /// The semaphores that keep the peer waiting itself, as far as the caller may see them. Only there if it is `ahead`.
+    /// The semaphores that keep the peer waiting itself, as far as the caller may see them. Only there if it is
+    /// `ahead`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, required = false, example = json!(["C"])))]
     pub waits_for: Vec<Name>,

@@ -119,7 +119,8 @@ pub struct Blocker {
     pub semaphore: String,
     /// The id of the peer, if one is in the way.
     pub peer_id: Option<u64>,
-    /// The count that the peer holds there, or asks for. If no peer is in the way: what the request itself asks for there.
+    /// The count that the peer holds there, or asks for. If no peer is in the way: what the request itself asks for
+    /// there.
     pub count: u64,
     /// Since when the peer holds that or waits for it, by the clock of the server.
     pub since: Option<SystemTime>,

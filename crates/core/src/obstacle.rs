@@ -77,8 +77,8 @@ impl<'a> PendingView<'a> {
         })
     }
 
-    /// The acquired locks whose release would help: all of a semaphore where the first in line does not fit, in order of
-    /// grant. Of each semaphore the first one comes before all others, so whoever takes some sees every semaphore.
+    /// The acquired locks whose release would help: all of a semaphore where the first in line does not fit, in order
+    /// of grant. Of each semaphore the first one comes before all others, so whoever takes some sees every semaphore.
     pub fn holders(&self) -> impl Iterator<Item = HolderView<'a>> + use<'a> {
         let view @ Self { core, request } = *self;
         let of = move |part: &Part| {
@@ -99,8 +99,8 @@ impl<'a> PendingView<'a> {
         lacking.map(|(on, _)| &on.name)
     }
 
-    /// What the first in line asks for, if that is too much for now, though not for good: whoever is before this request,
-    /// or this one.
+    /// What the first in line asks for, if that is too much for now, though not for good: whoever is before this
+    /// request, or this one.
     fn lacking(&self, semaphore: &'a Semaphore, own: i64) -> Option<i64> {
         let count = self.before(semaphore).map_or(own, |first| first.count);
         (count <= semaphore.spec.max && !semaphore.fits(count)).then_some(count)
@@ -113,8 +113,8 @@ impl<'a> PendingView<'a> {
 }
 
 impl Semaphore {
-    /// When `count` fits by what comes back by the rate alone; `None` if that is not enough, or not known after a look at
-    /// the next due times.
+    /// When `count` fits by what comes back by the rate alone; `None` if that is not enough, or not known after a look
+    /// at the next due times.
     pub(crate) fn due_for(&self, count: i128) -> Option<Time> {
         let mut lacking = self.acquired + self.cooling_sum + count - i128::from(self.spec.max);
         let due = self.cooling.iter().take(DUE_MAX).find(|&(_, back)| {

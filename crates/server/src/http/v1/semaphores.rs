@@ -179,9 +179,10 @@ pub(super) fn declare(app: &App, caller: &Caller, name: &str, body: SemaphoreBod
     });
     let (before, seen) = set.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    match before {
-        Some(before) => log_change(name, before, spec),
-        None => tracing::info!(semaphore = name, max, level, "Semaphore made by a request."),
+    if let Some(before) = before {
+        log_change(name, before, spec);
+    } else {
+        tracing::info!(semaphore = name, max, level, "Semaphore made by a request.");
     }
     Ok((status, Json(seen.fitted())).into_response())
 }

@@ -154,6 +154,31 @@ def test_a_body_that_is_not_declared_as_a_problem_is_none() -> None:
     assert caught.value.code is None
 
 
+@pytest.mark.parametrize(
+    ("blocker", "words"),
+    [
+        ({"peer": "7"}, "'A' is held by peer 7"),
+        ({"kind": "holder", "peer": "7", "labels": {"host": "w1"}}, "'A' is held by peer 7 (host w1)"),
+        (
+            {"kind": "ahead", "peer": "7", "waits_for": ["B"]},
+            "ahead of it for 'A' is peer 7, which waits for 'B'",
+        ),
+        ({"kind": "paused", "peer": None}, "'A' is paused"),
+        ({"kind": "rate", "peer": None}, "'A' is held back by its rate"),
+        (
+            {"kind": "rate", "peer": None, "until": "2026-03-03T19:02:42Z"},
+            "'A' is held back by its rate until 2026-03-03T19:02:42Z",
+        ),
+        ({"kind": "strike"}, "'A' is not to be had yet"),
+        ({"kind": "strike", "peer": "7"}, "'A' is not to be had yet, because of peer 7"),
+    ],
+)
+def test_what_is_in_the_way_is_said_whatever_its_kind(blocker: dict[str, object], words: str) -> None:
+    pending = {"position": 2, "blocked_by": [{"semaphore": "A"} | blocker]}
+    waits = answer(202, json.dumps({"pending": pending}))
+    assert _answers.parse_wait(waits) == f"its place in the queue was 2; {words}"
+
+
 def test_peers_of_v1_are_read() -> None:
     peer = answer(
         200, '{"id": "18446744073709551615", "locks": [{"semaphore": "A", "token": "7"}], "pending": null}'
@@ -164,6 +189,8 @@ def test_peers_of_v1_are_read() -> None:
     assert _answers.parse_tokens(answer(200, "42", throttle_fencing_token="9"), ["A"]) == {"A": 9}
     assert _answers.parse_locks(answer(200, '{"locks": [{"semaphore": "A", "token": null}]}')) == {"A": None}
     assert _answers.parse_wait(peer) == ""
+    waits = answer(200, '{"pending": {"position": 1, "blocked_by": []}}')
+    assert _answers.parse_wait(waits).startswith("its place in the queue was 1; nobody's release would help")
     for wrong in ('{"id": 5}', "{}", '{"id": "x"}', "[]"):
         with pytest.raises(ServerError, match="is this a Throttle server"):
             _answers.parse_peer_id(answer(200, wrong))

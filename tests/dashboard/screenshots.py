@@ -22,7 +22,7 @@ postgres-primary = 20
 "s3/uploads" = 4
 "mail/outgoing" = 50
 "billing/nightly" = 5
-"crawl/example.org" = { max = 8, per = "20s" }
+"crawl/example.org" = { max = 8, per = "5m" }
 "crawl/example.com" = { max = 8, per = "20s" }
 "reports/render" = 12
 "tenant/*" = 3

@@ -206,8 +206,10 @@ def test_every_state_has_its_look(page: Page, server: Server) -> None:
     expect(page.locator("tr.semaphore .name").first).to_have_text("s3")
     page.get_by_role("button", name="Paused 1").click()
     expect(page.locator("tr.semaphore")).to_have_count(1)
+    expect(row(page, "paused").locator(".cell-held")).to_have_text("0")
     semaphore_page(page, server, "paused")
     expect(page.locator(".why")).to_contain_text("The semaphore is paused")
+    expect(page.locator(".facts dd").first).to_have_text("0")
 
 
 def test_an_absent_waiter_is_passed_over(page: Page, server: Server) -> None:

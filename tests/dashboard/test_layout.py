@@ -78,6 +78,29 @@ def check(page: Page, where: str) -> None:
     assert page.evaluate(CUT) == [], where
 
 
+def test_on_a_phone_a_peer_has_room_for_what_it_holds_or_waits_for(browser: Browser, server: Server) -> None:
+    server.session({"folder/name %&": 3}, LABELS)
+    server.session({"folder/name %&": 1}, LABELS)
+    server.ask("POST", "/v1/peers", {"expires_in": "1h"})
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    to(page, server, "peers")
+    rows = page.locator(".peers tbody tr:not(.space)")
+    expect(rows).to_have_count(3)
+    for text, shown, hidden in (
+        ("folder/name", "Holds", "Waits for"),
+        ("worker-01", "Waits for", "Holds"),
+        ("nothing", "Holds", "Waits for"),
+    ):
+        line = rows.filter(has_text=text).filter(has=page.locator(f"[data-name='{hidden}'] .none")).first
+        expect(line.locator(f"[data-name='{shown}']")).to_be_visible()
+        expect(line.locator(f"[data-name='{hidden}']")).to_be_hidden()
+        assert line.evaluate(
+            "(row, name) => row.querySelector(`[data-name='${name}']`).clientWidth > row.clientWidth - 40",
+            shown,
+        )
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1440, 1341, 1200, 1024, 800, 390, 360])
 def test_nothing_is_cut_off_without_a_sign(browser: Browser, server: Server, width: int) -> None:
     server.ask("PUT", f"/v1/semaphore?name={LONG}", {"max": 1})
@@ -89,6 +112,7 @@ def test_nothing_is_cut_off_without_a_sign(browser: Browser, server: Server, wid
     for number in range(6):
         server.ask("POST", "/restore", {"expires_in": "1h", "peer_id": 100 + number, "acquired": {"s3": 1}})
     server.release(server.session({"rated": 2}))
+    closed = server.session({"paused": 1, "rated": 4})
     page = browser.new_page(viewport={"width": width, "height": 900})
     places = {
         "": "tr.semaphore",
@@ -97,6 +121,7 @@ def test_nothing_is_cut_off_without_a_sign(browser: Browser, server: Server, wid
         "peers": ".peers .cell-peer",
         f"peers/{holder}": ".rows .cell-peer",
         f"peers/{waiter}": ".rows .cell-peer",
+        f"peers/{closed}": "#blockers .cell-peer",
         "events": ".event",
         "cluster": ".empty",
         "about": ".listed li",

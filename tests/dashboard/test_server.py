@@ -132,8 +132,12 @@ def test_plain_words(page: Page, server: Server) -> None:
     server.session({"mutex": 1}, {"host": "w1"})
     semaphore_page(page, server, "mutex")
     expect(page.locator("#holders thead")).to_contain_text("Held for")
-    expect(page.locator(".facts")).to_contain_text(re.compile(r"Level\s*0"))
     expect(page.locator(".facts")).to_contain_text("the configuration file")
+    expect(page.locator(".event").last).to_contain_text("mutex has a max of 1, by the configuration")
+    # Of levels nothing is said before one is in play.
+    expect(page.locator(".facts")).not_to_contain_text("Level")
+    server.ask("PATCH", "/v1/semaphore?name=s3", {"level": 1})
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"Level\s*0"))
     to(page, server, "peers")
     expect(page.locator(".peers thead")).to_contain_text("Age")
     to(page, server, "events")

@@ -52,7 +52,8 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub reason: Option<Arc<str>>,
-    /// Who made it happen, where an operator did and the server knows him by name.
+    /// Who made it happen, where an operator did and the server knows him by name; `configuration` where a change of
+    /// the file did that nobody known by name asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "ana"))]
     pub by: Option<Arc<str>>,

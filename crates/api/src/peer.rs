@@ -75,42 +75,56 @@ pub struct Pending {
     pub blocked_by: Vec<Blocker>,
 }
 
-/// A peer that is in the way of another.
+/// What is in the way of a request: a peer, or a semaphore that is closed for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
 pub struct Blocker {
-    /// How it is in the way.
+    /// How it is in the way. Others may be added.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = BlockerKind, required))]
     pub kind: Open<BlockerKind>,
     /// The semaphore.
     #[cfg_attr(feature = "openapi", schema(value_type = String, example = "B"))]
     pub semaphore: Name,
-    /// The peer.
-    pub peer: Digits,
-    /// The count that it holds there, or asks for.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, example = 1))]
+    /// The peer, if one is in the way: null with `paused` and `rate`.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub peer: Option<Digits>,
+    /// The count that the peer holds there, or asks for. With `paused` and `rate`: what this request asks for there.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, example = 1, required))]
     pub count: i64,
-    /// Since when it holds that, or waits for it.
-    pub since: Stamp,
-    /// What its client tells of it. Left out, so empty, in lists of peers.
+    /// Since when the peer holds that, or waits for it; null if no peer is in the way.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub since: Option<Stamp>,
+    /// What the peer's client tells of it. Left out, so empty, in lists of peers.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub labels: Labels,
-    /// The semaphores that keep it waiting itself, as far as the caller may see them. Only there if it is `ahead`.
+    /// The semaphores that keep the peer waiting itself, as far as the caller may see them. Only there if it is
+    /// `ahead`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, required = false, example = json!(["C"])))]
     pub waits_for: Vec<Name>,
+    /// When the next grant there is possible without a release. Only there with `rate`, and only if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Stamp>,
 }
 
-/// How a peer is in the way of another.
+/// How something is in the way of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[non_exhaustive]
 pub enum BlockerKind {
-    /// It holds a lock whose release would help.
+    /// The peer holds a lock whose release would help.
     #[default]
     Holder,
-    /// Its request stands before the other's in the queue.
+    /// The peer's request stands before the other's in the queue.
     Ahead,
+    /// The semaphore is paused: its max is 0.
+    Paused,
+    /// The rate of the semaphore holds back count that was released.
+    Rate,
 }
 
 impl Peer {
@@ -149,6 +163,20 @@ fn from_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Name, i64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_the_way_is_read_whatever_its_kind() {
+        let read = |text| serde_json::from_str::<Blocker>(text).unwrap();
+        let holder = read(r#"{"semaphore": "A", "peer": "7", "count": 1, "since": "2026-03-03T19:02:42Z"}"#);
+        assert_eq!((holder.kind, holder.peer), (BlockerKind::Holder.into(), Some(Digits(7))));
+        let text = r#"{"kind":"rate","semaphore":"A","peer":null,"count":2,"since":null,"labels":{},"until":"2026-03-03T19:02:42.000000Z"}"#;
+        let rate = read(text);
+        assert_eq!((rate.peer, rate.since, rate.count), (None, None, 2));
+        assert!(rate.kind == BlockerKind::Rate && rate.until.is_some());
+        assert_eq!(serde_json::to_string(&rate).unwrap(), text);
+        let newer = read(r#"{"kind": "strike", "semaphore": "A", "more": 1}"#);
+        assert_eq!(newer.kind, Open::Other("strike".into()));
+    }
 
     #[test]
     fn a_peer_of_a_newer_server_is_read() {

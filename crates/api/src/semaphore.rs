@@ -171,6 +171,11 @@ pub struct Waiter {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[cfg_attr(feature = "openapi", schema(required = false, example = true))]
     pub absent: bool,
+    /// True while it holds up nobody behind it here: it is absent, or asks for more than the max of one of its
+    /// semaphores, or waits for one of a higher level. Not there otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "openapi", schema(required = false, example = true))]
+    pub passed_over: bool,
 }
 
 impl fmt::Display for Origin {

@@ -176,7 +176,9 @@ fn why(position: Option<u64>, blocked_by: &[Blocker]) -> String {
     let mut said: Vec<String> =
         place.into_iter().chain(blocked_by.iter().take(NAMED).map(ToString::to_string)).collect();
     if position.is_some() && blocked_by.is_empty() {
-        said.push("nobody's release would help: a pause, a rate or a smaller max is in the way".to_owned());
+        said.push(
+            "nobody's release would help: the max is smaller, or nothing is granted just now".to_owned(),
+        );
     }
     if let Some(others @ 1..) = blocked_by.len().checked_sub(NAMED) {
         said.push(format!("and so on, {others} more"));

@@ -109,36 +109,56 @@ pub(crate) fn token(semaphore: &str, token: u64) -> Request {
     Request { query, ..Request::new(Method::GET, "/v1/token").semaphore(semaphore) }
 }
 
-/// A peer that is in the way of another.
+/// What is in the way of a request: a peer, or a semaphore that is closed for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Blocker {
-    /// How it is in the way.
-    pub kind: BlockerKind,
+    /// How it is in the way; `None` if only later releases know.
+    pub kind: Option<BlockerKind>,
     /// The semaphore.
     pub semaphore: String,
-    /// The id of the peer.
-    pub peer_id: u64,
-    /// The count that it holds there, or asks for.
+    /// The id of the peer, if one is in the way.
+    pub peer_id: Option<u64>,
+    /// The count that the peer holds there, or asks for. If no peer is in the way: what the request itself asks for
+    /// there.
     pub count: u64,
-    /// Since when, by the clock of the server.
-    pub since: SystemTime,
-    /// What its client tells of it.
+    /// Since when the peer holds that or waits for it, by the clock of the server.
+    pub since: Option<SystemTime>,
+    /// What the peer's client tells of it.
     pub labels: BTreeMap<String, String>,
-    /// The semaphores that keep it waiting itself, if it is ahead.
+    /// The semaphores that keep the peer waiting itself, if it is ahead.
     pub waits_for: Vec<String>,
+    /// When the next grant there is possible without a release, if a rate holds count back and that is known. By the
+    /// clock of the server.
+    pub until: Option<SystemTime>,
 }
 
 impl fmt::Display for Blocker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { semaphore, peer_id, .. } = self;
+        let Self { semaphore, .. } = self;
         match self.kind {
-            BlockerKind::Holder => write!(formatter, "{semaphore:?} is held by ")?,
-            BlockerKind::Ahead => write!(formatter, "ahead of it for {semaphore:?} is ")?,
+            Some(BlockerKind::Holder) => write!(formatter, "{semaphore:?} is held by ")?,
+            Some(BlockerKind::Ahead) => write!(formatter, "ahead of it for {semaphore:?} is ")?,
+            Some(BlockerKind::Paused) => return write!(formatter, "{semaphore:?} is paused"),
+            Some(BlockerKind::Rate) => {
+                write!(formatter, "{semaphore:?} is held back by its rate")?;
+                return self.until.map_or(Ok(()), |at| {
+                    write!(formatter, " until {}", humantime::format_rfc3339_seconds(at))
+                });
+            }
+            _ => {
+                write!(formatter, "{semaphore:?} is not to be had yet")?;
+                if self.peer_id.is_none() {
+                    return Ok(());
+                }
+                formatter.write_str(", because of ")?;
+            }
         }
-        match who(&self.labels) {
-            Some(who) => write!(formatter, "{who} (peer {peer_id})")?,
-            None => write!(formatter, "peer {peer_id}")?,
+        match (who(&self.labels), self.peer_id) {
+            (Some(who), Some(peer_id)) => write!(formatter, "{who} (peer {peer_id})")?,
+            (Some(who), None) => write!(formatter, "{who}")?,
+            (None, Some(peer_id)) => write!(formatter, "peer {peer_id}")?,
+            (None, None) => formatter.write_str("somebody")?,
         }
         if self.waits_for.is_empty() {
             return Ok(());
@@ -151,13 +171,14 @@ impl fmt::Display for Blocker {
 impl From<&throttle_api::Blocker> for Blocker {
     fn from(blocker: &throttle_api::Blocker) -> Self {
         Self {
-            kind: blocker.kind.known().copied().unwrap_or_default(),
+            kind: blocker.kind.known().copied(),
             semaphore: blocker.semaphore.to_string(),
-            peer_id: blocker.peer.0,
+            peer_id: blocker.peer.map(|Digits(peer)| peer),
             count: unsigned(blocker.count),
-            since: blocker.since.into(),
+            since: blocker.since.map(Into::into),
             labels: blocker.labels.to_map(),
             waits_for: blocker.waits_for.iter().map(ToString::to_string).collect(),
+            until: blocker.until.map(Into::into),
         }
     }
 }
@@ -232,12 +253,29 @@ mod tests {
         let wait = pending.estimated_wait.map(|wait| wait.0);
         assert_eq!((pending.position, wait), (3, Some(Duration::from_secs(62))));
         let blocker = Blocker::from(&pending.blocked_by[0]);
-        assert_eq!((blocker.peer_id, &*blocker.labels["host"]), (7, "w1"));
+        assert_eq!((blocker.peer_id, &*blocker.labels["host"]), (Some(7), "w1"));
         // Servers that do not say how tell of holders only.
-        assert_eq!((blocker.kind, &blocker.waits_for[..]), (BlockerKind::Holder, &[] as &[String]));
+        assert_eq!((blocker.kind, &blocker.waits_for[..]), (Some(BlockerKind::Holder), &[] as &[String]));
         assert_eq!(blocker.to_string(), "\"C\" is held by @w1 (peer 7)");
         let waits_for = vec!["D".to_owned(), "E".to_owned()];
-        let ahead = Blocker { kind: BlockerKind::Ahead, waits_for, labels: BTreeMap::new(), ..blocker };
+        let ahead = Blocker { kind: Some(BlockerKind::Ahead), waits_for, labels: BTreeMap::new(), ..blocker };
         assert_eq!(ahead.to_string(), "ahead of it for \"C\" is peer 7, which waits for \"D\", \"E\"");
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_said_whatever_its_kind() {
+        let said = |value| {
+            let blocker: throttle_api::Blocker = serde_json::from_value(value).unwrap();
+            Blocker::from(&blocker).to_string()
+        };
+        let nobody = |kind| json!({"kind": kind, "semaphore": "C", "peer": null, "count": 1, "since": null, "labels": {}});
+        assert_eq!(said(nobody("paused")), "\"C\" is paused");
+        assert_eq!(said(nobody("rate")), "\"C\" is held back by its rate");
+        let mut rate = nobody("rate");
+        rate["until"] = json!("2026-03-03T19:02:42.5Z");
+        assert_eq!(said(rate), "\"C\" is held back by its rate until 2026-03-03T19:02:42Z");
+        assert_eq!(said(nobody("strike")), "\"C\" is not to be had yet");
+        let strike = json!({"kind": "strike", "semaphore": "C", "peer": "7"});
+        assert_eq!(said(strike), "\"C\" is not to be had yet, because of peer 7");
     }
 }

@@ -285,7 +285,9 @@ impl fmt::Display for RemoveError {
 
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "in use by {} locks and {} waiting requests", self.holders, self.waiters)
+        let end = |number| if number == 1 { "" } else { "s" };
+        let Self { holders, waiters } = *self;
+        write!(f, "in use by {holders} lock{} and {waiters} waiting request{}", end(holders), end(waiters))
     }
 }
 

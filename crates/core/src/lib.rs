@@ -70,7 +70,7 @@ pub use error::{
 };
 pub use event::{EndCause, Event};
 pub use names::{Labels, Name, PeerId, Token};
-pub use obstacle::AheadView;
+pub use obstacle::{AheadView, Closed, ClosedView};
 pub use owner::{Account, By, Claim, Oversight, Owner};
 pub use queue::Rank;
 pub use restore::{Restore, RestoreLock};

@@ -217,8 +217,9 @@ impl<'a> PendingView<'a> {
     /// The same without a look at those ahead.
     fn estimate(&self) -> Option<Duration> {
         let parts = self.request.parts.iter();
-        let waits = parts
-            .map(|part| self.core.semaphores[part.semaphore].estimated_wait(self.request.rank, part.count));
+        let waits = parts.map(|part| {
+            self.core.semaphores[part.semaphore].estimated_wait(self.core.now, self.request.rank, part.count)
+        });
         // The longest one decides, and one that nothing is known of leaves all unknown.
         waits.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
@@ -234,14 +235,19 @@ impl<'a> PendingView<'a> {
 impl Semaphore {
     /// How long a waiter might wait: what has to come free before it fits, at the rate at which locks came
     /// free lately, if all of `max` is in use.
-    fn estimated_wait(&self, rank: Rank, count: i64) -> Option<Duration> {
+    fn estimated_wait(&self, now: Time, rank: Rank, count: i64) -> Option<Duration> {
         let max = u128::try_from(self.spec.max).ok().filter(|&max| max > 0 && count <= self.spec.max)?;
         let taken = self.acquired + self.cooling_sum + self.queue.ahead_of(rank).1;
         let lacking = taken + i128::from(count) - i128::from(self.spec.max);
         let lacking = u128::try_from(lacking).unwrap_or(0);
         let hold_us = self.mean_hold_us.map(u128::from);
+        // Without holders nothing can be had sooner than the rate gives it back.
+        let wanted = self.queue.ahead_of(rank).1 + i128::from(count);
+        let due = if self.acquired == 0 && lacking > 0 { self.due_for(wanted) } else { None };
+        let due = due.map_or(Duration::ZERO, |at| at.since(now));
         let turn_us = hold_us.into_iter().chain(self.spec.per.map(|per| per.as_micros())).max()?;
-        Some(Duration::from_micros(u64::try_from(turn_us.saturating_mul(lacking) / max).unwrap_or(u64::MAX)))
+        let guess = u64::try_from(turn_us.saturating_mul(lacking) / max).unwrap_or(u64::MAX);
+        Some(Duration::from_micros(guess).max(due))
     }
 }
 
@@ -349,10 +355,12 @@ impl<'a> SemaphoreView<'a> {
 
     /// The waiting requests in order, from the one at `position` (counted from 0) on.
     pub fn queue(&self, position: usize) -> impl Iterator<Item = WaiterView<'a>> {
-        let core = self.core;
-        let waiters = self.semaphore.queue.iter_from(position);
-        waiters
-            .map(move |waiter| WaiterView { peer: PeerView { core, peer: &core.peers[waiter.peer] }, waiter })
+        let Self { core, semaphore } = *self;
+        let waiters = semaphore.queue.iter_from(position);
+        waiters.map(move |waiter| {
+            let peer = PeerView { core, peer: &core.peers[waiter.peer] };
+            WaiterView { peer, semaphore, waiter }
+        })
     }
 }
 
@@ -370,6 +378,7 @@ pub struct HolderView<'a> {
 pub struct WaiterView<'a> {
     /// The peer that waits.
     pub peer: PeerView<'a>,
+    pub(crate) semaphore: &'a Semaphore,
     pub(crate) waiter: &'a Waiter,
 }
 
@@ -377,6 +386,13 @@ impl WaiterView<'_> {
     /// Whether it is passed over; see [`PendingView::is_absent`].
     pub fn is_absent(&self) -> bool {
         self.peer.pending().is_some_and(|request| request.is_absent())
+    }
+
+    /// Whether it holds up nobody behind it, while its semaphore is not paused: it is absent, or asks for more than the
+    /// max of one of its semaphores, or waits for one of a higher level.
+    pub fn is_passed_over(&self) -> bool {
+        let max = self.semaphore.spec.max;
+        max > 0 && self.waiter.needs > max.cast_unsigned()
     }
 
     /// The priority asked for.

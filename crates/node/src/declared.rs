@@ -30,6 +30,16 @@ pub struct Usage {
     pub pending: i64,
 }
 
+/// What was there when changes of the configuration file came into force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// What of it was removed while it was in use.
+    pub removed_in_use: BTreeMap<String, Usage>,
+    /// What the added and changed semaphores were until then, those that were there. An operator may have changed them
+    /// since the file was last read.
+    pub before: Declared,
+}
+
 impl Difference {
     /// How what is declared now differs from what was declared before.
     pub fn between(before: &Declared, now: &Declared) -> Self {

@@ -38,7 +38,7 @@ mod tenure;
 mod waits;
 
 pub use acquiring::{Ask, Outcome, Session, Step, Waiting};
-pub use declared::{Declared, Difference, Usage};
+pub use declared::{Adopted, Declared, Difference, Usage};
 pub use endings::Ending;
 pub use event_log::{Beginning, Found, LoggedEvent, Missed, Page};
 pub use idempotency::IdempotencyKey;

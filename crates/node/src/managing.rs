@@ -8,7 +8,7 @@ use throttle_core::{
 use throttle_journal::Record;
 
 use crate::{
-    declared::{Declared, Difference, Usage},
+    declared::{Adopted, Declared, Difference, Usage},
     node::Node,
     refusal::SetRefusal,
 };
@@ -23,15 +23,10 @@ pub enum Found<'a> {
 }
 
 impl Node {
-    /// Applies the changes of the configuration file, in one step. Returns what of it is
-    /// removed while it is in use.
-    pub fn declare(
-        &mut self,
-        now: Time,
-        difference: &Difference,
-        declared: &Declared,
-    ) -> BTreeMap<String, Usage> {
-        let in_use = removed_in_use(&self.core, &difference.removed);
+    /// Applies the changes of the configuration file, in one step. Returns what was there until then.
+    pub fn declare(&mut self, now: Time, difference: &Difference, declared: &Declared) -> Adopted {
+        let removed_in_use = removed_in_use(&self.core, &difference.removed);
+        let mut before = Declared::new();
         let semaphores = declared.iter().map(|(name, spec)| (name.as_str().into(), (*spec).into()));
         self.append(Record::Declared { semaphores: semaphores.collect() });
         let changed = difference.changed.iter().map(|(name, (_, spec))| (name, spec));
@@ -39,6 +34,9 @@ impl Node {
             if spec.origin == Origin::Pattern {
                 self.core.set_pattern(now, name, *spec);
             } else {
+                if let Ok(semaphore) = self.core.semaphore(name) {
+                    before.insert(name.clone(), semaphore.spec());
+                }
                 self.core.set_semaphore(now, name, *spec);
             }
         }
@@ -50,7 +48,7 @@ impl Node {
                 let _ = self.core.retire_semaphore(now, name);
             }
         }
-        in_use
+        Adopted { removed_in_use, before }
     }
 
     /// Takes note of who makes happen what happens in this turn, for those who read of it.
@@ -58,21 +56,21 @@ impl Node {
         self.word.by = by;
     }
 
-    /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.
+    /// Creates a semaphore, or replaces what it is declared to be. Returns what it was, if it is not new.
     ///
     /// # Errors
     ///
     /// If there are too many.
-    pub fn set_semaphore(&mut self, now: Time, name: &str, spec: Spec) -> Result<bool, SetRefusal> {
-        let is_new = self.core.semaphore(name).is_err();
-        if is_new {
+    pub fn set_semaphore(&mut self, now: Time, name: &str, spec: Spec) -> Result<Option<Spec>, SetRefusal> {
+        let before = self.core.semaphore(name).ok().map(|semaphore| semaphore.spec());
+        if before.is_none() {
             self.core.check_room_for_semaphore()?;
         }
         self.core.set_semaphore(now, name, spec);
-        Ok(is_new)
+        Ok(before)
     }
 
-    /// Changes what a semaphore is declared to be.
+    /// Changes what a semaphore is declared to be. Returns what it was.
     ///
     /// # Errors
     ///
@@ -82,7 +80,7 @@ impl Node {
         now: Time,
         name: &str,
         change: impl FnOnce(Spec) -> Spec,
-    ) -> Result<(), SetRefusal> {
+    ) -> Result<Spec, SetRefusal> {
         // A member of a pattern may be changed before anybody uses it.
         let spec = match self.semaphore(name)? {
             Found::Used(semaphore) => semaphore.spec(),
@@ -92,7 +90,7 @@ impl Node {
             }
         };
         self.core.set_semaphore(now, name, change(spec));
-        Ok(())
+        Ok(spec)
     }
 
     /// Removes a semaphore; with `force` also from under those who use it.

@@ -50,6 +50,12 @@ export const removeSemaphore = (name, force) => ask('DELETE', semaphore(name, { 
 export const changeSemaphore = (name, change) => ask('PATCH', semaphore(name), change);
 export const getPeers = (entries) => ask('GET', `v1/peers${query(entries)}`);
 export const getPeer = (id) => ask('GET', `v1/peers/${id}`);
+/** What a waiter asks for; null if it is gone by now, or not for the caller to see. */
+export async function getPending(waiter) {
+  if (!waiter || waiter.peer === '0') return null;
+  const peer = await getPeer(waiter.peer).catch(() => null);
+  return peer?.pending ?? null;
+}
 export const releasePeer = (id, reason) => ask('DELETE', `v1/peers/${id}${query({ reason })}`);
 export const getCluster = () => ask('GET', 'v1/cluster');
 export const getPermissions = () => ask('GET', 'v1/permissions');

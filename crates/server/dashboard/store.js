@@ -36,6 +36,9 @@ export const store = {
   historyStep: 60_000,
 };
 
+/** Whether levels are in play: some semaphore has another one than 0. */
+export const hasLevels = () => [...store.semaphores.values()].some(({ level }) => level !== 0);
+
 /** The name under which a semaphore's max before a pause is remembered. */
 const formerKey = (name) => `max of ${name}`;
 

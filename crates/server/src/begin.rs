@@ -15,7 +15,7 @@ use crate::{
     journal::Outbox,
     metrics::Metrics,
     platform,
-    reload::{self, Current, Reloaded},
+    reload::{self, BY_FILE, Current, Reloaded},
     runtime::{Engine, Lead, Parts, wall_now},
 };
 
@@ -97,7 +97,7 @@ pub(crate) fn begin(
         reload::warn_of_other_file(&difference);
         current.declared = before;
     } else if !is_durable || difference != Difference::default() {
-        Reloaded::apply(&engine, difference, before.len(), &current.declared);
+        Reloaded::apply(&engine, difference, before.len(), &current.declared, BY_FILE);
     }
     Ok((engine, current))
 }

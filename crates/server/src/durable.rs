@@ -19,6 +19,7 @@ use crate::{
     config::{Config, Durability},
     journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
+    words::many,
 };
 
 /// How long the last write may take at the end.
@@ -108,10 +109,10 @@ impl Durable {
         let is_known = end.number > 0;
         if is_known {
             info!(
-                "The state of {} is back after {:.1?}: {} peers.",
+                "The state of {} is back after {:.1?}: {}.",
                 self.path.display(),
                 begun.elapsed(),
-                follower.state().core.peer_count()
+                many(follower.state().core.peer_count(), "peer")
             );
         }
         Ok((follower, is_known))

@@ -20,4 +20,6 @@ pub mod reload;
 pub mod runtime;
 pub mod security;
 pub mod serve;
+mod spec;
 pub mod telemetry;
+mod words;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use throttle_core::{Origin, Spec};
-use throttle_node::{Declared, Difference, Usage};
+use throttle_node::{Adopted, Declared, Difference, Usage};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -17,7 +17,12 @@ use crate::{
     config::{self, Config, ConfigError, Content, Loaded, Start},
     runtime::Engine,
     security::Guard,
+    spec::Change,
+    words::many,
 };
+
+/// Who makes happen what a change of the file does, where nobody who is known by name asked for that.
+pub const BY_FILE: &str = "configuration";
 
 /// How many names a sentence has at most.
 const NAMES: usize = 20;
@@ -33,13 +38,21 @@ pub struct Reloaded {
     pub removed_in_use: BTreeMap<String, Usage>,
     /// What an operator may not have meant to do, in sentences.
     pub warnings: Vec<String>,
+    /// What the semaphores that it set were until then, those that were there.
+    pub before: Declared,
 }
 
 impl Reloaded {
     /// Applies a difference, in one step, and logs at WARN what may not have been meant. So many
     /// semaphores and patterns were declared before.
-    pub fn apply(engine: &Engine, difference: Difference, before: usize, declared: &Declared) -> Self {
-        let removed_in_use = engine.declare(&difference, declared);
+    pub fn apply(
+        engine: &Engine,
+        difference: Difference,
+        before: usize,
+        declared: &Declared,
+        by: &str,
+    ) -> Self {
+        let Adopted { removed_in_use, before: earlier } = engine.declare(&difference, declared, by);
         let mut warnings = Vec::new();
         if !removed_in_use.is_empty() {
             let used = removed_in_use
@@ -55,21 +68,39 @@ impl Reloaded {
         }
         let removed = difference.removed.len();
         if removed * 2 > before {
-            let gone = names(difference.removed.keys());
-            warnings
-                .push(format!("{removed} of {before} semaphores of the configuration are removed: {gone}."));
+            let (gone, verb) = (names(difference.removed.keys()), if removed == 1 { "is" } else { "are" });
+            warnings.push(format!(
+                "{removed} of {} of the configuration {verb} removed: {gone}.",
+                many(before, "semaphore")
+            ));
         }
         for warning in &warnings {
             warn!("{warning}");
         }
-        Self { difference, needs_restart: Vec::new(), removed_in_use, warnings }
+        Self { difference, needs_restart: Vec::new(), removed_in_use, warnings, before: earlier }
+    }
+
+    /// Each semaphore and pattern that is declared differently, with how.
+    fn changes(&self) -> impl Iterator<Item = String> {
+        self.difference
+            .changed
+            .iter()
+            .map(|(name, (declared, spec))| self.changed(name, Some(*declared), *spec))
+    }
+
+    /// A semaphore with how it changed, if it was there or was `declared` before. An operator may have changed it
+    /// since.
+    fn changed(&self, name: &str, declared: Option<Spec>, after: Spec) -> String {
+        let before = self.before.get(name).copied().or(declared);
+        before
+            .map_or_else(|| format!("{name:?}"), |before| format!("{name:?} ({})", Change { before, after }))
     }
 
     fn log(&self) {
         info!(
             "The configuration was reloaded. Added: {}; changed: {}; removed: {}.",
-            names(self.difference.added.keys()),
-            names(self.difference.changed.keys()),
+            list(self.difference.added.iter().map(|(name, spec)| self.changed(name, None, *spec)).collect()),
+            list(self.changes().collect()),
             names(self.difference.removed.keys())
         );
         if !self.needs_restart.is_empty() {
@@ -107,10 +138,10 @@ impl Current {
         if !kept.is_empty() {
             let state = if content == Content::Missing { "is not there" } else { "is empty" };
             warn!(
-                "The file {} {state}, but declared {} semaphores in the last run: {}. They stay as they were. To \
-                 remove them, write [semaphores] with nothing below it.",
+                "The file {} {state}, but declared {} in the last run: {}. What it declared stays as it was. To remove \
+                 that, write [semaphores] with nothing below it.",
                 file.display(),
-                kept.len(),
+                many(kept.len(), "semaphore"),
                 names(kept.keys())
             );
             // It did say something, when it was last read.
@@ -152,13 +183,14 @@ impl Reloader {
         self.guard.clone()
     }
 
-    /// Reads the file, and if it is right, lets all that changed in it come into force in one step.
+    /// Reads the file, and if it is right, lets all that changed in it come into force in one step. `by` is the name of
+    /// whoever asks for it, if he has one.
     ///
     /// # Errors
     ///
     /// If the file is not right, or says nothing any more: it may be gone by mistake, or be written just now; or if the
     /// file of tokens is not right. Then nothing changes.
-    pub fn reload(&self) -> Result<Reloaded, ConfigError> {
+    pub fn reload(&self, by: Option<&str>) -> Result<Reloaded, ConfigError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.start.file();
         let Loaded { mut config, content } = config::load(path)?;
@@ -173,7 +205,13 @@ impl Reloader {
         let difference = Difference::between(&current.declared, &declared);
         let reloaded = Reloaded {
             needs_restart: needs_restart(&current.config, &config),
-            ..Reloaded::apply(&self.engine, difference, current.declared.len(), &declared)
+            ..Reloaded::apply(
+                &self.engine,
+                difference,
+                current.declared.len(),
+                &declared,
+                by.unwrap_or(BY_FILE),
+            )
         };
         self.guard.adopt(tokens);
         reloaded.log();
@@ -186,7 +224,7 @@ impl Reloader {
         if let Some(audit) = &self.audit {
             audit.reopen();
         }
-        if let Err(error) = self.reload() {
+        if let Err(error) = self.reload(None) {
             error!("The configuration stays as it is. {error}");
         }
     }

@@ -122,7 +122,7 @@ pub(crate) fn act(
         Call::Resize { semaphore, max } => {
             let change =
                 |spec| throttle_core::Spec { max: *max, origin: throttle_core::Origin::Runtime, ..spec };
-            Progress::Answer(shown::set(node.change_semaphore(now, semaphore, change)))
+            Progress::Answer(shown::set(node.change_semaphore(now, semaphore, change).map(drop)))
         }
         Call::RemoveSemaphore { semaphore, force } => {
             Progress::Answer(shown::removed(&node.remove_semaphore(now, semaphore, *force)))

@@ -259,20 +259,25 @@ def parse_wait(answer: Answer) -> str:
         return ""
     place = f"its place in the queue was {pending.get('position')}"
     others = [_in_the_way(item) for item in pending.get("blocked_by") or () if isinstance(item, dict)]
-    nobody = "nobody's release would help: a pause, a rate or a smaller max is in the way"
+    nobody = "nobody's release would help: the max is smaller, or nothing is granted just now"
     return "; ".join([place, *(others or [nobody])])
 
 
 def _in_the_way(item: dict[str, Any]) -> str:
-    """Who is in the way of a request, and how."""
-    semaphore, peer = (
-        repr(item.get("semaphore")),
-        f"peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip(),
-    )
-    if item.get("kind") != "ahead":
+    """Who or what is in the way of a request, and how. Later servers may know more kinds."""
+    kind, semaphore = item.get("kind", "holder"), repr(item.get("semaphore"))
+    if kind == "paused":
+        return f"{semaphore} is paused"
+    if kind == "rate":
+        until = item.get("until")
+        return f"{semaphore} is held back by its rate" + (f" until {until}" if until else "")
+    peer = f"peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip()
+    if kind == "holder":
         return f"{semaphore} is held by {peer}"
-    others = ", ".join(map(repr, item.get("waits_for") or ()))
-    return f"ahead of it for {semaphore} is {peer}" + (f", which waits for {others}" if others else "")
+    if kind == "ahead":
+        others = ", ".join(map(repr, item.get("waits_for") or ()))
+        return f"ahead of it for {semaphore} is {peer}" + (f", which waits for {others}" if others else "")
+    return f"{semaphore} is not to be had yet" + (f", because of {peer}" if item.get("peer") else "")
 
 
 def parse_live(answer: Answer) -> bool:

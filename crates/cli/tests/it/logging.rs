@@ -158,6 +158,17 @@ fn what_an_operator_needs_at_night() {
     // Semaphores, and the file.
     server.put("/v1/semaphores/C", r#"{"max":3}"#).shape(201);
     is(&json_line(&server, "Semaphore made by a request."), &[("level", "INFO"), ("semaphore", "C")]);
+    let changed = [("PUT", r#"{"max":5,"level":1}"#), ("PATCH", r#"{"max":8}"#), ("PATCH", r#"{"level":1}"#)];
+    for ((method, body), (max, change)) in
+        changed.into_iter().zip([(5, "max 3 -> 5, level 0 -> 1"), (8, "max 5 -> 8"), (8, "nothing")])
+    {
+        server.ask(method, "/v1/semaphores/C", body).shape(200);
+        let line = server.process.stderr.line(&format!("\"change\":\"{change}\""));
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let message = ("message", "Semaphore changed by a request.");
+        is(&line, &[("level", "INFO"), message, ("semaphore", "C")]);
+        assert_eq!(line["max"], max);
+    }
     assert_eq!(server.delete("/v1/semaphores/C").status, 204);
     is(&json_line(&server, "Semaphore removed by a request."), &[("semaphore", "C")]);
     server.post("/v1/reload", "").shape(200);

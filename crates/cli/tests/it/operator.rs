@@ -132,7 +132,7 @@ fn semaphores_are_set_and_removed() {
     server.holder("A", 1, "5m");
     let (code, _, stderr) = throttle(&server, &["semaphore", "rm", "A"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("in use by 1 locks") && stderr.contains("or give --force to"), "{stderr}");
+    assert!(stderr.contains("in use by 1 lock ") && stderr.contains("or give --force to"), "{stderr}");
     assert_eq!(said(&server, &["semaphore", "rm", "A", "--force"]), "Semaphore \"A\" is removed.");
     server.get("/v1/semaphores/A").problem(404, "unknown_semaphore");
 }
@@ -244,7 +244,7 @@ fn the_file_is_read_again() {
     assert_eq!(
         answer,
         "Added: B; changed: none; removed: A. Needs a restart: queue. \
-         Warning: 1 of 1 semaphores of the configuration are removed: \"A\"."
+         Warning: 1 of 1 semaphore of the configuration is removed: \"A\"."
     );
     fs::write(&file, "[semaphores]\nB = x").expect("written");
     assert_eq!(throttle(&server, &["reload"]).0, 1);

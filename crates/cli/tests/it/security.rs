@@ -346,6 +346,25 @@ fn events_say_which_operator_acted() {
 }
 
 #[test]
+fn a_reload_is_the_act_of_whoever_asked_for_it() {
+    let secured = Secured::start(&[("root", &["admin"])]);
+    let file = FILE.replacen("[semaphores]", "[semaphores]\nnew = 1", 1);
+    fs::write(secured.directory.join("throttle.toml"), file).expect("written");
+    secured.ask("root", "POST", "/v1/reload", &Value::Null).shape(200);
+    // From the oldest on, as that is of no run of this server.
+    let all = format!("{}last-event-id: x\r\n", secured.bearer("root"));
+    let mut events = secured.server.stream("/v1/events?kind=resized", &all);
+    assert_eq!(events.next().event, "missed");
+    let told: Vec<_> = events.take(3).into_iter().map(|event| event.data).collect();
+    let by = told.iter().map(|data| (data["semaphore"].as_str(), data["by"].as_str()));
+    let file = Some("configuration");
+    assert_eq!(
+        by.collect::<Vec<_>>(),
+        [(Some("etl/a"), file), (Some("web/a"), file), (Some("new"), Some("root"))]
+    );
+}
+
+#[test]
 fn a_key_belongs_to_whoever_used_it() {
     let secured = Secured::start(&[("ann", &["acquire"]), ("bob", &["acquire"])]);
     let made = |name: &str| {

@@ -144,7 +144,7 @@ async fn whoever_is_too_late_learns_who_was_in_the_way() {
     let said = error.to_string();
     let AcquireError::NotAcquired { semaphore, position, blocked_by, .. } = error else { panic!("{said}") };
     assert_eq!((&*semaphore, position, blocked_by.len()), ("A", Some(1), 1));
-    assert_eq!(blocked_by[0].peer_id, held.peer_id());
+    assert_eq!(blocked_by[0].peer_id, Some(held.peer_id()));
     assert!(said.contains(&format!(": its place in the queue was 1; {}", blocked_by[0])), "{said}");
 }
 

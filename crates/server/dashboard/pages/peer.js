@@ -28,21 +28,28 @@ function request({ locks, priority, since, position, estimated_wait: estimate, b
       ${Object.keys(locks).length > 1 ? 'all in one step, ' : ''}and is number <strong>${count(position)}</strong> in line.</p>
     <dl class="facts">${fact('Waiting', html`<span class="wait">${age(since)}</span>`)}${fact('Estimate', estimate === null ? 'unknown' : `about ${length(Math.max(1000, span(estimate)))}`)}${fact('Priority', priority)}</dl>
     <h3>In its way</h3>
-    ${blockers.length ? html`<table class="rows compact" id="blockers" role="table" aria-label="In its way"><thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Who</th><th scope="col" role="columnheader">How</th><th scope="col" role="columnheader" class="number">Count</th><th scope="col" role="columnheader" class="number">For</th></tr></thead>
+    ${blockers.length ? html`<table class="rows compact" id="blockers" role="table" aria-label="In its way"><thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Who or what</th><th scope="col" role="columnheader">How</th><th scope="col" role="columnheader" class="number">Count</th><th scope="col" role="columnheader" class="number">For</th></tr></thead>
       <tbody role="rowgroup">${blockers.map(blocker)}</tbody></table>`
-      : html`<p class="empty">Nobody’s release would help: a pause, a rate, or a max below what it asks for is in its way. The page of the semaphore says which.</p>`}`;
+      : html`<p class="empty">Nobody’s release would help. Either its turn comes at any moment, or it asks for more than the max, or the server gives out nothing just now.</p>`}`;
 }
 
 const links = (names) => names.map((name, index) => html`${index ? ', ' : ''}${link(name)}`);
 
 /** What somebody in the way does there: he holds it, or stands ahead in line and waits for something himself. */
-const does = ({ kind, semaphore, waits_for: waits = [] }) => kind === 'ahead'
-  ? html`ahead in line for ${link(semaphore)}${waits.length ? html`; waits for ${links(waits)}` : nothing}`
-  : html`holds ${link(semaphore)}`;
+function does({ kind = 'holder', semaphore, waits_for: waits = [] }) {
+  if (kind === 'ahead') return html`ahead in line for ${link(semaphore)}${waits.length ? html`; waits for ${links(waits)}` : nothing}`;
+  return html`${kind === 'holder' ? 'holds' : 'in the way for'} ${link(semaphore)}`;
+}
 
-const blocker = (one) => html`<tr role="row"><td role="cell" class="cell-peer">${peerName(one.peer, one.labels)}</td>
-  <td role="cell" class="blocks">${does(one)}</td>
-  <td role="cell" class="number" data-name="Count">${count(one.count)}</td><td role="cell" class="number" data-name="For">${age(one.since)}</td></tr>`;
+/** What keeps a semaphore closed to all. Later servers may know more than this. */
+const closes = ({ kind, until: due }) => ({
+  paused: 'paused: its max is 0',
+  rate: due ? html`held back by its rate; the next is due <span title=${full(due)}>${until(due) === 'now' ? 'now' : `in ${until(due)}`}</span>` : 'held back by its rate',
+})[kind] ?? 'not to be had yet';
+
+const blocker = (one) => html`<tr role="row"><td role="cell" class="cell-peer">${one.peer ? peerName(one.peer, one.labels ?? {}) : link(one.semaphore)}</td>
+  <td role="cell" class="blocks">${one.peer ? does(one) : closes(one)}</td>
+  <td role="cell" class="number" data-name="Count">${count(one.count)}</td><td role="cell" class="number" data-name=${one.since ? 'For' : nothing}>${one.since ? age(one.since) : html`<span class="none">–</span>`}</td></tr>`;
 
 export function page([id]) {
   let seen = null;

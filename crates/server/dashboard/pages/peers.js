@@ -4,7 +4,7 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { getPeers } from '../api.js';
 import { schedule } from '../draw.js';
-import { age, count, full, now, semaphoreLink, until } from '../format.js';
+import { age, count, full, many, now, semaphoreLink, until } from '../format.js';
 import { pager, Places } from '../parts/pager.js';
 import { peerName, rowKey } from '../parts/peer.js';
 import { arrows, inSight, space } from '../parts/rows.js';
@@ -181,7 +181,7 @@ export function page(_parameters, query) {
         ${isWhole ? nothing : html`<a href="#/peers">All peers</a>`}
         ${isChanged && peers.length > FEW ? html`<button type="button" class="button small" @click=${turned}>Some changed: read again</button>` : nothing}</div>
         ${filters()}
-        ${isPart ? html`<p class="note">Counts and order are those of the ${count(peers.length)} peers on this page.</p>` : nothing}
+        ${isPart ? html`<p class="note">Counts and order are those of the ${many(peers.length, 'peer')} on this page.</p>` : nothing}
         ${pager({ what: 'peers', places, shown: peers.length, total: all, next, turned })}
         ${shown.length ? table(shown) : empty()}`;
     },

@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
-import { getPeer, getSemaphore } from '../api.js';
+import { getPending, getSemaphore } from '../api.js';
 import { schedule } from '../draw.js';
 import { age, count, full, length, many, now, semaphoreLink, span, until } from '../format.js';
 import { may, whyNot } from '../may.js';
@@ -15,8 +15,8 @@ import { pager, Places } from '../parts/pager.js';
 import { peerName, releaseButton, rowKey } from '../parts/peer.js';
 import { inSight, space } from '../parts/rows.js';
 import { repeating } from '../refetch.js';
-import { history, period, store } from '../store.js';
-import { behind, headOf, states, why } from '../words.js';
+import { hasLevels, history, period, store } from '../store.js';
+import { behind, headOf, isPassed, states, why } from '../words.js';
 
 const ORIGINS = { file: 'the configuration file', runtime: 'a request', pattern: 'a pattern' };
 /** How many holders and waiters are shown on a page. */
@@ -43,7 +43,7 @@ const holder = (name) => (item) => html`<tr role="row">
   <td role="cell" class="acts">${releaseButton(item.peer, item.labels, name)}</td></tr>`;
 
 /** `ranked`: whether some wait with a priority, so that there is a column for it. */
-const waiter = (name, max, ranked) => (item) => html`<tr role="row" class=${item.absent || (item.count > max && max > 0) ? 'passed' : ''}>
+const waiter = (name, max, ranked) => (item) => html`<tr role="row" class=${isPassed({ max }, item) ? 'passed' : ''}>
   <td role="cell" class="number place">${count(item.position)}</td>
   <td role="cell" class="cell-peer">${peerName(item.peer, item.labels)}</td>
   <td role="cell" class="number" data-name="Count">${count(item.count)}</td>
@@ -80,10 +80,7 @@ export function page([name]) {
     try {
       const found = await read();
       top = places.queue.isFirst ? found : await getSemaphore(name, { limit: TOP });
-      // Why the first in line waits may lie in another semaphore.
-      const head = headOf(top);
-      const fits = head && top.max > 0 && head.count <= top.max - top.acquired - top.cooling;
-      first = fits ? (await getPeer(head.peer).catch(() => null))?.pending : null;
+      first = await getPending(headOf(top) ?? top.queue[0]);
       [seen, error] = [found, null];
     } catch (problem) {
       error = problem;
@@ -116,12 +113,12 @@ export function page([name]) {
   function facts() {
     const { max, acquired, pending, waiting, level, per, deadlock, order, origin, cooling, remainder } = seen;
     return html`<dl class="facts">
-      ${fact('Held', html`<strong>${count(acquired)}</strong> of ${count(max)}`)}
+      ${fact('Held', html`<strong>${count(acquired)}</strong>${max === 0 ? nothing : ` of ${count(max)}`}`)}
       ${fact('Free', count(Math.max(0, remainder - cooling)))}
       ${cooling ? fact('Cooling', count(cooling)) : nothing}
       ${fact('Waiting', waiting ? html`<strong class="wait">${many(waiting, 'request')}</strong> for ${count(pending)}` : 'nobody')}
       ${fact('Rate', per ? `${count(max)} per ${per}` : 'none')}
-      ${deadlock === 'detect' ? fact('Deadlocks', 'refused when found') : fact('Level', level)}
+      ${deadlock === 'detect' ? fact('Deadlocks', 'refused when found') : level !== 0 || hasLevels() ? fact('Level', level) : nothing}
       ${order === 'pass' ? fact('Order', 'who fits may pass, for a while') : nothing}
       ${fact('Set by', ORIGINS[origin] ?? origin)}
     </dl>`;
@@ -135,7 +132,7 @@ export function page([name]) {
         ${legend({ cooling: seen.cooling, over: seen.acquired > seen.max && seen.max > 0 })}</div>
       ${facts()}
       ${reason ? html`<p class="why"><strong>Why they wait.</strong> ${reason}</p>` : nothing}
-      ${idle ? html`<p class="why idle"><strong>${idle.what}</strong> ${idle.because} ${idle.elsewhere.map((other, index) => html`${index ? ', ' : ''}<a class="name" href=${semaphoreLink(other)}>${other}</a>`)}${idle.then}</p>` : nothing}
+      ${idle ? html`<p class="why idle"><strong>${idle.what}</strong> ${idle.because} ${idle.elsewhere.map((other, index) => html`${index ? ' and ' : ''}<a class="name" href=${semaphoreLink(other.name)}>${other.name}</a>${other.how}`)}${idle.then}</p>` : nothing}
       <div class="halves"><div>
         <section aria-labelledby="holders-title"><h2 id="holders-title">Holders <span class="figure">${count(seen.holders_total)}</span></h2>${pages('holders', 'holders')}
           ${seen.holders.length ? html`<table class="rows compact" id="holders" role="table" aria-labelledby="holders-title" aria-rowcount=${seen.holders_total + 1}>

@@ -2,10 +2,10 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
-import { getPeers, getSemaphore } from '../api.js';
+import { getPeers } from '../api.js';
 import { schedule } from '../draw.js';
 import { connection } from '../live.js';
-import { age, count, length, many, now, semaphoreLink, until } from '../format.js';
+import { count, length, many, now, semaphoreLink } from '../format.js';
 import { mayAny } from '../may.js';
 import { bar, legend } from '../parts/bar.js';
 import { askToMake } from '../parts/declare.js';
@@ -14,6 +14,7 @@ import { pager } from '../parts/pager.js';
 import { peerName } from '../parts/peer.js';
 import { arrows, inSight, space } from '../parts/rows.js';
 import { sparkline } from '../parts/sparkline.js';
+import { look, spotlight } from '../parts/spotlight.js';
 import { history, load, period, refresh, search, store } from '../store.js';
 import { isFull, states } from '../words.js';
 
@@ -46,7 +47,6 @@ const view = { filter: 'all', sort: 'trouble', reversed: false, search: '', peer
 let order = [];
 let counts = {};
 let ordered = { key: '', version: -1, at: 0 };
-let spotlights = new Map();
 
 /** Which semaphores are shown, in order. Rows do not jump while somebody points at one. */
 function arrange() {
@@ -73,7 +73,7 @@ function row(name, index) {
     <td class="cell-name" role="cell"><div class="named"><a class="name" data-row href=${semaphoreLink(name)} title=${name}>${name}</a>
       ${states(s).map(({ word, kind }) => html` <span class="badge ${kind}">${word}</span>`)}</div></td>
     <td class="cell-use" role="cell">${bar(s)}</td>
-    <td class="cell-held number" role="cell">${count(s.acquired)}<span class="of"> of ${count(s.max)}</span></td>
+    <td class="cell-held number" role="cell">${count(s.acquired)}${s.max === 0 ? nothing : html`<span class="of"> of ${count(s.max)}</span>`}</td>
     <td class="cell-waiting number" role="cell">${s.waiting ? html`<strong>${count(s.waiting)}</strong>` : html`<span class="none">–</span>`}</td>
     <td class="cell-longest number" role="cell">${s.waitingSince === null ? html`<span class="none">–</span>` : html`<span class="wait">${length(now() - s.waitingSince)}</span>`}</td>
     <td class="cell-hour" role="cell">${sparkline(s, history(name), period())}</td>
@@ -112,46 +112,6 @@ function longest() {
     tops = { version: store.version, list: waiting.sort(SORTS.longest).slice(0, 3) };
   }
   return tops.list;
-}
-
-let isLooking = false;
-
-/** Asks who holds those. At most once a second. */
-async function look() {
-  if (isLooking || document.hidden || connection.state !== 'live') return;
-  isLooking = true;
-  const found = new Map();
-  for (const { name } of longest()) {
-    try {
-      found.set(name, await getSemaphore(name, { limit: 1 }));
-    } catch {
-      // It is gone, or the server is: both are told elsewhere, and what was last known stays.
-      found.set(name, spotlights.get(name));
-    }
-  }
-  spotlights = found;
-  isLooking = false;
-  schedule();
-}
-
-function spotlight(s) {
-  const detail = spotlights.get(s.name);
-  const holder = detail?.holders[0];
-  return html`<li class="spotlight">
-    <a class="name" href=${semaphoreLink(s.name)} title=${s.name}>${s.name}</a>
-    <p class="spot-wait"><strong>${length(now() - s.waitingSince)}</strong></p>
-    <p class="quiet">${held(s, detail)}</p>
-    <p class="quiet number">${s.waiting === 1 ? 'one waits' : `${count(s.waiting)} wait`}</p>
-    ${holder ? html`<div class="spot-held">${peerName(holder.peer, holder.labels)}
-      <p class="quiet">since ${age(holder.since)}, expires in ${until(holder.expires_at)}</p></div>` : nothing}
-  </li>`;
-}
-
-function held(s, detail) {
-  if (s.max === 0) return s.acquired ? `paused; ${count(s.acquired)} still held, longest by` : 'paused; nobody holds it';
-  if (!s.acquired) return s.cooling ? `nobody holds it; ${count(s.cooling)} cooling` : 'nobody holds it';
-  if (s.acquired === 1 || detail?.holders_total === 1) return `${count(s.acquired)} of ${count(s.max)} held by`;
-  return `${count(s.acquired)} of ${count(s.max)} held, longest by`;
 }
 
 const foundPeers = () => view.search.length > 1 && view.peers.length
@@ -205,9 +165,9 @@ export function page(_parameters, query) {
     title: 'Semaphores',
     scroll: view.scroll,
     enter() {
-      look();
+      look(longest);
       timer = setInterval(() => {
-        look();
+        look(longest);
         const { first, last } = inSight(document.querySelector('.semaphores tbody'), order.length, rowHeight());
         const cooling = order.slice(first, last).filter((name) => store.semaphores.get(name)?.cooling > 0);
         if (!document.hidden && connection.state === 'live') refresh(cooling.slice(0, 10));

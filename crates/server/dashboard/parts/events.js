@@ -35,10 +35,13 @@ function peer({ peer: id, labels: told }) {
   return html`<a class=${name ? 'who' : 'id'} href=${peerLink(id)} title=${[labelled(labels), id].filter(Boolean).join(' · ')}>${name || short(id)}</a>`;
 }
 
+/** Who made it happen: somebody known by name, or a change of the configuration file. */
+const by = (name) => name === 'configuration' ? 'the configuration' : html`<strong class="by">${name}</strong>`;
+
 const line = (e) => e.gap
   ? html`<li class="gap">${count(e.gap)} more happened too fast to be shown</li>`
   : html`<li class="event" data-kind=${e.kind}><time datetime=${e.at} title=${full(e.at)}>${time(e.at)}</time>
-      <span>${(SAID[e.kind] ?? (() => e.kind))(e)}${e.by ? html`, by <strong class="by">${e.by}</strong>` : nothing}${e.reason ? html` <q>${e.reason}</q>` : nothing}</span></li>`;
+      <span>${(SAID[e.kind] ?? (() => e.kind))(e)}${e.by ? html`, by ${by(e.by)}` : nothing}${e.reason ? html` <q>${e.reason}</q>` : nothing}</span></li>`;
 
 const DAY = 86_400_000;
 

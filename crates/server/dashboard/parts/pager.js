@@ -44,7 +44,7 @@ export function pager({ what, places, shown, total, next, turned }) {
   };
   const of = total === null ? '' : ` of ${count(Math.max(total, places.before + shown))}`;
   return html`<nav class="pager" aria-label=${`Pages of ${what}`}>
-    <span>${count(Math.min(places.before + 1, places.before + shown))} to ${count(places.before + shown)}${of} ${what}</span>
+    <span>${shown > 1 ? `${count(places.before + 1)} to ` : ''}${count(places.before + shown)}${of} ${what}</span>
     <button type="button" class="button small" ?disabled=${places.isFirst} @click=${go(() => places.previous())}>Previous</button>
     <button type="button" class="button small" ?disabled=${!next} @click=${go(() => places.next(next, shown))}>Next</button></nav>`;
 }

@@ -8,6 +8,7 @@ use toml::{
 };
 
 use super::{ConfigError, names::nearest};
+use crate::words::bound;
 
 /// The text of a configuration file and the name it goes by in messages.
 #[derive(Clone, Copy)]
@@ -125,11 +126,7 @@ impl<'a> Table<'a> {
         };
         self.read(key, parse, || {
             let (least, most) = (range.start(), range.end());
-            format!(
-                "a duration such as \"30s\" or \"1h 30m\", from {} to {}",
-                humantime::format_duration(*least),
-                humantime::format_duration(*most)
-            )
+            format!("a duration such as \"30s\" or \"1h 30m\", from {} to {}", bound(*least), bound(*most))
         })
     }
 

@@ -74,6 +74,7 @@ const EMBEDDED: &[(&str, &[u8])] = files![
     "parts/peer.js",
     "parts/rows.js",
     "parts/sparkline.js",
+    "parts/spotlight.js",
     "people.js",
     "refetch.js",
     "server.js",

@@ -1,6 +1,9 @@
 //! Reading requests: every mistake in one becomes a sentence that says what would be right.
 
-use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow, collections::BTreeMap, convert::Infallible, ops::RangeInclusive, str::FromStr, sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,6 +18,7 @@ use super::{app::App, refusal::Refusal};
 use crate::{
     net,
     security::{Asker, Caller, Forbidden, Right},
+    words::bound,
 };
 
 /// The JSON body of a request. `example` shows a right one.
@@ -173,15 +177,30 @@ pub(super) fn query<T: DeserializeOwned>(parts: &Parts, example: &str) -> Result
 
 /// A human-readable duration called `name`, no longer than `max`.
 pub(super) fn duration(name: &str, text: &str, max: Duration) -> Result<Duration, Refusal> {
-    let invalid = |reason: String| {
+    duration_within(name, text, Duration::ZERO..=max)
+}
+
+/// A human-readable duration called `name`, of a length in this range.
+pub(super) fn duration_within(
+    name: &str,
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, Refusal> {
+    let invalid = |reason: &str| {
+        let (least, most) = (bound(*range.start()), bound(*range.end()));
         Refusal::Invalid(format!(
-            "{name} is {text:?}: {reason}. Expected a duration from 0s to {} such as \"30s\", \"5m\", \"250ms\" \
-             or \"1h 30m\".",
-            humantime::format_duration(max)
+            "{name} is {text:?}: {reason}. Expected a duration from {least} to {most} such as \"30s\", \"5m\", \
+             \"250ms\" or \"1h 30m\"."
         ))
     };
-    let duration = humantime::parse_duration(text).map_err(|error| invalid(error.to_string()))?;
-    if duration > max { Err(invalid("that is too long".to_owned())) } else { Ok(duration) }
+    let duration = humantime::parse_duration(text).map_err(|error| invalid(&error.to_string()))?;
+    if duration < *range.start() {
+        Err(invalid("that is too short"))
+    } else if duration > *range.end() {
+        Err(invalid("that is too long"))
+    } else {
+        Ok(duration)
+    }
 }
 
 /// Locks as a client names them.

@@ -1,6 +1,6 @@
 //! What can be asked of the engine: each act of the node, with what its trace says it is about.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use throttle_core::{
     By, Claim, Core, EndCause, HolderView, PeerId, PeerView, ReleaseError, RemoveError, Restore,
@@ -8,7 +8,7 @@ use throttle_core::{
 };
 use throttle_journal::Wall;
 use throttle_node::{
-    Ask, Condition, Declared, Difference, Ending, Holding, NewPeer, Outcome, Refusal, SetRefusal, Usage,
+    Adopted, Ask, Condition, Declared, Difference, Ending, Holding, NewPeer, Outcome, Refusal, SetRefusal,
     managing::Found,
 };
 
@@ -160,41 +160,43 @@ impl Engine {
         self.turn(|turn| turn.node.remainder(semaphore))
     }
 
-    /// Applies the changes of the configuration file. Returns what of it is removed while it is
-    /// in use.
-    pub fn declare(&self, difference: &Difference, declared: &Declared) -> BTreeMap<String, Usage> {
-        self.turn(|turn| turn.node.declare(turn.now, difference, declared))
+    /// Applies the changes of the configuration file. Returns what was there until then.
+    pub fn declare(&self, difference: &Difference, declared: &Declared, by: &str) -> Adopted {
+        self.turn(|turn| {
+            turn.node.acts(Some(by.into()));
+            turn.node.declare(turn.now, difference, declared)
+        })
     }
 
-    /// Creates a semaphore, or replaces what it is declared to be. Tells whether it is new.
+    /// Creates a semaphore, or replaces what it is declared to be. Returns what it was, if it is not new.
     pub fn set_semaphore<R>(
         &self,
         name: &str,
         spec: Spec,
         by: Operator<'_>,
         look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
-    ) -> Result<(bool, R), SetRefusal> {
+    ) -> Result<(Option<Spec>, R), SetRefusal> {
         about(Subject::Semaphore(name));
         self.turn(|turn| {
             turn.node.acts(by.map(Into::into));
-            let is_new = turn.node.set_semaphore(turn.now, name, spec)?;
-            Ok((is_new, turn.look_at_semaphore(name, look)?))
+            let before = turn.node.set_semaphore(turn.now, name, spec)?;
+            Ok((before, turn.look_at_semaphore(name, look)?))
         })
     }
 
-    /// Changes what a semaphore is declared to be.
+    /// Changes what a semaphore is declared to be. Returns what it was.
     pub fn change_semaphore<R>(
         &self,
         name: &str,
         change: impl FnOnce(Spec) -> Spec,
         by: Operator<'_>,
         look: impl FnOnce(SemaphoreView<'_>, Wall) -> R,
-    ) -> Result<R, SetRefusal> {
+    ) -> Result<(Spec, R), SetRefusal> {
         about(Subject::Semaphore(name));
         self.turn(|turn| {
             turn.node.acts(by.map(Into::into));
-            turn.node.change_semaphore(turn.now, name, change)?;
-            Ok(turn.look_at_semaphore(name, look)?)
+            let before = turn.node.change_semaphore(turn.now, name, change)?;
+            Ok((before, turn.look_at_semaphore(name, look)?))
         })
     }
 

@@ -62,7 +62,8 @@ impl TryFrom<String> for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests in {}", self.count, humantime::format_duration(self.per))
+        let noun = if self.count == 1 { "request" } else { "requests" };
+        write!(f, "{} {noun} in {}", self.count, humantime::format_duration(self.per))
     }
 }
 

@@ -84,7 +84,9 @@ fn why(waiting: &WaitingFor) -> String {
     };
     let blocker = match waiting.blocked_by.first() {
         Some(blocker) => format!("; {blocker}{others}"),
-        None if waiting.position.is_some() => "; paused, or held back by a rate".to_owned(),
+        None if waiting.position.is_some() => {
+            "; the max is smaller, or nothing is granted just now".to_owned()
+        }
         None => String::new(),
     };
     place + &blocker

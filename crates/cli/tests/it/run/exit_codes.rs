@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::{SEMAPHORES, run, run_at};
 use crate::support::{Launch, Server, free_port};
 
@@ -47,11 +49,17 @@ fn a_lock_that_is_not_granted_in_time() {
 }
 
 #[test]
-fn of_a_pause_a_command_says_that_nobody_holds_it_up() {
+fn of_a_pause_and_a_rate_a_command_says_that_nobody_holds_it_up() {
     let server = Server::start("[semaphores]\nA = 0");
     let (code, _, stderr) = run(&server, &["-s", "A", "--try", "--", "echo", "ran"]).run();
     assert_eq!(code, 75);
-    assert!(stderr.contains("place in the queue was 1; nobody's release would help: a pause"), "{stderr}");
+    assert!(stderr.ends_with(": its place in the queue was 1; \"A\" is paused"), "{stderr}");
+    let server = Server::start("[semaphores]\nA = { max = 1, per = '1h' }");
+    let holder = server.v1_holder(&json!({"A": 1}));
+    server.delete(&format!("/v1/peers/{holder}")).is_empty();
+    let (code, _, stderr) = run(&server, &["-s", "A", "--try", "--", "echo", "ran"]).run();
+    assert_eq!(code, 75);
+    assert!(stderr.contains("was 1; \"A\" is held back by its rate until 2"), "{stderr}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Locks of a peer: one request for several, in line with everybody else's.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Server, id, request};
@@ -86,6 +88,27 @@ fn who_waits_behind_a_request_for_something_else_is_told_of_that() {
             "since": ahead["pending"]["since"], "labels": {"host": "w2"}, "waits_for": ["gpu-host"]
         }])
     );
+}
+
+#[test]
+fn who_waits_for_what_is_paused_or_has_a_rate_is_told_of_that() {
+    let server = Server::start("[semaphores]\nA = 0\nB = { max = 2, per = '1h' }");
+    let holder = server.v1_peer("5m");
+    let granted = server.v1_locks(&holder, &json!({"B": 2})).shape(200);
+    let waiter = server.v1_peer("5m");
+    let blocked_by = |seen: Value| seen["pending"]["blocked_by"].as_array().expect("a list").clone();
+    let closed = |kind, name, count| json!({"kind": kind, "semaphore": name, "peer": null, "count": count, "since": null, "labels": {}});
+    let seen = blocked_by(server.v1_locks(&waiter, &json!({"A": 3, "B": 1})).shape(202));
+    assert_eq!(seen[0], closed("paused", "A", 3));
+    assert_eq!((seen.len(), &seen[1]["kind"], &seen[1]["peer"]), (2, &json!("holder"), &json!(holder)));
+    server.delete(&format!("/v1/peers/{holder}")).is_empty();
+    let mut seen = blocked_by(server.get(&format!("/v1/peers/{waiter}")).shape(200));
+    // An hour after the grant.
+    let until = seen[1].as_object_mut().and_then(|rate| rate.remove("until")).expect("it is known");
+    let time = |at: &Value| humantime::parse_rfc3339(at.as_str().expect("a string")).expect("a time");
+    let after = time(&until).duration_since(time(&granted["locks"][0]["since"])).expect("later");
+    assert_eq!((after + Duration::from_millis(500)).as_secs(), 3600);
+    assert_eq!(seen, [closed("paused", "A", 3), closed("rate", "B", 1)]);
 }
 
 #[test]

@@ -60,7 +60,12 @@ fn what_changed_comes_into_force_and_is_told() {
     assert_eq!(server.remainder("q/x"), 2);
     server.get("/remainder?semaphore=p/x").is(400, "Unknown semaphore");
     let line = server.process.stderr.line("was reloaded");
-    assert!(line.contains("Added: \"D\", \"q/*\"; changed: \"A\"; removed: \"C\", \"p/*\"."), "{line}");
+    assert!(
+        line.contains(
+            "Added: \"D\", \"q/*\"; changed: \"A\" (max 1 -> 2, level 0 -> 3); removed: \"C\", \"p/*\"."
+        ),
+        "{line}"
+    );
     assert_eq!(server.post("/v1/reload", "").shape(200)["changed"], json!({}));
 }
 
@@ -108,6 +113,35 @@ fn a_used_semaphore_that_is_gone_drains() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_reload_tells_what_there_was_and_who_changed_it() {
+    let edited = Edited::start("[semaphores]\nA = 1\nB = 1\nC = 1\n'p/*' = 1");
+    let server = &edited.server;
+    // Since the file was read last an operator has changed one, and made another.
+    server.ask("PATCH", "/v1/semaphores/A", r#"{"max":5}"#).shape(200);
+    server.ask("PUT", "/v1/semaphores/D", r#"{"max":1}"#).shape(201);
+    let mut events = server.stream("/v1/events?kind=resized,removed", "");
+    edited.edit("[semaphores]\nA = 8\nB = { max = 1, per = '1s' }\nD = 2\nE = 3\n'p/*' = 2");
+    server.post("/v1/reload", "").shape(200);
+    let line = server.process.stderr.line("was reloaded");
+    assert!(
+        line.contains(
+            r#"Added: "D" (max 1 -> 2), "E"; changed: "A" (max 5 -> 8), "B" (per none -> 1s), "p/*" (max 1 -> 2); removed: "C"."#
+        ),
+        "{line}"
+    );
+    let told: Vec<_> = events
+        .take(5)
+        .into_iter()
+        .map(|event| (event.data["semaphore"].clone(), event.data["by"].clone()))
+        .collect();
+    let by = |name| (json!(name), json!("configuration"));
+    assert_eq!(told, [by("D"), by("E"), by("A"), by("B"), by("C")]);
+    // What happens next is nobody's act.
+    server.ask("PATCH", "/v1/semaphores/A", r#"{"max":9}"#).shape(200);
+    assert_eq!(events.next().data["by"], json!(null));
+}
+
 #[test]
 fn sighup_reloads() {
     let edited = Edited::start("[semaphores]\nA = 1");
@@ -220,7 +254,7 @@ fn a_reload_that_removes_most_semaphores_says_so() {
     assert!(line.ends_with(&format!("WARN  throttle] {warning}")), "{line}");
     // All of them are, if that is what the file says.
     let reloaded = edited.edit("[semaphores]").post("/v1/reload", "").shape(200);
-    assert_eq!(reloaded["warnings"], json!(["1 of 1 semaphores of the configuration are removed: \"s00\"."]));
+    assert_eq!(reloaded["warnings"], json!(["1 of 1 semaphore of the configuration is removed: \"s00\"."]));
     let names = server.get("/v1/semaphores").shape(200);
     assert_eq!(names["items"], json!([]));
 }

@@ -149,6 +149,19 @@ fn made_and_replaced() {
     ] {
         put("C", body).problem(400, "invalid_request");
     }
+    for (body, why) in [
+        (
+            r#"{"max":1,"per":"1us"}"#,
+            r#"per is "1us": that is too short. Expected a duration from 1ms to 365days"#,
+        ),
+        (
+            r#"{"max":1,"per":"2years"}"#,
+            r#"per is "2years": that is too long. Expected a duration from 1ms to 365days"#,
+        ),
+    ] {
+        let said = put("C", body).problem(400, "invalid_request");
+        assert!(said.contains(why), "{said}");
+    }
     assert!(put("C%2A", r#"{"max":1}"#).problem(400, "invalid_request").contains("pattern"));
     let long = put(&"x".repeat(256), r#"{"max":1}"#).problem(400, "invalid_request");
     assert!(long.contains("256 characters"), "{long}");
@@ -194,7 +207,10 @@ fn removed() {
     let mut blocked = server.blocked("PUT", &path, &json!({"locks": {"A": 1}, "wait": "10m"}));
     for query in ["", "?force=false"] {
         let detail = server.delete(&format!("/v1/semaphores/A{query}")).problem(409, "in_use");
-        assert!(detail.contains("1 locks and 1 waiting") && detail.contains("force=true"), "{detail}");
+        assert!(
+            detail.contains("1 lock and 1 waiting request.") && detail.contains("force=true"),
+            "{detail}"
+        );
     }
     server.delete("/v1/semaphores/A?force=true").is_empty();
     blocked.answer().problem(404, "unknown_semaphore");

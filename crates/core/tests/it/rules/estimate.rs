@@ -43,6 +43,16 @@ fn a_rate_is_waited_for_even_if_locks_are_short() {
 }
 
 #[test]
+fn what_a_rate_holds_back_without_holders_comes_no_sooner_than_it_is_due() {
+    let mut w = World::new("", [ANN, BOB, EVE]).with_semaphore("A", Spec { per: Some(secs(80)), ..max(8) });
+    assert!(w.acquire(EVE, "A=8").reply.is_ok());
+    assert!(w.at(secs(5)).release(EVE, "A").reply.is_ok());
+    assert_eq!((w.acquire(ANN, "A=1").reply, w.acquire(BOB, "A=7").reply), (PENDING, PENDING));
+    // All of it comes back at one time, not an eighth each ten seconds.
+    assert_eq!((estimate(&w, ANN), estimate(&w, BOB)), (Some(secs(75)), Some(secs(80))));
+}
+
+#[test]
 fn the_slowest_semaphore_of_a_request_decides() {
     let mut w = World::new("A=1 B=1", [ANN, BOB, EVE]);
     hold_for(&mut w, "A", secs(8));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use throttle_core::{By, HolderView, Labels, PeerView, WaiterView};
+use throttle_core::{By, Closed, ClosedView, HolderView, Labels, PeerView, WaiterView};
 
 use super::*;
 
@@ -73,9 +73,17 @@ fn a_request_shows_its_place_and_who_holds_what_it_asks_for() {
     assert_eq!((dan.priority(), dan.is_absent()), (-1, true));
 }
 
-/// Who is in the way of a peer: requests ahead with what they wait for, and holders.
+/// What is in the way of a peer: pauses and rates, requests ahead with what they wait for, and holders.
 fn in_the_way(w: &World, peer: PeerId) -> Vec<String> {
     let pending = w.core.peer(peer.by_server()).expect("known").pending().expect("it waits");
+    let closed = pending.closed().map(|ClosedView { semaphore, count, why }| {
+        let why = match why {
+            Closed::Paused => "is paused".to_owned(),
+            Closed::Rate { until: Some(until) } => format!("is due after {:?}", until.since(START)),
+            Closed::Rate { until: None } => "is held back by its rate".to_owned(),
+        };
+        format!("{}={count} {why}", semaphore.name())
+    });
     let ahead = pending.ahead().map(|ahead| {
         let others = ahead.waiter.peer.pending().expect("it waits");
         let others: Vec<_> = others.waits_for().map(ToString::to_string).collect();
@@ -85,7 +93,7 @@ fn in_the_way(w: &World, peer: PeerId) -> Vec<String> {
     let holders = pending
         .holders()
         .map(|holder| format!("{} holds {}", name(holder.peer.id()), holder.lock.semaphore()));
-    ahead.chain(holders).collect()
+    closed.chain(ahead).chain(holders).collect()
 }
 
 #[test]
@@ -112,7 +120,39 @@ fn who_is_ahead_with_a_larger_count_is_in_the_way_and_so_is_who_holds_it() {
     assert_eq!(in_the_way(&w, CAT), ["bob ahead on A waits for A", "ann holds A"]);
     assert_eq!(in_the_way(&w, DAN), ["ann holds A"], "it would not fit without Bob either");
     w.set("A", max(0)).is((), ["A has max 0"]);
-    assert_eq!(in_the_way(&w, CAT), Vec::<String>::new(), "nobody's release would help while it is paused");
+    assert_eq!(in_the_way(&w, CAT), ["A=1 is paused"], "nobody's release would help while it is paused");
+}
+
+#[test]
+fn of_each_semaphore_one_holder_is_told_first() {
+    let mut w = World::new("A=2 B=1", [ANN, BOB, CAT, DAN]);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.acquire(BOB, "A=1").is(acquired(2), ["bob gets A=1 #2"]);
+    w.acquire(CAT, "B=1").is(acquired(3), ["cat gets B=1 #3"]);
+    w.acquire(DAN, "A=2 B=1").is(PENDING, ["dan waits for A=2", "dan waits for B=1"]);
+    assert_eq!(in_the_way(&w, DAN), ["ann holds A", "cat holds B", "bob holds A"]);
+    w.set("B", max(0)).is((), ["B has max 0"]);
+    assert_eq!(in_the_way(&w, DAN), ["B=1 is paused", "ann holds A", "bob holds A"]);
+}
+
+#[test]
+fn a_rate_tells_when_the_next_grant_is_possible_if_that_needs_no_release() {
+    let spec = Spec { per: Some(secs(10)), ..max(3) };
+    let mut w = World::new("", [ANN, BOB, CAT, DAN, EVE]).with_semaphore("A", spec);
+    w.acquire(ANN, "A=1").is(acquired(1), ["ann gets A=1 #1"]);
+    w.at(secs(1)).acquire(BOB, "A=1").is(acquired(2), ["bob gets A=1 #2"]);
+    w.at(secs(2)).acquire(CAT, "A=1").is(acquired(3), ["cat gets A=1 #3"]);
+    w.at(secs(3)).acquire(DAN, "A=2").is(PENDING, ["dan waits for A=2"]);
+    w.acquire(EVE, "A=1").is(PENDING, ["eve waits for A=1"]);
+    assert_eq!(in_the_way(&w, DAN), ["ann holds A", "bob holds A", "cat holds A"], "nothing was released");
+    w.release(ANN, "A").is(Ok(()), ["ann gives up A=1 #1 after 3s, Released"]);
+    assert_eq!(in_the_way(&w, DAN), ["A=2 is held back by its rate", "bob holds A", "cat holds A"]);
+    w.at(secs(4)).release(CAT, "A").is(Ok(()), ["cat gives up A=1 #3 after 2s, Released"]);
+    assert_eq!(in_the_way(&w, DAN), ["A=2 is due after 12s", "bob holds A"]);
+    // The first in line decides for those behind it.
+    assert_eq!(in_the_way(&w, EVE), ["A=1 is due after 12s", "bob holds A"]);
+    w.at(secs(12)).advance().is((), ["dan gets A=2 #4 after 9s"]);
+    assert_eq!(in_the_way(&w, EVE), ["bob holds A", "dan holds A"]);
 }
 
 #[test]
@@ -134,6 +174,28 @@ fn a_semaphore_shows_its_figures_its_holders_and_its_queue() {
     let free = World::new("C=4", []);
     let free = free.core.semaphore("C").expect("known");
     assert_eq!((free.waiting(), free.holder_count(), free.longest_wait()), (0, 0, secs(0)));
+}
+
+#[test]
+fn a_waiter_shows_whether_it_holds_up_others() {
+    let mut w =
+        World::new("A=3 B=1", [ANN, BOB, CAT, DAN, EVE]).with_semaphore("C", Spec { level: 1, ..max(1) });
+    w.acquire(ANN, "C=1").is(acquired(1), ["ann gets C=1 #1"]);
+    w.acquire(BOB, "A=3").is(acquired(2), ["bob gets A=3 #2"]);
+    w.acquire(CAT, "A=1 C=1").is(PENDING, ["cat waits for A=1", "cat waits for C=1"]);
+    w.acquire(DAN, "A=1 B=1").is(PENDING, ["dan waits for A=1", "dan waits for B=1"]);
+    w.acquire(EVE, "A=2").is(PENDING, ["eve waits for A=2"]);
+    let passed_over = |w: &World| {
+        let seen = w.core.semaphore("A").expect("known");
+        seen.queue(0).filter(WaiterView::is_passed_over).map(|waiter| waiter.peer.id()).collect::<Vec<_>>()
+    };
+    assert_eq!(passed_over(&w), [CAT], "it waits for a higher level");
+    w.set("B", max(0)).is((), ["B has max 0"]);
+    assert_eq!(passed_over(&w), [CAT, DAN]);
+    w.set("A", max(1)).is((), ["A has max 1", "A is overcommitted, 3 of 1"]);
+    assert_eq!(passed_over(&w), [CAT, DAN, EVE], "more than there is");
+    w.set("A", max(0)).is((), ["A has max 0"]);
+    assert_eq!(passed_over(&w), [], "nobody goes on while it is paused");
 }
 
 #[test]

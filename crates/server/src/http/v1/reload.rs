@@ -9,7 +9,7 @@ use super::{
     convert, documented,
     problem::{Answer, Problem},
 };
-use crate::http::App;
+use crate::http::{App, extract::Who};
 
 /// Reads the configuration file again, as SIGHUP does. It is checked first, and comes into force as a whole or not
 /// at all. A file that is gone or empty, but said something when it was last read, is an error.
@@ -22,9 +22,9 @@ use crate::http::App;
     tag = documented::SERVER,
     responses((status = 200, body = Difference, description = "What changed."), documented::Reload)
 )]
-pub(in crate::http) async fn reload(State(app): State<Arc<App>>) -> Answer {
+pub(in crate::http) async fn reload(State(app): State<Arc<App>>, Who(caller): Who) -> Answer {
     let reloader = app.reloader.clone();
-    let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    let reloaded = tokio::task::spawn_blocking(move || reloader.reload(caller.identity())).await;
     match reloaded {
         Ok(Ok(reloaded)) => Ok(Json(convert::difference(reloaded)).into_response()),
         Ok(Err(error)) => Err(Problem::new(Code::InvalidConfiguration, format!("Nothing changed. {error}"))),

@@ -30,10 +30,13 @@ use crate::{
         refusal::Refusal,
     },
     security::{Caller, Right},
+    spec::Change,
 };
 
 /// The longest name of a semaphore that a request makes, in characters.
 const NAME_LENGTH: usize = 255;
+/// The shortest rate.
+const PER_MIN: Duration = Duration::from_millis(1);
 /// The longest rate.
 const PER_MAX: Duration = Duration::from_hours(24 * 365);
 
@@ -173,9 +176,13 @@ pub(super) fn declare(app: &App, caller: &Caller, name: &str, body: SemaphoreBod
     let set = app.engine.set_semaphore(name, spec, caller.identity(), |semaphore, wall| {
         convert::detail(semaphore, wall, Part::first(PAGE), caller)
     });
-    let (is_new, seen) = set.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
-    let (verb, status) = if is_new { ("made", StatusCode::CREATED) } else { ("changed", StatusCode::OK) };
-    tracing::info!(semaphore = name, max, level, "Semaphore {verb} by a request.");
+    let (before, seen) = set.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
+    let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    if let Some(before) = before {
+        log_change(name, before, spec);
+    } else {
+        tracing::info!(semaphore = name, max, level, "Semaphore made by a request.");
+    }
     Ok((status, Json(seen.fitted())).into_response())
 }
 
@@ -224,11 +231,17 @@ pub(super) fn alter(app: &App, caller: &Caller, name: &str, body: ChangeBody) ->
     let changed = app.engine.change_semaphore(name, change, caller.identity(), |semaphore, wall| {
         convert::detail(semaphore, wall, Part::first(PAGE), caller)
     });
-    let seen = changed.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
+    let (before, seen) = changed.map_err(|error| Problem::explained(&app.engine, caller, None, error))?;
     if is_change {
-        tracing::info!(semaphore = name, max, "Semaphore changed by a request.");
+        log_change(name, before, change(before));
     }
     Ok(Json(seen.fitted()).into_response())
+}
+
+fn log_change(name: &str, before: Spec, after: Spec) {
+    let Spec { max, level, .. } = after;
+    let change = Change { before, after };
+    tracing::info!(semaphore = name, max, level, %change, "Semaphore changed by a request.");
 }
 
 fn checked_max(max: i64) -> Result<i64, Refusal> {
@@ -241,13 +254,7 @@ fn checked_max(max: i64) -> Result<i64, Refusal> {
 }
 
 fn rate(RateText(text): &RateText) -> Result<Duration, Refusal> {
-    let per = extract::duration("per", text, PER_MAX)?;
-    if per < Duration::from_millis(1) {
-        let sentence =
-            format!("per is {text:?}. Expected a duration from 1ms to 365days, or null for no rate.");
-        return Err(Refusal::Invalid(sentence));
-    }
-    Ok(per)
+    extract::duration_within("per", text, PER_MIN..=PER_MAX)
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {

@@ -230,8 +230,10 @@ impl State {
                 let asked = pending
                     .clone()
                     .flat_map(|p| by_name(p).map(|(name, _)| Target::Semaphore(name.to_owned())));
-                let blockers =
-                    pending.flat_map(|p| p.blocked_by.iter().map(|by| Target::Peer(by.peer.to_string())));
+                let blockers = pending.flat_map(|p| &p.blocked_by).map(|by| match by.peer {
+                    Some(peer) => Target::Peer(peer.to_string()),
+                    None => Target::Semaphore(by.semaphore.to_string()),
+                });
                 held.chain(asked).chain(blockers).collect()
             }
             _ => Vec::new(),

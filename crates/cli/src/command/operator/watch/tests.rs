@@ -220,6 +220,7 @@ fn a_semaphore_with_its_holders_and_its_queue() {
 fn the_head_of_a_queue_has_a_reason_to_wait() {
     let here = json!([{"semaphore": "A", "peer": "11", "count": 2, "since": ago(9), "labels": {}}]);
     let there = |labels: Value| json!([{"semaphore": "gpu-host", "peer": "99", "count": 2, "since": ago(9), "labels": labels}]);
+    let closed = |kind| json!([{"kind": kind, "semaphore": "gpu-host", "peer": null, "count": 2, "since": null, "labels": {}}]);
     let nothing = || json!({});
     for (figures, waiter, blocked_by, expected) in [
         (nothing(), nothing(), here, "The first waits for 1, and 0 are free."),
@@ -239,6 +240,9 @@ fn the_head_of_a_queue_has_a_reason_to_wait() {
             "The first waits for 2 of gpu-host: import.sh jane@w1 holds it.",
         ),
         (json!({"acquired": 1}), nothing(), there(json!({})), "of gpu-host: peer 99 holds it."),
+        (json!({"acquired": 1}), nothing(), closed("paused"), "of gpu-host: it is paused."),
+        (json!({"acquired": 1}), nothing(), closed("rate"), "of gpu-host: more comes back by its rate."),
+        (json!({"acquired": 1}), nothing(), closed("strike"), "of gpu-host: it is not to be had yet."),
     ] {
         let mut state = view();
         press(&mut state, KeyCode::Enter);
@@ -261,7 +265,7 @@ fn a_peer_and_who_is_in_its_way() {
             "2     -                1m 20s  B",
             "WAITS FOR, for 1m 1s, at place 4, priority 1",
             "IN ITS WAY",
-            "@w9                    holds 99                   1     9s      C",
+            "@w9                   holds  99                   1     9s      C",
         ],
     );
     press(&mut state, KeyCode::End);
@@ -273,6 +277,31 @@ fn a_peer_and_who_is_in_its_way() {
     press(&mut state, KeyCode::Home);
     press(&mut state, KeyCode::Enter);
     assert_eq!(state.page(), Page::Semaphore("A".to_owned()));
+}
+
+#[test]
+fn what_is_in_the_way_without_a_peer_leads_to_its_semaphore() {
+    let mut state = view();
+    state.open(Page::Peer("11".to_owned()));
+    let News::Seen(page, Sight::Peer(mut waiter)) = peer("11", true) else { panic!("a peer") };
+    let closed = |kind, name, count| json!({"kind": kind, "semaphore": name, "peer": null, "count": count, "since": null, "labels": {}});
+    let mut rate = closed("rate", "D", 2);
+    rate["until"] = json!("2026-03-03T19:02:45Z");
+    let blocked_by = json!([closed("paused", "C", 1), rate, closed("strike", "E", 1)]);
+    let pending = waiter.pending.as_mut().expect("it waits");
+    pending.blocked_by = serde_json::from_value(blocked_by).expect("what is in the way");
+    state.learn(News::Seen(page, Sight::Peer(waiter)), now());
+    shows(
+        &state,
+        &[
+            "-                     paused -                    1     -       C",
+            "-                     rate   -                    2     in 3s   D",
+            "-                     -      -                    1     -       E",
+        ],
+    );
+    press(&mut state, KeyCode::End);
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.page(), Page::Semaphore("E".to_owned()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A peer, what it holds, and what it waits for.
 
 use throttle_api::{Blocker, BlockerKind, Digits, Labels, Lock, Peer, Pending, Span};
-use throttle_core::{AheadView, HeldView, HolderView, Name, PeerView, PendingView};
+use throttle_core::{AheadView, Closed, ClosedView, HeldView, HolderView, Name, PeerView, PendingView};
 use throttle_journal::Wall;
 
 use super::stamp;
@@ -64,8 +64,10 @@ fn pending(pending: PendingView<'_>, wall: Wall, caller: &Caller) -> Pending {
         |peer: PeerView<'_>, semaphore: &str| peer.is_for(caller.by()) || caller.may(Right::Read, semaphore);
     let ahead = pending.ahead().filter(|ahead| may_see(ahead.waiter.peer, ahead.semaphore.name()));
     let holders = pending.holders().filter(|holder| may_see(holder.peer, holder.lock.semaphore()));
-    let in_the_way = ahead
-        .map(|ahead| request_ahead(ahead, wall, caller))
+    let in_the_way = pending
+        .closed()
+        .map(|closed| closed_semaphore(closed, wall))
+        .chain(ahead.map(|ahead| request_ahead(ahead, wall, caller)))
         .chain(holders.map(|holder| blocking_holder(holder, wall, caller)));
     Pending {
         locks: pending.locks().map(|(name, count)| (name.shared(), count)).collect(),
@@ -77,15 +79,33 @@ fn pending(pending: PendingView<'_>, wall: Wall, caller: &Caller) -> Pending {
     }
 }
 
+fn closed_semaphore(ClosedView { semaphore, count, why }: ClosedView<'_>, wall: Wall) -> Blocker {
+    let (kind, until) = match why {
+        Closed::Paused => (BlockerKind::Paused, None),
+        Closed::Rate { until } => (BlockerKind::Rate, until),
+    };
+    Blocker {
+        kind: kind.into(),
+        semaphore: semaphore.name().shared(),
+        peer: None,
+        count,
+        since: None,
+        labels: Labels::default(),
+        waits_for: Vec::new(),
+        until: until.map(|at| stamp(wall.at(at))),
+    }
+}
+
 fn blocking_holder(holder: HolderView<'_>, wall: Wall, caller: &Caller) -> Blocker {
     Blocker {
         kind: BlockerKind::Holder.into(),
         semaphore: holder.lock.semaphore().shared(),
-        peer: id(holder.peer, caller),
+        peer: Some(id(holder.peer, caller)),
         count: holder.lock.count(),
-        since: stamp(wall.at(holder.lock.since())),
+        since: Some(stamp(wall.at(holder.lock.since()))),
         labels: Labels::new(holder.peer.labels().cloned()),
         waits_for: Vec::new(),
+        until: None,
     }
 }
 
@@ -95,10 +115,11 @@ fn request_ahead(AheadView { semaphore, waiter }: AheadView<'_>, wall: Wall, cal
     Blocker {
         kind: BlockerKind::Ahead.into(),
         semaphore: semaphore.name().shared(),
-        peer: id(waiter.peer, caller),
+        peer: Some(id(waiter.peer, caller)),
         count: waiter.count(),
-        since: stamp(wall.at(waiter.since())),
+        since: Some(stamp(wall.at(waiter.since()))),
         labels: Labels::new(waiter.peer.labels().cloned()),
         waits_for: lacking.filter(|name| is_own || caller.may(Right::Read, name)).map(Name::shared).collect(),
+        until: None,
     }
 }

@@ -11,7 +11,7 @@ use crate::reload::Reloaded;
 
 /// How the file differs from what it was.
 pub(in crate::http::v1) fn difference(reloaded: Reloaded) -> Difference {
-    let Reloaded { difference, needs_restart, removed_in_use, warnings } = reloaded;
+    let Reloaded { difference, needs_restart, removed_in_use, warnings, before: _ } = reloaded;
     let declarations = |declared: BTreeMap<String, Spec>| {
         declared.into_iter().map(|(name, spec)| (name, declaration(spec))).collect()
     };

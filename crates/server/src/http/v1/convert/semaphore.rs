@@ -150,6 +150,7 @@ fn waiter(position: usize, waiter: WaiterView<'_>, wall: Wall, caller: &Caller) 
         estimated_wait: waiter.estimated_wait().map(Span),
         labels: Labels::new(waiter.peer.labels().cloned()),
         absent: waiter.is_absent(),
+        passed_over: waiter.is_passed_over(),
     }
 }
 

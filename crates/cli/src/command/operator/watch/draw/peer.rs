@@ -95,12 +95,24 @@ fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
 
 fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
     let rows = pending.blocked_by.iter().map(|by| {
+        let how = match by.kind.known() {
+            Some(BlockerKind::Holder) => "holds",
+            Some(BlockerKind::Ahead) => "ahead",
+            Some(BlockerKind::Paused) => "paused",
+            Some(BlockerKind::Rate) => "rate",
+            _ => "-",
+        };
+        let since = match (by.since, by.until) {
+            (Some(since), _) => age(since, now),
+            (None, Some(due)) => format!("in {}", until(due, now)),
+            (None, None) => "-".to_owned(),
+        };
         Row::new([
             who(&by.labels),
-            if by.kind == BlockerKind::Ahead { "ahead" } else { "holds" }.to_owned(),
-            by.peer.to_string(),
+            how.to_owned(),
+            by.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string()),
             count(by.count),
-            age(by.since, now),
+            since,
             printable(&by.semaphore),
         ])
     });
@@ -109,7 +121,7 @@ fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
         title: if is_empty { "IN ITS WAY: nobody".to_owned() } else { "IN ITS WAY".to_owned() },
         note: String::new(),
         head: vec!["WHO", "HOW", "PEER", "COUNT", "SINCE", "SEMAPHORE"],
-        widths: [Constraint::Fill(1)].into_iter().chain([5, 20, 5, 7, 16].map(Constraint::Length)).collect(),
+        widths: [Constraint::Fill(1)].into_iter().chain([6, 20, 5, 7, 16].map(Constraint::Length)).collect(),
         rows: rows.collect(),
     }
 }

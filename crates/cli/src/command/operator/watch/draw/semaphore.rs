@@ -181,12 +181,18 @@ fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
     let by = pending.blocked_by.iter().find(|by| by.semaphore != semaphore.name)?;
     let asked = by_name(pending).find(|(name, _)| *name == &*by.semaphore).map_or(1, |(_, count)| count);
     let (other, who) = (printable(&by.semaphore), who(&by.labels));
-    let who = if who == "-" { format!("peer {}", by.peer) } else { who };
+    let who = match by.peer {
+        Some(peer) if who == "-" => format!("peer {peer}"),
+        _ => who,
+    };
     let more = pending.blocked_by.iter().filter(|more| more.semaphore == by.semaphore).count() - 1;
-    let does = match (by.kind == BlockerKind::Ahead, more) {
-        (true, _) => "is before it".to_owned(),
-        (false, 0) => "holds it".to_owned(),
-        (false, more) => format!("and {more} more hold it"),
+    let why = match (by.kind.known(), more) {
+        (Some(BlockerKind::Holder), 0) => format!("{who} holds it"),
+        (Some(BlockerKind::Holder), more) => format!("{who} and {more} more hold it"),
+        (Some(BlockerKind::Ahead), _) => format!("{who} is before it"),
+        (Some(BlockerKind::Paused), _) => "it is paused".to_owned(),
+        (Some(BlockerKind::Rate), _) => "more comes back by its rate".to_owned(),
+        _ => "it is not to be had yet".to_owned(),
     };
     let idle = match detail.queue_total - 1 {
         0 => String::new(),
@@ -195,5 +201,5 @@ fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
         }
         behind => format!(" {} lie idle; {behind} wait behind it.", count(free)),
     };
-    Some(format!("The first waits for {} of {other}: {who} {does}.{idle}", count(asked)))
+    Some(format!("The first waits for {} of {other}: {why}.{idle}", count(asked)))
 }

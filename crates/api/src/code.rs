@@ -169,7 +169,7 @@ impl Code {
             Self::InUse => (
                 "Semaphore in use",
                 "the semaphore has holders or waiters.",
-                "Semaphore \"A\" is in use by 2 locks and 1 waiting requests. Wait until they are gone, or add \
+                "Semaphore \"A\" is in use by 2 locks and 1 waiting request. Wait until they are gone, or add \
                  ?force=true to release those locks and withdraw those requests.",
             ),
             Self::InvalidConfiguration => (

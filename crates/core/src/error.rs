@@ -3,7 +3,10 @@
 
 use std::{error::Error, fmt};
 
-use crate::names::{Name, PeerId};
+use crate::{
+    counted::counted,
+    names::{Name, PeerId},
+};
 
 /// The peer expired, was released, or never existed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +288,8 @@ impl fmt::Display for RemoveError {
 
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "in use by {} locks and {} waiting requests", self.holders, self.waiters)
+        let (locks, requests) = (counted(self.holders, "lock"), counted(self.waiters, "waiting request"));
+        write!(f, "in use by {locks} and {requests}")
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use throttle_core::Settings;
+use throttle_core::{Settings, counted};
 use throttle_journal::{
     Epoch, LogError, Writer,
     sqlite::{Directory, Found},
@@ -109,10 +109,10 @@ impl Durable {
         let is_known = end.number > 0;
         if is_known {
             info!(
-                "The state of {} is back after {:.1?}: {} peers.",
+                "The state of {} is back after {:.1?}: {}.",
                 self.path.display(),
                 begun.elapsed(),
-                follower.state().core.peer_count()
+                counted(follower.state().core.peer_count(), "peer")
             );
         }
         Ok((follower, is_known))

@@ -3,6 +3,7 @@
 
 pub mod audit;
 mod begin;
+mod bound;
 mod changes;
 pub mod cluster;
 pub mod config;

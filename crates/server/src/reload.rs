@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use throttle_core::{Origin, Spec};
+use throttle_core::{Origin, Spec, counted};
 use throttle_node::{Declared, Difference, Usage};
 use tracing::{error, info, warn};
 
@@ -56,8 +56,9 @@ impl Reloaded {
         let removed = difference.removed.len();
         if removed * 2 > before {
             let gone = names(difference.removed.keys());
-            warnings
-                .push(format!("{removed} of {before} semaphores of the configuration are removed: {gone}."));
+            let is = if removed == 1 { "is" } else { "are" };
+            let removed = counted(removed, "semaphore");
+            warnings.push(format!("{removed} of {before} in the configuration {is} removed: {gone}."));
         }
         for warning in &warnings {
             warn!("{warning}");
@@ -107,10 +108,10 @@ impl Current {
         if !kept.is_empty() {
             let state = if content == Content::Missing { "is not there" } else { "is empty" };
             warn!(
-                "The file {} {state}, but declared {} semaphores in the last run: {}. They stay as they were. To \
+                "The file {} {state}, but declared {} in the last run: {}. They stay as they were. To \
                  remove them, write [semaphores] with nothing below it.",
                 file.display(),
-                kept.len(),
+                counted(kept.len(), "semaphore"),
                 names(kept.keys())
             );
             // It did say something, when it was last read.

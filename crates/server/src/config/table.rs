@@ -8,6 +8,7 @@ use toml::{
 };
 
 use super::{ConfigError, names::nearest};
+use crate::bound;
 
 /// The text of a configuration file and the name it goes by in messages.
 #[derive(Clone, Copy)]
@@ -127,8 +128,8 @@ impl<'a> Table<'a> {
             let (least, most) = (range.start(), range.end());
             format!(
                 "a duration such as \"30s\" or \"1h 30m\", from {} to {}",
-                humantime::format_duration(*least),
-                humantime::format_duration(*most)
+                bound::shown(*least),
+                bound::shown(*most)
             )
         })
     }

@@ -13,7 +13,7 @@ use throttle_core::PeerId;
 
 use super::{app::App, refusal::Refusal};
 use crate::{
-    net,
+    bound, net,
     security::{Asker, Caller, Forbidden, Right},
 };
 
@@ -177,7 +177,7 @@ pub(super) fn duration(name: &str, text: &str, max: Duration) -> Result<Duration
         Refusal::Invalid(format!(
             "{name} is {text:?}: {reason}. Expected a duration from 0s to {} such as \"30s\", \"5m\", \"250ms\" \
              or \"1h 30m\".",
-            humantime::format_duration(max)
+            bound::shown(max)
         ))
     };
     let duration = humantime::parse_duration(text).map_err(|error| invalid(error.to_string()))?;

@@ -23,6 +23,7 @@ use super::{
     read::{self, contains},
 };
 use crate::{
+    bound,
     config::is_dot_segment,
     http::{
         App,
@@ -244,8 +245,10 @@ fn checked_max(max: i64) -> Result<i64, Refusal> {
 fn rate(RateText(text): &RateText) -> Result<Duration, Refusal> {
     let per = extract::duration("per", text, PER_MAX)?;
     if per < Duration::from_millis(1) {
-        let sentence =
-            format!("per is {text:?}. Expected a duration from 1ms to 365days, or null for no rate.");
+        let sentence = format!(
+            "per is {text:?}. Expected a duration from 1ms to {}, or null for no rate.",
+            bound::shown(PER_MAX)
+        );
         return Err(Refusal::Invalid(sentence));
     }
     Ok(per)

@@ -1,8 +1,9 @@
 //! What went wrong, for a person at a shell. The server and the client library speak to programs: their advice names
 //! routes and functions.
 
-use std::{error::Error, iter};
+use std::error::Error;
 
+use reqwest::Url;
 use throttle_client::{AcquireError, Error as ClientError};
 
 const TOKEN: &str =
@@ -30,12 +31,29 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     }
     // Others are sentences that say all.
     let has_causes = error.is::<ClientError>() || error.is::<AcquireError>();
-    let causes = iter::successors(error.source().filter(|_| has_causes), |&error| error.source());
-    iter::once(words(error)).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+    let mut causes = vec![words(error)];
+    let mut last = error;
+    while let Some(source) = last.source().filter(|_| has_causes && !says_all(last)) {
+        causes.push(words(source));
+        last = source;
+    }
+    causes.join(": ")
+}
+
+/// Whether the words for it have its causes.
+fn says_all(error: &(dyn Error + 'static)) -> bool {
+    client_error(error).is_some_and(|error| matches!(error, ClientError::Unreachable { .. }))
+}
+
+fn client_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ClientError> {
+    error.downcast_ref().or_else(|| error.downcast_ref::<Box<ClientError>>().map(|error| &**error))
 }
 
 fn words(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref() {
+    match client_error(error) {
+        Some(error @ ClientError::Unreachable { url, sent, .. }) => {
+            format!("{}{}", error.trouble(), remedy(error, url, *sent))
+        }
         Some(ClientError::UnknownSemaphore { semaphore, advice: Some(advice) }) => {
             format!("No semaphore is called {semaphore:?}. {}", fitting(advice))
         }
@@ -48,6 +66,25 @@ fn words(error: &(dyn Error + 'static)) -> String {
              set THROTTLE_CACERT"
         ),
         _ => fitting(&error.to_string()),
+    }
+}
+
+/// What to look at when no answer comes.
+fn remedy(error: &ClientError, url: &str, sent: bool) -> String {
+    const ELSEWHERE: &str = "--url or THROTTLE_URL says where else to ask";
+    if error.is_nobody_there() {
+        let port = match Url::parse(url).map(|url| (url.port(), url.port_or_known_default())) {
+            Ok((None, Some(port))) => format!(", and without a port in the URL it is {port} that is asked"),
+            _ => String::new(),
+        };
+        if error.is_name_unknown() {
+            return format!(". Is the name right? {ELSEWHERE}");
+        }
+        format!(". Is it running there? {ELSEWHERE}; a server has port 8000 unless it is told another{port}")
+    } else if sent {
+        format!(". Is that a Throttle server? {ELSEWHERE}")
+    } else {
+        String::new()
     }
 }
 

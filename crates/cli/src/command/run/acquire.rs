@@ -7,11 +7,11 @@ use tokio::sync::watch;
 
 use super::{
     asking::Asking,
-    notice::{Notice, fail, tell},
+    notice::{Lasting, Notice, fail, tell},
     wanted::Wanted,
 };
 use crate::{
-    command::{advice::told, connection::located},
+    command::{advice::told, connection::located, usage},
     platform::{Signal, Signals},
 };
 
@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     Gone(String),
     /// The server is out of reach, or refuses.
     Unavailable(String),
+    /// The command line or the environment makes no sense.
+    Wrong(String),
     /// A signal came first.
     Interrupted(Signal),
 }
@@ -48,6 +50,12 @@ impl Failure {
             Self::Conflict(why) => fail(command, &why, asking.conflict_exit_code.into()),
             Self::Gone(why) => fail(command, &why, gone),
             Self::Unavailable(why) => fail(command, &why, UNAVAILABLE),
+            Self::Wrong(why) => {
+                let path: Vec<&str> = command.split(' ').skip(1).collect();
+                // Standard error may be closed.
+                let _ = usage::error(&path, &why).print();
+                usage::WRONG
+            }
         }
     }
 }
@@ -91,6 +99,10 @@ pub(crate) async fn acquire(
     if Notice::is_seen() {
         lock = lock.on_wait(move |waiting| drop(tell_of_wait.send(Some(waiting))));
     }
+    let (tell_of_trouble, trouble) = watch::channel(None);
+    lock = lock.on_trouble(move |told| {
+        tell_of_trouble.send_modify(|lasting| *lasting = Lasting::after(lasting.as_ref(), told));
+    });
     let mut notice = Notice::new(command);
     tokio::select! {
         biased;
@@ -100,7 +112,7 @@ pub(crate) async fn acquire(
             AcquireError::Failed(error) => unavailable(&located(&client, error)),
             error => unavailable(&error),
         }),
-        () = notice.keep(wanted, stands) => Err(Failure::Unavailable("the notice ended".to_owned())),
+        () = notice.keep(wanted, stands, trouble) => Err(Failure::Unavailable("the notice ended".to_owned())),
     }
 }
 
@@ -143,5 +155,5 @@ fn client(asking: &Asking, caller: &Caller<'_>) -> Result<Client, Error> {
 }
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::Unavailable(told(error))
+    usage::wrong(error).map_or_else(|| Failure::Unavailable(told(error)), Failure::Wrong)
 }

@@ -52,7 +52,9 @@ fn a_smaller_count_shrinks_nothing_and_a_larger_one_is_refused() {
     assert_eq!(server.remainder("mid"), 1);
     process.write_line();
     process.stdout.line("code 69");
-    process.stderr.line("\"mid\" is held with count 2 by a lock around this process, so a count of 3 would wait for what");
+    process.stderr.line(
+        "\"mid\" is held with count 2 by a lock around this process, so a count of 3 would wait for what",
+    );
     assert_eq!(server.remainder("mid"), 1);
 }
 

@@ -302,7 +302,7 @@ impl Attempt {
                 return Err(AcquireError::NotAcquired {
                     semaphore,
                     count,
-                    others,
+                    others: others.into(),
                     url,
                     position,
                     blocked_by,
@@ -366,7 +366,7 @@ impl Attempt {
                 AcquireError::NotAcquired {
                     semaphore: semaphore.clone(),
                     count: *count,
-                    others: others.to_vec(),
+                    others: others.into(),
                     url: self.link.server().shown.clone(),
                     position: None,
                     blocked_by: Vec::new(),

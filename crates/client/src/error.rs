@@ -194,10 +194,13 @@ fn withdrawn(semaphores: &[String], is_removed: bool) -> String {
 
 /// What was not granted, with the verb that fits.
 fn missing(semaphore: &str, count: u64, others: &[(String, u64)]) -> String {
-    let first = format!("{semaphore:?} (count {count})");
-    let Some(((last, last_count), between)) = others.split_last() else { return format!("{first} was") };
-    let between: String = between.iter().map(|(name, count)| format!(", {name:?} (count {count})")).collect();
-    format!("{first}{between} and {last:?} (count {last_count}) were")
+    let part = |name: &str, count: u64| format!("{name:?} (count {count})");
+    let mut all = vec![part(semaphore, count)];
+    all.extend(others.iter().map(|(name, count)| part(name, *count)));
+    match all.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last} were", before.join(", ")),
+        _ => format!("{} was", all.concat()),
+    }
 }
 
 /// Why a request waits, in words that go on with a sentence.
@@ -254,9 +257,9 @@ pub enum AcquireError {
         semaphore: String,
         /// The count that was asked for.
         count: u64,
-        /// The others that were waited for, with the counts that were asked for: those where somebody was in the way, or
-        /// all if the server did not tell.
-        others: Vec<(String, u64)>,
+        /// The others that were waited for, with their counts: those where somebody was in the way, or all if the
+        /// server did not tell.
+        others: Box<[(String, u64)]>,
         /// The server.
         url: String,
         /// The place in the queue at the end, counted from 1. `None` if the server did not tell.

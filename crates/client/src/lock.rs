@@ -146,9 +146,9 @@ impl LockRequest {
         self
     }
 
-    /// Calls `tell` each time that the request is to be repeated because the server is out of reach or does not serve it
-    /// at this moment, and with `None` once it does again. A wait that something between cuts is such a repeat, too, and
-    /// is over a moment later. It runs where `acquire` is awaited.
+    /// Calls `tell` each time that the request is to be repeated because the server is out of reach or does not
+    /// serve it at this moment, and with `None` once it does again. A wait that something between cuts is such a
+    /// repeat, too, and is over a moment later. It runs where `acquire` is awaited.
     pub fn on_trouble(mut self, tell: impl FnMut(Option<Trouble>) + Send + 'static) -> Self {
         self.on_trouble = Some(Box::new(tell));
         self

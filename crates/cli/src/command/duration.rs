@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest lease that a server gives, by its own years.
-const LONGEST_TTL: Duration = Duration::from_secs(10 * 31_557_600);
+const LONGEST_TTL: Duration = Duration::from_hours(10 * 8766);
 const LONGEST_RATE: Duration = Duration::from_hours(365 * 24);
 const SHORTEST_RATE: Duration = Duration::from_millis(1);
 

@@ -110,6 +110,7 @@ async fn a_server_that_is_not_there_is_an_error_that_says_so() {
     assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "POST http://localhost:1/v1/peers: no connection to the server: connection refused. Is it running there, and are host and port right?"
+        "POST http://localhost:1/v1/peers: no connection to the server: connection refused. Is it running there, and \
+         are host and port right?"
     );
 }

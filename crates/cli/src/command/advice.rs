@@ -34,7 +34,11 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     let mut causes = vec![words(error)];
     let mut last = error;
     while let Some(source) = last.source().filter(|_| has_causes && !says_all(last)) {
-        causes.push(words(source));
+        causes.push(match client_error(source) {
+            // Where a lock was held, nobody asks whether the server is the right one.
+            Some(unreachable) if error.is::<ClientError>() => unreachable.trouble(),
+            _ => words(source),
+        });
         last = source;
     }
     causes.join(": ")
@@ -132,6 +136,35 @@ mod tests {
         for (route, _) in FITTING {
             assert!(all.iter().any(|source| source.contains(route.trim())), "{route}");
         }
+    }
+
+    #[test]
+    fn a_server_out_of_reach_is_told_with_what_to_look_at() {
+        let unreachable = |sent, kind: std::io::ErrorKind| ClientError::Unreachable {
+            what: "GET http://a:1/health".to_owned(),
+            url: "http://a:1".to_owned(),
+            sent,
+            proxy: None,
+            source: std::io::Error::from(kind).into(),
+        };
+        let refused = || unreachable(false, std::io::ErrorKind::ConnectionRefused);
+        assert!(told(&refused()).starts_with(
+            "no connection to the server at http://a:1: connection refused. Is it running there? --url"
+        ));
+        assert_eq!(
+            told(&unreachable(true, std::io::ErrorKind::TimedOut)),
+            "no answer from the server at http://a:1: nothing came in time. Is that a Throttle server? --url or \
+             THROTTLE_URL says where else to ask"
+        );
+        let held = ClientError::NotReleased {
+            semaphores: vec!["A".to_owned()],
+            peer_id: 7,
+            url: "http://a:1".to_owned(),
+            held_for: std::time::Duration::from_secs(3),
+            source: refused().into(),
+        };
+        let said = told(&held);
+        assert!(said.ends_with(": no connection to the server at http://a:1: connection refused"), "{said}");
     }
 
     #[test]

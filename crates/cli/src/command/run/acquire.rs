@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsStr, path::Path, time::Duration};
 
-use throttle_client::{AcquireError, Client, Error, Guard};
+use throttle_client::{AcquireError, Blocker, Client, Error, Guard, Share};
 use tokio::sync::watch;
 
 use super::{
@@ -108,7 +108,10 @@ pub(crate) async fn acquire(
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
         outcome = lock.acquire() => outcome.map_err(|error| match error {
-            AcquireError::NotAcquired { source: None, .. } => Failure::Conflict(told(&error)),
+            AcquireError::NotAcquired { source: None, ref blocked_by, .. } => {
+                let own = if caller.is_alone { around(blocked_by) } else { None };
+                Failure::Conflict(told(&error) + &own.unwrap_or_default())
+            }
             AcquireError::Failed(error) => unavailable(&located(&client, error)),
             error => unavailable(&error),
         }),
@@ -152,6 +155,16 @@ fn client(asking: &Asking, caller: &Caller<'_>) -> Result<Client, Error> {
         builder = builder.label(key, value);
     }
     builder.build()
+}
+
+/// What to say if a lock around this process is in its own way.
+fn around(blocked_by: &[Blocker]) -> Option<String> {
+    let [peer, ..] = Share::VARIABLES;
+    let peer: u64 = env::var(peer).ok()?.parse().ok()?;
+    let is_own = blocked_by.iter().any(|blocker| blocker.peer_id == peer);
+    is_own.then(|| {
+        format!(". Peer {peer} is that of a lock around this process: it waits for what it holds itself")
+    })
 }
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -84,6 +84,18 @@ fn levels_count_unless_a_new_peer_is_asked_for() {
 }
 
 #[test]
+fn one_that_waits_for_the_lock_around_it_says_so() {
+    let server = Server::start(SEMAPHORES);
+    let script =
+        "$T run --new-peer --try -s low -- true; echo run $?; $T acquire --try -s low; echo acquire $?";
+    let mut process = outer(&server, &["-s", "low"], script);
+    process.stdout.line("acquire 75");
+    let said = "is that of a lock around this process: it waits for what it holds itself";
+    process.stderr.until(said, 2);
+    process.wait();
+}
+
+#[test]
 fn a_deadlock_is_found() {
     let server = Server::start(SEMAPHORES);
     let mut process = outer(&server, &["-s", "x"], "echo ready; read x; $T run -s y -- true; echo code $?");

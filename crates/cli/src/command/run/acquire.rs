@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{
     asking::Asking,
     notice::{Lasting, Notice, fail, tell},
+    target::Target,
     wanted::Wanted,
 };
 use crate::{
@@ -103,7 +104,7 @@ pub(crate) async fn acquire(
     lock = lock.on_trouble(move |told| {
         tell_of_trouble.send_modify(|lasting| *lasting = Lasting::after(lasting.as_ref(), told));
     });
-    let mut notice = Notice::new(command);
+    let (mut notice, target) = (Notice::new(command), Target::Locks(wanted.clone()));
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
@@ -115,22 +116,31 @@ pub(crate) async fn acquire(
             AcquireError::Failed(error) => unavailable(&located(&client, error)),
             error => unavailable(&error),
         }),
-        () = notice.keep(wanted, stands, trouble) => Err(Failure::Unavailable("the notice ended".to_owned())),
+        () = notice.keep(&target, stands, trouble) => Err(Failure::Unavailable("the notice ended".to_owned())),
     }
 }
 
 /// Takes over what a peer holds.
 pub(super) async fn adopt(
+    command: &'static str,
     peer: u64,
     ttl: Duration,
     asking: &Asking,
     signals: &mut Signals,
 ) -> Result<Guard, Failure> {
     let client = asking.connection.client().build().map_err(|error| unavailable(&error))?;
+    let (tell_of_trouble, trouble) = watch::channel(None);
+    let tell =
+        |told| tell_of_trouble.send_modify(|lasting| *lasting = Lasting::after(lasting.as_ref(), told));
+    let (_never, stands) = watch::channel(None);
+    let (mut notice, target) = (Notice::new(command), Target::Peer(peer));
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
-        outcome = client.adopt(peer, ttl) => outcome.map_err(|error| match error {
+        () = notice.keep(&target, stands, trouble) => {
+            Err(Failure::Unavailable("the notice ended".to_owned()))
+        }
+        outcome = client.adopt_telling(peer, ttl, tell) => outcome.map_err(|error| match error {
             Error::UnknownPeer { .. } | Error::NothingHeld { .. } => Failure::Gone(told(&error)),
             error => unavailable(&located(&client, error)),
         }),

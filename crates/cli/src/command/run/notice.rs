@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::wanted::Wanted;
+use super::target::Target;
 use crate::command::operator::{cut, name_of, width_of};
 use throttle_service::printable::printable;
 
@@ -78,7 +78,7 @@ impl Notice {
     /// Reports, again and again, what is waited for, for how long, and why, as far as the server tells.
     pub(super) async fn keep(
         &mut self,
-        wanted: &Wanted,
+        wanted: &Target,
         stands: watch::Receiver<Option<WaitingFor>>,
         trouble: watch::Receiver<Option<Lasting>>,
     ) {
@@ -139,7 +139,7 @@ impl Notice {
 
 /// What is waited for, for how long, and who is in the way: with all that is known, and then with less and less. Who it
 /// is stays longest.
-fn forms(wanted: &Wanted, so_far: &str, waiting: Option<&WaitingFor>) -> Vec<String> {
+fn forms(wanted: &Target, so_far: &str, waiting: Option<&WaitingFor>) -> Vec<String> {
     let begin = format!("waiting for {wanted} ({so_far})");
     let Some(waiting) = waiting else { return vec![begin] };
     let place = waiting.position.map(|place| format!(", place {place}")).unwrap_or_default();
@@ -151,7 +151,8 @@ fn forms(wanted: &Wanted, so_far: &str, waiting: Option<&WaitingFor>) -> Vec<Str
         0 | 1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    let of = if wanted.others.is_empty() { String::new() } else { format!("{:?} ", blocker.semaphore) };
+    let is_one = matches!(wanted, Target::Locks(wanted) if wanted.others.is_empty());
+    let of = if is_one { String::new() } else { format!("{:?} ", blocker.semaphore) };
     let does = match blocker.kind {
         BlockerKind::Holder => format!("{of}held by"),
         BlockerKind::Ahead => format!("{of}behind"),

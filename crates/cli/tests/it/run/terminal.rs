@@ -65,6 +65,15 @@ fn a_server_out_of_reach_is_told_with_the_time_for_which_it_is_tried() {
     terminal.see("s): trying again, for 1m ");
     terminal.press("\x03");
     assert_eq!(terminal.exit_code(), Some(130));
+    // To take over what another one left is no other matter.
+    let mut terminal =
+        Terminal::open_with(&[("THROTTLE_URL", &url)], &[THROTTLE, "run", "--peer", "7", "true"]);
+    terminal.see(&format!(
+        "throttle run: no connection to the server at {url}: connection refused. It is tried again"
+    ));
+    terminal.see("waiting for peer 7 (");
+    terminal.press("\x03");
+    assert_eq!(terminal.exit_code(), Some(130));
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Said {
 
 /// Whether a line tells of what clients did, or did not do any more.
 fn tells_of_clients(line: &str) -> bool {
-    ["] Unknown semaphore", "] Deletion of unknown peer", " peers due to expiration"]
+    ["] Unknown semaphore", "] Deletion of unknown peer", " due to expiration"]
         .iter()
         .any(|what| line.contains(what))
 }

@@ -180,10 +180,25 @@ def test_impossible_requests_are_told_at_once(server: Server) -> None:
 
 def test_a_server_that_is_not_there() -> None:
     client = Client("http://127.0.0.1:1", retry_for=0.3)
-    with pytest.raises(ServerUnreachable, match="no connection to the server"), lock(client, "A"):
+    reason = (
+        "no connection to the server: connection refused. Is it running there, and are host and port right"
+    )
+    with pytest.raises(ServerUnreachable, match=reason), lock(client, "A"):
         pass
     with pytest.raises(Timeout), lock(client, "A", timeout=0.1):
         pass
+
+
+def test_a_server_that_is_not_there_is_told_once_while_it_is_tried(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("throttle_client._transport.PATIENCE_SECONDS", 0.1)
+    client = Client("http://127.0.0.1:1", retry_for=2)
+    with pytest.raises(ServerUnreachable), lock(client, "A"):
+        pass
+    (said,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert "http://127.0.0.1:1/v1/locks: no connection to the server: connection refused." in said
+    assert said.endswith(("right? It is tried again and again, for 2 s more", "for 1 s more"))
 
 
 def test_decorators(server: Server) -> None:

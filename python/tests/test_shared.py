@@ -125,7 +125,10 @@ def test_a_smaller_count_shrinks_nothing_and_a_larger_one_is_refused(server: Ser
     assert inside.line() == "inside"
     assert server.client.remainder("mid") == 1
     inside.go_on()
-    assert "is held with count 2 around this process, and cannot grow to 3" in inside.line()
+    assert (
+        "is held with count 2 by a lock around this process, so a count of 3 would wait for what"
+        in inside.line()
+    )
     assert server.client.remainder("mid") == 1
     inside.go_on()
     inside.end()

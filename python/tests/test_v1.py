@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from conftest import CONFIGURATION, Gateway, Server, eventually, serving
 
@@ -253,10 +254,42 @@ def test_who_waited_in_vain_learns_why(server: Server) -> None:
     with lock(server.url, "A", labels={"job": "nightly"}) as holder:
         with pytest.raises(Timeout) as caught, lock(Client(server.url), {"B": 1, "A": 1}, timeout=0.1):
             pass
-        reason = f"'A' is held by peer {holder.id} (job nightly)"
+        reason = f"'A' is held by job=nightly (peer {holder.id})"
         assert (reason in str(caught.value)) == server.has_v1
         assert ("its place in the queue was 1" in str(caught.value)) == server.has_v1
     assert server.peers() == 0
+
+
+def test_all_that_was_missing_is_named(server: Server) -> None:
+    labels = {"program": "import.sh", "user": "jane", "host": "w1", "pid": "7"}
+    with lock(server.url, "A", labels=labels) as a, lock(Client(server.url), "B", labels={}) as b:
+        wanted = {"C": 1, "A": 1, "B": 1}
+        with pytest.raises(Timeout) as caught, lock(Client(server.url), wanted, timeout=0):
+            pass
+    said = str(caught.value)
+    assert said.startswith("'A' (count 1) and 'B' (count 1) were not granted in time by ")
+    assert f"'A' is held by import.sh jane@w1 pid 7 (peer {a.id}); 'B' is held by peer {b.id}" in said
+
+
+def test_a_semaphore_that_is_removed_meanwhile_was_no_wrong_name(server: Server) -> None:
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with lock(Client(server.url), {"C": 1, "A": 1}, timeout=30):
+                pass
+        except NotAcquired as error:
+            raised.append(error)
+
+    with pytest.raises(LockLost), lock(server.url, "A", ttl=TTL) as holder:
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        eventually(lambda: server.pending("A") == 1)
+        assert httpx.delete(f"{server.url}/v1/semaphores/A?force=true").status_code == 204
+        waiter.join()
+        eventually(lambda: holder.lost.is_set())
+    expected = "the semaphore 'A' was removed from the server while a lock on it was waited for"
+    assert [str(error) for error in raised] == [expected]
 
 
 # Priorities
@@ -517,7 +550,8 @@ def test_a_request_that_is_withdrawn_while_it_waits(server: Server) -> None:
         eventually(lambda: server.pending("A") == 1)
         server.client.release_lock(peer.id, "A")
         waiter.join()
-    assert len(raised) == 1
+    expected = "the wait for a lock on 'A' was ended at the server: somebody withdrew the request, or removed"
+    assert [str(error).startswith(expected) for error in raised] == [True]
 
 
 @pytest.mark.either_dialect

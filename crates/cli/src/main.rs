@@ -2,11 +2,11 @@
 
 use std::{io, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use mimalloc::MiMalloc;
 use throttle_server::{
     arguments::{Cli, Command},
-    command,
+    command::{self, usage},
 };
 use throttle_service::{printable::printable, serve};
 
@@ -20,7 +20,11 @@ const UNAVAILABLE: u8 = 69;
 const LOST: u8 = 76;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.format(&mut usage::of(&usage::path(&matches))).exit(),
+    };
     let outcome = match &cli.command {
         None => serve::run(&cli.serve.start()),
         // Its exit code may be any that the command has; on Windows these do not fit into `ExitCode`.
@@ -45,6 +49,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(why) = usage::wrong(&*error) {
+                usage::error(&usage::path(&matches), &why).exit();
+            }
             eprintln!("throttle: {}", printable(command::advice::told(&*error)));
             match error.downcast_ref() {
                 Some(throttle_client::Error::Unreachable { .. }) => ExitCode::from(UNAVAILABLE),

@@ -16,11 +16,13 @@ use crate::{
     clock::{Moment, now},
     delivery::Exchanged,
     dialect::{Ask, Made},
+    error::in_the_way,
     lease::Lease,
     place::{self, Place},
     protocol, release,
     renewal::{self, Doubt, recover},
     transport::{Effort, Link},
+    trouble::Telling,
     v1,
 };
 
@@ -56,6 +58,8 @@ pub(crate) struct Caller {
     pub(crate) waiting: Option<UnboundedSender<WaitingFor>>,
     /// Gets the reason if a peer is not shared that the environment names.
     pub(crate) new_peer: Option<UnboundedSender<String>>,
+    /// Gets the reason when a request is repeated, if the caller is interested.
+    pub(crate) telling: Option<Telling>,
     /// The caller went away.
     pub(crate) gone: CancellationToken,
     pub(crate) release: Arc<background::Release>,
@@ -65,14 +69,10 @@ pub(crate) struct Caller {
 pub(crate) async fn run(plan: Plan, caller: Caller) {
     let mut attempt = Attempt {
         give_up_at: plan.patience.map(|patience| now() + patience),
-        link: plan.client.background().traced(plan.trace_parent),
+        link: plan.client.background().traced(plan.trace_parent).telling(caller.telling),
         ttl: plan.ttl,
         priority: plan.priority,
         waiting: caller.waiting,
-    };
-    let fail = |attempt: &Attempt, error| match plan.wanted.first() {
-        Some(first) => attempt.explain(error, first),
-        None => error.into(),
     };
     let place = tokio::select! {
         biased;
@@ -82,7 +82,7 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
     };
     let Place { lease, around, tokens: mut known, surprise } = match place {
         Ok(place) => place,
-        Err(error) => return drop(caller.reply.send(Err(fail(&attempt, error)))),
+        Err(error) => return drop(caller.reply.send(Err(attempt.explain(error, &plan.wanted)))),
     };
     if let (Some(tell), Some(why)) = (caller.new_peer, surprise) {
         // A caller who is gone hears nothing.
@@ -95,7 +95,7 @@ pub(crate) async fn run(plan: Plan, caller: Caller) {
         Some(lease) => (Arc::new(lease), None),
         None => match attempt.create_peer(&rest, &caller.gone).await {
             Ok((lease, opening)) => (Arc::new(lease), opening),
-            Err(error) => return drop(caller.reply.send(Err(fail(&attempt, error)))),
+            Err(error) => return drop(caller.reply.send(Err(attempt.explain(error, &plan.wanted)))),
         },
     };
     attempt.ttl = lease.ttl;
@@ -238,6 +238,7 @@ impl Attempt {
         let since = SystemTime::now();
         // The place that was told last, once one was.
         let mut told = None;
+        let mut has_waited = false;
         loop {
             lease.check()?;
             // Whoever wants to hear of a wait asks without waiting first.
@@ -262,7 +263,11 @@ impl Attempt {
                     self.recover(lease, doubt).await?;
                     continue;
                 }
-                Err(error) => return Err(self.explain(error, first)),
+                // It was in the queue, so the name was right.
+                Err(Error::UnknownSemaphore { semaphore, .. }) if has_waited => {
+                    return Err(Error::Withdrawn { semaphores: vec![semaphore], is_removed: true }.into());
+                }
+                Err(error) => return Err(self.explain(error, wanted)),
             };
             if lease.moved(answer.instance.as_deref()) {
                 let instance = answer.instance.clone();
@@ -286,19 +291,18 @@ impl Attempt {
                 }
                 return Ok(tokens);
             }
+            has_waited = true;
             let pending = peer.and_then(|peer| peer.pending);
-            let blocked_by = pending.as_ref().and_then(|pending| pending.blocked_by.first());
-            let blocked_by = blocked_by.map(|blocker| &*blocker.semaphore);
-            let (semaphore, count) =
-                wanted.iter().find(|(name, _)| Some(&**name) == blocked_by).unwrap_or(first).clone();
             let position = pending.as_ref().and_then(|pending| pending.position.try_into().ok());
             let blocked_by: Vec<Blocker> =
                 pending.iter().flat_map(|pending| &pending.blocked_by).map(Into::into).collect();
+            let ((semaphore, count), others) = missing(wanted, first, &blocked_by);
             if self.give_up_at.is_some_and(Moment::has_passed) {
                 let url = self.link.server().shown.clone();
                 return Err(AcquireError::NotAcquired {
                     semaphore,
                     count,
+                    others: others.into(),
                     url,
                     position,
                     blocked_by,
@@ -355,18 +359,29 @@ impl Attempt {
     }
 
     /// Trouble with the server until the time was over means that the lock was not acquired in time.
-    fn explain(&self, error: Error, (semaphore, count): &Part) -> AcquireError {
+    fn explain(&self, error: Error, wanted: &[Part]) -> AcquireError {
         let is_over = self.give_up_at.is_some_and(|give_up_at| give_up_at.remaining() <= TIME_FOR_ONE_RETRY);
-        match error {
-            Error::Unreachable { .. } if is_over => AcquireError::NotAcquired {
-                semaphore: semaphore.clone(),
-                count: *count,
-                url: self.link.server().shown.clone(),
-                position: None,
-                blocked_by: Vec::new(),
-                source: Some(Box::new(error)),
-            },
-            error => error.into(),
+        match (error, wanted.split_first()) {
+            (error @ Error::Unreachable { .. }, Some(((semaphore, count), others))) if is_over => {
+                AcquireError::NotAcquired {
+                    semaphore: semaphore.clone(),
+                    count: *count,
+                    others: others.into(),
+                    url: self.link.server().shown.clone(),
+                    position: None,
+                    blocked_by: Vec::new(),
+                    source: Some(Box::new(error)),
+                }
+            }
+            (error, _) => error.into(),
         }
     }
+}
+
+/// What of it is missing, the first apart: where somebody is in the way. All of it, if it is not told where.
+fn missing(wanted: &[Part], first: &Part, blocked_by: &[Blocker]) -> (Part, Vec<Part>) {
+    let names = in_the_way(blocked_by);
+    let mut missing = wanted.iter().filter(|(name, _)| names.is_empty() || names.contains(&&**name)).cloned();
+    let first = missing.next().unwrap_or_else(|| first.clone());
+    (first, missing.collect())
 }

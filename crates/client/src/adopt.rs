@@ -2,25 +2,32 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Client, Error, Guard, background, clock::now, delivery::Exchanged, dialect::Beat, lease::Lease,
-    lock::check_ttl, renewal, transport::Effort, v1,
+    Client, Error, Guard, Trouble, background, clock::now, delivery::Exchanged, dialect::Beat, lease::Lease,
+    lock::check_ttl, renewal, transport::Effort, trouble::Telling, v1,
 };
 
 /// Takes the peer over and tells the caller. Runs on the background thread.
-async fn run(client: Client, peer: u64, ttl: Duration, reply: oneshot::Sender<Result<Guard, Error>>) {
+async fn run(
+    client: Client,
+    peer: u64,
+    ttl: Duration,
+    telling: Telling,
+    reply: oneshot::Sender<Result<Guard, Error>>,
+) {
     // A caller who went away has taken nothing over.
-    if let Err(Ok(guard)) = reply.send(adopt(&client, peer, ttl).await) {
+    if let Err(Ok(guard)) = reply.send(adopt(&client, peer, ttl, telling).await) {
         guard.forsake();
     }
 }
 
-async fn adopt(client: &Client, peer: u64, ttl: Duration) -> Result<Guard, Error> {
+async fn adopt(client: &Client, peer: u64, ttl: Duration, telling: Telling) -> Result<Guard, Error> {
     let link = client.background().traced(None);
     let request = v1::heartbeat(peer, ttl);
-    let Exchanged { answer, sent_at, .. } = link.exchange(&request, link.usual(Duration::ZERO)).await?;
+    let asking = link.clone().telling(Some(telling));
+    let Exchanged { answer, sent_at, .. } = asking.exchange(&request, link.usual(Duration::ZERO)).await?;
     let held: Vec<_> = v1::all_held(&answer.parse(&request)?).collect();
     if held.is_empty() {
         return Err(Error::NothingHeld { peer_id: peer, url: link.server().shown.clone() });
@@ -68,10 +75,32 @@ impl Client {
     /// [`Error::Server`] with status 404 from a server up to 0.5, which cannot tell what a peer holds. If the future
     /// is dropped before it is ready, the peer is left as it is, with `ttl` to live at most.
     pub async fn adopt(&self, peer_id: u64, ttl: Duration) -> Result<Guard, Error> {
+        self.adopt_telling(peer_id, ttl, drop).await
+    }
+
+    /// The same, but calls `tell` while the server is out of reach, as
+    /// [`LockRequest::on_trouble`](crate::LockRequest::on_trouble) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::adopt`] has them.
+    pub async fn adopt_telling(
+        &self,
+        peer_id: u64,
+        ttl: Duration,
+        mut tell: impl FnMut(Option<Trouble>),
+    ) -> Result<Guard, Error> {
         check_ttl(ttl)?;
-        let (reply, replied) = oneshot::channel();
-        background::handle()?.spawn(run(self.clone(), peer_id, ttl, reply));
-        replied.await.unwrap_or_else(|_| Err(background::no_answer()))
+        let (reply, mut replied) = oneshot::channel();
+        let (telling, mut troubles) = mpsc::unbounded_channel();
+        background::handle()?.spawn(run(self.clone(), peer_id, ttl, telling, reply));
+        loop {
+            tokio::select! {
+                biased;
+                Some(trouble) = troubles.recv() => tell(trouble),
+                outcome = &mut replied => return outcome.unwrap_or_else(|_| Err(background::no_answer())),
+            }
+        }
     }
 }
 

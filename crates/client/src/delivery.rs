@@ -7,12 +7,13 @@ use reqwest::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, Events,
+    Error, Events, Trouble,
     clock::{Moment, now},
     protocol::{Answer, Request},
     retry::{Arrived, Next, Retry, is_transient},
     servers::{Redirect, Round},
     transport::{Effort, Link},
+    trouble::answered,
 };
 
 /// An answer, and what it took to get it.
@@ -102,6 +103,7 @@ impl Link {
         let (mut next, mut held, mut at_first_attempt) = (request, None, true);
         // What a repeat may hope for after a round in which no server was of use.
         let mut hope = None;
+        let mut is_told = false;
         loop {
             let sent_at = now();
             let outcome = self.attempt(round.server(), next, effort.limit).await;
@@ -141,6 +143,12 @@ impl Link {
                     held = Some(so_long);
                 }
             }
+            if delay.is_some() && !is_redirected {
+                self.tell(Some(&outcome), next, &retry);
+                is_told = true;
+            } else if is_told && outcome.is_ok() {
+                self.tell(None, next, &retry);
+            }
             let goes_on = match delay {
                 None => false,
                 Some(Duration::ZERO) => !stop.is_cancelled(),
@@ -156,6 +164,27 @@ impl Link {
             }
             at_first_attempt &= is_redirected;
         }
+    }
+}
+
+impl Link {
+    /// Tells whoever wants to hear of it why a request is repeated, or with `None` that this is over.
+    fn tell(&self, outcome: Option<&Result<Answer, Error>>, request: &Request, retry: &Retry<'_>) {
+        let Some(telling) = &self.telling else { return };
+        let url = &self.server().shown;
+        let why = |outcome: &Result<Answer, Error>| match outcome {
+            Err(error) => error.trouble(),
+            Ok(answer) => match answer.clone().check(request) {
+                Err(Error::Server { message, .. }) => answered(url, answer.status, &message),
+                Err(error) => error.to_string(),
+                Ok(answer) => answered(url, answer.status, ""),
+            },
+        };
+        let servers = self.settings.servers.shown();
+        let trouble =
+            outcome.map(|outcome| Trouble { why: why(outcome), url: servers.to_owned(), left: retry.left() });
+        // A caller who is gone hears nothing.
+        let _ = telling.send(trouble);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What can go wrong: one enum, with messages that help.
 
-use std::{error::Error as StdError, io, iter, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
-use crate::{Blocker, Loss};
+use crate::{Blocker, Loss, trouble::Silence};
 
 const WHERE_NAMES_ARE: &str =
     "The name is looked up in the section [semaphores] of the server's configuration.";
@@ -36,8 +36,9 @@ pub enum Error {
     /// The count is larger than the semaphore's `max`, so the lock could never be granted.
     #[error("{0}")]
     CountExceedsMax(String),
-    /// The peer holds a lock whose level is not above the level of the one it asks for.
-    #[error("{0} Take locks from high to low levels; see `level` in the server's configuration.")]
+    /// The peer holds a lock whose level is not above the level of the one it asks for, or a smaller count of the same
+    /// semaphore.
+    #[error("{0}")]
     HierarchyViolation(String),
     /// The peer already waits for another lock.
     #[error("{0}")]
@@ -45,6 +46,14 @@ pub enum Error {
     /// The request would wait for ever: those who hold what it asks for wait for what its peer holds.
     #[error("{0}")]
     Deadlock(String),
+    /// The request was withdrawn at the server while it waited, by somebody else than its client.
+    #[error("{}", withdrawn(semaphores, *.is_removed))]
+    Withdrawn {
+        /// The semaphores that were waited for; the one that was removed, if that is why.
+        semaphores: Vec<String>,
+        /// Whether its semaphore was removed.
+        is_removed: bool,
+    },
     /// The peer that was to be taken over holds no lock.
     #[error("peer {peer_id} at {url} holds no lock, so there is nothing to take over")]
     NothingHeld {
@@ -108,6 +117,8 @@ pub enum Error {
     Unreachable {
         /// Method and URL of the request.
         what: String,
+        /// The server.
+        url: String,
         /// False if it is certain that the request never left.
         sent: bool,
         /// The HTTP proxy before the server, and the setting that names it, such as
@@ -163,52 +174,73 @@ impl Error {
                 | Self::HierarchyViolation(_)
                 | Self::AlreadyPending(_)
                 | Self::Deadlock(_)
+                | Self::Withdrawn { .. }
                 | Self::Refused { .. }
         )
     }
 }
 
+fn withdrawn(semaphores: &[String], is_removed: bool) -> String {
+    let names = quoted(semaphores);
+    if is_removed {
+        format!("the semaphore {names} was removed from the server while a lock on it was waited for")
+    } else {
+        format!(
+            "the wait for a lock on {names} was ended at the server: somebody withdrew the request, or removed a semaphore \
+             by force"
+        )
+    }
+}
+
+/// What was not granted, with the verb that fits.
+fn missing(semaphore: &str, count: u64, others: &[(String, u64)]) -> String {
+    let part = |name: &str, count: u64| format!("{name:?} (count {count})");
+    let mut all = vec![part(semaphore, count)];
+    all.extend(others.iter().map(|(name, count)| part(name, *count)));
+    match all.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last} were", before.join(", ")),
+        _ => format!("{} was", all.concat()),
+    }
+}
+
 /// Why a request waits, in words that go on with a sentence.
 fn why(position: Option<u64>, blocked_by: &[Blocker]) -> String {
-    /// Who knows these knows enough.
+    /// Who knows these of a semaphore knows enough.
     const NAMED: usize = 3;
     let place = position.map(|position| format!("its place in the queue was {position}"));
-    let mut said: Vec<String> =
-        place.into_iter().chain(blocked_by.iter().take(NAMED).map(ToString::to_string)).collect();
+    let mut said: Vec<String> = place.into_iter().collect();
     if position.is_some() && blocked_by.is_empty() {
         said.push(
             "nobody's release would help: the max is smaller, or nothing is granted just now".to_owned(),
         );
     }
-    if let Some(others @ 1..) = blocked_by.len().checked_sub(NAMED) {
-        said.push(format!("and so on, {others} more"));
+    for semaphore in in_the_way(blocked_by) {
+        let all = blocked_by.iter().filter(|blocker| blocker.semaphore == semaphore);
+        said.extend(all.clone().take(NAMED).map(ToString::to_string));
+        if let Some(others @ 1..) = all.count().checked_sub(NAMED) {
+            said.push(format!("and {others} more for {semaphore:?}"));
+        }
     }
     if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) }
 }
 
-/// What is out of reach.
+/// The semaphores on which somebody is in the way, each once.
+pub(crate) fn in_the_way(blocked_by: &[Blocker]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for Blocker { semaphore, .. } in blocked_by {
+        if !names.contains(&&**semaphore) {
+            names.push(semaphore);
+        }
+    }
+    names
+}
+
+/// What is out of reach, and what to look at.
 fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static)) -> String {
-    let is_caused_by = |is_it: &dyn Fn(&str) -> bool| {
-        iter::successors(Some(source), |&error| error.source()).any(|error| is_it(&error.to_string()))
-    };
-    if is_caused_by(&|text| text.contains("InvalidContentType")) {
-        return "the server does not speak TLS there; a URL that begins with http:// may be meant".to_owned();
-    }
-    if is_caused_by(&|text| text.contains("invalid HTTP version")) {
-        return "what answers does not speak HTTP; a URL that begins with https:// may be meant".to_owned();
-    }
-    let Some(proxy) = proxy else {
-        return if sent { "no answer from the server" } else { "no connection to the server" }.to_owned();
-    };
-    // The proxy is there, but will not or cannot connect to the server.
-    let is_tunnel = |text: &str| text.starts_with("tunnel error");
-    if sent {
-        format!("no answer from the server, by way of the proxy {proxy}")
-    } else if is_caused_by(&is_tunnel) {
-        format!("no connection to the server, by way of the proxy {proxy}")
-    } else {
-        format!("no connection to the proxy {proxy}; the server itself was not asked")
-    }
+    let silence = Silence { sent, proxy, source };
+    let advice =
+        if silence.is_of_server() { ". Is it running there, and are host and port right?" } else { "" };
+    format!("{}{advice}", silence.what(""))
 }
 
 /// Why a lock was not acquired. Nothing is held and nothing is waited for any more; if the server cannot be told so,
@@ -217,12 +249,19 @@ fn unreachable(sent: bool, proxy: Option<&str>, source: &(dyn StdError + 'static
 #[non_exhaustive]
 pub enum AcquireError {
     /// It was not granted in time.
-    #[error("{semaphore:?} (count {count}) was not granted in time by {url}{}", why(*.position, .blocked_by))]
+    #[error(
+        "{} not granted in time by {url}{}",
+        missing(semaphore, *.count, others),
+        why(*.position, .blocked_by)
+    )]
     NotAcquired {
-        /// The semaphore that was waited for.
+        /// The semaphore that was waited for, the first if there are several.
         semaphore: String,
         /// The count that was asked for.
         count: u64,
+        /// The others that were waited for, with their counts: those where somebody was in the way, or all if the
+        /// server did not tell.
+        others: Box<[(String, u64)]>,
         /// The server.
         url: String,
         /// The place in the queue at the end, counted from 1. `None` if the server did not tell.

@@ -15,6 +15,7 @@ const LONGEST: usize = 1 << 20;
 pub struct Events {
     response: Response,
     what: String,
+    url: String,
     parser: Parser,
 }
 
@@ -31,8 +32,8 @@ pub struct Event {
 }
 
 impl Events {
-    pub(crate) fn new(response: Response, what: String) -> Self {
-        Self { response, what, parser: Parser::default() }
+    pub(crate) fn new(response: Response, what: String, url: String) -> Self {
+        Self { response, what, url, parser: Parser::default() }
     }
 
     /// Waits for the next event; `None` when the server ends the stream. Dropping the future loses nothing.
@@ -48,6 +49,7 @@ impl Events {
             }
             let failed = |error: reqwest::Error| Error::Unreachable {
                 what: self.what.clone(),
+                url: self.url.clone(),
                 sent: true,
                 proxy: None,
                 source: error.without_url().into(),

@@ -167,9 +167,10 @@ impl Guard {
                     Ok(Ok(outcome)) => outcome,
                     Ok(Err(panicked)) => Err(Error::Thread(panicked.into())),
                     Err(late) => {
-                        let what = format!("the release at {}", lease.link.server().shown);
+                        let url = lease.link.server().shown.clone();
+                        let what = format!("the release at {url}");
                         let (sent, proxy, source) = (true, None, late.into());
-                        Err(lease.not_released(Error::Unreachable { what, sent, proxy, source }))
+                        Err(lease.not_released(Error::Unreachable { what, url, sent, proxy, source }))
                     }
                 };
                 // Whoever dropped the guard does not listen.

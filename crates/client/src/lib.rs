@@ -29,6 +29,7 @@ mod settings;
 mod share;
 mod tls;
 mod transport;
+mod trouble;
 mod user;
 mod v1;
 
@@ -42,5 +43,6 @@ pub use loss::{Loss, LossReason};
 pub use settings::ClientBuilder;
 pub use share::Share;
 pub use throttle_api::BlockerKind;
+pub use trouble::Trouble;
 pub use user::user;
 pub use v1::Blocker;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AcquireError, Blocker, Client, Error, Guard,
+    AcquireError, Blocker, Client, Error, Guard, Trouble,
     acquisition::{self, Caller, Plan},
     background, protocol,
 };
@@ -19,6 +19,9 @@ const DEFAULT_TTL: Duration = Duration::from_mins(5);
 
 /// What is called with the reason why a peer cannot be shared.
 type OnNewPeer = Box<dyn FnMut(&str) + Send>;
+
+/// What is called with the reason why a request is repeated, and with `None` when that is over.
+type OnTrouble = Box<dyn FnMut(Option<Trouble>) + Send>;
 
 /// A lock to be acquired: made by [`Client::lock`], completed by its methods, sent by [`LockRequest::acquire`].
 #[must_use = "nothing is asked for until `acquire` is awaited"]
@@ -31,6 +34,7 @@ pub struct LockRequest {
     trace_parent: Option<Arc<str>>,
     on_wait: Option<Box<dyn FnMut(WaitingFor) + Send>>,
     on_new_peer: Option<OnNewPeer>,
+    on_trouble: Option<OnTrouble>,
 }
 
 /// What a [`LockRequest`] waits for.
@@ -67,6 +71,7 @@ impl LockRequest {
             trace_parent: None,
             on_wait: None,
             on_new_peer: None,
+            on_trouble: None,
         }
     }
 
@@ -141,6 +146,14 @@ impl LockRequest {
         self
     }
 
+    /// Calls `tell` each time that the request is to be repeated because the server is out of reach or does not
+    /// serve it at this moment, and with `None` once it does again. A wait that something between cuts is such a
+    /// repeat, too, and is over a moment later. It runs where `acquire` is awaited.
+    pub fn on_trouble(mut self, tell: impl FnMut(Option<Trouble>) + Send + 'static) -> Self {
+        self.on_trouble = Some(Box::new(tell));
+        self
+    }
+
     /// Asks for the lock and waits for it. Needs no particular runtime.
     ///
     /// While the server is out of reach it is asked again, for as long as [`wait`](Self::wait) says, but for 2
@@ -154,17 +167,20 @@ impl LockRequest {
     /// both cases nothing is held and nothing is waited for any more.
     pub async fn acquire(self) -> Result<Guard, AcquireError> {
         self.validate()?;
-        let Self { client, wanted, ttl, patience, priority, trace_parent, mut on_wait, mut on_new_peer } =
-            self;
+        let Self { client, wanted, ttl, patience, priority, trace_parent, .. } = self;
+        let (mut on_wait, mut on_new_peer, mut on_trouble) =
+            (self.on_wait, self.on_new_peer, self.on_trouble);
         let (reply, mut replied) = oneshot::channel();
         let (waiting, mut waits) = mpsc::unbounded_channel();
         let (new_peer, mut new_peers) = mpsc::unbounded_channel();
+        let (telling, mut troubles) = mpsc::unbounded_channel();
         let gone = CancellationToken::new();
         let release = Arc::default();
         let caller = Caller {
             reply,
             waiting: on_wait.is_some().then_some(waiting),
             new_peer: on_new_peer.is_some().then_some(new_peer),
+            telling: on_trouble.is_some().then_some(telling),
             gone: gone.clone(),
             release: Arc::clone(&release),
         };
@@ -182,6 +198,11 @@ impl LockRequest {
                 Some(waiting_for) = waits.recv() => {
                     if let Some(tell) = &mut on_wait {
                         tell(waiting_for);
+                    }
+                }
+                Some(trouble) = troubles.recv() => {
+                    if let Some(tell) = &mut on_trouble {
+                        tell(trouble);
                     }
                 }
                 outcome = &mut replied => break outcome,

@@ -66,7 +66,8 @@ pub(crate) async fn find(
         let Some(held) = held else { continue };
         if *count > held.count {
             return Err(Error::HierarchyViolation(format!(
-                "{name:?} is held with count {} around this process, and cannot grow to {count} here.",
+                "{name:?} is held with count {} by a lock around this process, so a count of {count} would wait for what \
+                 the process itself holds. Take the larger count there.",
                 held.count
             )));
         }

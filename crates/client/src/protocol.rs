@@ -278,7 +278,7 @@ impl Answer {
             .any(|start| message.starts_with(start))
         {
             // Up to 0.5 it was misspelt.
-            Error::HierarchyViolation(message)
+            Error::HierarchyViolation(with_levels(&message))
         } else if message.starts_with("The peer already waits") {
             Error::AlreadyPending(message)
         } else {
@@ -303,7 +303,10 @@ impl Answer {
             }
             (Open::Known(Code::UnknownSemaphore), _) => unknown_semaphore(request, &detail),
             (Open::Known(Code::CountExceedsMax), _) => Error::CountExceedsMax(detail),
-            (Open::Known(Code::HierarchyViolation), _) => Error::HierarchyViolation(detail),
+            (Open::Known(Code::HierarchyViolation), _) => Error::HierarchyViolation(with_levels(&detail)),
+            (Open::Known(Code::NotAcquired), _) => {
+                Error::Withdrawn { semaphores: request.semaphores.clone(), is_removed: false }
+            }
             (Open::Known(Code::AlreadyPending), _) => Error::AlreadyPending(detail),
             (Open::Known(Code::Deadlock), _) => Error::Deadlock(detail),
             (_, 401 | 403) => Error::NotAuthorized { status, message: detail },
@@ -337,6 +340,11 @@ fn unknown_semaphore(request: &Request, detail: &str) -> Error {
         semaphore: semaphore.or(request.semaphores.first()).cloned().unwrap_or_default(),
         advice: advice.flatten().map(str::to_owned),
     }
+}
+
+/// What a server says of levels, with what to do about them.
+fn with_levels(message: &str) -> String {
+    format!("{message} Take locks from high to low levels; see `level` in the server's configuration.")
 }
 
 fn quote(text: &str) -> String {
@@ -424,7 +432,7 @@ mod tests {
         assert!(matches!(error(409, "hierarchy_violation", "…"), Error::HierarchyViolation(_)));
         assert!(matches!(error(409, "already_pending", "…"), Error::AlreadyPending(_)));
         assert!(matches!(error(409, "deadlock", "…"), Error::Deadlock(_)));
-        assert!(matches!(error(409, "not_acquired", "…"), Error::Refused { status: 409, .. }));
+        assert!(matches!(error(409, "not_acquired", "…"), Error::Withdrawn { is_removed: false, .. }));
         assert!(matches!(error(400, "invalid_request", "…"), Error::Refused { status: 400, .. }));
         assert!(matches!(error(403, "forbidden", "…"), Error::NotAuthorized { status: 403, .. }));
         assert!(matches!(error(429, "limit_reached", "…"), Error::Server { status: 429, .. }));

@@ -48,6 +48,11 @@ impl<'a> Retry<'a> {
         Self { request, give_up_at, pauses: 0 }
     }
 
+    /// For how long it is still repeated.
+    pub(crate) fn left(&self) -> Duration {
+        self.give_up_at.remaining()
+    }
+
     /// Whether the time is over.
     pub(crate) fn is_over(&self) -> bool {
         self.give_up_at.has_passed()
@@ -134,7 +139,8 @@ mod tests {
     }
 
     fn unreachable(sent: bool) -> Error {
-        Error::Unreachable { what: String::new(), sent, proxy: None, source: "cut".into() }
+        let (what, url) = (String::new(), String::new());
+        Error::Unreachable { what, url, sent, proxy: None, source: "cut".into() }
     }
 
     fn again(at_least: u64, arrived: Arrived) -> Next {

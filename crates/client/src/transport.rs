@@ -20,6 +20,7 @@ use crate::{
     servers::{Favourite, Round, Server},
     settings::Settings,
     tls,
+    trouble::Telling,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ pub(crate) struct Link {
     http: reqwest::Client,
     /// The span of the caller on whose behalf this sends, as W3C Trace Context writes it.
     trace_parent: Option<Arc<str>>,
+    /// Who is told while requests are repeated.
+    pub(crate) telling: Option<Telling>,
 }
 
 /// How hard to try. Each server is asked once in any case, unless an answer that got lost may have been that of an act
@@ -77,7 +80,17 @@ impl Link {
             .map_err(|error| Error::Configuration(format!("the HTTP client cannot be set up: {error}")))?;
         let (server_time, polls) = (ServerTime::default(), Polls::default());
         let batches = Batches::default();
-        Ok(Self { settings, dialect, server_time, polls, batches, favourite, http, trace_parent: None })
+        Ok(Self {
+            settings,
+            dialect,
+            server_time,
+            polls,
+            batches,
+            favourite,
+            http,
+            trace_parent: None,
+            telling: None,
+        })
     }
 
     /// The server that is asked first at this moment.
@@ -85,9 +98,14 @@ impl Link {
         self.settings.servers.favourite(&self.favourite)
     }
 
-    /// The same connections, on behalf of a caller's span, or of none.
+    /// The same connections, on behalf of a caller's span, or of none. Nobody is told of trouble.
     pub(crate) fn traced(&self, trace_parent: Option<Arc<str>>) -> Self {
-        Self { trace_parent, ..self.clone() }
+        Self { trace_parent, telling: None, ..self.clone() }
+    }
+
+    /// The same connections, for a caller who wants to hear of trouble, if he does.
+    pub(crate) fn telling(self, telling: Option<Telling>) -> Self {
+        Self { telling, ..self }
     }
 
     /// The usual effort for a request that the server may hold back for so long.
@@ -128,7 +146,7 @@ impl Link {
             Err(late) => return Err(unreachable(server, what, true, late)),
         };
         if response.status().is_success() {
-            return Ok(Ok(Events::new(response, what)));
+            return Ok(Ok(Events::new(response, what, server.shown.clone())));
         }
         match tokio::time::timeout(limit, self.read(server, response, &what)).await {
             Ok(answer) => Ok(Err(answer?)),
@@ -213,7 +231,8 @@ fn unreachable(
     sent: bool,
     source: impl StdError + Send + Sync + 'static,
 ) -> Error {
-    Error::Unreachable { what, sent, proxy: server.proxy.clone(), source: source.into() }
+    let (url, proxy) = (server.shown.clone(), server.proxy.clone());
+    Error::Unreachable { what, url, sent, proxy, source: source.into() }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -3,7 +3,10 @@
 
 use std::{error::Error, fmt};
 
-use crate::names::{Name, PeerId};
+use crate::{
+    counted::counted,
+    names::{Name, PeerId},
+};
 
 /// The peer expired, was released, or never existed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,9 +288,8 @@ impl fmt::Display for RemoveError {
 
 impl fmt::Display for InUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = |number| if number == 1 { "" } else { "s" };
         let Self { holders, waiters } = *self;
-        write!(f, "in use by {holders} lock{} and {waiters} waiting request{}", end(holders), end(waiters))
+        write!(f, "in use by {} and {}", counted(holders, "lock"), counted(waiters, "waiting request"))
     }
 }
 

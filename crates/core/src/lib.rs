@@ -35,6 +35,7 @@
 mod acquire;
 mod arena;
 mod audit;
+mod counted;
 mod deadlock;
 mod error;
 mod event;
@@ -64,6 +65,7 @@ mod usage;
 mod view;
 
 pub use acquire::{Acquire, Status};
+pub use counted::counted;
 pub use error::{
     AcquireError, InUse, LimitReached, Link, NewPeerError, ReleaseError, RemoveError, Resource, RestoreError,
     Share, UnknownPeer, UnknownSemaphore,

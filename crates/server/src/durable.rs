@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use throttle_core::counted;
 use throttle_journal::{
     Epoch, LogError, Rules, Writer,
     sqlite::{Directory, Found},
@@ -19,7 +20,6 @@ use crate::{
     config::{Config, Durability},
     journal::{Figures, Outbox, WriterThread},
     metrics::Metrics,
-    words::many,
 };
 
 /// How long the last write may take at the end.
@@ -112,7 +112,7 @@ impl Durable {
                 "The state of {} is back after {:.1?}: {}.",
                 self.path.display(),
                 begun.elapsed(),
-                many(follower.state().core.peer_count(), "peer")
+                counted(follower.state().core.peer_count(), "peer")
             );
         }
         Ok((follower, is_known))

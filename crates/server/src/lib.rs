@@ -3,6 +3,7 @@
 
 pub mod audit;
 mod begin;
+mod bound;
 mod changes;
 pub mod cluster;
 pub mod config;
@@ -22,4 +23,3 @@ pub mod security;
 pub mod serve;
 mod spec;
 pub mod telemetry;
-mod words;

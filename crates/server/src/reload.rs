@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use throttle_core::{Origin, Spec};
+use throttle_core::{Origin, Spec, counted};
 use throttle_node::{Adopted, Declared, Difference, Usage};
 use tracing::{error, info, warn};
 
@@ -18,7 +18,6 @@ use crate::{
     runtime::Engine,
     security::Guard,
     spec::Change,
-    words::many,
 };
 
 /// Who makes happen what a change of the file does, where nobody who is known by name asked for that.
@@ -68,11 +67,10 @@ impl Reloaded {
         }
         let removed = difference.removed.len();
         if removed * 2 > before {
-            let (gone, verb) = (names(difference.removed.keys()), if removed == 1 { "is" } else { "are" });
-            warnings.push(format!(
-                "{removed} of {} of the configuration {verb} removed: {gone}.",
-                many(before, "semaphore")
-            ));
+            let gone = names(difference.removed.keys());
+            let is = if removed == 1 { "is" } else { "are" };
+            let removed = counted(removed, "semaphore");
+            warnings.push(format!("{removed} of {before} in the configuration {is} removed: {gone}."));
         }
         for warning in &warnings {
             warn!("{warning}");
@@ -138,10 +136,10 @@ impl Current {
         if !kept.is_empty() {
             let state = if content == Content::Missing { "is not there" } else { "is empty" };
             warn!(
-                "The file {} {state}, but declared {} in the last run: {}. What it declared stays as it was. To remove \
-                 that, write [semaphores] with nothing below it.",
+                "The file {} {state}, but declared {} in the last run: {}. They stay as they were. To \
+                 remove them, write [semaphores] with nothing below it.",
                 file.display(),
-                many(kept.len(), "semaphore"),
+                counted(kept.len(), "semaphore"),
                 names(kept.keys())
             );
             // It did say something, when it was last read.

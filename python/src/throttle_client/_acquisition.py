@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import Iterator, Mapping
 from typing import Optional
@@ -14,10 +15,13 @@ from ._clock import now
 from ._errors import (
     HierarchyViolation,
     NoSuchRoute,
+    NotAcquired,
+    RequestRefused,
     ServerUnreachable,
     ThrottleError,
     Timeout,
     UnknownPeer,
+    UnknownSemaphore,
 )
 from ._keeper import start_keeping
 from ._labels import new_peer, new_peer_with_locks
@@ -85,6 +89,8 @@ class _Attempt:
         self._link = link
         self._give_up_at = give_up_at
         self._priority = priority
+        # Whether the server took the request into its queue: then its names were right.
+        self._has_waited = False
 
     async def ensure_peer(self, wanted: Mapping[str, int]) -> None:
         """See to it that there is a peer. A new one is asked for along with its locks, if the server can."""
@@ -122,8 +128,10 @@ class _Attempt:
             if rest and locks is not None and rest.keys() <= locks.keys():
                 # For these its time began anew.
                 self._take(rest, answer, sent_at)
-            elif self._time_is_over() and answer.status == 202:
-                raise self._too_late(rest, answer)
+            elif answer.status == 202:
+                self._has_waited = True
+                if self._time_is_over():
+                    raise self._too_late(rest, answer)
 
     async def _share(self) -> bool:
         """Use the peer of a lock around this process, if there is one to be shared."""
@@ -170,8 +178,8 @@ class _Attempt:
                 continue
             if count > held.count:
                 raise HierarchyViolation(
-                    f"{name!r} is held with count {held.count} around this process, and cannot grow to "
-                    f"{count} here. Take the larger count first.",
+                    f"{name!r} is held with count {held.count} by a lock around this process, so a count of "
+                    f"{count} would wait for what the process itself holds. Take the larger count there.",
                     status=409,
                 )
             del rest[name]
@@ -200,6 +208,8 @@ class _Attempt:
             except UnknownPeer as error:
                 await self._come_back(error, asked_at)
                 continue
+            except (UnknownSemaphore, NotAcquired) as error:
+                raise self._withdrawn(locks, error) from error
             except ServerUnreachable as error:
                 raise self._unreachable(error) from error
             if lease.moved(answer.instance):
@@ -207,6 +217,7 @@ class _Attempt:
                 await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at, known=True)
             if _answers.parse_acquired(answer) and self._take(locks, answer, sent_at):
                 return
+            self._has_waited = True
             if self._time_is_over():
                 raise self._too_late(locks, answer)
             lease.confirm(sent_at, answer.instance)
@@ -265,11 +276,31 @@ class _Attempt:
         return self._give_up_at is not None and now() >= self._give_up_at
 
     def _too_late(self, locks: Mapping[str, int], answer: _answers.Answer) -> Timeout:
-        what = ", ".join(f"{name!r} (count {count})" for name, count in locks.items())
+        names = _answers.parse_in_the_way(answer)
+        parts = [f"{name!r} (count {count})" for name, count in locks.items() if not names or name in names]
+        parts = parts or [f"{name!r} (count {count})" for name, count in locks.items()]
+        what = f"{', '.join(parts[:-1])} and {parts[-1]} were" if len(parts) > 1 else f"{parts[0]} was"
         why = _answers.parse_wait(answer)
         return Timeout(
-            f"{what} was not granted in time by {self._lease.settings.shown_url}{f': {why}' if why else ''}"
+            f"{what} not granted in time by {self._lease.settings.shown_url}{f': {why}' if why else ''}"
         )
+
+    def _withdrawn(self, locks: Mapping[str, int], error: RequestRefused) -> RequestRefused:
+        """What a refusal means to a request that may have waited."""
+        if isinstance(error, UnknownSemaphore):
+            if not self._has_waited:
+                return error
+            gone = [
+                name for name in locks if f"is called {json.dumps(name, ensure_ascii=False)}." in str(error)
+            ]
+            names = ", ".join(map(repr, gone or locks))
+            message = f"the semaphore {names} was removed from the server while a lock on it was waited for"
+        else:
+            message = (
+                f"the wait for a lock on {', '.join(map(repr, locks))} was ended at the server: somebody "
+                "withdrew the request, or removed a semaphore by force"
+            )
+        return NotAcquired(message, status=error.status, code=error.code)
 
     def _note(self, locks: Mapping[str, int]) -> None:
         self.touched.update(locks)

@@ -32,6 +32,7 @@ __all__ = [
     "parse_bool",
     "parse_counts",
     "parse_gone",
+    "parse_in_the_way",
     "parse_int",
     "parse_labels",
     "parse_live",
@@ -45,6 +46,8 @@ __all__ = [
 INSTANCE_HEADER = "throttle-instance"
 TOKEN_HEADER = "throttle-fencing-token"  # noqa: S105 (a name)
 PROBLEM_TYPE = "application/problem+json"
+# Who knows these that are in the way on a semaphore knows enough.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -257,10 +260,27 @@ def parse_wait(answer: Answer) -> str:
     pending = answer.document.get("pending")
     if not isinstance(pending, dict):
         return ""
-    place = f"its place in the queue was {pending.get('position')}"
-    others = [_in_the_way(item) for item in pending.get("blocked_by") or () if isinstance(item, dict)]
-    nobody = "nobody's release would help: the max is smaller, or nothing is granted just now"
-    return "; ".join([place, *(others or [nobody])])
+    said = [f"its place in the queue was {pending.get('position')}"]
+    blockers = _blockers(answer)
+    if not blockers:
+        said.append("nobody's release would help: the max is smaller, or nothing is granted just now")
+    for name in parse_in_the_way(answer):
+        found = [item for item in blockers if item.get("semaphore") == name]
+        said += map(_in_the_way, found[:NAMED])
+        if len(found) > NAMED:
+            said.append(f"and {len(found) - NAMED} more for {name!r}")
+    return "; ".join(said)
+
+
+def parse_in_the_way(answer: Answer) -> list[object]:
+    """The semaphores on which somebody is in the way of a request, each once."""
+    return list(dict.fromkeys(item.get("semaphore") for item in _blockers(answer)))
+
+
+def _blockers(answer: Answer) -> list[dict[str, Any]]:
+    pending = answer.document.get("pending")
+    found = pending.get("blocked_by") if isinstance(pending, dict) else None
+    return [item for item in found or () if isinstance(item, dict)]
 
 
 def _in_the_way(item: dict[str, Any]) -> str:
@@ -271,13 +291,14 @@ def _in_the_way(item: dict[str, Any]) -> str:
     if kind == "rate":
         until = item.get("until")
         return f"{semaphore} is held back by its rate" + (f" until {until}" if until else "")
-    peer = f"peer {item.get('peer')} {_labels(item.get('labels'))}".rstrip()
+    peer, who = f"peer {item.get('peer')}", _who(item.get("labels"))
+    who = f"{who} ({peer})" if who else peer
     if kind == "holder":
-        return f"{semaphore} is held by {peer}"
+        return f"{semaphore} is held by {who}"
     if kind == "ahead":
         others = ", ".join(map(repr, item.get("waits_for") or ()))
-        return f"ahead of it for {semaphore} is {peer}" + (f", which waits for {others}" if others else "")
-    return f"{semaphore} is not to be had yet" + (f", because of {peer}" if item.get("peer") else "")
+        return f"ahead of it for {semaphore} is {who}" + (f", which waits for {others}" if others else "")
+    return f"{semaphore} is not to be had yet" + (f", because of {who}" if item.get("peer") else "")
 
 
 def parse_live(answer: Answer) -> bool:
@@ -311,10 +332,18 @@ def _digits(value: object) -> Optional[int]:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
 
 
-def _labels(labels: object) -> str:
-    if not isinstance(labels, dict) or not labels:
+def _who(labels: object) -> str:
+    """A peer in the words of its labels, the usual ones first: `import.sh jane@w1 pid 7 team=blue`."""
+    if not isinstance(labels, dict):
         return ""
-    return f"({', '.join(f'{key} {value}' for key, value in labels.items())})"
+    user, host, pid = labels.get("user"), labels.get("host"), labels.get("pid")
+    words = [
+        labels.get("program"),
+        f"{user or ''}@{host}" if host else user,
+        f"pid {pid}" if pid else None,
+        *(f"{key}={value}" for key, value in labels.items() if key not in ("program", "user", "host", "pid")),
+    ]
+    return " ".join(str(word) for word in words if word)
 
 
 def _short(text: str) -> str:

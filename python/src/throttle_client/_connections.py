@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import errno
 import os
+import socket
 import weakref
 from base64 import b64encode
 from typing import Any, Optional
@@ -185,6 +187,25 @@ def _query(request: Request) -> str:
     return f"?{pairs}" if pairs else ""
 
 
+def _cause(error: aiohttp.ClientError) -> Optional[str]:
+    """Why there is no connection, in a few words, if it is one of the usual reasons."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "nothing came in time"
+    reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(reason, socket.gaierror):
+        return "its name is not known"
+    if isinstance(reason, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(reason, OSError):
+        return {
+            errno.ECONNREFUSED: "connection refused",
+            errno.EHOSTUNREACH: "no way leads there",
+            errno.ENETUNREACH: "no way leads there",
+            errno.ETIMEDOUT: "nothing came in time",
+        }.get(reason.errno or 0)
+    return None
+
+
 def _translate(error: aiohttp.ClientError, server: _Server, request: Request) -> Exception:
     what = f"{request.method} {server.shown}{request.path}"
     detail = str(error) or type(error).__name__
@@ -204,7 +225,10 @@ def _translate(error: aiohttp.ClientError, server: _Server, request: Request) ->
         refused = f"it answers {error.status} {error.message}".rstrip()
         return ServerUnreachable(f"{what}: no connection to the server{way} ({refused})", sent=False)
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-        return ServerUnreachable(f"{what}: no connection to the server{way} ({detail})", sent=False)
+        cause = _cause(error)
+        missing = f"no connection to the server{way}: {cause or detail}"
+        advice = ". Is it running there, and are host and port right?" if cause and not way else ""
+        return ServerUnreachable(f"{what}: {missing}{advice}", sent=False)
     hint = ""
     if not request.repeatable:
         hint = "; the server may have done it, so it is not repeated. A peer left behind just expires"

@@ -124,7 +124,7 @@ class CountExceedsMax(RequestRefused):
 
 
 class HierarchyViolation(RequestRefused):
-    """The peer already holds a lock whose level is not above the level of the one it asks for."""
+    """The peer holds a lock whose level is not above that of what it asks for, or a smaller count of it."""
 
 
 class Deadlock(RequestRefused):
@@ -136,7 +136,7 @@ class AlreadyPending(RequestRefused):
 
 
 class NotAcquired(RequestRefused):
-    """The request was withdrawn while it waited: someone released it."""
+    """The request was withdrawn while it waited: someone released it, or removed the semaphore."""
 
 
 class ServerError(ThrottleError):

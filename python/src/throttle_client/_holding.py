@@ -130,8 +130,8 @@ class Holding:
                 continue
             if count > held:
                 raise HierarchyViolation(
-                    f"{name!r} is already held here with count {held}, which cannot grow to {count}. "
-                    "Take the larger count first.",
+                    f"{name!r} is already held here with count {held}, so a count of {count} would wait for "
+                    "what this process itself holds. Take the larger count first.",
                     status=409,
                 )
             if name not in lease.depth:

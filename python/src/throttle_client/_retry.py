@@ -68,6 +68,10 @@ class Retry:
         """The server to send it to."""
         return self._round.url
 
+    def left(self, now: float) -> float:
+        """For how many seconds it is still repeated."""
+        return max(0.0, self._give_up_at - now)
+
     def after_failure(self, error: ServerUnreachable, now: float, took: float = 0.0) -> Optional[float]:
         """No answer arrived. Whether the server did its work is unknown if the request was sent."""
         self._redirect = None

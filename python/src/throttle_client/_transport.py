@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine
 from typing import Any, Callable, Optional, TypeVar
@@ -15,7 +16,7 @@ from ._errors import ServerUnreachable
 from ._pace import Pace
 from ._polls import Polls
 from ._protocol import Request
-from ._retry import Retry
+from ._retry import Retry, is_transient
 from ._servers import without_password
 from ._settings import Settings
 from ._trace import trace_headers
@@ -24,7 +25,11 @@ __all__ = ["AsyncLink", "within"]
 
 T = TypeVar("T")
 
+_log = logging.getLogger("throttle_client")
+
 MOST_NEW_PEERS = 16
+# Shorter trouble is not worth a line: a server that is started anew is back by then.
+PATIENCE_SECONDS = 2.0
 
 
 class AsyncLink:
@@ -73,18 +78,22 @@ class AsyncLink:
         return Retry(request, until, self.dialect, self.polls, self.settings.servers)
 
     async def _exchange(self, retry: Retry, limit: Optional[float] = None) -> tuple[Answer, float]:
+        trouble = _Trouble(retry)
         while True:
-            sent_at = now()
+            sent_at, url = now(), retry.url
             try:
                 answer = await self._attempt(retry, limit)
             except ServerUnreachable as error:
                 delay = retry.after_failure(error, now(), now() - sent_at)
                 if delay is None:
                     raise
+                trouble.goes_on(str(error))
             else:
                 delay = retry.after_answer(answer, now(), now() - sent_at)
                 if delay is None:
                     return retry.last_word(answer), sent_at
+                if is_transient(answer.status):
+                    trouble.goes_on(f"{without_password(url)} answers with status {answer.status}")
             await asyncio.sleep(delay)
 
     async def _attempt(self, retry: Retry, limit: Optional[float]) -> Answer:
@@ -101,6 +110,24 @@ class AsyncLink:
             raise ServerUnreachable(
                 f"{without_password(url)} did not answer {request.method} {request.path} within {limit:.3g} s"
             ) from None
+
+
+class _Trouble:
+    """Tells once, by the log, of trouble that lasts: else nobody knows what a request waits for."""
+
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
+        self._since = now()
+        self._is_told = False
+
+    def goes_on(self, why: str) -> None:
+        """It is tried again for this reason."""
+        if self._is_told or now() - self._since < PATIENCE_SECONDS:
+            return
+        self._is_told = True
+        ending = "" if why.endswith("?") else "."
+        left = self._retry.left(now())
+        _log.warning("%s%s It is tried again and again, for %.0f s more", why, ending, left)
 
 
 def _part(polls: Polls, block_for: Optional[float], end: float) -> Optional[float]:

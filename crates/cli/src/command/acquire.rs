@@ -15,10 +15,9 @@ use super::run::{
     Asking, Wanted,
     acquire::{Caller, UNAVAILABLE, acquire as ask},
     notice::fail,
-    ttl,
 };
 use crate::{
-    command::advice::told,
+    command::{advice::told, duration::ttl},
     platform::{Signals, is_standard_output, parent},
 };
 

@@ -1,8 +1,9 @@
 //! What went wrong, for a person at a shell. The server and the client library speak to programs: their advice names
 //! routes and functions.
 
-use std::{error::Error, iter};
+use std::error::Error;
 
+use reqwest::Url;
 use throttle_client::{AcquireError, Error as ClientError};
 
 const TOKEN: &str =
@@ -30,12 +31,33 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
     }
     // Others are sentences that say all.
     let has_causes = error.is::<ClientError>() || error.is::<AcquireError>();
-    let causes = iter::successors(error.source().filter(|_| has_causes), |&error| error.source());
-    iter::once(words(error)).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+    let mut causes = vec![words(error)];
+    let mut last = error;
+    while let Some(source) = last.source().filter(|_| has_causes && !says_all(last)) {
+        causes.push(match client_error(source) {
+            // Where a lock was held, nobody asks whether the server is the right one.
+            Some(unreachable) if error.is::<ClientError>() => unreachable.trouble(),
+            _ => words(source),
+        });
+        last = source;
+    }
+    causes.join(": ")
+}
+
+/// Whether the words for it have its causes.
+fn says_all(error: &(dyn Error + 'static)) -> bool {
+    client_error(error).is_some_and(|error| matches!(error, ClientError::Unreachable { .. }))
+}
+
+fn client_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ClientError> {
+    error.downcast_ref().or_else(|| error.downcast_ref::<Box<ClientError>>().map(|error| &**error))
 }
 
 fn words(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref() {
+    match client_error(error) {
+        Some(error @ ClientError::Unreachable { url, sent, .. }) => {
+            format!("{}{}", error.trouble(), remedy(error, url, *sent))
+        }
         Some(ClientError::UnknownSemaphore { semaphore, advice: Some(advice) }) => {
             format!("No semaphore is called {semaphore:?}. {}", fitting(advice))
         }
@@ -48,6 +70,25 @@ fn words(error: &(dyn Error + 'static)) -> String {
              set THROTTLE_CACERT"
         ),
         _ => fitting(&error.to_string()),
+    }
+}
+
+/// What to look at when no answer comes.
+fn remedy(error: &ClientError, url: &str, sent: bool) -> String {
+    const ELSEWHERE: &str = "--url or THROTTLE_URL says where else to ask";
+    if error.is_nobody_there() {
+        let port = match Url::parse(url).map(|url| (url.port(), url.port_or_known_default())) {
+            Ok((None, Some(port))) => format!(", and without a port in the URL it is {port} that is asked"),
+            _ => String::new(),
+        };
+        if error.is_name_unknown() {
+            return format!(". Is the name right? {ELSEWHERE}");
+        }
+        format!(". Is it running there? {ELSEWHERE}; a server has port 8000 unless it is told another{port}")
+    } else if sent {
+        format!(". Is that a Throttle server? {ELSEWHERE}")
+    } else {
+        String::new()
     }
 }
 
@@ -95,6 +136,35 @@ mod tests {
         for (route, _) in FITTING {
             assert!(all.iter().any(|source| source.contains(route.trim())), "{route}");
         }
+    }
+
+    #[test]
+    fn a_server_out_of_reach_is_told_with_what_to_look_at() {
+        let unreachable = |sent, kind: std::io::ErrorKind| ClientError::Unreachable {
+            what: "GET http://a:1/health".to_owned(),
+            url: "http://a:1".to_owned(),
+            sent,
+            proxy: None,
+            source: std::io::Error::from(kind).into(),
+        };
+        let refused = || unreachable(false, std::io::ErrorKind::ConnectionRefused);
+        assert!(told(&refused()).starts_with(
+            "no connection to the server at http://a:1: connection refused. Is it running there? --url"
+        ));
+        assert_eq!(
+            told(&unreachable(true, std::io::ErrorKind::TimedOut)),
+            "no answer from the server at http://a:1: nothing came in time. Is that a Throttle server? --url or \
+             THROTTLE_URL says where else to ask"
+        );
+        let held = ClientError::NotReleased {
+            semaphores: vec!["A".to_owned()],
+            peer_id: 7,
+            url: "http://a:1".to_owned(),
+            held_for: std::time::Duration::from_secs(3),
+            source: refused().into(),
+        };
+        let said = told(&held);
+        assert!(said.ends_with(": no connection to the server at http://a:1: connection refused"), "{said}");
     }
 
     #[test]

@@ -6,10 +6,12 @@ mod backup;
 mod check;
 mod completions;
 mod connection;
+mod duration;
 mod journal;
 pub mod operator;
 pub mod run;
 mod token;
+pub mod usage;
 
 pub use acquire::{Acquire, acquire};
 pub use backup::{Backup, backup};

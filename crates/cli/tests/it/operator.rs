@@ -83,10 +83,15 @@ fn peers_are_shown_and_released_with_a_reason() {
     let waiter = server.peer("5m");
     assert_eq!(server.lock(waiter, "A", 1).status, 202);
     let table = said(&server, &["peers"]);
-    assert!(table.starts_with("PEER  "), "{table}");
+    assert!(table.starts_with("WHO "), "{table}");
     assert!(table.contains("A=1") && table.contains("#1 A=1"), "{table}");
-    assert!(table.contains("@w1\\u{1b}[31m pid 7"), "signs that steer a terminal are escaped: {table}");
-    let expires = table.lines().nth(1).and_then(|row| row.rsplit_once("in ")).expect("a time").1.to_owned();
+    let row = table.lines().nth(1).expect("a row");
+    assert!(
+        row.starts_with(&format!("@w1\\u{{1b}}[31m  {id} ")),
+        "signs that steer a terminal are escaped: {table}"
+    );
+    assert!(row.ends_with("  pid 7"), "{table}");
+    let expires = row.rsplit_once("in ").and_then(|(_, rest)| rest.split("  ").next()).expect("a time");
     assert!(expires == "5m" || expires.starts_with("4m "), "{table}");
     for label in ["pid:7", "pid=7"] {
         assert_eq!(said(&server, &["peers", "--label", label]).lines().count(), 2);
@@ -126,13 +131,14 @@ fn semaphores_are_set_and_removed() {
     assert!(sentence.ends_with(" To resume it: throttle semaphore set B --max N"), "{sentence}");
     let (code, _, stderr) = throttle(&server, &["semaphore", "set", "C", "--level", "1"]);
     assert!(code == 1 && stderr.ends_with(" A new one needs its full count: --max N."), "{stderr}");
-    assert_eq!(throttle(&server, &["semaphore", "set", "A"]).0, 1);
-    assert_eq!(throttle(&server, &["semaphore", "set", "A", "--max=-1"]).0, 1);
 
     server.holder("A", 1, "5m");
     let (code, _, stderr) = throttle(&server, &["semaphore", "rm", "A"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("in use by 1 lock ") && stderr.contains("or give --force to"), "{stderr}");
+    assert!(
+        stderr.contains("in use by 1 lock and 0 waiting requests") && stderr.contains("or give --force to"),
+        "{stderr}"
+    );
     assert_eq!(said(&server, &["semaphore", "rm", "A", "--force"]), "Semaphore \"A\" is removed.");
     server.get("/v1/semaphores/A").problem(404, "unknown_semaphore");
 }
@@ -149,13 +155,76 @@ fn what_is_guessed_is_understood_or_said() {
         (&["resume", "A"], "throttle semaphore set A --max N"),
         (&["semaphore", "A", "--max", "3"], "set NAME --max N makes or changes it"),
         (&["semaphore", "A", "B"], "set NAME --max N makes or changes it"),
-        (&["semaphore", "C"], "No semaphore is called \"C\". "),
     ] {
         let (code, stdout, stderr) = throttle(&server, arguments);
-        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}");
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
         assert!(stderr.contains(expected), "{stderr}");
     }
+    let (code, _, stderr) = throttle(&server, &["semaphore", "C"]);
+    assert!(code == 1 && stderr.contains("No semaphore is called \"C\". "), "{stderr}");
     assert_eq!(server.remainder("A"), 1, "nothing was done");
+}
+
+#[test]
+fn wrong_command_lines_are_told_as_such() {
+    let server = Server::start("[semaphores]\nA = 1");
+    let set = "Usage: throttle semaphore set [OPTIONS] <NAME>";
+    for (arguments, expected, usage) in [
+        (&["semaphore", "set", "A"] as &[_], "name at least one of --max, --level, --per,", set),
+        (
+            &["status", "--url", "ftp://x"],
+            "the server URL is \"ftp://x\"",
+            "Usage: throttle status [OPTIONS]",
+        ),
+        (
+            &["run", "-s", "A", "--url", "ftp://x", "true"],
+            "the server URL is",
+            "Usage: throttle run [OPTIONS]",
+        ),
+        (&["acquire", "-s", ".."], "the semaphore is \"..\"", "Usage: throttle acquire [OPTIONS]"),
+        (&["run", "-n", "2", "-s", "A", "true"], "--count 2 belongs behind", "Usage: throttle run [OPTIONS]"),
+        (&["semaphore", "pause", "A"], "--max 0", "Usage: throttle semaphore <NAME>"),
+        // Of these clap tells by itself.
+        (&["renew", "abc"], "'<PEER>': the id of a peer is a number", ""),
+        (&["release", "abc"], "'<PEER>': the id of a peer is a number", ""),
+        (&["run", "--peer", "abc", "true"], "'--peer <ID>': the id of a peer is a number", ""),
+        (&["semaphore", "set", "A", "--max=-1"], "-1 is not in 0..", ""),
+        (
+            &["semaphore", "set", "A", "--per", "0s"],
+            "a rate is from 1ms to 365 days; none stands for no rate",
+            "",
+        ),
+        (&["run", "-s", "A", "--wait", "soon", "true"], "write a duration with its unit", ""),
+        (&["run", "-s", "A", "--ttl", "11years", "true"], "longer than 10 years", ""),
+        (&["peers", "--label", "=x"], "the key is missing", ""),
+    ] {
+        let (code, stdout, stderr) = throttle(&server, arguments);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{stderr}");
+        assert!(
+            stderr.contains(usage) && stderr.ends_with("For more information, try '--help'."),
+            "{stderr}"
+        );
+        assert!(!stderr.contains("\n\n\n"), "{stderr}");
+    }
+    assert_eq!(server.remainder("A"), 1, "nothing was done");
+    let help = said(&server, &["semaphore", "--help"]);
+    assert!(
+        help.contains("Usage: throttle semaphore <NAME>\n") && help.contains("<NAME>  Shows that"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_level_is_shown_where_it_means_something() {
+    let server = Server::start("[semaphores]\nA = 1\nB = { max = 1, deadlock = 'detect' }");
+    let table = said(&server, &["status"]);
+    let levels: Vec<&str> = table.lines().skip(1).filter_map(|row| row.split_whitespace().nth(5)).collect();
+    assert_eq!(levels, ["0", "-"], "{table}");
+    let sentence = said(&server, &["semaphore", "set", "B", "--max", "2"]);
+    assert!(sentence.starts_with("Semaphore \"B\" has max 2, no rate, deadlock detect"), "{sentence}");
+    let sentence = said(&server, &["semaphore", "set", "A", "--max", "2"]);
+    assert!(sentence.starts_with("Semaphore \"A\" has max 2, level 0, no rate"), "{sentence}");
 }
 
 #[test]
@@ -196,7 +265,7 @@ fn a_url_that_leads_nowhere_has_a_cause() {
         }
         let (code, _, stderr) = at(&bare.replace("http:", "https:"), command);
         assert_eq!(code, 69, "{stderr}");
-        let cause = "the server does not speak TLS there; a URL that begins with http:// may be meant";
+        let cause = " does not speak TLS there; a URL that begins with http:// may be meant";
         assert!(stderr.contains(cause), "{stderr}");
     }
 }
@@ -228,7 +297,9 @@ fn tables_heed_the_width_of_the_terminal() {
     assert!(status[1].starts_with("B ") && status[1].ends_with("paused"), "{status:?}");
     assert!(status[2].starts_with("a-name-that-") && status[2].contains("…  1/2 "), "{status:?}");
     let peers = show(80, "peers");
-    assert!(peers[1].starts_with(&format!("{holder} ")) && peers[1].contains("import-of-"), "{peers:?}");
+    // Who it is goes before what it holds.
+    assert!(peers[1].starts_with("import-of-all-customers.sh jane@wor"), "{peers:?}");
+    assert!(peers[1].contains(&format!("…  {holder} ")), "{peers:?}");
     assert!(show(160, "status")[2].starts_with("a-name-that-goes-on-and-on-and-on  1/2 "));
     // What reads it as a file gets all of it.
     assert!(said(&server, &["peers"]).contains("import-of-all-customers.sh jane@worker-01.example.com"));
@@ -244,7 +315,7 @@ fn the_file_is_read_again() {
     assert_eq!(
         answer,
         "Added: B; changed: none; removed: A. Needs a restart: queue. \
-         Warning: 1 of 1 semaphore of the configuration is removed: \"A\"."
+         Warning: 1 semaphore of 1 in the configuration is removed: \"A\"."
     );
     fs::write(&file, "[semaphores]\nB = x").expect("written");
     assert_eq!(throttle(&server, &["reload"]).0, 1);

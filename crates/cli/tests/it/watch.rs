@@ -78,9 +78,9 @@ fn a_stuck_holder_is_found_and_released() {
     terminal.press("\r");
     terminal.shows(&["HOLDERS: 1", &stuck, "@w1", "QUEUE: 2", &first, "@w2", &second, "@w3"]);
     terminal.press("r");
-    terminal.shows(&["Why is peer", "> throttle status --watch, by jane"]);
+    terminal.shows(&[&format!("Why is import.sh @w1 (peer {stuck})"), "> throttle status --watch, by jane"]);
     terminal.press("\x7f\x7f\x7f\x7fjoe\r");
-    terminal.shows(&["Release peer", "It loses 1 of \"A\" at once", "y yes"]);
+    terminal.shows(&[&format!("Release import.sh @w1 (peer {stuck})?"), "It loses 1 of \"A\"", "y yes"]);
     assert!(server.get(&format!("/v1/peers/{stuck}")).status == 200, "not before it is answered");
     terminal.press("y");
     terminal.shows(&[&format!("Peer {stuck} is released."), "HOLDERS: 1", "QUEUE: 1"]);
@@ -113,6 +113,9 @@ fn a_semaphore_is_paused_and_resized() {
     terminal.press("y");
     terminal.shows(&["\"B\" is paused.", "0 held, PAUSED"]);
     assert_eq!(max(), 0);
+    // Any other key wipes out what was told, and shows the keys again.
+    terminal.press("j");
+    terminal.shows(&["p resume"]);
     terminal.press("p");
     terminal.shows(&["What is the full count of \"B\" to be? Before the pause it was 5.", "> 5"]);
     terminal.press("\x7f7\r");
@@ -231,6 +234,23 @@ fn a_terminal_that_can_only_write_lines_gets_lines() {
     terminal.see("A          0/1");
     server.v1_holder(&json!({"A": 1}));
     terminal.see("A          1/1");
+}
+
+#[test]
+fn a_name_that_is_unknown_is_told_as_by_other_commands() {
+    let server = Server::start("[semaphores]\nimport = 1");
+    let script = "\"$0\" status --watch imports; echo code $?";
+    let mut terminal = Terminal::open(&server, &["sh", "-c", script, env!("CARGO_BIN_EXE_throttle")]);
+    terminal.see("No semaphore is called \"imports\". Known names that are near: \"import\".");
+    terminal.see("code 1");
+}
+
+#[test]
+fn a_name_that_has_no_room_ends_with_an_ellipsis() {
+    let name = "a/rather/long/name/for/a/semaphore";
+    let server = Server::start(&format!("[semaphores]\nA = 1\n'{name}' = 1"));
+    let mut terminal = watch(&server);
+    terminal.shows(&["2 semaphores,", "a/rather/long/name/f… "]);
 }
 
 #[test]

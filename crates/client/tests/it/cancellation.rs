@@ -1,8 +1,11 @@
 //! Futures that are dropped, and servers that cannot be reached: nothing is left behind.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use throttle_client::{AcquireError, Client, Error};
+use throttle_client::{AcquireError, Client, Error, Trouble};
 
 use crate::support::{Network, Server, soon, until};
 
@@ -94,6 +97,28 @@ async fn no_server_for_as_long_as_is_tried() {
     let client = Client::builder().url("localhost:1").retry_for(Duration::from_millis(300)).build().unwrap();
     let error = client.lock("A").acquire().await.unwrap_err();
     assert!(matches!(error, AcquireError::Failed(Error::Unreachable { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn trouble_is_told_until_it_is_over() {
+    let server = Server::start();
+    let network = Network::to(1);
+    let told = Arc::new(Mutex::new(Vec::<Option<Trouble>>::new()));
+    let waiting = tokio::spawn({
+        let told = Arc::clone(&told);
+        let request = Client::new(network.url()).unwrap().lock("A");
+        request.on_trouble(move |trouble| told.lock().unwrap().push(trouble)).acquire()
+    });
+    until("trouble is told", || !told.lock().unwrap().is_empty()).await;
+    network.lead_to(server.port);
+    let guard = soon("the grant", waiting).await.unwrap().unwrap();
+    let told = told.lock().unwrap();
+    let first = told[0].as_ref().unwrap();
+    assert_eq!(first.url, network.url());
+    assert!(first.why.starts_with(&format!("no answer from the server at {}: ", network.url())), "{first}");
+    assert!(first.left > Duration::from_secs(100) && first.left <= Duration::from_mins(2), "{first:?}");
+    assert_eq!(told.last().unwrap(), &None, "{told:?}");
+    drop(guard);
 }
 
 #[tokio::test]

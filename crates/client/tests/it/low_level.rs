@@ -108,5 +108,9 @@ async fn a_server_that_is_not_there_is_an_error_that_says_so() {
     let client = Client::builder().url("localhost:1").retry_for(Duration::from_millis(300)).build().unwrap();
     let error = client.new_peer(MINUTE).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error:?}");
-    assert_eq!(error.to_string(), "POST http://localhost:1/v1/peers: no connection to the server");
+    assert_eq!(
+        error.to_string(),
+        "POST http://localhost:1/v1/peers: no connection to the server: connection refused. Is it running there, and \
+         are host and port right?"
+    );
 }

@@ -149,6 +149,39 @@ async fn whoever_is_too_late_learns_who_was_in_the_way() {
 }
 
 #[tokio::test]
+async fn whoever_is_too_late_learns_all_that_was_missing() {
+    let server = Server::start();
+    let client = server.client();
+    let [a, b] = [client.lock("A").acquire().await.unwrap(), client.lock("B").acquire().await.unwrap()];
+    let error = client.lock("C").and("A", 1).and("B", 1).try_once().acquire().await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("\"A\" (count 1) and \"B\" (count 1) were not granted in time by "), "{said}");
+    for (name, held) in [("A", &a), ("B", &b)] {
+        let holder = format!("{name:?} is held by ");
+        let rest = said.split_once(&holder).unwrap_or_else(|| panic!("{said}")).1;
+        assert!(rest.contains(&format!("(peer {})", held.peer_id())), "{said}");
+    }
+    let AcquireError::NotAcquired { semaphore, others, .. } = error else { panic!("{said}") };
+    assert_eq!((&*semaphore, &others[..]), ("A", &[("B".to_owned(), 1)][..]));
+}
+
+#[tokio::test]
+async fn a_semaphore_that_is_removed_meanwhile_was_no_wrong_name() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    let waiting = tokio::spawn(server.client().lock("A").acquire());
+    server.until_pending("A").await;
+    server.ask("DELETE", "/v1/semaphores/A?force=true");
+    let error = soon("the end of the wait", waiting).await.unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the semaphore \"A\" was removed from the server while a lock on it was waited for"
+    );
+    assert!(matches!(error, AcquireError::Failed(Error::Withdrawn { is_removed: true, .. })), "{error:?}");
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_peer_has_labels() {
     let server = Server::start();
     let guard = server.client().lock("A").acquire().await.unwrap();

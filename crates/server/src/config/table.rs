@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{ConfigError, names::nearest};
-use crate::words::bound;
+use crate::bound;
 
 /// The text of a configuration file and the name it goes by in messages.
 #[derive(Clone, Copy)]
@@ -126,7 +126,11 @@ impl<'a> Table<'a> {
         };
         self.read(key, parse, || {
             let (least, most) = (range.start(), range.end());
-            format!("a duration such as \"30s\" or \"1h 30m\", from {} to {}", bound(*least), bound(*most))
+            format!(
+                "a duration such as \"30s\" or \"1h 30m\", from {} to {}",
+                bound::shown(*least),
+                bound::shown(*most)
+            )
         })
     }
 

@@ -16,9 +16,8 @@ use throttle_core::PeerId;
 
 use super::{app::App, refusal::Refusal};
 use crate::{
-    net,
+    bound, net,
     security::{Asker, Caller, Forbidden, Right},
-    words::bound,
 };
 
 /// The JSON body of a request. `example` shows a right one.
@@ -187,7 +186,7 @@ pub(super) fn duration_within(
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, Refusal> {
     let invalid = |reason: &str| {
-        let (least, most) = (bound(*range.start()), bound(*range.end()));
+        let (least, most) = (bound::shown(*range.start()), bound::shown(*range.end()));
         Refusal::Invalid(format!(
             "{name} is {text:?}: {reason}. Expected a duration from {least} to {most} such as \"30s\", \"5m\", \
              \"250ms\" or \"1h 30m\"."

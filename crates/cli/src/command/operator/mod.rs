@@ -27,6 +27,7 @@ pub use resume::Resume;
 pub use semaphore::SemaphoreCommand;
 pub use status::Status;
 pub(super) use table::{cut, width_of};
+pub(super) use text::name_of;
 
 use std::{error::Error, io};
 

@@ -8,10 +8,10 @@ use throttle_service::printable::printable;
 use super::{
     ask::{Operator, encoded, list},
     table::{
-        Column::{Cut, Whole},
+        Column::{Cut, Kept, Spare, Whole},
         table,
     },
-    text::{until, who},
+    text::{more_of, name_of, until},
 };
 use crate::command::run::label;
 
@@ -58,12 +58,14 @@ fn rows(items: &[Peer], now: SystemTime) -> String {
         );
         let left = until(peer.expires_at, now);
         let expires = if left == "due" { left } else { format!("in {left}") };
-        [peer.id.to_string(), who(&peer.labels), joined(held), waits_for, expires]
+        let labels = peer.labels.to_map();
+        let [who, more] =
+            [name_of(&labels), more_of(&labels)].map(|text| text.map_or("-".to_owned(), printable));
+        [who, peer.id.to_string(), joined(held), waits_for, expires, more]
     };
-    table(
-        [Whole("PEER"), Cut("WHO"), Cut("HOLDS"), Cut("WAITS FOR"), Whole("EXPIRES")],
-        items.iter().map(row),
-    )
+    let columns =
+        [Kept("WHO"), Whole("PEER"), Cut("HOLDS"), Cut("WAITS FOR"), Spare("EXPIRES"), Spare("MORE")];
+    table(columns, items.iter().map(row))
 }
 
 /// All of it in one cell, `-` if there is nothing.

@@ -6,17 +6,15 @@ use serde_json::{Value, json};
 use throttle_api::Peer;
 use throttle_client::Error as ClientError;
 
-use super::{
-    ask::{Operator, encoded},
-    text::until,
-};
-use crate::command::{connection::located, run::ttl};
+use super::{ask::Operator, text::until};
+use crate::command::{connection::located, duration::ttl, run::peer_id};
 
 /// Arguments of `throttle renew`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Renew {
     /// The id of the peer, as throttle acquire told it
-    pub peer: String,
+    #[arg(value_parser = peer_id)]
+    pub peer: u64,
     /// How long it is to live from now on, such as 30s or 1h; at least 1s [default: as long as before]
     #[arg(long, value_name = "DURATION", value_parser = ttl)]
     pub ttl: Option<Duration>,
@@ -39,7 +37,7 @@ impl Error for Lost {}
 
 impl Renew {
     pub(super) async fn run(&self, out: &mut dyn io::Write) -> Result<(), Box<dyn Error>> {
-        let path = format!("/v1/peers/{}/heartbeat", encoded(&self.peer));
+        let path = format!("/v1/peers/{}/heartbeat", self.peer);
         let body = match self.ttl {
             Some(ttl) => json!({ "expires_in": humantime::format_duration(ttl).to_string() }),
             None => json!({}),

@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use throttle_api::Resumed;
 
 use super::ask::Operator;
-use crate::command::acquire::quoted;
+use crate::command::{acquire::quoted, usage::Usage};
 
 /// Arguments of `throttle resume`.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,7 +26,7 @@ impl Resume {
                  write its full count: throttle semaphore set {} --max N",
                 quoted(name)
             );
-            return Err(advice.into());
+            return Err(Usage(advice).into());
         }
         let answer = self.operator.ask("POST", "/v1/resume", None).await?;
         self.operator.sum_up(out, answer, |Resumed { was_holding }| {

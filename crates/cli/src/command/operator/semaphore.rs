@@ -14,10 +14,17 @@ use super::{
     Status,
     ask::{Operator, semaphore},
 };
-use crate::command::{acquire::quoted, advice::told};
+use crate::command::{acquire::quoted, advice::told, duration::rate, usage::Usage};
+
+const USAGE: &str = "throttle semaphore <NAME>\n       throttle semaphore <COMMAND>";
+
+const AFTER_HELP: &str = "\
+Without a command:
+  <NAME>  Shows that semaphore, as throttle status NAME does";
 
 /// What is done to a semaphore.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(override_usage = USAGE, after_help = AFTER_HELP)]
 pub enum SemaphoreCommand {
     /// Makes a semaphore, or changes those settings of it that are named
     Set(Set),
@@ -36,13 +43,15 @@ pub struct Set {
     /// The semaphore
     pub name: String,
     /// The full count; 0 pauses it
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     pub max: Option<i64>,
     /// Its place in the lock hierarchy
     #[arg(long, allow_hyphen_values = true)]
     pub level: Option<i32>,
     /// The rate: count comes back no sooner than this after it was given; "none" for none
-    #[arg(long, value_name = "DURATION")]
+    ///
+    /// From 1ms to 365 days.
+    #[arg(long, value_name = "DURATION", value_parser = rate)]
     pub per: Option<String>,
     /// What keeps those who wait for it from waiting for each other
     #[arg(long, value_parser = PossibleValuesParser::new(["hierarchy", "detect"]).map(|name| deadlock(&name)))]
@@ -88,7 +97,7 @@ fn named(words: &[String]) -> Result<Status, Box<dyn Error>> {
         status: Status,
     }
 
-    let [name, others @ ..] = words else { return Err("Name a semaphore.".into()) };
+    let [name, others @ ..] = words else { return Err(Usage("Name a semaphore.".to_owned()).into()) };
     let quoted = |name: &String| quoted(name);
     let advice = match (name.as_str(), others) {
         ("pause", [name]) => format!("To pause it, write: throttle semaphore set {} --max 0", quoted(name)),
@@ -103,7 +112,7 @@ fn named(words: &[String]) -> Result<Status, Box<dyn Error>> {
             ),
         },
     };
-    Err(advice.into())
+    Err(Usage(advice).into())
 }
 
 impl Set {
@@ -117,9 +126,9 @@ impl Set {
             order: self.order,
         };
         if change == ChangeBody::default() {
-            return Err(
-                "Nothing to set: name at least one of --max, --level, --per, --deadlock and --order.".into(),
-            );
+            let advice =
+                "Nothing to set: name at least one of --max, --level, --per, --deadlock and --order.";
+            return Err(Usage(advice.to_owned()).into());
         }
         // A semaphore that is new gets its default for what is not named.
         let body = serde_json::to_value(change)?;
@@ -152,8 +161,11 @@ fn sentence(seen: &Semaphore, former: Option<i64>) -> String {
     let Semaphore { name, max, level, acquired, deadlock, order, .. } = seen;
     let max_now = if *max == 0 { "is paused (max 0)".to_owned() } else { format!("has max {max}") };
     let rate = seen.per.map_or_else(|| "no rate".to_owned(), |per| format!("rate {max} per {per}"));
+    // Where deadlocks are detected, the level that every semaphore has says nothing.
+    let has_level = *deadlock != Deadlock::Detect || *level != 0;
+    let level = if has_level { format!(", level {level}") } else { String::new() };
     let sentence = format!(
-        "Semaphore {:?} {max_now}, level {level}, {rate}, deadlock {deadlock}, order {order}; {acquired} acquired.",
+        "Semaphore {:?} {max_now}{level}, {rate}, deadlock {deadlock}, order {order}; {acquired} acquired.",
         &**name
     );
     if *max > 0 {

@@ -17,13 +17,15 @@ pub(super) enum Column {
     Whole(&'static str),
     /// Its texts are cut off.
     Cut(&'static str),
+    /// Its texts are cut off once nothing else can give way.
+    Kept(&'static str),
     /// It is left out; the last of them first.
     Spare(&'static str),
 }
 
 impl Column {
     fn head(self) -> &'static str {
-        let (Self::Whole(head) | Self::Cut(head) | Self::Spare(head)) = self;
+        let (Self::Whole(head) | Self::Cut(head) | Self::Kept(head) | Self::Spare(head)) = self;
         head
     }
 }
@@ -91,9 +93,17 @@ fn squeeze(shown: &mut Vec<(usize, Column, usize)>, room: usize) {
     {
         shown.remove(spare);
     }
+    let is_cut = |(_, column, _): &&mut (usize, Column, usize)| matches!(column, Column::Cut(_));
+    let is_kept = |(_, column, _): &&mut (usize, Column, usize)| matches!(column, Column::Kept(_));
     while total(shown) > room {
-        let cut = shown.iter_mut().filter(|(_, column, _)| matches!(column, Column::Cut(_)));
-        match cut.max_by_key(|(_, _, wide)| *wide) {
+        let widest = shown.iter_mut().filter(is_cut).max_by_key(|(_, _, wide)| *wide);
+        let widest = widest.map(|(_, _, wide)| wide).filter(|wide| **wide > NARROWEST);
+        // The borrow ends here, so the next is looked for anew.
+        if let Some(wide) = widest {
+            *wide -= 1;
+            continue;
+        }
+        match shown.iter_mut().filter(is_kept).max_by_key(|(_, _, wide)| *wide) {
             Some((_, _, wide)) if *wide > NARROWEST => *wide -= 1,
             _ => return,
         }
@@ -155,6 +165,21 @@ mod tests {
             ["PEER  NAME      WHO", "7     a rathe…  日本語 …"],
             "no narrower than this"
         );
+    }
+
+    #[test]
+    fn what_is_kept_gives_way_last() {
+        let row = ["train.py jane@worker", "12345678", "a long name=1", "in 5m"].map(str::to_owned);
+        let columns = [Kept("WHO"), Whole("PEER"), Cut("HOLDS"), Spare("EXPIRES")];
+        let shown = |room| {
+            let text = fitted(columns, [row.clone()], Some(room));
+            text.lines().nth(1).unwrap_or_default().to_owned()
+        };
+        assert_eq!(shown(60), "train.py jane@worker  12345678  a long name=1  in 5m");
+        assert_eq!(shown(50), "train.py jane@worker  12345678  a long name=1");
+        assert_eq!(shown(40), "train.py jane@worker  12345678  a long …");
+        assert_eq!(shown(36), "train.py jane@w…  12345678  a long …");
+        assert_eq!(shown(10), "train.p…  12345678  a long …", "no narrower than this");
     }
 
     #[test]

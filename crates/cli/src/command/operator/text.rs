@@ -1,6 +1,9 @@
 //! Figures, times and names as a person reads them in little room.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use throttle_api::Labels;
 use throttle_service::printable::printable;
@@ -55,6 +58,11 @@ pub(super) fn count(number: i64) -> String {
     }
 }
 
+/// The verb that goes with a number.
+pub(super) fn verb(number: impl TryInto<u64>, one: &'static str, many: &'static str) -> &'static str {
+    if matches!(number.try_into(), Ok(1)) { one } else { many }
+}
+
 /// A bar of so many cells, full for 1.0.
 pub(super) fn bar(share: f64, cells: usize) -> String {
     #[expect(
@@ -69,6 +77,27 @@ pub(super) fn bar(share: f64, cells: usize) -> String {
     "█".repeat(full) + &"░".repeat(cells.saturating_sub(full))
 }
 
+/// The labels that name a peer; the others describe it.
+const NAMING: [&str; 3] = ["program", "user", "host"];
+
+/// A peer in few words: program, user and host.
+pub(in crate::command) fn name_of(labels: &BTreeMap<String, String>) -> Option<String> {
+    throttle_client::who(
+        &labels.iter().filter(|(key, _)| NAMING.contains(&key.as_str())).map(owned).collect(),
+    )
+}
+
+/// What else its labels tell of a peer.
+pub(super) fn more_of(labels: &BTreeMap<String, String>) -> Option<String> {
+    throttle_client::who(
+        &labels.iter().filter(|(key, _)| !NAMING.contains(&key.as_str())).map(owned).collect(),
+    )
+}
+
+fn owned((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
+}
+
 /// A peer by its labels, the usual ones first.
 pub(super) fn who(labels: &Labels) -> String {
     throttle_client::who(&labels.to_map()).map_or_else(|| "-".to_owned(), printable)
@@ -76,8 +105,6 @@ pub(super) fn who(labels: &Labels) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
@@ -109,6 +136,11 @@ mod tests {
     }
 
     #[test]
+    fn one_waits_and_others_wait() {
+        assert_eq!([0, 1, 2].map(|number: i64| verb(number, "waits", "wait")), ["wait", "waits", "wait"]);
+    }
+
+    #[test]
     fn bars_show_a_little_and_never_too_much() {
         let shown = [
             (0.0, "░░░░"),
@@ -133,5 +165,9 @@ mod tests {
         assert_eq!(who(&labels(&all)), "im\\u{1b}port jane@w1 team=blue");
         assert_eq!(who(&labels(&[("host", "w1")])), "@w1");
         assert_eq!(who(&labels(&[])), "-");
+        let (name, more) = (name_of(&labels(&all).to_map()), more_of(&labels(&all).to_map()));
+        assert_eq!((name.as_deref(), more.as_deref()), (Some("im\u{1b}port jane@w1"), Some("team=blue")));
+        let (name, more) = (name_of(&labels(&all[3..]).to_map()), more_of(&labels(&all[..1]).to_map()));
+        assert_eq!((name, more), (None, None));
     }
 }

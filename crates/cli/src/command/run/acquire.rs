@@ -2,16 +2,17 @@
 
 use std::{env, ffi::OsStr, path::Path, time::Duration};
 
-use throttle_client::{AcquireError, Client, Error, Guard};
+use throttle_client::{AcquireError, Blocker, Client, Error, Guard, Share};
 use tokio::sync::watch;
 
 use super::{
     asking::Asking,
-    notice::{Notice, fail, tell},
+    notice::{Lasting, Notice, fail, tell},
+    target::Target,
     wanted::Wanted,
 };
 use crate::{
-    command::{advice::told, connection::located},
+    command::{advice::told, connection::located, usage},
     platform::{Signal, Signals},
 };
 
@@ -35,6 +36,8 @@ pub(crate) enum Failure {
     Gone(String),
     /// The server is out of reach, or refuses.
     Unavailable(String),
+    /// The command line or the environment makes no sense.
+    Wrong(String),
     /// A signal came first.
     Interrupted(Signal),
 }
@@ -48,6 +51,12 @@ impl Failure {
             Self::Conflict(why) => fail(command, &why, asking.conflict_exit_code.into()),
             Self::Gone(why) => fail(command, &why, gone),
             Self::Unavailable(why) => fail(command, &why, UNAVAILABLE),
+            Self::Wrong(why) => {
+                let path: Vec<&str> = command.split(' ').skip(1).collect();
+                // Standard error may be closed.
+                let _ = usage::error(&path, &why).print();
+                usage::WRONG
+            }
         }
     }
 }
@@ -91,31 +100,47 @@ pub(crate) async fn acquire(
     if Notice::is_seen() {
         lock = lock.on_wait(move |waiting| drop(tell_of_wait.send(Some(waiting))));
     }
-    let mut notice = Notice::new(command);
+    let (tell_of_trouble, trouble) = watch::channel(None);
+    lock = lock.on_trouble(move |told| {
+        tell_of_trouble.send_modify(|lasting| *lasting = Lasting::after(lasting.as_ref(), told));
+    });
+    let (mut notice, target) = (Notice::new(command), Target::Locks(wanted.clone()));
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
         outcome = lock.acquire() => outcome.map_err(|error| match error {
-            AcquireError::NotAcquired { source: None, .. } => Failure::Conflict(told(&error)),
+            AcquireError::NotAcquired { source: None, ref blocked_by, .. } => {
+                let own = if caller.is_alone { around(blocked_by) } else { None };
+                Failure::Conflict(told(&error) + &own.unwrap_or_default())
+            }
             AcquireError::Failed(error) => unavailable(&located(&client, error)),
             error => unavailable(&error),
         }),
-        () = notice.keep(wanted, stands) => Err(Failure::Unavailable("the notice ended".to_owned())),
+        () = notice.keep(&target, stands, trouble) => Err(Failure::Unavailable("the notice ended".to_owned())),
     }
 }
 
 /// Takes over what a peer holds.
 pub(super) async fn adopt(
+    command: &'static str,
     peer: u64,
     ttl: Duration,
     asking: &Asking,
     signals: &mut Signals,
 ) -> Result<Guard, Failure> {
     let client = asking.connection.client().build().map_err(|error| unavailable(&error))?;
+    let (tell_of_trouble, trouble) = watch::channel(None);
+    let tell =
+        |told| tell_of_trouble.send_modify(|lasting| *lasting = Lasting::after(lasting.as_ref(), told));
+    let (_never, stands) = watch::channel(None);
+    let (mut notice, target) = (Notice::new(command), Target::Peer(peer));
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
-        outcome = client.adopt(peer, ttl) => outcome.map_err(|error| match error {
+        () = notice.keep(&target, stands, trouble) => {
+            Err(Failure::Unavailable("the notice ended".to_owned()))
+        }
+        outcome = client.adopt_telling(peer, ttl, tell) => outcome.map_err(|error| match error {
             Error::UnknownPeer { .. } | Error::NothingHeld { .. } => Failure::Gone(told(&error)),
             error => unavailable(&located(&client, error)),
         }),
@@ -142,6 +167,16 @@ fn client(asking: &Asking, caller: &Caller<'_>) -> Result<Client, Error> {
     builder.build()
 }
 
+/// What to say if a lock around this process is in its own way.
+fn around(blocked_by: &[Blocker]) -> Option<String> {
+    let [peer, ..] = Share::VARIABLES;
+    let peer: u64 = env::var(peer).ok()?.parse().ok()?;
+    let is_own = blocked_by.iter().any(|blocker| blocker.peer_id == Some(peer));
+    is_own.then(|| {
+        format!(". Peer {peer} is that of a lock around this process: it waits for what it holds itself")
+    })
+}
+
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::Unavailable(told(error))
+    usage::wrong(error).map_or_else(|| Failure::Unavailable(told(error)), Failure::Wrong)
 }

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, time::Duration};
 
 use super::{asking::Asking, target::Target};
+use crate::command::duration::{duration, ttl};
 
 pub(crate) const LONG_ABOUT: &str = "\
 Runs a command while locks are held.
@@ -75,12 +76,12 @@ pub struct Run {
     ///
     /// While renewals fail, SIGTERM is sent this long before the lease ends and SIGKILL at its end at the latest,
     /// which is before the server gives the locks to another. What is larger than a third of --ttl counts as that.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub grace: Duration,
     /// How long the command may take to end after INT, QUIT or TERM, before all of its process group get SIGKILL
     ///
     /// It counts from the first such signal that was passed on. Meanwhile the locks are held.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub stop_timeout: Duration,
     /// Get a peer of its own, also within another throttle run
     #[arg(long, conflicts_with = "peer")]
@@ -99,14 +100,6 @@ impl Run {
     pub fn grace(&self, ttl: Duration) -> Duration {
         self.grace.min(ttl / 3)
     }
-}
-
-pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
-    let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if ttl < Duration::from_secs(1) {
-        return Err("less than 1s leaves no time for a renewal".to_owned());
-    }
-    Ok(ttl)
 }
 
 #[cfg(test)]

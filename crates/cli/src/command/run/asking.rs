@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::command::connection::Connection;
+use crate::command::{connection::Connection, duration::duration};
 
 /// How to ask for locks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Asking {
     /// Give up when they are not granted in this time, such as 10m or 90s [default: wait without end]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<Duration>,
     /// Give up when they are not granted at once
     #[arg(long, conflicts_with = "wait")]
@@ -36,5 +36,8 @@ pub struct Asking {
 /// The first `=` or `:` divides, so that a value may contain both.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once(['=', ':']).ok_or("write KEY=VALUE, such as team=blue")?;
+    if key.is_empty() {
+        return Err("the key is missing; write KEY=VALUE, such as team=blue".to_owned());
+    }
     Ok((key.to_owned(), value.to_owned()))
 }

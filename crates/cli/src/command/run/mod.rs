@@ -11,9 +11,9 @@ mod wanted;
 
 pub(crate) use arguments::LONG_ABOUT;
 pub use arguments::Run;
-pub(super) use arguments::ttl;
 pub use asking::Asking;
 pub(super) use asking::label;
 pub use start::run;
 pub use target::Target;
+pub(super) use target::peer_id;
 pub use wanted::Wanted;

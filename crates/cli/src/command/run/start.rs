@@ -35,7 +35,7 @@ pub fn run(arguments: &Run) -> io::Result<i32> {
         let mut signals = Signals::listen()?;
         let asking = &arguments.asking;
         let acquired = match &arguments.target {
-            Target::Peer(peer) => adopt(*peer, arguments.ttl, asking, &mut signals).await,
+            Target::Peer(peer) => adopt(COMMAND, *peer, arguments.ttl, asking, &mut signals).await,
             Target::Locks(wanted) => {
                 let program = arguments.command.first().map(OsString::as_os_str);
                 let caller = Caller { command: COMMAND, program, is_alone: arguments.new_peer };

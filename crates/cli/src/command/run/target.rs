@@ -24,6 +24,11 @@ impl fmt::Display for Target {
     }
 }
 
+/// The id of a peer, as it is written.
+pub(crate) fn peer_id(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "the id of a peer is a number, as throttle peers shows it".to_owned())
+}
+
 // By hand, as what is wanted is.
 impl Args for Target {
     fn augment_args(command: Command) -> Command {
@@ -33,7 +38,7 @@ impl Args for Target {
                 Arg::new("peer")
                     .long("peer")
                     .value_name("ID")
-                    .value_parser(clap::value_parser!(u64))
+                    .value_parser(peer_id)
                     .conflicts_with_all(["semaphore", "count", "wait", "try", "priority", "label", "no_labels"])
                     .help("Take over the locks that this peer holds, such as those that throttle acquire left")
                     .long_help(

@@ -87,7 +87,7 @@ impl Args for Wanted {
 impl FromArgMatches for Wanted {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         Self::pair(placed(matches, "semaphore"), placed(matches, "count"))
-            .map_err(|wrong| Error::raw(ErrorKind::ValueValidation, format!("{wrong}\n")))
+            .map_err(|wrong| Error::raw(ErrorKind::ValueValidation, wrong))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {

@@ -47,7 +47,7 @@ fn what_the_file_declared_stays_until_it_says_otherwise() {
     // A start whose file removes what is in use says so, as a reload does.
     let server = home.start("[semaphores]\nC = 1");
     server.process.stderr.line("\"A\" (2 acquired, 0 pending), \"tenant/*\" (1 acquired, 0 pending).");
-    server.process.stderr.line("3 of 3 semaphores of the configuration are removed");
+    server.process.stderr.line("3 semaphores of 3 in the configuration are removed");
     server.delete(&format!("/v1/peers/{holder}")).is_empty();
     server.get("/v1/semaphores/A").problem(404, "unknown_semaphore");
     server.stop();

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{SEMAPHORES, run, run_at};
-use crate::support::{Launch, Server, free_port};
+use crate::support::{Launch, Server, free_port, id};
 
 #[test]
 fn the_command_s_own_is_passed_on() {
@@ -80,6 +80,86 @@ fn a_server_out_of_reach() {
     let (code, stdout, stderr) = run_at(free_port(), &["-s", "A", "--try", "echo", "ran"]).run();
     assert_eq!((code, &*stdout), (69, ""), "{stderr}");
     assert!(stderr.contains("no connection to the server"), "{stderr}");
+}
+
+#[test]
+fn a_server_out_of_reach_is_told_while_it_is_tried_and_at_the_end() {
+    for (command, rest) in [("run", &["true"] as &[_]), ("acquire", &[])] {
+        let port = free_port();
+        let arguments = [&[command, "-s", "A", "--wait", "8s"], rest];
+        let url = format!("http://127.0.0.1:{port}");
+        let (code, stdout, stderr) = Launch::new(&arguments.concat()).env("THROTTLE_URL", &url).run();
+        assert_eq!((code, &*stdout), (69, ""), "{stderr}");
+        let missing = format!("no connection to the server at {url}: connection refused");
+        let lines: Vec<&str> = stderr.lines().collect();
+        let [first, last] = lines[..] else { panic!("{stderr}") };
+        let tried = format!("throttle {command}: {missing}. It is tried again and again, for ");
+        assert!(first.starts_with(&tried) && first.ends_with("s more"), "{first}");
+        assert!(last.contains(&missing), "{last}");
+        let remedy = ". Is it running there? --url or THROTTLE_URL says where else to ask; a server has port 8000 unless it \
+                      is told another";
+        assert!(last.ends_with(remedy), "{last}");
+    }
+}
+
+#[test]
+fn a_name_that_nobody_knows_and_a_port_that_was_forgotten_are_told() {
+    for (url, expected) in [
+        (
+            "http://throttle.invalid:8000",
+            "at http://throttle.invalid:8000: its name is not known. Is the name right? --url",
+        ),
+        ("http://127.0.0.1", "and without a port in the URL it is 80 that is asked"),
+    ] {
+        let (code, _, stderr) = Launch::new(&["status"]).env("THROTTLE_URL", url).run();
+        assert_eq!(code, 69, "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn all_that_was_missing_is_named() {
+    let server = Server::start(SEMAPHORES);
+    let holder = server.holder("A", 1, "1h");
+    let other = server.holder("B", 3, "1h");
+    let (code, _, stderr) = run(&server, &["-s", "A", "-s", "B", "-n", "2", "--try", "true"]).run();
+    assert_eq!(code, 75, "{stderr}");
+    assert!(stderr.contains("\"A\" (count 1) and \"B\" (count 2) were not granted in time by "), "{stderr}");
+    let why = format!("\"A\" is held by peer {holder}; \"B\" is held by peer {other}");
+    assert!(stderr.ends_with(&why), "{stderr}");
+}
+
+#[test]
+fn a_wait_that_an_operator_ends_is_told_as_that() {
+    let server = Server::start("[semaphores]\nA = 1\n't/*' = 1");
+    for (name, expected) in [
+        (
+            "A",
+            "throttle run: the semaphore \"A\" was removed from the server while a lock on it was waited for",
+        ),
+        (
+            "t/1",
+            "throttle run: the wait for a lock on \"t/1\" was ended at the server: somebody withdrew the request, or \
+                 removed a semaphore by force",
+        ),
+    ] {
+        server.v1_holder(&json!({name: 1}));
+        let mut process = run(&server, &["-s", name, "--", "echo", "ran"]).start();
+        server.until_waiting(if name == "A" { "A" } else { "t/*" }, 1);
+        let path = format!("/v1/semaphore?name={}&force=true", name.replace('/', "%2F"));
+        server.delete(&path).is_empty();
+        assert_eq!(process.wait().code(), Some(69));
+        assert_eq!(process.stderr.all(), [expected]);
+    }
+    server.v1_holder(&json!({"t/2": 1}));
+    let mut process = run(&server, &["-s", "t/2", "--", "echo", "ran"]).start();
+    server.until_waiting("t/*", 1);
+    let peers = server.get("/v1/peers").json();
+    let mut peers = peers["items"].as_array().into_iter().flatten();
+    let waiter = id(peers.find(|peer| peer["pending"].is_object()).expect("who waits"));
+    server.delete(&format!("/v1/peers/{waiter}?reason=stuck")).is_empty();
+    assert_eq!(process.wait().code(), Some(69));
+    process.stderr.line(&format!("throttle run: the wait for a lock was ended (peer {waiter} at "));
 }
 
 /// Nothing listens where the proxy should be. The server is not to blame: it was not asked.

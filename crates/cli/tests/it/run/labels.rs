@@ -38,8 +38,8 @@ fn the_server_is_told_who_holds_the_lock() {
     assert_eq!(found["items"].as_array().map(Vec::len), Some(1), "{found}");
 
     let (code, _, stderr) = run(&server, &["-s", "A", "--label", "=b", "true"]).run();
-    assert_eq!(code, 69);
-    assert!(stderr.contains("the label \"\" is named wrongly"), "{stderr}");
+    assert_eq!(code, 2);
+    assert!(stderr.contains("the key is missing"), "{stderr}");
 }
 
 /// The rule that the Python client and watch have, too.

@@ -52,7 +52,9 @@ fn a_smaller_count_shrinks_nothing_and_a_larger_one_is_refused() {
     assert_eq!(server.remainder("mid"), 1);
     process.write_line();
     process.stdout.line("code 69");
-    process.stderr.line("\"mid\" is held with count 2 around this process, and cannot grow to 3");
+    process.stderr.line(
+        "\"mid\" is held with count 2 by a lock around this process, so a count of 3 would wait for what",
+    );
     assert_eq!(server.remainder("mid"), 1);
 }
 
@@ -78,6 +80,18 @@ fn levels_count_unless_a_new_peer_is_asked_for() {
     process.stdout.line("shared 69");
     process.stderr.line("Take locks from high to low levels");
     process.stdout.line("new 0");
+    process.wait();
+}
+
+#[test]
+fn one_that_waits_for_the_lock_around_it_says_so() {
+    let server = Server::start(SEMAPHORES);
+    let script =
+        "$T run --new-peer --try -s low -- true; echo run $?; $T acquire --try -s low; echo acquire $?";
+    let mut process = outer(&server, &["-s", "low"], script);
+    process.stdout.line("acquire 75");
+    let said = "is that of a lock around this process: it waits for what it holds itself";
+    process.stderr.until(said, 2);
     process.wait();
 }
 

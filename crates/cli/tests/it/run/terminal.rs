@@ -1,7 +1,7 @@
 use super::SEMAPHORES;
 use serde_json::json;
 
-use crate::support::{Server, Terminal, id};
+use crate::support::{Server, Terminal, free_port, id};
 
 const THROTTLE: &str = env!("CARGO_BIN_EXE_throttle");
 
@@ -25,14 +25,55 @@ fn says_at_which_place_it_waits_and_for_whom_in_one_row() {
     let holder = id(&server.post("/v1/locks", &body.to_string()).shape(201));
     let script = |columns: u32| format!("stty rows 24 cols {columns}; exec \"$0\" run -s A -- echo it runs");
     let mut wide = Terminal::open_sized(&server, 120, &["sh", "-c", &script(120), THROTTLE]);
-    wide.see(&format!("), place 1; \"A\" is held by import.sh jane@w1 (peer {holder})"));
+    wide.see(&format!("): held by import.sh jane@w1 (peer {holder}), place 1"));
     let mut narrow = Terminal::open_sized(&server, 60, &["sh", "-c", &script(60), THROTTLE]);
-    narrow.until_screen("a line that is cut", |screen| screen.contents().contains("(2s), place 2; \"A\" is"));
+    narrow.until_screen("who it is", |screen| {
+        screen.contents().contains("waiting for A (2s): held by import.sh jane@w1")
+    });
     let written = narrow.screen_rows();
     assert_eq!(written.iter().filter(|row| !row.is_empty()).count(), 1, "{written:?}");
     server.delete(&format!("/v1/peers/{holder}")).is_empty();
     wide.see("it runs");
     narrow.see("it runs");
+}
+
+#[test]
+fn who_is_in_the_way_of_several_is_kept_in_an_ordinary_terminal() {
+    let server = Server::start(SEMAPHORES);
+    let labels =
+        json!({"host": "worker-17", "user": "jane", "program": "import.sh", "pid": "4711", "team": "blue"});
+    let body = json!({"locks": {"a name": 2}, "expires_in": "1h", "labels": labels});
+    server.post("/v1/locks", &body.to_string()).shape(201);
+    let script = "stty rows 24 cols 80; exec \"$0\" run -s 'a name' -s B -- echo it runs";
+    let mut terminal = Terminal::open(&server, &["sh", "-c", script, THROTTLE]);
+    terminal.shows(&["s, \"a name\" held by import.sh jane@worker-17"]);
+    let mut peers = Terminal::open(&server, &["sh", "-c", "stty rows 24 cols 80; \"$0\" peers", THROTTLE]);
+    peers.shows(&["import.sh jane@worker-17", "a name=2"]);
+    assert!(peers.screen_rows().iter().all(|row| row.chars().count() <= 80 && !row.contains("4711 team")));
+}
+
+#[test]
+fn a_server_out_of_reach_is_told_with_the_time_for_which_it_is_tried() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let mut terminal =
+        Terminal::open_with(&[("THROTTLE_URL", &url)], &[THROTTLE, "run", "-s", "A", "--", "true"]);
+    terminal.see(&format!(
+        "throttle run: no connection to the server at {url}: connection refused. It is tried again"
+    ));
+    terminal.see(" and again, for 1m ");
+    terminal.see("waiting for A (");
+    terminal.see("s): trying again, for 1m ");
+    terminal.press("\x03");
+    assert_eq!(terminal.exit_code(), Some(130));
+    // To take over what another one left is no other matter.
+    let mut terminal =
+        Terminal::open_with(&[("THROTTLE_URL", &url)], &[THROTTLE, "run", "--peer", "7", "true"]);
+    terminal.see(&format!(
+        "throttle run: no connection to the server at {url}: connection refused. It is tried again"
+    ));
+    terminal.see("waiting for peer 7 (");
+    terminal.press("\x03");
+    assert_eq!(terminal.exit_code(), Some(130));
 }
 
 #[test]

@@ -246,15 +246,15 @@ fn a_reload_that_removes_most_semaphores_says_so() {
     let reloaded = server.post("/v1/reload", "").shape(200);
     let warning = reloaded["warnings"][0].as_str().expect("a warning");
     assert!(
-        warning.starts_with("29 of 30 semaphores of the configuration are removed: \"s01\", "),
+        warning.starts_with("29 semaphores of 30 in the configuration are removed: \"s01\", "),
         "{warning}"
     );
     assert!(warning.ends_with("\"s20\" and 9 more."), "{warning}");
-    let line = server.process.stderr.line("29 of 30 semaphores");
+    let line = server.process.stderr.line("29 semaphores of 30");
     assert!(line.ends_with(&format!("WARN  throttle] {warning}")), "{line}");
     // All of them are, if that is what the file says.
     let reloaded = edited.edit("[semaphores]").post("/v1/reload", "").shape(200);
-    assert_eq!(reloaded["warnings"], json!(["1 of 1 semaphore of the configuration is removed: \"s00\"."]));
+    assert_eq!(reloaded["warnings"], json!(["1 semaphore of 1 in the configuration is removed: \"s00\"."]));
     let names = server.get("/v1/semaphores").shape(200);
     assert_eq!(names["items"], json!([]));
 }

@@ -1,9 +1,12 @@
 //! What an operator does here, asked for once more with what it will come to.
 
+use throttle_core::counted;
+
 use super::{
     data::{Detail, Figures as _, Peer, Waiter, by_name},
     state::{Sight, State},
 };
+use crate::command::operator::text::verb;
 
 /// The longest reason that a server takes, in characters.
 const REASON_LENGTH: usize = 1024;
@@ -64,7 +67,8 @@ impl Dialog {
     pub(super) fn question(&self, state: &State) -> Option<String> {
         match self {
             Self::Reason { peer, .. } => {
-                Some(format!("Why is peer {peer} to be released? Its holder and the log are told."))
+                let who = state.name_of(peer);
+                Some(format!("Why is {who} to be released? Its holder and the log are told."))
             }
             Self::Max { semaphore, .. } => {
                 let is_paused = match state.sight() {
@@ -79,7 +83,7 @@ impl Dialog {
                 Some(format!("What is the full count of {semaphore:?} to be? {hint}"))
             }
             Self::Confirm(Act::Release { .. }) => match state.sight()? {
-                Sight::Peer(peer) => Some(release(peer)),
+                Sight::Peer(peer) => Some(release(peer, &state.name_of(&peer.id.to_string()))),
                 _ => None,
             },
             Self::Confirm(Act::Resize { max, .. }) => match state.sight()? {
@@ -90,8 +94,8 @@ impl Dialog {
     }
 }
 
-fn release(peer: &Peer) -> String {
-    let mut sentences = vec![format!("Release peer {}?", peer.id)];
+fn release(peer: &Peer, who: &str) -> String {
+    let mut sentences = vec![format!("Release {who}?")];
     if peer.locks.is_empty() {
         sentences.push("It holds nothing.".to_owned());
     } else {
@@ -117,17 +121,19 @@ fn release(peer: &Peer) -> String {
 fn resize(detail: &Detail, max: i64) -> String {
     let semaphore = &detail.semaphore;
     let (name, held, waiting) = (&semaphore.name, semaphore.acquired, semaphore.waiting);
+    let held_are = verb(held, "is", "are");
     if max == 0 {
         return format!(
-            "Pause {name:?}? Who holds it goes on ({held} held). Nobody gets it from now on: {waiting} who wait stay in \
-             their places, and others join them, until its full count is above 0 again."
+            "Pause {name:?}? Who holds it goes on ({held} held). Nobody gets it from now on: {} keep their places, and \
+             others join them, until its full count is above 0 again.",
+            counted(waiting, "waiting request")
         );
     }
     let mut sentences = vec![format!("Set the full count of {name:?} from {} to {max}?", semaphore.max)];
     let over = held.saturating_sub(max);
     if over > 0 {
         sentences.push(format!(
-            "{held} are held, which is {over} too many: nobody is interrupted, and nobody gets it before that is given \
+            "{held} {held_are} held, which is {over} too many: nobody is interrupted, and nobody gets it before that is given \
              back."
         ));
     } else if semaphore.waiting > 0 && max > semaphore.max {
@@ -138,13 +144,16 @@ fn resize(detail: &Detail, max: i64) -> String {
         } else {
             "the first waits for more"
         };
-        sentences.push(format!("{room} come free for {waiting} who wait: {goes}."));
+        let (come, requests) = (verb(room, "comes", "come"), counted(waiting, "waiting request"));
+        sentences.push(format!("{room} {come} free for {requests}: {goes}."));
     } else {
-        sentences.push(format!("{held} are held; who holds it goes on."));
+        sentences.push(format!("{held} {held_are} held; who holds it goes on."));
     }
     let too_large = detail.queue.iter().filter(|Waiter { count, .. }| *count > max).count();
     if too_large > 0 {
-        sentences.push(format!("{too_large} of those who wait ask for more than that, and are passed over."));
+        let (ask, are) = (verb(too_large, "asks", "ask"), verb(too_large, "is", "are"));
+        sentences
+            .push(format!("{too_large} of those who wait {ask} for more than that, and {are} passed over."));
     }
     sentences.join(" ")
 }

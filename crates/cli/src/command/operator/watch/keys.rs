@@ -4,7 +4,6 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
     super::ask::by,
-    data::Figures,
     dialog::{Act, Dialog},
     state::{Effect, Order, Outcome, Page, Sight, State, Target},
 };
@@ -156,14 +155,7 @@ impl State {
     }
 
     fn ask_to_pause(&mut self) {
-        let is_paused = match (self.page(), self.sight()) {
-            (Page::List, _) => {
-                self.selected().and_then(|at| self.listed().nth(at)).is_some_and(Figures::is_paused)
-            }
-            (_, Some(Sight::Semaphore(detail, _))) => detail.semaphore.is_paused(),
-            _ => false,
-        };
-        if is_paused {
+        if self.is_paused() {
             return self.ask_to_resume();
         }
         if let Some(semaphore) = self.open_selected_semaphore() {

@@ -141,6 +141,14 @@ impl Network {
         }
     }
 
+    /// The list as it is at first. A name that was given and is unknown is an error, as it may be mistyped.
+    pub(super) async fn first_list(&self) -> Result<Sight, Error> {
+        for name in &self.names {
+            self.semaphore(name, 1).await?;
+        }
+        self.list().await
+    }
+
     async fn list(&self) -> Result<Sight, Error> {
         if self.names.is_empty() {
             let (items, has_more) = list(&self.client, "/v1/semaphores", "", self.limit).await?;

@@ -35,7 +35,7 @@ const KEYS: usize = 64;
 ///
 /// # Errors
 ///
-/// If the server is out of reach at the beginning, or the terminal cannot be used.
+/// If the server is out of reach at the beginning or does not know a name, or if the terminal cannot be used.
 pub(in crate::command::operator) async fn watch(
     operator: &Operator,
     names: &[String],
@@ -43,8 +43,8 @@ pub(in crate::command::operator) async fn watch(
 ) -> Result<(), Box<dyn Error>> {
     let client = operator.connection.client().timeout(PATIENCE).build()?;
     let network = Arc::new(Network { client: client.clone(), names: names.to_vec(), limit });
-    // A wrong URL or token is told in the ordinary way.
-    let first = network.look(&Page::List).await?;
+    // A wrong URL, token or name is told in the ordinary way.
+    let first = network.first_list().await?;
     let mut signals = Signals::listen()?;
     let mut state = State::new(client.url().to_owned(), user());
     state.learn(News::Seen(Page::List, first), SystemTime::now());

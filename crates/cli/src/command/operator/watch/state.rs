@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use throttle_api::Labels;
+
 use super::{
-    data::{Detail, Figures as _, Peer, Semaphore, by_name},
+    data::{Detail, Figures, Peer, Semaphore, by_name},
     dialog::{Act, Dialog},
 };
+use crate::command::operator::name_of;
 
 /// What a page shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,21 @@ pub(super) enum Sight {
     Peer(Box<Peer>),
     /// The server has no such thing, or no more; it says why.
     Missing(String),
+}
+
+impl Sight {
+    /// What the client of a peer tells of it, if it is seen here.
+    fn labels_of(&self, id: &str) -> Option<&Labels> {
+        match self {
+            Self::Semaphore(detail, _) => {
+                let holders = detail.holders.iter().map(|holder| (holder.peer, &holder.labels));
+                let waiters = detail.queue.iter().map(|waiter| (waiter.peer, &waiter.labels));
+                holders.chain(waiters).find(|(peer, _)| peer.to_string() == id).map(|(_, labels)| labels)
+            }
+            Self::Peer(peer) => (peer.id.to_string() == id).then_some(&peer.labels),
+            Self::List(..) | Self::Missing(_) => None,
+        }
+    }
 }
 
 /// What comes from the network.
@@ -156,6 +174,25 @@ impl State {
 
     pub(super) fn sight(&self) -> Option<&Sight> {
         self.pages.last()?.sight.as_ref()
+    }
+
+    /// A peer by its program, user and host, as far as they were seen on a page that is open, and its id.
+    pub(super) fn name_of(&self, id: &str) -> String {
+        let peer = format!("peer {id}");
+        let seen = self.pages.iter().rev().find_map(|opened| opened.sight.as_ref()?.labels_of(id));
+        seen.and_then(|labels| name_of(&labels.to_map()))
+            .map_or(peer.clone(), |who| format!("{who} ({peer})"))
+    }
+
+    /// Whether the semaphore that a key would pause is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        match (self.page(), self.sight()) {
+            (Page::List, _) => {
+                self.selected().and_then(|at| self.listed().nth(at)).is_some_and(Figures::is_paused)
+            }
+            (_, Some(Sight::Semaphore(detail, _))) => detail.semaphore.is_paused(),
+            _ => false,
+        }
     }
 
     /// Takes note of what the network brought.

@@ -331,7 +331,7 @@ fn search_by_name() {
     assert_eq!(state.page(), Page::List);
     shows(&state, &[" /TENq", "No name contains that"]);
     press(&mut state, KeyCode::Backspace);
-    shows(&state, &[" 1 semaphores, 0 waited for, 0 overcommitted, by name, with \"TEN\"", "tenant/a"]);
+    shows(&state, &[" 1 semaphore, 0 waited for, 0 overcommitted, by name, with \"TEN\"", "tenant/a"]);
     press(&mut state, KeyCode::Enter);
     press(&mut state, KeyCode::Enter);
     assert_eq!(state.page(), Page::Semaphore("tenant/a".to_owned()));
@@ -364,7 +364,10 @@ fn a_release_says_what_it_comes_to_and_asks() {
     state.learn(detail("A", 2), now());
     press(&mut state, KeyCode::Char('r'));
     assert_eq!(state.page(), Page::Peer("11".to_owned()), "where it is seen what it holds");
-    shows(&state, &["Why is peer 11 to be released?", "> throttle status --watch, by jane"]);
+    shows(
+        &state,
+        &["Why is import.sh jane@w1 (peer 11) to be released?", "> throttle status --watch, by jane"],
+    );
     for _ in 0.."jane".len() {
         press(&mut state, KeyCode::Backspace);
     }
@@ -376,8 +379,9 @@ fn a_release_says_what_it_comes_to_and_asks() {
     shows(
         &state,
         &[
-            "Release peer 11? It loses 1 of \"A\", 2 of \"B\" at once",
-            "It leaves the queue for",
+            "Release @w1 (peer 11)? It loses 1 of \"A\", 2 of \"B\" at once",
+            "It leaves the",
+            "queue for \"C\", where it stands at 4",
             "y yes   n no",
         ],
     );
@@ -432,13 +436,13 @@ fn a_resize_says_what_it_comes_to() {
         "{smaller}"
     );
     assert!(
-        smaller.contains("1 of those who wait ask for more than that, and are passed over."),
+        smaller.contains("1 of those who wait asks for more than that, and is passed over."),
         "{smaller}"
     );
     let larger = resized(2, "7");
-    assert!(larger.contains("5 come free for 2 who wait: those in front get it at once"), "{larger}");
+    assert!(larger.contains("5 come free for 2 waiting requests: those in front get it at once"), "{larger}");
     let paused = resized(2, "0");
-    assert!(paused.contains("Nobody gets it from now on: 2 who wait stay in their places"), "{paused}");
+    assert!(paused.contains("Nobody gets it from now on: 2 waiting requests keep their places"), "{paused}");
 }
 
 #[test]
@@ -481,7 +485,7 @@ fn a_line_that_is_cut_is_told_until_it_works_again() {
     shows(&state, &["NO CONNECTION for 12s, trying again; what is below is old.", "A     "]);
     assert_eq!(picture_of(&state, 80, 24, true)[(1, 1)].fg, Color::Red);
     state.learn(listed(&[semaphore("A", 2, 0, 0)]), now());
-    shows(&state, &[" 1 semaphores, 0 waited for"]);
+    shows(&state, &[" 1 semaphore, 0 waited for"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use ratatui::{
     layout::{Alignment, Constraint, Rect},
     style::Style,
     text::{Line, Text},
-    widgets::{Cell, Paragraph, Row},
+    widgets::{Paragraph, Row},
 };
 
 use super::{
@@ -14,9 +14,10 @@ use super::{
         state::{Order, State},
     },
     palette::Palette,
-    section,
+    section::{self, Cell},
 };
 use crate::command::operator::text::{bar, count, span};
+use throttle_core::counted;
 use throttle_service::printable::printable;
 
 const BAR: u16 = 10;
@@ -42,23 +43,23 @@ pub(super) fn draw(state: &State, palette: &Palette, frame: &mut Frame<'_>, area
     section::table(Row::new(head), widths, rows, state.selected(), palette, frame, area);
 }
 
-fn row<'a>(semaphore: &Semaphore, palette: &Palette) -> Row<'a> {
+fn row(semaphore: &Semaphore, palette: &Palette) -> Vec<Cell> {
     let over = semaphore.over();
     let in_use = if over > 0 { palette.alarm } else { palette.used };
     let is_waited_for = semaphore.waiting > 0;
     let waiting = if is_waited_for { palette.busy } else { palette.faint };
     let (note, of_note) = note(semaphore, palette);
-    Row::new([
-        Cell::from(printable(&semaphore.name)),
-        Cell::from(bar(semaphore.share(), BAR.into())).style(in_use),
-        Cell::from(right(format!("{}/{}", count(semaphore.acquired), count(semaphore.max))))
-            .style(if over > 0 { palette.alarm } else { Style::new() }),
-        Cell::from(right(count(semaphore.pending))).style(waiting),
-        Cell::from(right(semaphore.waiting.to_string())).style(waiting),
-        Cell::from(right(if is_waited_for { span(semaphore.longest_wait.0) } else { "-".to_owned() }))
-            .style(waiting),
-        Cell::from(note).style(of_note),
-    ])
+    let acquired = format!("{}/{}", count(semaphore.acquired), count(semaphore.max));
+    let longest = if is_waited_for { span(semaphore.longest_wait.0) } else { "-".to_owned() };
+    vec![
+        printable(&semaphore.name).into(),
+        Cell::styled(bar(semaphore.share(), BAR.into()), in_use),
+        Cell::styled(acquired, if over > 0 { palette.alarm } else { Style::new() }).right(),
+        Cell::styled(count(semaphore.pending), waiting).right(),
+        Cell::styled(semaphore.waiting.to_string(), waiting).right(),
+        Cell::styled(longest, waiting).right(),
+        Cell::styled(note, of_note),
+    ]
 }
 
 fn right<'a>(text: impl Into<Text<'a>>) -> Text<'a> {
@@ -88,8 +89,8 @@ pub(super) fn summary(state: &State) -> Line<'static> {
         Order::LongestWait => "longest wait first",
         Order::Use => "fullest first",
     };
-    let mut text =
-        format!(" {listed} semaphores{more}, {waited_for} waited for, {over} overcommitted, {order}");
+    let listed = counted(listed, "semaphore");
+    let mut text = format!(" {listed}{more}, {waited_for} waited for, {over} overcommitted, {order}");
     if !state.search.is_empty() {
         text = format!("{text}, with {:?}", printable(&state.search));
     }

@@ -91,12 +91,15 @@ fn footer(state: &State, palette: &Palette) -> Line<'static> {
             Span::styled(" ", palette.selected),
         ]),
         None => {
+            let pause = if state.is_paused() { "resume" } else { "pause" };
             let keys = match state.page() {
-                Page::List => " ↑↓ select  Enter open  / search  s sort  m max  p pause  ? help  q quit",
-                Page::Semaphore(_) => {
-                    " ↑↓ select  Enter open  Esc back  r release  m max  p pause  ? help  q quit"
+                Page::List => {
+                    format!(" ↑↓ select  Enter open  / search  s sort  m max  p {pause}  ? help  q quit")
                 }
-                Page::Peer(_) => " ↑↓ select  Enter open  Esc back  r release  ? help  q quit",
+                Page::Semaphore(_) => {
+                    format!(" ↑↓ select  Enter open  Esc back  r release  m max  p {pause}  ? help  q quit")
+                }
+                Page::Peer(_) => " ↑↓ select  Enter open  Esc back  r release  ? help  q quit".to_owned(),
             };
             Line::styled(keys, palette.faint)
         }

@@ -6,7 +6,7 @@ use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     text::Line,
-    widgets::{Paragraph, Row, Wrap},
+    widgets::{Paragraph, Wrap},
 };
 
 use super::{
@@ -57,14 +57,15 @@ pub(super) fn draw(
     section::draw(sections, selected, palette, frame, below);
 }
 
-fn holds(peer: &Peer, now: SystemTime) -> Section<'static> {
+fn holds(peer: &Peer, now: SystemTime) -> Section {
     let rows = peer.locks.iter().map(|lock| {
-        Row::new([
+        let cells = [
             count(lock.count),
             lock.token.map_or_else(|| "-".to_owned(), |token| token.to_string()),
             age(lock.since, now),
             printable(&lock.semaphore),
-        ])
+        ];
+        cells.map(Into::into).into()
     });
     Section {
         title: if peer.locks.is_empty() { "HOLDS: nothing".to_owned() } else { "HOLDS".to_owned() },
@@ -75,8 +76,9 @@ fn holds(peer: &Peer, now: SystemTime) -> Section<'static> {
     }
 }
 
-fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
-    let rows = by_name(pending).map(|(semaphore, number)| Row::new([count(number), printable(semaphore)]));
+fn waits_for(pending: &Pending, now: SystemTime) -> Section {
+    let rows = by_name(pending)
+        .map(|(semaphore, number)| [count(number), printable(semaphore)].map(Into::into).into());
     let estimate = pending.estimated_wait.map(|wait| format!(", perhaps {} more", span(wait.0)));
     Section {
         title: format!(
@@ -93,7 +95,7 @@ fn waits_for(pending: &Pending, now: SystemTime) -> Section<'static> {
     }
 }
 
-fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
+fn blocked_by(pending: &Pending, now: SystemTime) -> Section {
     let rows = pending.blocked_by.iter().map(|by| {
         let how = match by.kind.known() {
             Some(BlockerKind::Holder) => "holds",
@@ -107,14 +109,15 @@ fn blocked_by(pending: &Pending, now: SystemTime) -> Section<'static> {
             (None, Some(due)) => format!("in {}", until(due, now)),
             (None, None) => "-".to_owned(),
         };
-        Row::new([
+        let cells = [
             who(&by.labels),
             how.to_owned(),
             by.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string()),
             count(by.count),
             since,
             printable(&by.semaphore),
-        ])
+        ];
+        cells.map(Into::into).into()
     });
     let is_empty = pending.blocked_by.is_empty();
     Section {

@@ -2,24 +2,60 @@
 
 use ratatui::{
     Frame,
-    layout::{Constraint, Layout, Rect},
-    text::Line,
-    widgets::{Row, Table, TableState},
+    layout::{Alignment, Constraint, Layout, Rect},
+    style::Style,
+    text::{Line, Text},
+    widgets::{self as tui, Row, Table, TableState},
 };
 
 use super::palette::Palette;
+use crate::command::operator::cut;
+
+/// Between two columns.
+const GAP: u16 = 1;
 
 /// A table with its title.
-pub(super) struct Section<'a> {
+pub(super) struct Section {
     pub(super) title: String,
     /// What there is to say of it, in a line below the title; often nothing.
     pub(super) note: String,
     pub(super) head: Vec<&'static str>,
     pub(super) widths: Vec<Constraint>,
-    pub(super) rows: Vec<Row<'a>>,
+    pub(super) rows: Vec<Vec<Cell>>,
 }
 
-impl Section<'_> {
+/// One text of a table.
+pub(super) struct Cell {
+    text: String,
+    style: Style,
+    alignment: Alignment,
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, style: Style::new(), alignment: Alignment::Left }
+    }
+}
+
+impl Cell {
+    /// With a look of its own.
+    pub(super) fn styled(text: String, style: Style) -> Self {
+        Self { style, ..text.into() }
+    }
+
+    /// At the right edge of its column.
+    pub(super) fn right(self) -> Self {
+        Self { alignment: Alignment::Right, ..self }
+    }
+
+    /// As it is seen in a column of this width: what has no room ends with an ellipsis.
+    fn fitted(self, width: u16) -> tui::Cell<'static> {
+        let text = Text::raw(cut(&self.text, width.into())).alignment(self.alignment);
+        tui::Cell::from(text).style(self.style)
+    }
+}
+
+impl Section {
     /// How many rows it needs on the screen: the title and the head, too.
     fn need(&self) -> u16 {
         let rows = u16::try_from(self.rows.len()).unwrap_or(u16::MAX);
@@ -34,7 +70,7 @@ impl Section<'_> {
 
 /// Draws sections below each other. `selected` counts through all of their rows.
 pub(super) fn draw(
-    sections: Vec<Section<'_>>,
+    sections: Vec<Section>,
     selected: Option<usize>,
     palette: &Palette,
     frame: &mut Frame<'_>,
@@ -62,15 +98,20 @@ pub(super) fn draw(
 pub(super) fn table(
     head: Row<'_>,
     widths: Vec<Constraint>,
-    rows: Vec<Row<'_>>,
+    rows: Vec<Vec<Cell>>,
     selected: Option<usize>,
     palette: &Palette,
     frame: &mut Frame<'_>,
     area: Rect,
 ) {
+    let columns = Layout::horizontal(&widths).spacing(GAP).split(area);
+    let rows = rows.into_iter().map(|cells| {
+        let cells = cells.into_iter().zip(columns.iter());
+        Row::new(cells.map(|(cell, column)| cell.fitted(column.width)))
+    });
     let table = Table::new(rows, widths)
         .header(head.style(palette.head))
-        .column_spacing(1)
+        .column_spacing(GAP)
         .row_highlight_style(palette.selected);
     frame.render_stateful_widget(table, area, &mut TableState::new().with_selected(selected));
 }

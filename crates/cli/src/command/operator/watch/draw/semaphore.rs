@@ -7,7 +7,6 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::Style,
     text::{Line, Span},
-    widgets::Row,
 };
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     palette::Palette,
     section::{self, Section},
 };
-use crate::command::operator::text::{age, bar, count, span, until, who};
+use crate::command::operator::text::{age, bar, count, name_of, span, until, verb, who};
 use throttle_api::{BlockerKind, Deadlock, Open, Order, Origin};
 use throttle_service::printable::printable;
 
@@ -69,7 +68,8 @@ fn figures(semaphore: &Semaphore, palette: &Palette) -> Line<'static> {
     }
     if semaphore.waiting > 0 {
         let wait = span(semaphore.longest_wait.0);
-        let text = format!(", {} wait for {}, up to {wait}", semaphore.waiting, count(semaphore.pending));
+        let (number, pending) = (semaphore.waiting, count(semaphore.pending));
+        let text = format!(", {number} {} for {pending}, up to {wait}", verb(number, "waits", "wait"));
         spans.push(Span::styled(text, palette.busy));
     }
     Line::from(spans)
@@ -82,19 +82,14 @@ fn spec(semaphore: &Semaphore) -> String {
         Open::Known(Origin::Pattern) => "by a pattern",
         Open::Other(other) => other,
     };
-    let deadlock = if semaphore.deadlock == Deadlock::Detect {
-        "deadlocks detected"
-    } else {
-        "levels keep it from deadlocks"
-    };
+    let detects = semaphore.deadlock == Deadlock::Detect;
+    let deadlock = if detects { "deadlocks detected" } else { "levels keep it from deadlocks" };
+    // Where deadlocks are detected, the level that every semaphore has says nothing.
+    let level =
+        if detects && semaphore.level == 0 { String::new() } else { format!("level {}, ", semaphore.level) };
     let per = semaphore.per.as_ref().map(|per| format!(", count comes back after {}", printable(per)));
     let order = if semaphore.order == Order::Pass { ", requests may pass" } else { "" };
-    format!(
-        "level {}, declared {}, {deadlock}{order}{}",
-        semaphore.level,
-        printable(origin),
-        per.unwrap_or_default()
-    )
+    format!("{level}declared {}, {deadlock}{order}{}", printable(origin), per.unwrap_or_default())
 }
 
 /// How many are shown of how many.
@@ -102,7 +97,7 @@ fn shown(what: &str, shown: usize, total: usize) -> String {
     if shown < total { format!("{what}: the first {shown} of {total}") } else { format!("{what}: {total}") }
 }
 
-fn holders(detail: &Detail, has_tokens: bool, now: SystemTime) -> Section<'static> {
+fn holders(detail: &Detail, has_tokens: bool, now: SystemTime) -> Section {
     let rows = detail.holders.iter().map(|holder| {
         let token = holder.token.map_or_else(|| "-".to_owned(), |token| token.to_string());
         let cells = [
@@ -112,7 +107,7 @@ fn holders(detail: &Detail, has_tokens: bool, now: SystemTime) -> Section<'stati
             age(holder.since, now),
             until(holder.expires_at, now),
         ];
-        Row::new(cells.into_iter().chain(has_tokens.then_some(token)))
+        cells.into_iter().chain(has_tokens.then_some(token)).map(Into::into).collect()
     });
     let head = ["WHO", "PEER", "COUNT", "SINCE", "EXPIRES"];
     let widths = [20, 5, 7, 7].into_iter().chain(has_tokens.then_some(16));
@@ -125,9 +120,9 @@ fn holders(detail: &Detail, has_tokens: bool, now: SystemTime) -> Section<'stati
     }
 }
 
-fn queue(detail: &Detail, first: Option<&Peer>, now: SystemTime) -> Section<'static> {
+fn queue(detail: &Detail, first: Option<&Peer>, now: SystemTime) -> Section {
     let rows = detail.queue.iter().map(|waiter| {
-        Row::new([
+        let cells = [
             waiter.position.to_string(),
             who(&waiter.labels),
             waiter.peer.to_string(),
@@ -139,7 +134,8 @@ fn queue(detail: &Detail, first: Option<&Peer>, now: SystemTime) -> Section<'sta
                 Some(wait) => span(wait.0),
                 None => "-".to_owned(),
             },
-        ])
+        ];
+        cells.map(Into::into).into()
     });
     let widths = [20, 5, 4, 7, 8].map(Constraint::Length);
     Section {
@@ -170,21 +166,16 @@ fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
     }
     if free < wanted {
         let rate = if semaphore.cooling > 0 { "; more comes back by its rate" } else { "" };
-        return Some(format!(
-            "The first waits for {}, and {} are free{rate}.",
-            count(wanted),
-            count(free.max(0))
-        ));
+        let (free, is) = (count(free.max(0)), verb(free, "is", "are"));
+        return Some(format!("The first waits for {}, and {free} {is} free{rate}.", count(wanted)));
     }
     // There is enough of it here, so it waits for something else.
     let pending = first?.pending.as_ref()?;
     let by = pending.blocked_by.iter().find(|by| by.semaphore != semaphore.name)?;
     let asked = by_name(pending).find(|(name, _)| *name == &*by.semaphore).map_or(1, |(_, count)| count);
-    let (other, who) = (printable(&by.semaphore), who(&by.labels));
-    let who = match by.peer {
-        Some(peer) if who == "-" => format!("peer {peer}"),
-        _ => who,
-    };
+    let other = printable(&by.semaphore);
+    let who = name_of(&by.labels.to_map()).map(printable);
+    let who = who.or_else(|| by.peer.as_ref().map(|peer| format!("peer {peer}"))).unwrap_or_default();
     let more = pending.blocked_by.iter().filter(|more| more.semaphore == by.semaphore).count() - 1;
     let why = match (by.kind.known(), more) {
         (Some(BlockerKind::Holder), 0) => format!("{who} holds it"),
@@ -196,10 +187,11 @@ fn reason(detail: &Detail, first: Option<&Peer>) -> Option<String> {
     };
     let idle = match detail.queue_total - 1 {
         0 => String::new(),
-        behind if semaphore.order == Order::Pass => {
-            format!(" {} lie idle; {behind} wait behind it, and may pass for a while.", count(free))
+        behind => {
+            let (lie, wait) = (verb(free, "lies", "lie"), verb(behind, "waits", "wait"));
+            let pass = if semaphore.order == Order::Pass { ", and may pass for a while" } else { "" };
+            format!(" {} {lie} idle; {behind} {wait} behind it{pass}.", count(free))
         }
-        behind => format!(" {} lie idle; {behind} wait behind it.", count(free)),
     };
     Some(format!("The first waits for {} of {other}: {why}.{idle}", count(asked)))
 }

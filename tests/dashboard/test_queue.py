@@ -49,7 +49,7 @@ def test_the_front_page_names_what_the_first_in_line_waits_for(page: Page, serve
     expect(spot).to_contain_text("6 of 8 idle; the first in line waits for gpu-host")
     # The one whose release helps, not whoever holds a GPU for the longest time.
     expect(spot.locator(".who")).to_have_text("train.py @w1")
-    expect(spot).to_contain_text("holds gpu-host, since")
+    expect(spot).to_contain_text("holds gpu-host, for")
     # The semaphore that it lacks itself is told of its holder.
     host = spotlight(page, "gpu-host")
     expect(host).to_contain_text("1 of 1 held by")
@@ -81,7 +81,7 @@ def test_the_first_in_line_may_lack_this_and_another_one(page: Page, server: Ser
     to(page, server)
     spot = spotlight(page, "gpu")
     expect(spot).to_contain_text("6 of 8 held; the first in line waits for gpu-host, too")
-    expect(spot).to_contain_text("holds gpu-host, since")
+    expect(spot).to_contain_text("holds gpu-host, for")
     semaphore_page(page, server, "gpu-host")
     expect(page.locator(".why")).to_contain_text(
         "It is held, and there is one of it. The first in line asks for gpu in the same step, and waits "

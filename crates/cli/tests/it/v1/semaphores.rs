@@ -194,7 +194,10 @@ fn removed() {
     let mut blocked = server.blocked("PUT", &path, &json!({"locks": {"A": 1}, "wait": "10m"}));
     for query in ["", "?force=false"] {
         let detail = server.delete(&format!("/v1/semaphores/A{query}")).problem(409, "in_use");
-        assert!(detail.contains("1 locks and 1 waiting") && detail.contains("force=true"), "{detail}");
+        assert!(
+            detail.contains("1 lock and 1 waiting request.") && detail.contains("force=true"),
+            "{detail}"
+        );
     }
     server.delete("/v1/semaphores/A?force=true").is_empty();
     blocked.answer().problem(404, "unknown_semaphore");

@@ -101,7 +101,7 @@ pub(super) async fn start(directory: &Path) -> io::Result<Vec<Member>> {
     Ok(members)
 }
 
-/// Waits until one of the members behind these ports says that they are healthy: that takes a leader, and a read that most
+/// Waits until one of the members behind these ports says that it is healthy: that takes a leader, and a read that most
 /// of them agree to. Returns how long that was.
 pub(super) async fn healthy_again(ports: Vec<u16>) -> Duration {
     let begun = now();

@@ -3,7 +3,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use prometheus::IntCounter;
-use throttle_core::{Core, Limits, Settings, counted};
+use throttle_core::{Core, Limits, Settings};
 use throttle_journal::{Epoch, Rules};
 use throttle_node::{Bounds, Declared, Difference, Follower};
 use tokio::{task::JoinHandle, time::sleep};
@@ -125,7 +125,8 @@ async fn tell_of_expired(expired_peers: IntCounter) {
         sleep(EXPIRED_PAUSE).await;
         let now = expired_peers.get();
         if now > told {
-            warn!(target: "throttle", "Removed {} due to expiration", counted(now - told, "peer"));
+            // In the words of earlier releases, by which alerts know it.
+            warn!(target: "throttle", "Removed {} peers due to expiration", now - told);
         }
         told = now;
     }

@@ -214,7 +214,7 @@ fn what_alerts_rely_on() {
     let unknown = has(" WARN  throttle] Deletion of unknown peer");
     assert!(unknown.ends_with("peer=..000042"), "{unknown}");
     server.peer("1ms");
-    has(" WARN  throttle] Removed 1 peer due to expiration");
+    has(" WARN  throttle] Removed 1 peers due to expiration");
     let lines = server.stop();
     let last: Vec<_> =
         lines.iter().rev().take(2).rev().map(|line| line.split_once("] ").expect(line).1).collect();

@@ -106,6 +106,11 @@ impl Keys {
         self.by_number.get(number)
     }
 
+    /// Whether a request with a key made this peer.
+    pub fn has(&self, peer: PeerId) -> bool {
+        self.by_peer.contains_key(&peer)
+    }
+
     /// All of them, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = &Keyed> {
         self.by_number.values()
@@ -175,12 +180,12 @@ impl Keys {
         }
     }
 
-    /// A peer ends, and the key by which it was made is kept. Tells whether there is one.
-    pub fn end(&mut self, peer: PeerId, end: KeyedEnd) -> bool {
+    /// A peer ends, and the key by which it was made is kept, if there is one.
+    pub fn end(&mut self, peer: PeerId, end: KeyedEnd) {
         let at = end.at;
         self.begin(peer);
-        let Some(&number) = self.by_peer.get(&peer) else { return false };
-        let Some(keyed) = self.by_number.get_mut(&number) else { return false };
+        let Some(&number) = self.by_peer.get(&peer) else { return };
+        let Some(keyed) = self.by_number.get_mut(&number) else { return };
         keyed.end = Some(end);
         self.ended.insert((at, number));
         for _ in 0..FORGOTTEN_AT_ONCE {
@@ -190,7 +195,6 @@ impl Keys {
                 self.remove(number);
             }
         }
-        true
     }
 
     /// Forgets the oldest key of whoever has the most.
@@ -311,15 +315,17 @@ mod tests {
             keys.insert(nobody.clone(), text.into(), 1, PeerId(peer));
         }
         for peer in 1..=2 {
-            assert!(keys.end(PeerId(peer), end(peer)));
+            keys.end(PeerId(peer), end(peer));
         }
-        assert!(!keys.end(PeerId(9), end(9)), "it has none");
+        keys.end(PeerId(9), end(9));
+        assert!(!keys.has(PeerId(9)));
         let day = KEPT_AFTER_END.as_secs();
-        assert!(keys.end(PeerId(3), end(day)));
+        keys.end(PeerId(3), end(day));
         assert_eq!(keys.ended().map(|(keyed, _)| keyed.peer.0).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!(keys.end(PeerId(3), end(day + 1)), "it was brought back, and ended again");
+        // It was brought back, and ended again.
+        keys.end(PeerId(3), end(day + 1));
         assert_eq!(keys.get(&nobody, "a"), None);
-        assert!(keys.end(PeerId(3), end(day * 9)));
+        keys.end(PeerId(3), end(day * 9));
         assert_eq!(keys.ended().map(|(keyed, _)| keyed.peer.0).collect::<Vec<_>>(), [3]);
         assert_eq!(peer_of(&keys, &nobody, "lives"), Some(PeerId(4)));
         keys.begin(PeerId(3));

@@ -2,7 +2,7 @@
 //!
 //! What is remembered of them is the same here as in the log ([`Keys`]).
 
-use throttle_core::{Owner, PeerId, Time, planted};
+use throttle_core::{EndCause, Event, Owner, PeerId, Time, planted};
 use throttle_journal::{KeyedEnd, Keys, Record};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -59,12 +59,27 @@ pub(crate) fn forget(keys: &mut Keys, key: Option<IdempotencyKey<'_>>) {
     }
 }
 
-/// A peer ended. Returns what is to be written down of that, if it has a key.
-pub(crate) fn end(keys: &mut Keys, peer: PeerId, at: Time, ending: Ending) -> Option<Record> {
-    let Ending { cause, reason, at: told_at } = ending;
-    let end = KeyedEnd { cause, reason, at, told_at };
-    let record = Record::of_end(peer, &end);
-    (keys.end(peer, end) && !planted!(KeptKeyNotLogged)).then_some(record)
+/// Takes note of how a peer ended that has a key, so that a repeat is told. Returns what is to be written down of that,
+/// before the event itself.
+pub(crate) fn note(
+    keys: &mut Keys,
+    event: &Event,
+    at: Time,
+    ending: impl Fn(EndCause) -> Ending,
+) -> Option<Record> {
+    if let Event::PeerCreated { peer, .. } = event {
+        // It may have been brought back.
+        keys.begin(*peer);
+    } else if let Event::PeerEnded { peer, cause, .. } = event
+        && keys.has(*peer)
+    {
+        let Ending { cause, reason, at: told_at } = ending(*cause);
+        let end = KeyedEnd { cause, reason, at, told_at };
+        let record = Record::of_end(*peer, &end);
+        keys.end(*peer, end);
+        return (!planted!(KeptKeyNotLogged)).then_some(record);
+    }
+    None
 }
 
 /// How the peers ended whose keys are known.

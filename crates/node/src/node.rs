@@ -197,8 +197,7 @@ impl Node {
         let word = std::mem::take(&mut self.word);
         let reason = word.reason.as_ref();
         let at = wall.at(now);
-        self.note_keys(now, reason, at);
-        self.hand_over(&mut output);
+        self.hand_over(now, &mut output, |cause| ending(cause, reason, at));
         for ticket in self.woken.drain(..) {
             output(Output::Wake { ticket, fell_due: true });
         }
@@ -247,29 +246,26 @@ impl Node {
         self.fell_due = 0;
     }
 
-    /// Takes note of how the peers ended that have a key, so that a repeat is told, also after a restart.
-    fn note_keys(&mut self, now: Time, reason: Option<&Arc<str>>, at: WallTime) {
-        if self.keys.is_empty() {
+    /// Hands the records of this turn over, all at once: a part of what a command did must not outlive a crash without
+    /// the rest.
+    fn hand_over(
+        &mut self,
+        now: Time,
+        output: &mut impl FnMut(Output<'_>),
+        ending: impl Fn(EndCause) -> Ending,
+    ) {
+        let is_logged = self.epoch.is_some();
+        if !is_logged && self.keys.is_empty() {
             return;
         }
         for event in self.core.events() {
-            if let Event::PeerCreated { peer, .. } = event {
-                // It may have been brought back.
-                self.keys.begin(*peer);
-            } else if let Event::PeerEnded { peer, cause, .. } = event {
-                let kept = idempotency::end(&mut self.keys, *peer, now, ending(*cause, reason, at));
-                self.records.extend(kept.filter(|_| self.epoch.is_some()));
+            // Right before the end of the peer: it may have been made, or brought back, in this turn.
+            let kept = idempotency::note(&mut self.keys, event, now, &ending);
+            if is_logged {
+                self.records.extend(kept);
+                self.records.extend(Record::of(event));
             }
         }
-    }
-
-    /// Hands the records of this turn over, all at once: a part of what a command did must not outlive a crash without
-    /// the rest.
-    fn hand_over(&mut self, output: &mut impl FnMut(Output<'_>)) {
-        if self.epoch.is_none() {
-            return;
-        }
-        self.records.extend(self.core.events().iter().filter_map(Record::of));
         if self.records.is_empty() {
             return;
         }

@@ -415,17 +415,20 @@ fn play(commands: &[(u8, u8, u8)]) -> Vec<Vec<u8>> {
             }
         }
         let mut body = Vec::new();
-        // As a node does it.
-        for event in core.events() {
-            if let Event::PeerEnded { peer, cause, .. } = event
+        for event in core.drain_events() {
+            // As a node does it.
+            if let Event::PeerEnded { peer, cause, .. } = &event
                 && who % 2 == 0
             {
                 let (at, told_at) = (now, WallTime::from_micros(now.as_micros() + 5));
                 let end = KeyedEnd { cause: *cause, reason: None, at, told_at };
                 encode(&mut body, &Record::of_end(*peer, &end));
             }
+            if let Some(record) = Record::of(&event) {
+                encode(&mut body, &record);
+            }
         }
-        for record in core.drain_events().filter_map(|event| Record::of(&event)).chain(extra) {
+        if let Some(record) = extra {
             encode(&mut body, &record);
         }
         bodies.extend(Some(body).filter(|body| !body.is_empty()));

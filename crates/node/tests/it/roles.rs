@@ -85,6 +85,8 @@ fn a_new_leader_answers_the_repeat_of_a_request_whose_peer_ended_as_the_leader_d
     let released = old.new_peer(at(2), 5, &keyed("released")).unwrap();
     let short = NewPeer { expires_in: Duration::from_secs(1), ..keyed("expired") };
     let expired = old.new_peer(at(2), 6, &short).unwrap();
+    let at_once = NewPeer { expires_in: Duration::ZERO, ..keyed("at once") };
+    let at_once = old.new_peer(at(2), 8, &at_once).unwrap();
     let forgotten = old.begin_session(at(2), 7, &keyed("forgotten"), &ask(&[("?", 1)], 0), false);
     assert!(forgotten.is_err(), "there is no such semaphore");
     records.extend(publish(&mut old, at(2)).records);
@@ -100,7 +102,7 @@ fn a_new_leader_answers_the_repeat_of_a_request_whose_peer_ended_as_the_leader_d
     once.state().pieces(1).for_each(|piece| again.apply(&piece).unwrap());
     for follower in [once, again] {
         let mut node = follower.promote(at(10), Some(Epoch(2)), BOUNDS);
-        for (key, peer) in [("released", released), ("expired", expired)] {
+        for (key, peer) in [("released", released), ("expired", expired), ("at once", at_once)] {
             let repeat = node.new_peer(at(10), 30, &keyed(key));
             assert_eq!(repeat, Err(Refusal::Gone(peer)), "{key}");
             assert_eq!(repeat, old.new_peer(at(10), 31, &keyed(key)));

@@ -230,7 +230,7 @@ fn an_id_of_another_server_is_told() {
         // All that this server has done so far: it made its semaphores.
         let made: Vec<_> = events.take(3).iter().map(said).collect();
         let expected = [("A", 1), ("B", 5), ("a,b", 1)]
-            .map(|(a, max)| json!({"kind": "resized", "semaphore": a, "max": max}));
+            .map(|(a, max)| json!({"kind": "resized", "semaphore": a, "max": max, "by": "configuration"}));
         assert_eq!(made, expected);
     }
 }

@@ -86,12 +86,12 @@ impl Invariant for Idempotency {
             {
                 Err(format!("key {key} made no peer that could be gone by now"))
             }
-            // A restart changes nothing of that.
+            // A restart changes nothing of that. A request that left made another peer when it was repeated.
             Answer::Gone { peer, ending } if ledger.setup.bounds.endings > ENDINGS_REMEMBERED => {
                 let told = (*peer, ending.clone(), exchange.instance);
                 let before = self.gone.insert(key.to_owned(), told);
                 match before.filter(|(.., instance)| *instance == exchange.instance) {
-                    Some((_, before, _)) if before != *ending => {
+                    Some((same, before, _)) if same == *peer && before != *ending => {
                         Err(format!("the peer of key {key} ended with {before:?}, and then with {ending:?}"))
                     }
                     _ => Ok(()),

@@ -158,7 +158,7 @@ def test_a_body_that_is_not_declared_as_a_problem_is_none() -> None:
     ("blocker", "words"),
     [
         ({"peer": "7"}, "'A' is held by peer 7"),
-        ({"kind": "holder", "peer": "7", "labels": {"host": "w1"}}, "'A' is held by peer 7 (host w1)"),
+        ({"kind": "holder", "peer": "7", "labels": {"host": "w1"}}, "'A' is held by @w1 (peer 7)"),
         (
             {"kind": "ahead", "peer": "7", "waits_for": ["B"]},
             "ahead of it for 'A' is peer 7, which waits for 'B'",

@@ -14,8 +14,18 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Order {
     overtaken_by: BTreeMap<(u64, Arc<str>), (Moment, u64)>,
-    /// The queues as they were last seen: those who were known to wait, in order, and since when they ask.
-    queues: BTreeMap<Arc<str>, Vec<(u64, Moment)>>,
+    /// The queues as they were last seen: those who were known to wait, in order.
+    queues: BTreeMap<Arc<str>, Vec<Waits>>,
+}
+
+/// One that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    peer: u64,
+    /// Since when it asks.
+    first_sent: Moment,
+    /// Until when its peer lives for sure. It may be gone then, come back, and stand in line anew.
+    guaranteed_until: Moment,
 }
 
 /// Whether one request stands ahead of another one for sure, and waited already while the other one did.
@@ -91,12 +101,16 @@ impl Invariant for Order {
             let known = |peer: &u64| {
                 let known = ledger.peers.get(peer).filter(|known| known.is_certain())?;
                 let asking = known.asking.as_ref().filter(|asking| asking.told_pending_at.is_some())?;
-                (known.guaranteed_until > shown.at).then_some((*peer, asking.first_sent))
+                let (first_sent, guaranteed_until) = (asking.first_sent, known.guaranteed_until);
+                (guaranteed_until > shown.at).then_some(Waits { peer: *peer, first_sent, guaranteed_until })
             };
             let queue: Vec<_> = semaphore.queue.iter().filter_map(|(peer, _)| known(peer)).collect();
-            let before = self.queues.insert(semaphore.name.clone(), queue.clone()).unwrap_or_default();
-            let stayed = before.iter().filter(|one| queue.contains(one));
-            let stay = queue.iter().filter(|one| before.contains(one));
+            let mut before = self.queues.insert(semaphore.name.clone(), queue.clone()).unwrap_or_default();
+            before.retain(|one| one.guaranteed_until > shown.at);
+            let same = |one: &Waits| (one.peer, one.first_sent);
+            let is_in = |all: &[Waits], one: &Waits| all.iter().any(|other| same(other) == same(one));
+            let stayed = before.iter().filter(|one| is_in(&queue, one)).map(same);
+            let stay = queue.iter().filter(|one| is_in(&before, one)).map(same);
             if !ledger.removed.contains_key(&semaphore.name) && stayed.ne(stay) {
                 return Err(format!("these waited: {before:?}, and now in another order: {semaphore:?}"));
             }

@@ -160,7 +160,7 @@ fn forms(wanted: &Target, so_far: &str, waiting: Option<&WaitingFor>) -> Vec<Str
     let shorter = cut(&wanted.to_string(), NARROWEST);
     let closed = |why: String| {
         vec![
-            format!("{begin}: {of}{why}{others}{place}"),
+            format!("{begin}: {of}{why}{place}"),
             format!("{begin}: {of}{why}"),
             format!("waiting for {shorter} ({so_far}): {of}{why}"),
             format!("{so_far}, {of}{why}"),

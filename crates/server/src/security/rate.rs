@@ -131,7 +131,7 @@ mod tests {
     fn a_rate_is_a_count_and_a_time() {
         assert_eq!(rate("200/s"), Rate { count: 200, per: Duration::from_secs(1) });
         assert_eq!(rate("5/10min"), Rate { count: 5, per: Duration::from_mins(10) });
-        assert_eq!(rate("1 / h").to_string(), "1 requests in 1h");
+        assert_eq!(rate("1 / h").to_string(), "1 request in 1h");
         for wrong in ["", "5", "0/s", "-1/s", "5/0s", "5/x", "5/2days", "x/s", "5/1ns", "99999999999/s"] {
             let error = wrong.parse::<Rate>().unwrap_err();
             assert_eq!(error, format!("{wrong:?} is no rate; allowed: {}", Rate::ALLOWED));

@@ -44,7 +44,7 @@ impl Table {
             let shown = |time: Option<&Duration>| {
                 time.map_or_else(|| "-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()))
             };
-            let (median, longest) = (shown(away.get(away.len().saturating_sub(1) / 2)), shown(away.last()));
+            let (median, longest) = (shown(middle(&away)), shown(away.last()));
             println!("{:>52} {rounds:>6} {violations:>10} {median:>9} {longest:>9}", act.words());
         }
         println!("{:>52} {sum:>6} {:>10}", "all", usize::from(self.violated.is_some()));
@@ -64,7 +64,7 @@ impl Table {
         }
         let mut etcd: Vec<_> = self.both.iter().map(|(_, etcd)| *etcd).collect();
         etcd.sort_unstable();
-        if let (Some(median), Some(longest)) = (etcd.get((etcd.len() - 1) / 2), etcd.last()) {
+        if let (Some(median), Some(longest)) = (middle(&etcd), etcd.last()) {
             let bound = LEASE + Duration::from_secs(1);
             let above = self.both.iter().filter(|(away, etcd)| *away > *etcd + bound).count();
             println!(
@@ -76,4 +76,9 @@ impl Table {
             );
         }
     }
+}
+
+/// The median of what is in order.
+fn middle(sorted: &[Duration]) -> Option<&Duration> {
+    sorted.get(sorted.len().saturating_sub(1) / 2)
 }

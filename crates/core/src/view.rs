@@ -237,12 +237,11 @@ impl Semaphore {
     /// free lately, if all of `max` is in use.
     fn estimated_wait(&self, now: Time, rank: Rank, count: i64) -> Option<Duration> {
         let max = u128::try_from(self.spec.max).ok().filter(|&max| max > 0 && count <= self.spec.max)?;
-        let taken = self.acquired + self.cooling_sum + self.queue.ahead_of(rank).1;
-        let lacking = taken + i128::from(count) - i128::from(self.spec.max);
+        let wanted = self.queue.ahead_of(rank).1 + i128::from(count);
+        let lacking = self.acquired + self.cooling_sum + wanted - i128::from(self.spec.max);
         let lacking = u128::try_from(lacking).unwrap_or(0);
         let hold_us = self.mean_hold_us.map(u128::from);
         // Without holders nothing can be had sooner than the rate gives it back.
-        let wanted = self.queue.ahead_of(rank).1 + i128::from(count);
         let due = if self.acquired == 0 && lacking > 0 { self.due_for(wanted) } else { None };
         let due = due.map_or(Duration::ZERO, |at| at.since(now));
         let turn_us = hold_us.into_iter().chain(self.spec.per.map(|per| per.as_micros())).max()?;

@@ -45,6 +45,12 @@ export function until(at) {
   return left > 0 ? length(left) : 'now';
 }
 
+/** The same as a part of a sentence: `in 5m`, or `now`. */
+export function within(at) {
+  const left = until(at);
+  return left === 'now' ? left : `in ${left}`;
+}
+
 const TIME = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
 

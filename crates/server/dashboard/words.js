@@ -1,6 +1,6 @@
 // What is going on, and what an act would do, in plain words.
 
-import { count, many, until } from './format.js';
+import { count, many, within } from './format.js';
 import { server } from './server.js';
 
 /** Whether a waiter asks for more than the max, which may grow again. */
@@ -116,7 +116,7 @@ export function why(semaphore, first) {
   if (acquired > 0) parts.push(`${acquired === max ? 'All' : count(acquired)} of ${count(max)} ${acquired === 1 ? 'is' : 'are'} held`);
   if (cooling > 0) parts.push(`${count(cooling)} of ${count(max)} ${cooling === 1 ? 'comes' : 'come'} back by the rate of ${count(max)} per ${per}`);
   const due = here.find((one) => one.until)?.until;
-  const free = due ? `enough comes back ${until(due) === 'now' ? 'now' : `in ${until(due)}`}` : `${count(lacking)} more must come free`;
+  const free = due ? `enough comes back ${within(due)}` : `${count(lacking)} more must come free`;
   const behind = semaphore.queue_total > 1 ? ' Those behind it wait their turn.' : '';
   return `${parts.join('; ')}; the first in line asks for ${count(head.count)}, and ${free}.${also}${behind}${passed}`;
 }

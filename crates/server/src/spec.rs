@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display};
 
-use throttle_core::{Deadlock, Order, Spec};
+use throttle_core::Spec;
+
+use crate::config;
 
 /// What differs between two declarations, such as `max 5 -> 8, level 0 -> 1`.
 pub(crate) struct Change {
@@ -21,14 +23,8 @@ impl Display for Change {
             ("per", &|spec| {
                 spec.per.map_or("none".to_owned(), |per| humantime::format_duration(per).to_string())
             }),
-            ("deadlock", &|spec| match spec.deadlock {
-                Deadlock::Hierarchy => "hierarchy".to_owned(),
-                Deadlock::Detect => "detect".to_owned(),
-            }),
-            ("order", &|spec| match spec.order {
-                Order::Strict => "strict".to_owned(),
-                Order::Pass => "pass".to_owned(),
-            }),
+            ("deadlock", &|spec| word(config::DEADLOCK, spec.deadlock)),
+            ("order", &|spec| word(config::ORDER, spec.order)),
         ];
         let mut is_first = true;
         for (name, of) in parts {
@@ -43,11 +39,16 @@ impl Display for Change {
     }
 }
 
+/// The word of the configuration file for it.
+fn word<T: Copy + PartialEq>(words: &[(&str, T)], meant: T) -> String {
+    words.iter().find(|(_, of)| *of == meant).map(|(word, _)| (*word).to_owned()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use throttle_core::Origin;
+    use throttle_core::{Deadlock, Order, Origin};
 
     use super::*;
 

@@ -277,8 +277,8 @@ class _Attempt:
 
     def _too_late(self, locks: Mapping[str, int], answer: _answers.Answer) -> Timeout:
         names = _answers.parse_in_the_way(answer)
-        parts = [f"{name!r} (count {count})" for name, count in locks.items() if not names or name in names]
-        parts = parts or [f"{name!r} (count {count})" for name, count in locks.items()]
+        missing = [name for name in locks if name in names] or list(locks)
+        parts = [f"{name!r} (count {locks[name]})" for name in missing]
         what = f"{', '.join(parts[:-1])} and {parts[-1]} were" if len(parts) > 1 else f"{parts[0]} was"
         why = _answers.parse_wait(answer)
         return Timeout(

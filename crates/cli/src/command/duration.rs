@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-/// The longest lease that a server gives, by its own years.
-const LONGEST_TTL: Duration = Duration::from_hours(10 * 8766);
-const LONGEST_RATE: Duration = Duration::from_hours(365 * 24);
-const SHORTEST_RATE: Duration = Duration::from_millis(1);
+use throttle_service::config::{PER, TEN_YEARS};
 
 /// A duration.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -19,7 +16,7 @@ pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
     if ttl < Duration::from_secs(1) {
         return Err("less than 1s leaves no time for a renewal".to_owned());
     }
-    if ttl > LONGEST_TTL {
+    if ttl > TEN_YEARS {
         return Err("it is longer than 10 years, which is the most".to_owned());
     }
     Ok(ttl)
@@ -27,7 +24,7 @@ pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
 
 /// A rate as the server takes it: a duration, or `none`.
 pub(crate) fn rate(text: &str) -> Result<String, String> {
-    if text != "none" && !(SHORTEST_RATE..=LONGEST_RATE).contains(&duration(text)?) {
+    if text != "none" && !PER.contains(&duration(text)?) {
         return Err("a rate is from 1ms to 365 days; none stands for no rate".to_owned());
     }
     Ok(text.to_owned())

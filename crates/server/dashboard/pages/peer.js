@@ -3,7 +3,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { getPeer } from '../api.js';
 import { schedule } from '../draw.js';
-import { age, count, full, length, now, semaphoreLink, span, until } from '../format.js';
+import { age, count, full, length, now, semaphoreLink, span, until, within } from '../format.js';
 import { may } from '../may.js';
 import { askToRelease } from '../parts/dialog.js';
 import { eventList } from '../parts/events.js';
@@ -44,7 +44,7 @@ function does({ kind = 'holder', semaphore, waits_for: waits = [] }) {
 /** What keeps a semaphore closed to all. Later servers may know more than this. */
 const closes = ({ kind, until: due }) => ({
   paused: 'paused: its max is 0',
-  rate: due ? html`held back by its rate; the next is due <span title=${full(due)}>${until(due) === 'now' ? 'now' : `in ${until(due)}`}</span>` : 'held back by its rate',
+  rate: due ? html`held back by its rate; the next is due <span title=${full(due)}>${within(due)}</span>` : 'held back by its rate',
 })[kind] ?? 'not to be had yet';
 
 const blocker = (one) => html`<tr role="row"><td role="cell" class="cell-peer">${one.peer ? peerName(one.peer, one.labels ?? {}) : link(one.semaphore)}</td>

@@ -3,7 +3,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { getPending, getSemaphore } from '../api.js';
 import { schedule } from '../draw.js';
-import { age, count, length, now, semaphoreLink, until } from '../format.js';
+import { age, count, length, now, semaphoreLink, until, within } from '../format.js';
 import { connection } from '../live.js';
 import { headOf, lackOf } from '../words.js';
 import { peerName } from './peer.js';
@@ -39,7 +39,7 @@ export async function look(longest) {
 }
 
 const link = (name) => html`<a href=${semaphoreLink(name)}>${name}</a>`;
-const due = ({ until: at }) => (at ? `; the next comes back ${until(at) === 'now' ? 'now' : `in ${until(at)}`}` : '');
+const due = ({ until: at }) => (at ? `; the next comes back ${within(at)}` : '');
 
 /** Who holds it for the longest time. */
 const holding = (holder) => html`<div class="spot-held">${peerName(holder.peer, holder.labels)}

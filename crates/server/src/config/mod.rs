@@ -20,9 +20,10 @@ pub(crate) use duplicate::duplicate;
 pub use error::ConfigError;
 pub use load::{Content, Loaded, load, parse};
 pub use model::{
-    AuditLog, Config, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, Queue,
-    Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
+    AuditLog, Config, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging, Otlp, PER,
+    Queue, Recovery, Security, SemaphoreConfig, Stderr, TEN_YEARS, Telemetry,
 };
 pub(crate) use names::is_dot_segment;
+pub(crate) use sections::{DEADLOCK, ORDER};
 pub use start::{DEFAULT_ADDRESS, DEFAULT_CONFIGURATION, DEFAULT_PORT, Start};
 pub(crate) use table::Source;

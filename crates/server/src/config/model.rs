@@ -1,6 +1,6 @@
 //! The configuration as values, with defaults and units.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use throttle_core::{Deadlock, Order, Quota, RestorePolicy};
 use tracing::level_filters::LevelFilter;
@@ -212,8 +212,11 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
-/// Ten years of 365.25 days, as humantime counts them.
-pub(super) const TEN_YEARS: Duration = Duration::from_hours(10 * 8766);
+/// How long the rate of a semaphore may be.
+pub const PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24 * 365);
+
+/// Ten years of 365.25 days, as humantime counts them: no lease is longer.
+pub const TEN_YEARS: Duration = Duration::from_hours(10 * 8766);
 
 impl Default for Limits {
     fn default() -> Self {

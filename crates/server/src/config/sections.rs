@@ -20,7 +20,7 @@ use super::{
     AuditLog, Config, ConfigError, Durability, Encryption, Expiry, Gelf, Http, Limits, LogFormat, Logging,
     Otlp, Queue, Recovery, Security, SemaphoreConfig, Stderr, Telemetry,
     cluster::cluster,
-    model::TEN_YEARS,
+    model::{PER, TEN_YEARS},
     names::is_dot_segment,
     table::{Table, integer, integers},
 };
@@ -43,9 +43,12 @@ const LEVELS: &[(&str, LevelFilter)] = &[
 
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-const DEADLOCK: &[(&str, Deadlock)] = &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
+/// The words for what is done against deadlocks.
+pub(crate) const DEADLOCK: &[(&str, Deadlock)] =
+    &[("hierarchy", Deadlock::Hierarchy), ("detect", Deadlock::Detect)];
 
-const ORDER: &[(&str, Order)] = &[("strict", Order::Strict), ("pass", Order::Pass)];
+/// The words for the orders of queues.
+pub(crate) const ORDER: &[(&str, Order)] = &[("strict", Order::Strict), ("pass", Order::Pass)];
 
 const RESTORE: &[(&str, RestorePolicy)] =
     &[("allow", RestorePolicy::Allow), ("if_free", RestorePolicy::IfFree), ("deny", RestorePolicy::Deny)];
@@ -165,7 +168,7 @@ fn semaphore<'a>(
                 name: name.to_owned(),
                 max,
                 level: level.and_then(|level| i32::try_from(level).ok()).unwrap_or_default(),
-                per: table.duration("per", MILLISECOND..=365 * DAY)?,
+                per: table.duration("per", PER)?,
                 deadlock: table.choice("deadlock", DEADLOCK)?.unwrap_or_default(),
                 order: table.choice("order", ORDER)?.unwrap_or_default(),
             })

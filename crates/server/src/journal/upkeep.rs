@@ -8,6 +8,8 @@ use prometheus::IntGauge;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::telemetry::Seldom;
+
 /// The shortest time between two warnings of the same thing.
 const PAUSE: Duration = Duration::from_mins(10);
 /// A snapshot that takes longer than this is told of.
@@ -29,27 +31,27 @@ pub(super) struct Upkeep {
     states: [State; 2],
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct State {
     is_failing: bool,
-    /// When that was told last.
-    told_at: Option<Instant>,
+    warnings: Seldom,
     /// It was told, and that it is over was not.
     is_told: bool,
 }
 
 impl Upkeep {
     pub(super) fn new(trouble: IntGauge) -> Self {
-        Self { trouble, states: [State::default(); 2] }
+        let state = || State { is_failing: false, warnings: Seldom::every(PAUSE), is_told: false };
+        Self { trouble, states: [state(), state()] }
     }
 
     /// Something failed, or does not get on. Tells whether there is a warning of it: not every attempt has one.
     pub(super) fn failed(&mut self, work: Work, why: &impl ToString, now: Instant) -> bool {
         let state = self.state(work);
         state.is_failing = true;
-        let is_to_tell = state.told_at.is_none_or(|at| now.duration_since(at) >= PAUSE);
+        let is_to_tell = state.warnings.next_at(now).is_some();
         if is_to_tell {
-            (state.told_at, state.is_told) = (Some(now), true);
+            state.is_told = true;
             warn!(
                 "The journal cannot be made short: {}. Nothing is lost and the server goes on, but its files grow, and \
                  a restart takes longer. It is tried again.",

@@ -126,7 +126,9 @@ impl Task {
         match self.writer.keep_up() {
             Ok(false) => {}
             Ok(true) => self.upkeep.done(upkeep::Work::Checkpoint),
-            Err(error) => drop(self.upkeep.failed(upkeep::Work::Checkpoint, &error, now)),
+            Err(error) => {
+                self.upkeep.failed(upkeep::Work::Checkpoint, &error, now);
+            }
         }
         self.upkeep.watch(self.snapshot_begun, now);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::{Either, ready};
 use throttle_core::{Claim, Name, PeerId, PeerView, Restore, Time};
 use throttle_journal::Wall;
 use throttle_node::{self as node, Ask, IdempotencyKey, NewPeer, Refusal, Session, Step, Ticket, Waiting};
@@ -65,13 +66,7 @@ impl Engine {
             let step = turn.node.acquire(turn.now, claim, ask)?;
             Ok::<_, Refusal>(turn.progress(claim, step, &look, &mut span))
         })?;
-        match first {
-            Progress::Done(outcome) => Ok(outcome),
-            // In a box, so that requests that are granted at once need no room for it.
-            Progress::Blocked(blocked) => {
-                Box::pin(self.wait_for(blocked, claim, ask.locks, None, look, span)).await
-            }
-        }
+        self.wait_for(first, claim, ask.locks, None, look, span).await
     }
 
     /// Makes a peer together with its locks, and waits for them. A refused request leaves no peer behind.
@@ -94,13 +89,7 @@ impl Engine {
         })?;
         about(Subject::Peer(peer));
         let session = Session { leaves, key: new.key };
-        let outcome = match first {
-            Progress::Done(outcome) => outcome,
-            Progress::Blocked(blocked) => {
-                let waits = self.wait_for(blocked, peer.by(new.by), ask.locks, Some(session), look, span);
-                Box::pin(waits).await?
-            }
-        };
+        let outcome = self.wait_for(first, peer.by(new.by), ask.locks, Some(session), look, span).await?;
         Ok((peer, outcome))
     }
 
@@ -128,17 +117,30 @@ impl Engine {
             let step = turn.node.wait(turn.now, claim, turn.now + wait)?;
             Ok::<_, Refusal>(turn.progress(claim, step, look, &mut span))
         })?;
-        let outcome = match first {
-            Progress::Done(outcome) => outcome,
-            Progress::Blocked(blocked) => {
-                Box::pin(self.wait_for(blocked, claim, &[], None, look, span)).await?
-            }
-        };
+        let outcome = self.wait_for(first, claim, &[], None, look, span).await?;
         Ok(outcome == Outcome::Acquired(()))
     }
 
-    /// Waits until a request can be answered.
-    async fn wait_for<R>(
+    /// Waits until a request can be answered, if it has to: in a box, so that those that are granted at once need no
+    /// room for it.
+    fn wait_for<R>(
+        &self,
+        first: Progress<R>,
+        claim: Claim<'_>,
+        locks: &[(&str, i64)],
+        session: Option<Session<'_>>,
+        look: impl Fn(Option<PeerView<'_>>, Wall) -> R,
+        span: WaitSpan,
+    ) -> impl Future<Output = Result<Outcome<R>, Refusal>> {
+        match first {
+            Progress::Done(outcome) => Either::Left(ready(Ok(outcome))),
+            Progress::Blocked(blocked) => {
+                Either::Right(Box::pin(self.wait_on(blocked, claim, locks, session, look, span)))
+            }
+        }
+    }
+
+    async fn wait_on<R>(
         &self,
         mut blocked: Blocked,
         claim: Claim<'_>,

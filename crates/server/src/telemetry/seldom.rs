@@ -42,7 +42,8 @@ impl Seldom {
         }
     }
 
-    fn next_at(&self, now: Instant) -> Option<u64> {
+    /// The same at a given moment.
+    pub(crate) fn next_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, left_out) = &mut *state;
         if last.is_some_and(|last| now.duration_since(last) < self.pause) {

@@ -13,6 +13,7 @@ use throttle_client::Error as ClientError;
 use super::{
     Status,
     ask::{Operator, semaphore},
+    text::level,
 };
 use crate::command::{acquire::quoted, advice::told, duration::rate, usage::Usage};
 
@@ -158,12 +159,10 @@ impl Set {
 
 /// All that a semaphore has now.
 fn sentence(seen: &Semaphore, former: Option<i64>) -> String {
-    let Semaphore { name, max, level, acquired, deadlock, order, .. } = seen;
+    let Semaphore { name, max, acquired, deadlock, order, .. } = seen;
     let max_now = if *max == 0 { "is paused (max 0)".to_owned() } else { format!("has max {max}") };
     let rate = seen.per.map_or_else(|| "no rate".to_owned(), |per| format!("rate {max} per {per}"));
-    // Where deadlocks are detected, the level that every semaphore has says nothing.
-    let has_level = *deadlock != Deadlock::Detect || *level != 0;
-    let level = if has_level { format!(", level {level}") } else { String::new() };
+    let level = level(seen).map_or(String::new(), |level| format!(", level {level}"));
     let sentence = format!(
         "Semaphore {:?} {max_now}{level}, {rate}, deadlock {deadlock}, order {order}; {acquired} acquired.",
         &**name

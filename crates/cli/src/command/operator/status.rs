@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use throttle_api::{Deadlock, Semaphore};
+use throttle_api::Semaphore;
 use throttle_service::printable::printable;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
         Column::{Cut, Spare, Whole},
         table,
     },
-    text::span,
+    text::{level, span},
     watch::{Figures as _, watch},
 };
 
@@ -93,21 +93,13 @@ fn rows(items: &[Semaphore]) -> String {
             semaphore.pending.to_string(),
             semaphore.waiting.to_string(),
             if semaphore.waiting > 0 { span(semaphore.longest_wait.0) } else { "-".to_owned() },
-            level(semaphore),
+            level(semaphore).map_or("-".to_owned(), |level| level.to_string()),
             semaphore.per.map_or_else(|| "-".to_owned(), |per| format!("{} per {per}", semaphore.max)),
             printable(&semaphore.origin),
             note(semaphore),
         ]
     };
     table(columns, items.iter().map(row))
-}
-
-/// Its level, where that has a meaning: where deadlocks are detected, the one that every semaphore has says nothing.
-fn level(semaphore: &Semaphore) -> String {
-    if semaphore.deadlock == Deadlock::Detect && semaphore.level == 0 {
-        return "-".to_owned();
-    }
-    semaphore.level.to_string()
 }
 
 /// What is out of the ordinary.

@@ -93,19 +93,17 @@ fn squeeze(shown: &mut Vec<(usize, Column, usize)>, room: usize) {
     {
         shown.remove(spare);
     }
-    let is_cut = |(_, column, _): &&mut (usize, Column, usize)| matches!(column, Column::Cut(_));
-    let is_kept = |(_, column, _): &&mut (usize, Column, usize)| matches!(column, Column::Kept(_));
     while total(shown) > room {
-        let widest = shown.iter_mut().filter(is_cut).max_by_key(|(_, _, wide)| *wide);
-        let widest = widest.map(|(_, _, wide)| wide).filter(|wide| **wide > NARROWEST);
-        // The borrow ends here, so the next is looked for anew.
-        if let Some(wide) = widest {
-            *wide -= 1;
-            continue;
-        }
-        match shown.iter_mut().filter(is_kept).max_by_key(|(_, _, wide)| *wide) {
-            Some((_, _, wide)) if *wide > NARROWEST => *wide -= 1,
-            _ => return,
+        let gives_way = shown.iter_mut().filter_map(|(_, column, wide)| match column {
+            _ if *wide <= NARROWEST => None,
+            Column::Cut(_) => Some((1, wide)),
+            // Once nothing else can.
+            Column::Kept(_) => Some((0, wide)),
+            Column::Whole(_) | Column::Spare(_) => None,
+        });
+        match gives_way.max_by_key(|(rank, wide)| (*rank, **wide)) {
+            Some((_, wide)) => *wide -= 1,
+            None => return,
         }
     }
 }

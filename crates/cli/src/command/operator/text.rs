@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use throttle_api::Labels;
+use throttle_api::{Deadlock, Labels, Semaphore};
 use throttle_service::printable::printable;
 
 /// A length of time by its two largest units.
@@ -56,6 +56,11 @@ pub(super) fn count(number: i64) -> String {
         Some((unit, letter)) => format!("{sign}{}.{}{letter}", size / unit, size % unit / (unit / 10)),
         None => number.to_string(),
     }
+}
+
+/// The level of a semaphore, if it says anything: where deadlocks are detected, the one that all have does not.
+pub(super) fn level(semaphore: &Semaphore) -> Option<i32> {
+    (semaphore.deadlock != Deadlock::Detect || semaphore.level != 0).then_some(semaphore.level)
 }
 
 /// The verb that goes with a number.

@@ -151,41 +151,37 @@ fn forms(wanted: &Target, so_far: &str, waiting: Option<&WaitingFor>) -> Vec<Str
         };
         return vec![format!("{begin}{why}{place}"), begin];
     };
-    let others = match waiting.blocked_by.len() {
-        0 | 1 => String::new(),
-        count => format!(" and {} more", count - 1),
-    };
     let is_one = matches!(wanted, Target::Locks(wanted) if wanted.others.is_empty());
     let of = if is_one { String::new() } else { format!("{:?} ", blocker.semaphore) };
-    let shorter = cut(&wanted.to_string(), NARROWEST);
-    let closed = |why: String| {
-        vec![
-            format!("{begin}: {of}{why}{place}"),
-            format!("{begin}: {of}{why}"),
-            format!("waiting for {shorter} ({so_far}): {of}{why}"),
-            format!("{so_far}, {of}{why}"),
-        ]
+    let closed = |why: &str| (why.to_owned(), why.to_owned(), String::new());
+    let by = |does: &str, peer: u64| {
+        let peer = format!("peer {peer}");
+        let full = who(&blocker.labels).map_or_else(|| peer.clone(), |who| format!("{who} ({peer})"));
+        let name = name_of(&blocker.labels).unwrap_or(peer);
+        let others = match waiting.blocked_by.len() {
+            0 | 1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        (format!("{does} {full}"), format!("{does} {name}"), others)
     };
-    let (does, peer) = match (blocker.kind, blocker.peer_id) {
-        (Some(BlockerKind::Paused), _) => return closed("paused".to_owned()),
+    let (full, short, others) = match (blocker.kind, blocker.peer_id) {
+        (Some(BlockerKind::Paused), _) => closed("paused"),
         (Some(BlockerKind::Rate), _) => {
             let until = blocker.until.map(|at| format!(" until {}", humantime::format_rfc3339_seconds(at)));
-            return closed(format!("held back by its rate{}", until.unwrap_or_default()));
+            closed(&format!("held back by its rate{}", until.unwrap_or_default()))
         }
-        (_, None) => return closed("not to be had yet".to_owned()),
-        (Some(BlockerKind::Holder), Some(peer)) => (format!("{of}held by"), peer),
-        (Some(BlockerKind::Ahead), Some(peer)) => (format!("{of}behind"), peer),
-        (_, Some(peer)) => (format!("{of}held up by"), peer),
+        (_, None) => closed("not to be had yet"),
+        (Some(BlockerKind::Holder), Some(peer)) => by("held by", peer),
+        (Some(BlockerKind::Ahead), Some(peer)) => by("behind", peer),
+        (_, Some(peer)) => by("held up by", peer),
     };
-    let peer = format!("peer {peer}");
-    let full = who(&blocker.labels).map_or_else(|| peer.clone(), |who| format!("{who} ({peer})"));
-    let name = name_of(&blocker.labels).unwrap_or(peer);
+    let shorter = cut(&wanted.to_string(), NARROWEST);
     vec![
-        format!("{begin}: {does} {full}{others}{place}"),
-        format!("{begin}: {does} {name}{others}{place}"),
-        format!("{begin}: {does} {name}"),
-        format!("waiting for {shorter} ({so_far}): {does} {name}"),
-        format!("{so_far}, {does} {name}"),
+        format!("{begin}: {of}{full}{others}{place}"),
+        format!("{begin}: {of}{short}{others}{place}"),
+        format!("{begin}: {of}{short}"),
+        format!("waiting for {shorter} ({so_far}): {of}{short}"),
+        format!("{so_far}, {of}{short}"),
     ]
 }
 

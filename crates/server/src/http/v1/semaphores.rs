@@ -23,7 +23,7 @@ use super::{
     read::{self, contains},
 };
 use crate::{
-    config::is_dot_segment,
+    config::{PER, is_dot_segment},
     http::{
         App,
         extract::{self, PathOf, Who},
@@ -35,10 +35,6 @@ use crate::{
 
 /// The longest name of a semaphore that a request makes, in characters.
 const NAME_LENGTH: usize = 255;
-/// The shortest rate.
-const PER_MIN: Duration = Duration::from_millis(1);
-/// The longest rate.
-const PER_MAX: Duration = Duration::from_hours(24 * 365);
 
 const PUT: &str = r#"{"max": 42, "level": 0, "per": "1s", "deadlock": "hierarchy", "order": "strict"}"#;
 const PATCH: &str = r#"{"max": 42}"#;
@@ -254,7 +250,7 @@ fn checked_max(max: i64) -> Result<i64, Refusal> {
 }
 
 fn rate(RateText(text): &RateText) -> Result<Duration, Refusal> {
-    extract::duration_within("per", text, PER_MIN..=PER_MAX)
+    extract::duration_within("per", text, PER)
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {

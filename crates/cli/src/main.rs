@@ -3,16 +3,15 @@
 use std::{io, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use mimalloc::MiMalloc;
 use throttle_server::{
     arguments::{Cli, Command},
     command::{self, usage},
+    platform::Memory,
 };
 use throttle_service::{printable::printable, serve};
 
-/// Small objects come and go with every request, on any thread; this costs less than the system's allocator.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Memory = Memory;
 
 /// What `sysexits.h` calls a service that is not to be had.
 const UNAVAILABLE: u8 = 69;

@@ -3,9 +3,9 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{Change, Child, Signal, Signals, is_standard_output, parent};
+pub use unix::{Change, Child, Memory, Signal, Signals, is_standard_output, parent};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{Change, Child, Signal, Signals, is_standard_output, parent};
+pub use windows::{Change, Child, Memory, Signal, Signals, is_standard_output, parent};

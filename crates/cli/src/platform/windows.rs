@@ -2,6 +2,8 @@
 
 use std::{io, process::Command};
 
+/// Small objects come and go with every request, on any thread: this costs less than the system's allocator.
+pub use mimalloc::MiMalloc as Memory;
 use tokio::signal::windows;
 
 /// The process that started this one; Windows does not remember it.

@@ -3,10 +3,12 @@
 mod child;
 mod disposition;
 mod left_behind;
+mod memory;
 mod signals;
 mod terminal;
 
 pub use child::{Change, Child};
+pub use memory::Memory;
 pub use signals::{Signal, Signals};
 
 use std::{

@@ -26,6 +26,8 @@ use crate::{Options, Result, note, now};
 pub(crate) const MEMBERS: usize = 3;
 /// The rows that are measured.
 const HERE: &[&str] = &["heartbeat", "cycle", "session", "v1-cycle"];
+/// As short as it may be.
+const LEASE: &str = "2s";
 /// How often a leader is killed.
 const KILLS: usize = 50;
 const KILLS_QUICK: usize = 3;
@@ -161,13 +163,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Servers whose files say `more`.
-    pub(crate) fn start(options: &Options, server: &Server, more: &str) -> Result<Self> {
+    /// Servers whose leader has a lease of this length, and whose files say `more`.
+    pub(crate) fn start(options: &Options, server: &Server, lease: &str, more: &str) -> Result<Self> {
         let etcd = Etcd::start()?;
         let urls: Vec<_> = etcd.clients.iter().map(|client| format!("\"http://{client}\"")).collect();
         let urls = urls.join(", ");
         let settings = format!(
-            "{more}[cluster]\nendpoints = [{urls}]\nadvertise = \"http://127.0.0.1:{{port}}\"\nlease = \"2s\"\n"
+            "{more}[cluster]\nendpoints = [{urls}]\nadvertise = \"http://127.0.0.1:{{port}}\"\nlease = \"{lease}\"\n"
         );
         // It lives as long as this process, which needs but one.
         let plan = Server { settings: settings.leak(), ..server.clone() };
@@ -218,7 +220,7 @@ impl Cluster {
 /// Measures all of it.
 pub(crate) fn measure(options: &Options, server: &Server, quick: bool) -> Result<(Vec<Line>, Failover)> {
     note("starting three servers and three members of etcd");
-    let mut cluster = Cluster::start(options, server, "")?;
+    let mut cluster = Cluster::start(options, server, LEASE, "")?;
     let leader = cluster.leader(0)?;
     let standby = (leader + 1) % MEMBERS;
     let mut targets = [
@@ -302,7 +304,7 @@ fn kill(options: &Options, cluster: &mut Cluster) -> Result<f64> {
     Ok(seconds)
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
     let begin = now();
     while !is_so() {
         if begin.elapsed() > PATIENCE {

@@ -61,8 +61,8 @@ impl Report {
         }
         let header =
             ["Minutes", "operations/s", "p99 us", "last batch", "etcd db MiB", "etcd MiB", "leader MiB"];
-        let mut table = Table::new(&[&header[..], &["standby MiB"]].concat());
-        for soak::Sample { minutes, rate, p99_us, db_bytes, memory, position } in &self.soak {
+        let mut table = Table::new(&[&header[..], &["standby MiB", "changes of leader"]].concat());
+        for soak::Sample { minutes, rate, p99_us, db_bytes, memory, position, changes } in &self.soak {
             let [etcd, leader, standby] = memory.map(mebibytes);
             table.row([
                 format!("{minutes:.0}"),
@@ -73,6 +73,7 @@ impl Report {
                 etcd,
                 leader,
                 standby,
+                changes.to_string(),
             ]);
         }
         table.print(text);

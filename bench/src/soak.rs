@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, MEMBERS};
-use crate::durable::Target;
+use crate::cluster::{Cluster, MEMBERS, until};
+use crate::durable::{Target, Timing};
 use crate::process::{Server, memory_of};
-use crate::rows::ROWS;
+use crate::rows::{ROWS, Row};
 use crate::{Options, Result, http, note, now};
 
 /// What is done in turns.
@@ -21,6 +21,10 @@ const PAUSE: Duration = Duration::from_millis(700);
 const SAMPLES: u32 = 12;
 /// Logs are made short often, so that many snapshots are made in an hour.
 const SETTINGS: &str = "[durability]\nsnapshot_bytes = 4194304\n";
+/// The default: here nobody measures how long nobody leads.
+const LEASE: &str = "5s";
+/// After so many changes of leader, something is wrong with the machine or the servers.
+const CHANGES_MAX: u32 = 20;
 
 /// What was seen over a part of the time.
 #[derive(Debug, Serialize)]
@@ -36,14 +40,51 @@ pub(crate) struct Sample {
     pub(crate) memory: [u64; 3],
     /// The number of the last batch.
     pub(crate) position: u64,
+    /// How often another server came to lead since the beginning: a disk that stands still for longer than a lease does
+    /// that.
+    pub(crate) changes: u32,
+}
+
+/// A cluster, and the server of it that is asked.
+struct Asked<'a> {
+    options: &'a Options,
+    cluster: Cluster,
+    leader: usize,
+    target: Target,
+    changes: u32,
+}
+
+impl Asked<'_> {
+    /// Puts load on the leader for a moment. Returns nothing if that one leads no more.
+    fn slice(&mut self, row: &Row) -> Result<Option<Timing>> {
+        let failed = match self.target.slice(row, self.options.pipeline, SLICE) {
+            Ok(timing) => return Ok(Some(timing)),
+            Err(failed) => failed,
+        };
+        note(&format!("looking for the leader: {failed}"));
+        self.changes += 1;
+        if self.changes > CHANGES_MAX {
+            return Err(failed);
+        }
+        let Self { options, cluster, .. } = self;
+        let mut found = None;
+        until("a leader takes load", || {
+            found =
+                cluster.leader(0).and_then(|at| Ok((at, Target::of(options, cluster.running(at)?)?))).ok();
+            found.is_some()
+        })?;
+        (self.leader, self.target) = found.ok_or("no server leads")?;
+        Ok(None)
+    }
 }
 
 /// Puts load on a cluster for so many minutes.
 pub(crate) fn run(options: &Options, server: &Server, minutes: u64) -> Result<Vec<Sample>> {
     note("starting three servers and three members of etcd");
-    let cluster = Cluster::start(options, server, SETTINGS)?;
+    let cluster = Cluster::start(options, server, LEASE, SETTINGS)?;
     let leader = cluster.leader(0)?;
-    let mut target = Target::of(options, cluster.running(leader)?)?;
+    let target = Target::of(options, cluster.running(leader)?)?;
+    let mut asked = Asked { options, cluster, leader, target, changes: 0 };
     let rows: Vec<_> = ROWS.iter().filter(|row| HERE.contains(&row.name)).collect();
     let part = Duration::from_secs(minutes * 60) / SAMPLES;
     let begin = now();
@@ -52,9 +93,10 @@ pub(crate) fn run(options: &Options, server: &Server, minutes: u64) -> Result<Ve
         let (mut rates, mut p99s) = (Vec::new(), Vec::new());
         while begin.elapsed() < part * number {
             for row in &rows {
-                let timing = target.slice(row, options.pipeline, SLICE)?;
-                rates.push(timing.rate);
-                p99s.push(timing.p99_us);
+                if let Some(timing) = asked.slice(row)? {
+                    rates.push(timing.rate);
+                    p99s.push(timing.p99_us);
+                }
                 thread::sleep(PAUSE);
             }
         }
@@ -66,7 +108,8 @@ pub(crate) fn run(options: &Options, server: &Server, minutes: u64) -> Result<Ve
             minutes: begin.elapsed().as_secs_f64() / 60.0,
             rate: median(rates),
             p99_us: median(p99s),
-            ..look(&cluster, leader)?
+            changes: asked.changes,
+            ..look(&asked.cluster, asked.leader)?
         };
         note(&format!("{sample:?}"));
         samples.push(sample);
@@ -92,5 +135,6 @@ fn look(cluster: &Cluster, leader: usize) -> Result<Sample> {
         db_bytes: db_bytes.unwrap_or_default(),
         memory,
         position: list("servers").iter().filter_map(position).max().unwrap_or_default(),
+        changes: 0,
     })
 }

@@ -7,7 +7,8 @@
 //! - [`memory`]: a log in memory, for the simulator. `sqlite`: the log in a directory, as an SQLite database.
 //! - `conformance`: what every log does, as a suite for its tests.
 //!
-//! Nothing here knows tokio, threads, clocks or figures: whoever drives the writer decides when.
+//! Nothing here knows tokio, clocks or figures: whoever drives the writer decides when. The only thread is the one
+//! with which the log in a directory has two syncs at once.
 
 #[cfg(any(test, feature = "conformance"))]
 #[allow(clippy::expect_used, reason = "a suite for tests panics where a test does")]

@@ -43,7 +43,7 @@ pub enum AppendError {
     Superseded,
     /// The batch may be there or not: look at its position before anything else.
     Unknown(String),
-    /// It is not there, and will not be.
+    /// It is not there; or it is, and nobody is to be told. Nothing more is to be written to this log.
     Failed(LogError),
 }
 

@@ -9,13 +9,13 @@ use std::{
 
 use super::{
     log::SqliteLog,
-    mark::{Mark, MarkFile},
+    mark::{self, Marker},
     reader::SqliteReader,
     schema, system,
 };
 use crate::{
     format::batch::Chain,
-    log::{Election as _, End, Entry, Epoch, Log, LogError, LogReader as _, Snapshot, Visit},
+    log::{Election as _, End, Entry, Epoch, Log, LogError, LogReader as _, Position, Snapshot, Visit},
 };
 
 const JOURNAL: &str = "journal.db";
@@ -25,6 +25,8 @@ const LOG: &str = "journal.db-wal";
 const SHARED_MEMORY: &str = "journal.db-shm";
 const MARK: &str = "mark";
 const LOCK: &str = "lock";
+
+type Mark = mark::Mark<Vec<u8>>;
 
 /// A directory that this process, and no other, uses.
 pub struct Directory {
@@ -70,7 +72,7 @@ impl Directory {
 
     /// Reads and checks everything, and only then opens the journal for writing.
     pub fn read(self, visit: Visit<'_>) -> Result<Found, LogError> {
-        let end = checked(self.source, &self.mark, visit)
+        let (end, last) = checked(self.source, &self.mark, visit)
             .inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
         let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
         // Earlier releases left them readable for others.
@@ -78,25 +80,42 @@ impl Directory {
             system::make_private(&self.path.join(name))?;
         }
         let mut log = SqliteLog::open(&journal, &mark, self.mark.journal)?;
+        if let Some((position, body)) = last {
+            log.take_over(position, end.chain, body)?;
+        }
+        // What was read may never have been safe: the process before may have ended in the middle of a commit. It is from
+        // this one on.
+        let epoch = log.lead()?;
         // The last batch may be one whose mark was never written.
         log.mark(end.number, end.chain)?;
         log.take_over_checkpoints()?;
-        Ok(Found { end, epoch: log.lead()?, log: Box::new(log), lock: self.lock })
+        Ok(Found { end, epoch, log: Box::new(log), lock: self.lock })
     }
 }
 
 /// Reads a journal that may be in use, without changing anything. Returns its id too.
 pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), LogError> {
     let (source, mark) = look(path)?;
-    Ok((mark.journal, checked(source, &mark, visit)?))
+    let (end, _) = checked(source, &mark, visit)?;
+    Ok((mark.journal, end))
 }
 
+/// A batch that only the mark has.
+type Last<'a> = Option<(Position, &'a [u8])>;
+
 /// Reads everything, and closes what it was read from.
-fn checked(mut source: SqliteReader, mark: &Mark, visit: Visit<'_>) -> Result<End, LogError> {
+fn checked<'a>(
+    mut source: SqliteReader,
+    mark: &'a Mark,
+    visit: Visit<'_>,
+) -> Result<(End, Last<'a>), LogError> {
     source.check()?;
-    let end = source.read_from(None, None, &mut |entry| visit(entry))?;
-    check_against_mark(&mut source, &end, mark)?;
-    Ok(end)
+    let mut end = source.read_from(None, None, visit)?;
+    let last = follow_mark(&source, &mut end, mark)?;
+    if let Some((position, body)) = last {
+        visit(Entry::Batch { position, body }).map_err(|error| error.at("the file `mark`"))?;
+    }
+    Ok((end, last))
 }
 
 /// SQLite cannot read without a write-ahead log. One that it made is taken away when the journal is refused.
@@ -148,7 +167,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
     create(to, mark.journal)?;
     let mut copy = SqliteLog::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
     let (snapshot, mut index, mut chain) = (Cell::new(None::<Snapshot>), 0, None);
-    let end = source.read_after(|found| snapshot.set(found), None, None, &mut |entry| match entry {
+    let mut end = source.read_after(|found| snapshot.set(found), None, None, &mut |entry| match entry {
         Entry::Piece(body) => {
             let through = snapshot.get().map_or(0, |snapshot| snapshot.through);
             copy.put_piece(through, index, body)?;
@@ -162,12 +181,15 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
             copy.put(position, with, body)
         }
     })?;
-    check_against_mark(&mut source, &end, &mark)?;
+    // A server that is about to write it may never acknowledge it, and may have done so by now.
+    if let Some((position, body)) = follow_mark(&source, &mut end, &mark)? {
+        copy.put(position, end.chain, body)?;
+    }
     // Only now is it known that all of its pieces are there.
     if let Some(snapshot) = snapshot.get() {
         copy.finish_snapshot(&snapshot)?;
     }
-    copy.set_epoch(source.epoch()?)?;
+    copy.set_epoch(source.epoch()?.max(mark.position.epoch))?;
     copy.mark(end.number, end.chain)?;
     drop(copy);
     // A copy that cannot be read is found out now, not when it is needed.
@@ -194,7 +216,7 @@ fn look(path: &Path) -> Result<(SqliteReader, Mark), LogError> {
     }
     schema::check_head(&journal)?;
     let source = SqliteReader::open(&journal)?;
-    let mark = MarkFile::read(&path.join(MARK))?;
+    let mark = mark::read(&path.join(MARK))?;
     let mark =
         mark.ok_or_else(|| LogError::Damaged("the file `mark` is missing or cannot be read".to_owned()))?;
     if source.journal()? != mark.journal {
@@ -205,8 +227,8 @@ fn look(path: &Path) -> Result<(SqliteReader, Mark), LogError> {
 
 /// A new journal. The file gets its name last, so that it is whole as soon as it is there.
 pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
-    let is_used = |mark: Mark| mark.number > 0;
-    if MarkFile::read(&path.join(MARK))?.is_some_and(is_used) {
+    let is_used = |mark: Mark| mark.position.number > 0;
+    if mark::read(&path.join(MARK))?.is_some_and(is_used) {
         return Err(LogError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
     }
     let unnamed = path.join(UNNAMED);
@@ -218,23 +240,32 @@ pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
         }
     }
     schema::create(&unnamed, journal)?;
-    let chain = Chain::start(journal);
-    MarkFile::open(&path.join(MARK))?.write(Mark { journal, number: 0, chain })?;
+    let (position, chain) = (Position::default(), Chain::start(journal));
+    Marker::open(&path.join(MARK))?.write(&Mark { journal, position, chain, body: None })?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
     Ok(system::sync_directory(path)?)
 }
 
-/// The journal may go on for longer than its mark, by what was never acknowledged, but must not end before it.
-fn check_against_mark(source: &mut SqliteReader, end: &End, mark: &Mark) -> Result<(), LogError> {
-    if end.number < mark.number {
+/// The journal may go on for longer than its mark, by what was never acknowledged. If it ends before its mark, and only
+/// the last batch is missing, the mark has that batch, and the end goes on to it.
+fn follow_mark<'a>(source: &SqliteReader, end: &mut End, mark: &'a Mark) -> Result<Last<'a>, LogError> {
+    let position = mark.position;
+    if let Some(body) = &mark.body
+        && position.number == end.number + 1
+    {
+        end.follow(position, Some(mark.chain), body)?;
+        return Ok(Some((position, body)));
+    }
+    if end.number < position.number {
         return Err(LogError::Damaged(format!(
             "batch {} was acknowledged, but the journal ends with batch {}",
-            mark.number, end.number
+            position.number, end.number
         )));
     }
-    let at_mark = if end.number == mark.number { Some(end.chain) } else { source.chain_at(mark.number)? };
+    let at_mark =
+        if end.number == position.number { Some(end.chain) } else { source.chain_at(position.number)? };
     if at_mark.is_none_or(|chain| chain == mark.chain) {
-        return Ok(());
+        return Ok(None);
     }
-    Err(LogError::Damaged(format!("batch {} is not the one that was acknowledged", mark.number)))
+    Err(LogError::Damaged(format!("batch {} is not the one that was acknowledged", position.number)))
 }

@@ -1,15 +1,15 @@
 //! Writing.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{
     checkpoint::Checkpoints,
-    mark::{Mark, MarkFile},
+    mark::{Mark, Marker},
     reader::{SqliteReader, last_snapshot, look_up},
     schema,
 };
@@ -35,7 +35,7 @@ pub(super) struct SqliteLog {
     journal: u64,
     path: PathBuf,
     connection: Connection,
-    mark: MarkFile,
+    marker: Marker,
     /// Without, SQLite sees to its write-ahead log.
     checkpoints: Option<Checkpoints>,
 }
@@ -44,8 +44,8 @@ impl SqliteLog {
     pub(super) fn open(path: &Path, mark: &Path, journal: u64) -> Result<Self, LogError> {
         let connection = schema::open_to_write(path)?;
         schema::upgrade(&connection)?;
-        let mark = MarkFile::open(mark)?;
-        Ok(Self { journal, path: path.to_owned(), connection, mark, checkpoints: None })
+        let marker = Marker::open(mark)?;
+        Ok(Self { journal, path: path.to_owned(), connection, marker, checkpoints: None })
     }
 
     /// From now on the write-ahead log is copied by [`Log::keep_up`], which tells when that fails.
@@ -83,6 +83,20 @@ impl SqliteLog {
         Ok(())
     }
 
+    /// Keeps a batch that only the mark has, which may be all that tells of its epoch.
+    pub(super) fn take_over(
+        &mut self,
+        position: Position,
+        chain: Chain,
+        body: &[u8],
+    ) -> Result<(), LogError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.put(position, chain, body)?;
+        let epoch = position.epoch.0.cast_signed();
+        self.connection.execute("UPDATE leader SET epoch = max(epoch, ?1)", [epoch])?;
+        Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
     /// Takes over the epoch of another log.
     pub(super) fn set_epoch(&mut self, epoch: Epoch) -> Result<(), LogError> {
         self.connection.execute("UPDATE leader SET epoch = ?1", [epoch.0.cast_signed()])?;
@@ -90,24 +104,45 @@ impl SqliteLog {
     }
 
     /// Writes down that everything up to this batch is there.
-    pub(super) fn mark(&mut self, number: u64, chain: Chain) -> Result<(), LogError> {
-        let mark = Mark { journal: self.journal, number, chain };
-        self.mark.write(mark).map_err(|error| LogError::Io(format!("the file `mark`: {error}")))
+    pub(super) fn mark(&self, number: u64, chain: Chain) -> Result<(), LogError> {
+        let position = Position { epoch: Epoch::default(), number };
+        let mark = Mark { journal: self.journal, position, chain, body: None::<&[u8]> };
+        self.marker.write(&mark).map_err(|error| no_mark(&error))
     }
+}
+
+fn no_mark(error: &io::Error) -> LogError {
+    LogError::Io(format!("the file `mark`: {error}"))
 }
 
 impl SqliteLog {
     /// Adds a batch, if this is the leader and the number follows the last. Tells whether that is so.
     fn insert(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<bool, LogError> {
-        let Position { epoch, number } = position;
-        let mut insert = self.connection.prepare_cached(
+        let mark = Mark { journal: self.journal, position, chain, body: Some(body) };
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut insert = transaction.prepare_cached(
             "INSERT OR IGNORE INTO batch (number, chain, body, epoch) SELECT ?1, ?2, ?3, ?4
              WHERE (SELECT epoch FROM leader) = ?4
              AND ?1 = 1 + COALESCE(
                 (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)",
         )?;
-        let (number, epoch) = (number.cast_signed(), epoch.0.cast_signed());
-        Ok(insert.execute(params![number, chain.to_bytes(), body, epoch])? == 1)
+        let (number, epoch) = (position.number.cast_signed(), position.epoch.0.cast_signed());
+        let is_next = insert.execute(params![number, chain.to_bytes(), body, epoch])? == 1;
+        drop(insert);
+        if !is_next {
+            return Ok(false);
+        }
+        // The disk takes both at once. Each has the whole batch, so it does not matter which of them is there first.
+        if mark.fits() {
+            self.marker.begin(&mark);
+            let (committed, marked) = (transaction.commit(), self.marker.finish());
+            committed?;
+            marked.map_err(|error| no_mark(&error))?;
+        } else {
+            transaction.commit()?;
+            self.marker.write(&mark).map_err(|error| no_mark(&error))?;
+        }
+        Ok(true)
     }
 
     /// Finds out why a batch was not added. It is no fault if the same one is there already.
@@ -140,9 +175,10 @@ impl Log for SqliteLog {
     fn append(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<(), AppendError> {
         if !self.insert(position, chain, body)? {
             self.check_refused(position, chain)?;
+            self.mark(position.number, chain)?;
         }
         self.wrote(body.len());
-        Ok(self.mark(position.number, chain)?)
+        Ok(())
     }
 
     fn look_up(&mut self, number: u64) -> Result<Option<(Epoch, Chain)>, LogError> {
@@ -223,7 +259,7 @@ mod tests {
     use super::*;
     use crate::{
         conformance::{self, Provider},
-        sqlite::directory,
+        sqlite::{directory, mark},
     };
 
     struct InDirectory {
@@ -281,5 +317,35 @@ mod tests {
     #[test]
     fn it_does_as_every_log_does() {
         conformance::check_all::<InDirectory>();
+    }
+
+    #[test]
+    fn a_batch_is_in_both_places_if_it_fits() {
+        let mut directory = InDirectory::fresh();
+        let (epoch, mut log) = directory.lead();
+        let mut chain = Chain::start(directory.journal);
+        for (number, length) in [(1, 10), (2, 100_000), (3, 10)] {
+            let (position, body) = (Position { epoch, number }, vec![7; length]);
+            chain = chain.then(position, &body);
+            // The second time, it is there.
+            for is_there in [false, true] {
+                log.append(position, chain, &body).unwrap();
+                let mark = mark::read(&directory.path.join("mark")).unwrap().unwrap();
+                assert_eq!((mark.position.number, mark.chain), (number, chain));
+                assert_eq!(mark.body, Some(body.clone()).filter(|_| !is_there && length == 10));
+            }
+            let end = directory.reader().read_from(None, None, &mut |_| Ok(())).unwrap();
+            assert_eq!((end.number, end.chain), (number, chain));
+        }
+        drop(log);
+        let elsewhere = Position { epoch: Epoch(0), number: 4 };
+        let mut log = directory.log();
+        assert_eq!(log.append(elsewhere, chain, b"late"), Err(AppendError::Superseded));
+        let mark = mark::read(&directory.path.join("mark")).unwrap().unwrap();
+        assert_eq!((mark.position.number, mark.chain), (3, chain), "it has nothing of what was refused");
+        // Only the mark has a batch of a later epoch, and with it the epoch.
+        let later = Position { epoch: Epoch(9), number: 4 };
+        log.take_over(later, chain.then(later, b"late"), b"late").unwrap();
+        assert_eq!(log.lead(), Ok(Epoch(10)));
     }
 }

@@ -14,9 +14,9 @@ use crate::log::{Epoch, LogError};
 /// `THRT`, at a fixed place in the head of the file.
 const APPLICATION_ID: i32 = 0x5448_5254;
 const APPLICATION_ID_AT: usize = 68;
-/// The version of the tables.
-const VERSION: i32 = 2;
-/// The oldest version that this release reads. Version 1 has no epochs.
+/// The version of the tables and of the file beside them.
+const VERSION: i32 = 3;
+/// The oldest version that this release reads. Version 1 has no epochs. Up to version 2 the file `mark` has no batch.
 const OLDEST: i32 = 1;
 const VERSION_AT: usize = 60;
 const HEAD_BYTES: usize = 100;
@@ -31,7 +31,7 @@ const TABLES: &str = "
     );
 ";
 
-/// What version 2 adds: the epoch of each batch, and the one of the server that leads.
+/// What version 2 added: the epoch of each batch, and the one of the server that leads.
 const EPOCHS: &str = "
     ALTER TABLE batch ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE leader (epoch INTEGER NOT NULL);
@@ -105,10 +105,12 @@ pub(super) fn version(connection: &Connection) -> Result<i32, LogError> {
 
 /// Brings the tables of an earlier release to the version of today, in one step.
 pub(super) fn upgrade(connection: &Connection) -> Result<(), LogError> {
-    if version(connection)? < VERSION {
-        connection.execute_batch(&format!("BEGIN; {EPOCHS} PRAGMA user_version = {VERSION}; COMMIT"))?;
-    }
-    Ok(())
+    let tables = match version(connection)? {
+        VERSION.. => return Ok(()),
+        OLDEST => EPOCHS,
+        _ => "",
+    };
+    Ok(connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?)
 }
 
 /// Begins to lead: whoever wrote before writes no more.

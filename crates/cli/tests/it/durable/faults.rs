@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, OpenOptions},
     io::{BufReader, Write as _},
     net::TcpStream,
     time::Duration,
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     disk::{Disk, Fault},
+    format,
     home::Home,
 };
 use crate::support::{Answer, Server, request, until};
@@ -248,7 +249,18 @@ fn a_start_that_ends_anywhere() {
     server.kill();
     let nothing = Home::new();
     fs::create_dir_all(nothing.path()).expect("made");
-    for (before, peers) in [(&nothing, BTreeMap::new()), (&first, peers)] {
+    // The last batch is in the mark alone.
+    let cut_off = Home::copy(first.path());
+    let log = OpenOptions::new().write(true).open(cut_off.file("journal.db-wal")).expect("there");
+    log.set_len(log.metadata().expect("known").len() - 1).expect("cut");
+    let earlier = Home::copy(&format::golden(3));
+    let taken_over = Home::copy(earlier.path());
+    let server = taken_over.start(FILE);
+    let peers_before = server.peers();
+    server.kill();
+    let cases =
+        [(&nothing, BTreeMap::new()), (&first, peers.clone()), (&cut_off, peers), (&earlier, peers_before)];
+    for (before, peers) in cases {
         let calls = calls_of_a_start(&disk, &Home::copy(before.path()));
         assert!(calls > 0);
         for at in 1..=calls {

@@ -9,7 +9,7 @@ use super::{
 use crate::support::{Client, Server, free_port, id, until};
 
 const FILE: &str = "[durability]\npending_bytes = 65536\n[semaphores]\nA = 1\nB = 10000";
-/// The last of what happens before a batch is acknowledged.
+/// Something that happens before a batch is acknowledged.
 const LAST: Fault<'_> = Fault { call: "sync mark", at: 0, kind: "hold" };
 
 fn start(disk: &Disk, home: &Home) -> Server {

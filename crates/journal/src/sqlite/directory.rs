@@ -83,8 +83,7 @@ impl Directory {
         if let Some((position, body)) = last {
             log.take_over(position, end.chain, body)?;
         }
-        // What was read may never have been safe: the process before may have ended in the middle of a commit. It is from
-        // this one on.
+        // What was read may never have been safe, if the process before ended in the middle of a commit. Now it is.
         let epoch = log.lead()?;
         // The last batch may be one whose mark was never written.
         log.mark(end.number, end.chain)?;

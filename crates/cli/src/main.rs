@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use throttle_server::{
     arguments::{Cli, Command},
     command::{self, usage},
-    platform::Memory,
+    platform::{Memory, large_pages_on_request},
 };
 use throttle_service::{printable::printable, serve};
 
@@ -25,7 +25,11 @@ fn main() -> ExitCode {
         Err(error) => error.format(&mut usage::of(&usage::path(&matches))).exit(),
     };
     let outcome = match &cli.command {
-        None => serve::run(&cli.serve.start()),
+        None => {
+            // It starts no other process, which would be in the same way.
+            large_pages_on_request();
+            serve::run(&cli.serve.start())
+        }
         // Its exit code may be any that the command has; on Windows these do not fit into `ExitCode`.
         Some(Command::Run(arguments)) => match command::run::run(arguments) {
             Ok(code) => std::process::exit(code),

@@ -6,6 +6,9 @@ use std::{io, process::Command};
 pub use mimalloc::MiMalloc as Memory;
 use tokio::signal::windows;
 
+/// Does nothing: Windows has no large pages but for those who have the right to them.
+pub fn large_pages_on_request() {}
+
 /// The process that started this one; Windows does not remember it.
 pub fn parent() -> Option<u32> {
     None

@@ -8,7 +8,7 @@ mod signals;
 mod terminal;
 
 pub use child::{Change, Child};
-pub use memory::Memory;
+pub use memory::{Memory, large_pages_on_request};
 pub use signals::{Signal, Signals};
 
 use std::{

@@ -132,12 +132,19 @@ fn all_that_was_missing_is_named() {
 #[test]
 fn a_wait_that_an_operator_ends_is_told_as_that() {
     let server = Server::start("[semaphores]\nA = 1\n't/*' = 1");
-    for (name, expected) in [
+    // The request that makes the peer waits for a moment only, and is answered with 202. The next one is withdrawn.
+    let until_blocked = |answers: u32| {
+        server.until_metric("throttle_http_requests_total{code=\"202\",dialect=\"v1\"}", answers.into());
+        server.until_metric("throttle_blocked_requests", 1.0);
+    };
+    for (answers, name, expected) in [
         (
+            1,
             "A",
             "throttle run: the semaphore \"A\" was removed from the server while a lock on it was waited for",
         ),
         (
+            2,
             "t/1",
             "throttle run: the wait for a lock on \"t/1\" was ended at the server: somebody withdrew the request, or \
                  removed a semaphore by force",
@@ -145,7 +152,7 @@ fn a_wait_that_an_operator_ends_is_told_as_that() {
     ] {
         server.v1_holder(&json!({name: 1}));
         let mut process = run(&server, &["-s", name, "--", "echo", "ran"]).start();
-        server.until_waiting(if name == "A" { "A" } else { "t/*" }, 1);
+        until_blocked(answers);
         let path = format!("/v1/semaphore?name={}&force=true", name.replace('/', "%2F"));
         server.delete(&path).is_empty();
         assert_eq!(process.wait().code(), Some(69));
@@ -153,7 +160,7 @@ fn a_wait_that_an_operator_ends_is_told_as_that() {
     }
     server.v1_holder(&json!({"t/2": 1}));
     let mut process = run(&server, &["-s", "t/2", "--", "echo", "ran"]).start();
-    server.until_waiting("t/*", 1);
+    until_blocked(3);
     let peers = server.get("/v1/peers").json();
     let mut peers = peers["items"].as_array().into_iter().flatten();
     let waiter = id(peers.find(|peer| peer["pending"].is_object()).expect("who waits"));

@@ -7,7 +7,7 @@ use crate::{
     clock::lifetime,
     model::Peer,
     plan::{Planned, What},
-    world::{Creation, World},
+    world::World,
 };
 
 impl World {
@@ -26,15 +26,6 @@ impl World {
         }
         match &planned.what {
             What::Create(creation) => own.creations.push(creation.clone()),
-            What::Repeat => {
-                // If the peer is gone, it makes another one.
-                let peer = own.peers.iter().find(|peer| peer.id == planned.peer);
-                let again = peer.and_then(|peer| {
-                    let (labels, key) = (peer.labels.clone(), peer.key.clone()?);
-                    Some(Creation::again(labels, key, peer.shortest(), planned.sent))
-                });
-                own.creations.extend(again);
-            }
             What::Set(name, _) | What::Change(name, _) | What::Remove { name, .. } => {
                 self.unsettled.insert(name.clone());
             }

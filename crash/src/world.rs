@@ -74,11 +74,6 @@ impl Creation {
             since: self.sent,
         }
     }
-
-    /// A repetition under its key.
-    pub(crate) fn again(labels: Labels, key: Key, expires_in: Duration, sent: Instant) -> Self {
-        Self { labels, ask: key.ask.clone(), key: Some(key), expires_in, sent }
-    }
 }
 
 /// A peer that is gone.

@@ -90,11 +90,10 @@ impl SqliteLog {
         chain: Chain,
         body: &[u8],
     ) -> Result<(), LogError> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        self.put(position, chain, body)?;
+        // The epoch first: once the batch is here, nobody takes it over again.
         let epoch = position.epoch.0.cast_signed();
         self.connection.execute("UPDATE leader SET epoch = max(epoch, ?1)", [epoch])?;
-        Ok(self.connection.execute_batch("COMMIT")?)
+        self.put(position, chain, body)
     }
 
     /// Takes over the epoch of another log.

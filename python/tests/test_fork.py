@@ -57,9 +57,9 @@ def test_a_child_neither_holds_nor_releases_what_its_parent_holds(server: Server
                 taken = True
         except Timeout:
             taken = False
-        with lock(server.url, "C", ttl=0.6) as own:
+        with lock(server.url, "C", ttl=1.5) as own:
             pid = server.labels(own.id).get("pid") if server.has_v1 else str(os.getpid())
-            lost = own.lost.wait(1.2)
+            lost = own.lost.wait(3)
         labelled = pid == str(os.getpid())
         return {
             "reason": reason,

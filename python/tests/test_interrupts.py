@@ -35,8 +35,14 @@ def test_interrupt_while_waiting(server: Server) -> None:
 
 
 def test_interrupts_at_random_moments(server: Server) -> None:
-    assert "clean" in finish(program("interrupted.py", server.url, "C", 40))
+    assert "clean" in finish(program("interrupted.py", server.url, "C", 40), timeout=120)
     assert server.peers() == 0
+
+
+def test_an_interrupt_at_each_point_where_python_lets_one_in(server: Server) -> None:
+    last = finish(program("interrupted_everywhere.py", server.url, "C"), timeout=300).split()
+    assert last[:2] == ["clean", "after"]
+    assert int(last[2]) > 100
 
 
 def test_interrupts_of_nested_locks_at_random_moments(server: Server) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -145,12 +146,14 @@ def test_a_joint_request_goes_on_with_an_older_server(server: Server, gateway: G
 
 
 @pytest.mark.either_dialect
-def test_peers_tell_who_they_are(server: Server) -> None:
+def test_peers_tell_who_they_are(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/jobs/nightly.py", "--all"])
     with lock(server.url, "A") as handle, lock(Client(server.url), "C") as other:
         expected = default_labels() if server.has_v1 else {}
         assert server.labels(handle.id) == server.labels(other.id) == expected
     assert default_labels()["pid"] == str(os.getpid())
-    assert {"host", "program"} <= default_labels().keys()
+    assert default_labels()["program"] == "nightly.py"
+    assert default_labels()["host"]
 
 
 def test_a_server_that_forgot_a_peer_learns_anew_who_it_is(server: Server) -> None:
@@ -552,6 +555,46 @@ def test_a_request_that_is_withdrawn_while_it_waits(server: Server) -> None:
         waiter.join()
     expected = "the wait for a lock on 'A' was ended at the server: somebody withdrew the request, or removed"
     assert [str(error).startswith(expected) for error in raised] == [True]
+
+
+def test_a_request_that_is_withdrawn_while_nobody_listens_is_not_made_anew(server: Server) -> None:
+    withdrawn: list[str] = []
+
+    def withdraw(method: str, path: str) -> None:
+        # Between the request that makes the peer and the one that goes on waiting.
+        if method == "PUT" and not withdrawn:
+            withdrawn.append(path)
+            server.client.release_lock(int(path.split("/")[3]), "A")
+
+    with contextlib.closing(Gateway(server.port)) as gateway, lock(server.url, "A"):
+        gateway.refuse = withdraw
+        with pytest.raises(NotAcquired, match="somebody withdrew the request"), lock(gateway.url, "A"):
+            pass
+        assert withdrawn
+        assert server.pending("A") == 0
+
+
+def test_a_peer_that_comes_back_asks_anew(server: Server) -> None:
+    """A peer that only waits, and expired meanwhile, is brought back; its request was not withdrawn."""
+    expired: list[str] = []
+
+    def expire(method: str, path: str) -> None:
+        if method == "PUT" and not expired:
+            expired.append(path)
+            eventually(lambda: server.pending("A") == 0)
+
+    with contextlib.closing(Gateway(server.port)) as gateway:
+        gateway.refuse = expire
+        with lock(server.url, "A"):
+            waiter = threading.Thread(target=_enter, args=(gateway.url, "A"))
+            waiter.start()
+            eventually(lambda: bool(expired) and server.pending("A") == 1)
+        waiter.join()
+
+
+def _enter(url: str, semaphore: str) -> None:
+    with lock(url, semaphore, ttl=1):
+        pass
 
 
 @pytest.mark.either_dialect

@@ -1,5 +1,8 @@
 """A real etcd: the program `etcd` of Debian's package `etcd-server`."""
 
+import contextlib
+import itertools
+import os
 import signal
 import socket
 import subprocess
@@ -12,11 +15,18 @@ from pathlib import Path
 READY = "serving client traffic"
 
 
+# Below those that the system gives to connections, which could take one before a member listens on it; and
+# each process of pytest has its own.
+_first_port = 10_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_ports = itertools.cycle(range(_first_port, _first_port + 1_000))
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    while True:
+        port = next(_ports)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Etcd:

@@ -94,9 +94,9 @@ def test_grants_stand_beside_use(browser: Browser, serve: Serve, watched: Watche
         server.release(server.session({"busy": 1}))
     with looking(browser, server.url, watched) as page:
         semaphore_page(page, server, "busy")
-        # Held by nobody when a sample is taken, and yet it is in use.
+        # Hardly ever held when a sample is taken, and yet it is in use.
         expect(page.locator("#chart")).to_have_attribute(
-            "aria-label", re.compile("up to 0 held.*, 7 granted$")
+            "aria-label", re.compile("up to [01] held.*, 7 granted$")
         )
         expect(page.locator(".u-legend")).to_contain_text("Granted a minute")
     seen = server.ask("GET", "/v1/history?semaphore=busy")["items"][0]

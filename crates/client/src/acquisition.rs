@@ -239,13 +239,24 @@ impl Attempt {
         // The place that was told last, once one was.
         let mut told = None;
         let mut has_waited = false;
+        // The state of the server in which they are pending, and from when on that holds.
+        let mut queued: Option<(String, Moment)> = None;
         loop {
             lease.check()?;
             // Whoever wants to hear of a wait asks without waiting first.
             let is_to_be_told = self.waiting.is_some() && told.is_none();
             let block_for = if is_to_be_told { Duration::ZERO } else { self.block_for() };
+            // A peer that was brought back since came without its request.
+            let queued_in = |queued: &Option<(String, Moment)>| {
+                let queued = queued.as_ref().filter(|(_, since)| !lease.was_restored_since(*since));
+                queued.map(|(instance, _)| instance.clone())
+            };
+            let goes_on = queued_in(&queued);
             let request = match form {
-                Form::Joint => v1::acquire(lease.peer, wanted, self.priority, Some(self.ttl), block_for),
+                Form::Joint => {
+                    let (ttl, if_pending) = (Some(self.ttl), goes_on.as_deref());
+                    v1::acquire(lease.peer, wanted, self.priority, ttl, block_for, if_pending)
+                }
                 Form::Single => {
                     let (semaphore, count) = first;
                     protocol::acquire(lease.peer, semaphore, *count, Some(self.ttl), Some(block_for))
@@ -267,10 +278,12 @@ impl Attempt {
                 Err(Error::UnknownSemaphore { semaphore, .. }) if has_waited => {
                     return Err(Error::Withdrawn { semaphores: vec![semaphore], is_removed: true }.into());
                 }
+                Err(Error::Withdrawn { .. }) if goes_on.is_some() && queued_in(&queued).is_none() => continue,
                 Err(error) => return Err(self.explain(error, wanted)),
             };
-            if lease.moved(answer.instance.as_deref()) {
-                let instance = answer.instance.clone();
+            let instance = answer.instance.clone();
+            if lease.moved(instance.as_deref()) {
+                let instance = instance.clone();
                 self.recover(lease, Doubt::Moved { instance, sent_at: asked_at }).await?;
             }
             let peer: Option<Peer> = match form {
@@ -292,6 +305,7 @@ impl Attempt {
                 return Ok(tokens);
             }
             has_waited = true;
+            queued = instance.map(|instance| (instance, asked_at));
             let pending = peer.and_then(|peer| peer.pending);
             let position = pending.as_ref().and_then(|pending| pending.position.try_into().ok());
             let blocked_by: Vec<Blocker> =

@@ -178,10 +178,12 @@ impl Link {
     ) -> Result<bool, Error> {
         let wanted = [(semaphore.to_owned(), count)];
         let end = now() + block_for.unwrap_or_default();
+        let mut pending_in: Option<String> = None;
         loop {
             // What stands between may bear no such long wait, so it is made of several.
             let wait = block_for.map(|_| self.polls.bound(end.remaining()));
-            let request = v1::acquire(peer, &wanted, 0, expires_in, wait.unwrap_or_default());
+            let request =
+                v1::acquire(peer, &wanted, 0, expires_in, wait.unwrap_or_default(), pending_in.as_deref());
             let classic = protocol::acquire(peer, semaphore, count, expires_in, wait);
             let asked_at = now();
             let Exchanged { answer, at_first_attempt, .. } = self.exchange_either(&request, &classic).await?;
@@ -190,6 +192,7 @@ impl Link {
             if answer.is_granted() || !is_part || end.has_passed() {
                 return Ok(answer.is_granted());
             }
+            pending_in = answer.instance;
         }
     }
 

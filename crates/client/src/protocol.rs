@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn refusals_of_v1_are_told_apart_by_their_codes() {
         let wanted = [("A".to_owned(), 1), ("B".to_owned(), 1)];
-        let request = v1::acquire(7, &wanted, 0, None, Duration::ZERO);
+        let request = v1::acquire(7, &wanted, 0, None, Duration::ZERO, None);
         let error = |status, code: &str, detail: &str| {
             let text = json!({"type": "about:blank", "status": status, "code": code, "detail": detail});
             answer(status, &text.to_string()).check(&request).unwrap_err()

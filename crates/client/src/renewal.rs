@@ -221,7 +221,7 @@ async fn settle_shared(
         lease.restored(sent_at, instance);
         return Ok(());
     }
-    let request = v1::acquire(lease.peer, &own, 0, Some(lease.ttl), Duration::ZERO);
+    let request = v1::acquire(lease.peer, &own, 0, Some(lease.ttl), Duration::ZERO, None);
     let why = match lease.link.exchange(&request, Effort::once(lease.attempt_limit())).await {
         Ok(Exchanged { answer, .. }) if answer.is_granted() => {
             lease.restored(sent_at, answer.instance);

@@ -57,24 +57,27 @@ fn entries(locks: &[(String, u64)]) -> Entries<Whole<i64>> {
     locks.iter().map(|(name, wanted)| (name.clone(), count(*wanted))).collect()
 }
 
-/// Asks for locks, all or nothing, and waits for them at the server. Asking again tells their state.
+/// Asks for locks, all or nothing, and waits for them at the server. Asking again tells their state; and with the
+/// instance that said they are pending, it does not ask anew for what was withdrawn since.
 pub(crate) fn acquire(
     peer: u64,
     locks: &[(String, u64)],
     priority: i32,
     expires_in: Option<Duration>,
     wait: Duration,
+    if_pending: Option<&str>,
 ) -> Request {
     let body = LocksBody {
         locks: entries(locks),
         wait: Some(wait.into()),
         priority: Whole(priority),
         expires_in: expires_in.map(Into::into),
+        if_pending: if_pending.map(str::to_owned),
     };
     let request = Request::new(Method::PUT, format!("/v1/peers/{peer}/locks")).json(json(&body));
     let semaphores = locks.iter().map(|(name, _)| name.clone()).collect();
     let request = Request { semaphores, ..request };
-    request.waiting(wait, || acquire(peer, locks, priority, expires_in, Duration::ZERO))
+    request.waiting(wait, || acquire(peer, locks, priority, expires_in, Duration::ZERO, if_pending))
 }
 
 /// Moves the peer's expiry.
@@ -226,9 +229,11 @@ mod tests {
     #[test]
     fn several_semaphores_are_one_request() {
         let locks = [("B".to_owned(), 1), ("A".to_owned(), 2)];
-        let request = acquire(7, &locks, -3, Some(Duration::from_secs(30)), Duration::from_secs(10));
+        let request =
+            acquire(7, &locks, -3, Some(Duration::from_secs(30)), Duration::from_secs(10), Some("i1"));
         assert_eq!((request.method, request.path.as_str()), (Method::PUT, "/v1/peers/7/locks"));
-        let body = json!({"locks": {"A": 2, "B": 1}, "priority": -3, "expires_in": "30s", "wait": "10s"});
+        let body = json!({"locks": {"A": 2, "B": 1}, "priority": -3, "expires_in": "30s", "wait": "10s",
+                          "if_pending": "i1"});
         assert_eq!(request.json, Some(body));
         assert_eq!(request.block_for, Duration::from_secs(10));
     }

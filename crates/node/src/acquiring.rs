@@ -6,6 +6,7 @@ use throttle_core::{Acquire, AcquireError, Claim, EndCause, PeerId, Status, Time
 
 use crate::{
     idempotency::{self, IdempotencyKey},
+    managing::Found,
     node::Node,
     refusal::Refusal,
     sessions::NewPeer,
@@ -26,6 +27,8 @@ pub struct Ask<'a> {
     pub expires_in: Option<Duration>,
     /// How long to wait for a grant.
     pub wait: Duration,
+    /// Only goes on: a lock that is neither acquired nor pending any more is not asked for anew.
+    pub if_pending: bool,
 }
 
 /// What became of a request for locks.
@@ -84,7 +87,10 @@ impl Node {
     ///
     /// If the rules of locks are against it, or too many requests wait.
     pub fn acquire(&mut self, now: Time, claim: Claim<'_>, ask: &Ask<'_>) -> Result<Step, Refusal> {
-        let &Ask { locks, priority, expires_in, wait } = ask;
+        let &Ask { locks, priority, expires_in, wait, if_pending } = ask;
+        if if_pending && self.has_left_queue(claim, locks) && !planted!(WithdrawnAsksAnew) {
+            return Ok(Step::Done(Outcome::NotAcquired));
+        }
         let status = self.core.acquire(now, &Acquire { peer: claim, locks, priority, expires_in });
         if expires_in.is_some() {
             self.lease_moved(claim.peer);
@@ -116,8 +122,10 @@ impl Node {
     ) -> Result<(PeerId, Step), Refusal> {
         let session = Session { leaves, key: new.key };
         if let Some(peer) = idempotency::find(&self.keys, new.key)? {
-            // A repeat has its lease begin anew, as the first request did.
-            let ask = Ask { expires_in: Some(ask.expires_in.unwrap_or(new.expires_in)), ..*ask };
+            // A repeat has its lease begin anew, as the first request did; and what that one asked for it does not
+            // ask for again, should somebody have withdrawn or released it meanwhile.
+            let expires_in = Some(ask.expires_in.unwrap_or(new.expires_in));
+            let ask = Ask { expires_in, if_pending: true, ..*ask };
             let step = self.acquire(now, peer.by(new.by), &ask);
             return Ok((peer, self.end_session_step(now, peer, session, step)?));
         }
@@ -236,6 +244,20 @@ impl Node {
             return Err(error.into());
         }
         Ok(Step::Blocked { ticket, until })
+    }
+
+    /// Whether a request that was pending is so no more, and not acquired. What is not known is another matter.
+    fn has_left_queue(&self, claim: Claim<'_>, locks: &[(&str, i64)]) -> bool {
+        let Ok(seen) = self.core.peer(claim) else { return false };
+        let is_asked = |name: &str| {
+            seen.pending().is_some_and(|pending| pending.locks().any(|(asked, _)| &**asked == name))
+        };
+        let is_known = |name: &str| match self.semaphore(name) {
+            Ok(Found::Used(semaphore)) => !semaphore.is_leaving(),
+            Ok(Found::Unused(_)) => true,
+            Err(_) => false,
+        };
+        locks.iter().any(|(name, _)| seen.lock(name).is_none() && !is_asked(name) && is_known(name))
     }
 
     /// What became of a request by now.

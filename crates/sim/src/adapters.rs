@@ -32,7 +32,7 @@ pub(crate) enum Seen {
 pub(crate) fn act(
     node: &mut Node,
     now: Time,
-    random: u64,
+    (random, instance): (u64, u64),
     account: &Account,
     call: &Call,
 ) -> Result<Progress, Refusal> {
@@ -45,15 +45,16 @@ pub(crate) fn act(
         }
         Call::Session { expires_in, locks, priority, wait, leaves, .. } => {
             let new = NewPeer { by, expires_in: duration(*expires_in), labels: None, key };
-            let locks = borrowed(locks);
-            let ask = Ask { locks: &locks, priority: *priority, expires_in: None, wait: duration(*wait) };
+            let (locks, wait) = (borrowed(locks), duration(*wait));
+            let ask = Ask { locks: &locks, priority: *priority, expires_in: None, wait, if_pending: false };
             let (peer, step) = node.begin_session(now, random, &new, &ask, *leaves)?;
             Progress::Step { peer, step }
         }
-        Call::Acquire { peer, locks, priority, expires_in, wait } => {
+        Call::Acquire { peer, locks, priority, expires_in, wait, if_pending } => {
             let (peer, locks) = (PeerId(*peer), borrowed(locks));
-            let expires_in = expires_in.map(duration);
-            let ask = Ask { locks: &locks, priority: *priority, expires_in, wait: duration(*wait) };
+            let (expires_in, if_pending) = (expires_in.map(duration), *if_pending == Some(instance));
+            let ask =
+                Ask { locks: &locks, priority: *priority, expires_in, wait: duration(*wait), if_pending };
             Progress::Step { peer, step: node.acquire(now, peer.by(by), &ask)? }
         }
         Call::Heartbeat { peer, expires_in } => {
@@ -149,7 +150,8 @@ fn keep_or_restore(
     let active: Vec<_> = active.iter().map(lock).collect();
     restore(node, now, claim, lease, &active)?;
     let locks = borrowed(pending);
-    let ask = Ask { locks: &locks, priority: 0, expires_in: Some(lease), wait: Duration::ZERO };
+    let ask =
+        Ask { locks: &locks, priority: 0, expires_in: Some(lease), wait: Duration::ZERO, if_pending: false };
     if let Err(refusal) = node.acquire(now, claim, &ask) {
         node.end_peer(now, claim, EndCause::Released);
         return Err(refusal);

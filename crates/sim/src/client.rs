@@ -288,7 +288,7 @@ impl Client {
             return;
         }
         let Phase::Asking(purpose, call) = self.phase.clone() else { return };
-        self.answered(at, reply.request.sent_at, (purpose, call), &reply.answer);
+        self.answered(at, reply, (purpose, call));
     }
 
     fn renewed(&mut self, at: Moment, Request { call, sent_at, .. }: &Request, answer: &Answer) {
@@ -319,12 +319,14 @@ impl Client {
         self.forget(at + pause);
     }
 
-    fn answered(&mut self, at: Moment, sent_at: Moment, (purpose, call): (Purpose, Call), answer: &Answer) {
+    fn answered(&mut self, at: Moment, reply: &Reply, (purpose, call): (Purpose, Call)) {
+        let Reply { answer, request, .. } = reply;
+        let sent_at = request.sent_at;
         let pause = self.random.u64(10 * MS..=400 * MS);
         match (purpose, answer) {
             (_, Answer::Unavailable) => self.phase = Phase::Pausing(purpose, call, at + pause),
             (Purpose::MakePeer | Purpose::Acquire, Answer::Peer(seen)) => {
-                self.seen(at, sent_at, call, seen);
+                self.seen(at, reply, call, seen);
             }
             (Purpose::MakePeer, Answer::Gone { .. } | Answer::NotAcquired | Answer::Refused(_)) => {
                 self.forget(at + pause);
@@ -367,11 +369,11 @@ impl Client {
     }
 
     /// What a request for a peer or for locks came to.
-    fn seen(&mut self, at: Moment, sent_at: Moment, call: Call, seen: &Peer) {
+    fn seen(&mut self, at: Moment, reply: &Reply, call: Call, seen: &Peer) {
         let pause = self.random.u64(10 * MS..=400 * MS);
         if self.peer.is_none() {
             self.peer = Some(seen.id);
-            self.plan_renewal(sent_at);
+            self.plan_renewal(reply.request.sent_at);
             self.echo = self.plan_echo(at, &call);
         }
         self.learn(seen);
@@ -400,7 +402,14 @@ impl Client {
                 priority,
                 expires_in: None,
                 wait: self.random.u64(0..=10 * SECOND),
+                if_pending: Some(reply.instance),
             },
+            // What is pending is known to be so, whichever request made it.
+            Call::Acquire { peer, locks, priority, expires_in, wait, .. } => {
+                let goes_on = self.dialect == Dialect::V1 && self.random.bool();
+                let if_pending = goes_on.then_some(reply.instance);
+                Call::Acquire { peer, locks, priority, expires_in, wait, if_pending }
+            }
             Call::Session { .. } | Call::KeepOrRestore { .. } => Call::KeepOrRestore {
                 peer: seen.id,
                 expires_in: self.lease,

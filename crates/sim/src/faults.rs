@@ -38,7 +38,14 @@ impl<S: Service> World<S> {
             5 => Call::Look { peer },
             _ => {
                 let locks = vec![(semaphore, 1)];
-                Call::Acquire { peer, locks, priority: 0, expires_in: Some(expires_in), wait }
+                Call::Acquire {
+                    peer,
+                    locks,
+                    priority: 0,
+                    expires_in: Some(expires_in),
+                    wait,
+                    if_pending: None,
+                }
             }
         };
         self.ids += 1;

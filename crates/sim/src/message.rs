@@ -40,7 +40,15 @@ pub enum Call {
         leaves: bool,
     },
     /// v1, v0.2: locks for a peer.
-    Acquire { peer: u64, locks: Locks, priority: i32, expires_in: Option<Micros>, wait: Micros },
+    Acquire {
+        peer: u64,
+        locks: Locks,
+        priority: i32,
+        expires_in: Option<Micros>,
+        wait: Micros,
+        /// The instance of the state in which it was pending when its client last heard of it.
+        if_pending: Option<u64>,
+    },
     /// All: the lease begins anew.
     Heartbeat { peer: u64, expires_in: Micros },
     /// v1: the same for many.
@@ -123,6 +131,8 @@ pub struct Peer {
     pub expires_at: Moment,
     pub locks: Vec<Lock>,
     pub pending: Locks,
+    /// Since when it waits, by the time of leases, which goes on from one leader to the next.
+    pub asked_at: Option<Micros>,
 }
 
 /// A lock as an answer shows it.

@@ -172,7 +172,7 @@ impl Server {
         let before = follower.state().declared.iter().map(|(name, spec)| (name.to_string(), *spec)).collect();
         let clock = Clock { origin: at, base, stood_still: 0 };
         let node = follower.promote(base, epoch, self.setup.bounds);
-        let shell = Shell::new(self.setup.clone(), node);
+        let shell = Shell::new(self.setup.clone(), node, self.instance);
         self.up = Some(Up { shell, writer, clock, writing: None, held: VecDeque::new() });
         let (declared, hold) = (self.declared.clone(), self.setup.hold_grants);
         self.turn(at, |shell, when, _| shell.begin(when, &before, &declared, (!is_known).then_some(hold)));

@@ -24,6 +24,8 @@ pub(crate) type Declared = BTreeMap<String, Spec>;
 pub(crate) struct Shell {
     setup: Arc<Setup>,
     pub(crate) node: Node,
+    /// Identifies the state of the node.
+    instance: u64,
     /// Records that no write has begun for.
     pub(crate) open: Vec<u8>,
     pub(crate) open_upto: Offset,
@@ -56,10 +58,11 @@ pub(crate) struct When {
 }
 
 impl Shell {
-    pub(crate) fn new(setup: Arc<Setup>, node: Node) -> Self {
+    pub(crate) fn new(setup: Arc<Setup>, node: Node, instance: u64) -> Self {
         Self {
             setup,
             node,
+            instance,
             open: Vec::new(),
             open_upto: Offset::default(),
             flushed: Offset::default(),
@@ -129,11 +132,12 @@ impl Shell {
             });
             return Some((Answer::Done, condition));
         }
-        let (call, account) = (&request.call, self.setup.account_of(request));
-        let progress = self.turn(when, |node| match act(node, when.now, random, &account, call) {
-            Ok(progress) => seen(node, when.wall, progress),
-            Err(refusal) => refused(node, &account, call, &refusal),
-        });
+        let (call, account, instance) = (&request.call, self.setup.account_of(request), self.instance);
+        let progress =
+            self.turn(when, |node| match act(node, when.now, (random, instance), &account, call) {
+                Ok(progress) => seen(node, when.wall, progress),
+                Err(refusal) => refused(node, &account, call, &refusal),
+            });
         self.go_on(request, progress)
     }
 

@@ -67,7 +67,8 @@ pub fn peer(seen: PeerView<'_>, wall: Wall) -> Peer {
         pending.extend(request.locks().map(|(name, count)| (Arc::from(&**name), count)));
     }
     let expires_at = wall.at(seen.expires_at()).as_micros();
-    Peer { id: seen.id().0, expires_at, locks: seen.locks().map(lock).collect(), pending }
+    let asked_at = seen.pending().map(|request| request.since().as_micros());
+    Peer { id: seen.id().0, expires_at, locks: seen.locks().map(lock).collect(), pending, asked_at }
 }
 
 pub fn semaphore(seen: &SemaphoreView<'_>) -> Semaphore {

@@ -89,8 +89,9 @@ class _Attempt:
         self._link = link
         self._give_up_at = give_up_at
         self._priority = priority
-        # Whether the server took the request into its queue: then its names were right.
-        self._has_waited = False
+        # The state of the server that took the request into its queue, and from when on that holds. Then its
+        # names were right.
+        self._queued: Optional[tuple[Optional[str], float]] = None
 
     async def ensure_peer(self, wanted: Mapping[str, int]) -> None:
         """See to it that there is a peer. A new one is asked for along with its locks, if the server can."""
@@ -129,7 +130,7 @@ class _Attempt:
                 # For these its time began anew.
                 self._take(rest, answer, sent_at)
             elif answer.status == 202:
-                self._has_waited = True
+                self._queued = (answer.instance, first_sent_at)
                 if self._time_is_over():
                     raise self._too_late(rest, answer)
 
@@ -198,7 +199,10 @@ class _Attempt:
             block_for = self._link.polls.bound(self._longest_wait())
             if remaining is not None:
                 block_for = min(block_for, remaining)
-            request = _protocol.acquire(peer_id, locks, lease.ttl, block_for, self._priority)
+            if_pending = self._queued_in()
+            request = _protocol.acquire(
+                peer_id, locks, lease.ttl, block_for, self._priority, if_pending=if_pending
+            )
             asked_at = now()
             try:
                 with self._renewed_meanwhile():
@@ -209,6 +213,8 @@ class _Attempt:
                 await self._come_back(error, asked_at)
                 continue
             except (UnknownSemaphore, NotAcquired) as error:
+                if if_pending is not None and self._queued_in() is None:
+                    continue  # The peer came back meanwhile, without its request.
                 raise self._withdrawn(locks, error) from error
             except ServerUnreachable as error:
                 raise self._unreachable(error) from error
@@ -217,10 +223,15 @@ class _Attempt:
                 await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at, known=True)
             if _answers.parse_acquired(answer) and self._take(locks, answer, sent_at):
                 return
-            self._has_waited = True
+            self._queued = (answer.instance, asked_at)
             if self._time_is_over():
                 raise self._too_late(locks, answer)
             lease.confirm(sent_at, answer.instance)
+
+    def _queued_in(self) -> Optional[str]:
+        """The state of the server in which the request is pending, unless the peer was brought back since."""
+        instance, since = self._queued or (None, 0.0)
+        return instance if since > self._lease.restored_at else None
 
     def _is_renewed(self) -> bool:
         """Whether the lease is renewed while it waits. Several servers are asked in turn instead."""
@@ -288,7 +299,7 @@ class _Attempt:
     def _withdrawn(self, locks: Mapping[str, int], error: RequestRefused) -> RequestRefused:
         """What a refusal means to a request that may have waited."""
         if isinstance(error, UnknownSemaphore):
-            if not self._has_waited:
+            if self._queued is None:
                 return error
             gone = [
                 name for name in locks if f"is called {json.dumps(name, ensure_ascii=False)}." in str(error)

@@ -82,8 +82,8 @@ class AsyncClient:
         """Ask for a lock: `True` if it is granted, `False` if it is pending when `block_for` is over."""
         expires = optional_seconds(expires_in, "expires_in")
 
-        def ask(wait: Optional[float]) -> _protocol.Request:
-            return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
+        def ask(wait: Optional[float], if_pending: Optional[str]) -> _protocol.Request:
+            return _protocol.acquire(peer_id, {semaphore: count}, expires, wait, if_pending=if_pending)
 
         answer = await self._link().wait(ask, optional_seconds(block_for, "block_for"))
         return _answers.parse_acquired(answer)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Background", "Job", "background", "call_in_thread", "wake"]
 
 T = TypeVar("T")
+# Called on the thread: were it a coroutine, an interrupt could lose it before anybody awaits it.
+Work = Callable[[], Coroutine[Any, Any, T]]
 
 # A release that is still under way when the interpreter ends gets this long.
 LAST_RELEASES_SECONDS = 2.0
@@ -37,7 +39,7 @@ _log = logging.getLogger("throttle_client")
 class Job(Generic[T]):
     """Work on the background thread. The end of whoever waits for it does not end it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Work[T]) -> None:
         self._loop = loop
         self._work = work
         self._task: Optional[asyncio.Task[None]] = None
@@ -81,7 +83,7 @@ class Job(Generic[T]):
 
     async def _run(self) -> None:
         try:
-            result = await self._work
+            result = await self._work()
         except asyncio.CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001 (it is for whoever waits)
@@ -129,8 +131,8 @@ class Background:
         start_thread(self._run, "throttle-renewal")
         atexit.register(self._let_releases_end)
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Job[T]:
-        """Start work on the thread."""
+    def submit(self, work: Work[T]) -> Job[T]:
+        """Call `work` on the thread, and await there what it gives."""
         return Job(self.loop, work)
 
     def link(self, settings: Settings) -> AsyncLink:
@@ -172,7 +174,7 @@ class Background:
                 await asyncio.wait(set(self._last), timeout=LAST_RELEASES_SECONDS)
 
         with contextlib.suppress(Exception):
-            self.submit(wait()).wait(LAST_RELEASES_SECONDS + 0.5)
+            self.submit(wait).wait(LAST_RELEASES_SECONDS + 0.5)
 
 
 _current: Optional[Background] = None
@@ -184,6 +186,8 @@ _inherited: list[Background] = []
 def background() -> Background:
     """The thread of this process; it starts with the first lock."""
     global _current
+    if _current is not None:
+        return _current
     with _start_mutex:
         if _current is None:
             _current = Background()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Callable, Optional, TypeVar
 
 from ._answers import Answer
 from ._background import Background, background
 from ._protocol import Request
 from ._settings import Settings
-from ._transport import AsyncLink
+from ._transport import Ask, AsyncLink
 
 __all__ = ["SyncLink"]
 
@@ -28,7 +29,7 @@ class SyncLink:
         answer, _ = self._run(lambda link: link.exchange(request))
         return answer
 
-    def wait(self, ask: Callable[[Optional[float]], Request], block_for: Optional[float]) -> Answer:
+    def wait(self, ask: Ask, block_for: Optional[float]) -> Answer:
         """Send what asks to wait, in as many parts as what stands between makes of it."""
         return self._run(lambda link: link.wait(ask, block_for))
 
@@ -36,14 +37,14 @@ class SyncLink:
         """Close the idle connections. The next request opens new ones."""
         at, self._at = self._at, None
         if at is not None and at[0] is background():
-            at[0].submit(at[1].aclose()).wait()
+            at[0].submit(at[1].aclose).wait()
 
     def _run(self, work: Callable[[AsyncLink], Coroutine[Any, Any, T]]) -> T:
         thread = background()
         at = self._at
         if at is None or at[0] is not thread:
             at = self._at = (thread, AsyncLink(self.settings))
-        job = thread.submit(work(at[1]))
+        job = thread.submit(partial(work, at[1]))
         try:
             return job.result()
         finally:

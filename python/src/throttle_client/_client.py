@@ -148,8 +148,8 @@ class Client:
     ) -> bool:
         expires = optional_seconds(expires_in, "expires_in")
 
-        def ask(wait: Optional[float]) -> _protocol.Request:
-            return _protocol.acquire(peer_id, {semaphore: count}, expires, wait)
+        def ask(wait: Optional[float], if_pending: Optional[str]) -> _protocol.Request:
+            return _protocol.acquire(peer_id, {semaphore: count}, expires, wait, if_pending=if_pending)
 
         answer = self._link.wait(ask, optional_seconds(block_for, "block_for"))
         return _answers.parse_acquired(answer)

@@ -6,11 +6,10 @@ import logging
 from typing import Optional
 
 from ._answers import Answer, lacks_route
+from ._log import log
 from ._protocol import Request
 
 __all__ = ["Dialect"]
-
-_log = logging.getLogger("throttle_client")
 
 
 class Dialect:
@@ -43,7 +42,8 @@ class Dialect:
             self._without = None
         elif refused is not None and refused.instance in (None, answer.instance):
             if not self.lacks_v1:
-                _log.info(
+                log(
+                    logging.INFO,
                     "%s has no /v1 (servers have it since 0.6): labels and priorities do not reach it, and "
                     "several semaphores are acquired one after the other",
                     self._url,

@@ -16,6 +16,7 @@ from ._clock import now
 from ._durations import format_duration
 from ._errors import LockLost, ThrottleError
 from ._lease import Lease
+from ._log import log
 from ._renewal import longest_attempt, renew_once
 from ._retry import backoff, may_pass
 from ._transport import AsyncLink
@@ -29,8 +30,6 @@ LOOKS_PER_SECOND = 20.0
 MOST_AT_ONCE = 1000
 # What is due within this part of the interval is renewed together.
 GRID = 1 / 20
-
-_log = logging.getLogger("throttle_client")
 
 
 def start_keeping(background: Background, lease: Lease) -> None:
@@ -143,9 +142,9 @@ class Keeper:
         else:
             self._failures += 1
             if isinstance(error, ThrottleError):
-                _log.info("renewal of peer %s failed, trying again: %s", self.lease.peer_id, error)
+                log(logging.INFO, "renewal of peer %s failed, trying again: %s", self.lease.peer_id, error)
             else:
-                _log.error("renewal of peer %s failed, trying again", self.lease.peer_id, exc_info=error)
+                log(logging.ERROR, "renewal of peer %s failed, trying again", self.lease.peer_id, error=error)
         if self.is_active:
             self.plan()
 

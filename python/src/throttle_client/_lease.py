@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 from ._clock import now
 from ._errors import LockLost
 from ._labels import Labels, or_default
+from ._log import log
 from ._settings import Settings
 from ._threads import new_lock
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_TTL_SECONDS", "Around", "Lease"]
 
 DEFAULT_TTL_SECONDS = 300.0
-
-_log = logging.getLogger("throttle_client")
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ class Lease:
             self.tokens.clear()
         for listener in listeners:
             listener(loss)
-        _log.warning("%s", loss)
+        log(logging.WARNING, "%s", loss)
         return loss
 
     def forget_seen_loss(self) -> None:

@@ -166,8 +166,8 @@ class Peer:
         lease.forget_seen_loss()
         peer_id = self.id
 
-        def ask(wait: Optional[float]) -> _protocol.Request:
-            return _protocol.acquire(peer_id, {semaphore: count}, lease.ttl, wait)
+        def ask(wait: Optional[float], if_pending: Optional[str]) -> _protocol.Request:
+            return _protocol.acquire(peer_id, {semaphore: count}, lease.ttl, wait, if_pending=if_pending)
 
         sent_at = now()
         answer = self.client._link.wait(ask, optional_seconds(block_for, "block_for"))
@@ -264,13 +264,13 @@ class PeerWithHeartbeat(Peer):
         async def start() -> None:
             start_keeping(thread, lease)
 
-        thread.submit(start()).wait(STOP_SECONDS)
+        thread.submit(start).wait(STOP_SECONDS)
 
     def stop_heartbeat(self) -> None:
         """End the renewal. No heartbeat is under way any more when this returns."""
         lease = self._lease
         if lease.keeper is not None:
-            background().submit(_stop(lease)).wait(STOP_SECONDS)
+            background().submit(lambda: _stop(lease)).wait(STOP_SECONDS)
 
 
 async def _stop(lease: Lease) -> None:

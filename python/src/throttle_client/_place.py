@@ -8,12 +8,11 @@ from typing import Optional
 from . import _answers, _protocol
 from ._errors import NoSuchRoute, NotAuthorized, RequestRefused, ServerError, UnknownPeer
 from ._lease import Around, Lease
+from ._log import log
 from ._outer import Claim, Outer
 from ._transport import AsyncLink
 
 __all__ = ["find_place"]
-
-_log = logging.getLogger("throttle_client")
 
 
 async def find_place(lease: Lease, link: AsyncLink, outer: Outer, until: float, limit: float) -> None:
@@ -48,7 +47,8 @@ async def _look_around(
         return False
     except (UnknownPeer, NotAuthorized, RequestRefused) as error:
         if outer.url is None or not lease.settings.servers.urls_are_others(outer.url):
-            _log.warning(
+            log(
+                logging.WARNING,
                 "peer %s at %s, which THROTTLE_PEER_ID names, is not to be shared, so the lock gets a peer "
                 "of its own: %s",
                 outer.peer_id,

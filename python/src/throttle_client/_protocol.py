@@ -139,10 +139,12 @@ def acquire(
     expires_in: Optional[float] = None,
     block_for: Optional[float] = None,
     priority: int = 0,
+    if_pending: Optional[str] = None,
 ) -> Request:
     """Ask for locks, all or nothing in a single step; the older dialect can ask for one only.
 
-    With `block_for` the server answers when they are granted, or when that time is over.
+    With `block_for` the server answers when they are granted, or when that time is over; with `if_pending`,
+    the instance that said they are pending, it does not ask anew for what was withdrawn since.
     """
     body: dict[str, Any] = {"locks": {name(semaphore): count for semaphore, count in locks.items()}}
     if expires_in is not None:
@@ -151,13 +153,16 @@ def acquire(
         body["wait"] = format_duration(block_for)
     if priority:
         body["priority"] = priority
+    if if_pending is not None:
+        body["if_pending"] = if_pending
+    at_once = partial(acquire, peer_id, locks, expires_in, None, priority, if_pending)
     one = next(iter(locks.items())) if len(locks) == 1 else None
     return Request(
         "PUT",
         f"/v1/peers/{peer_id}/locks",
         json=body,
         block_for=block_for or 0.0,
-        make_at_once=partial(acquire, peer_id, locks, expires_in, None, priority) if block_for else None,
+        make_at_once=at_once if block_for else None,
         make_classic=None if one is None else partial(acquire_one, peer_id, *one, expires_in, block_for),
     )
 

@@ -21,6 +21,7 @@ from ._errors import (
 )
 from ._keeper import stop_keeping
 from ._lease import Lease
+from ._log import log
 from ._outer import Claim
 from ._renewal import gate
 from ._retry import backoff, may_pass
@@ -38,8 +39,6 @@ IN_FLIGHT_SECONDS = 0.25
 SHORTEST_LIMIT_SECONDS = 1.0
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
-
-_log = logging.getLogger("throttle_client")
 
 
 async def take_back(lease: Lease, wanted: Iterable[str]) -> list[str]:
@@ -97,7 +96,7 @@ async def release(
     if not refused:
         return None
     failure = attempt.failure(refused)
-    _log.warning("%s", failure)
+    log(logging.WARNING, "%s", failure)
     for name in refused.keys() & lease.unreleased:
         background.detach(attempt.in_background(name))
     return failure
@@ -161,7 +160,7 @@ class _Release:
             failures += 1
             if not may_pass(error) and now() + delay >= told_at:
                 return error
-            _log.info("a release for peer %s failed, trying again: %s", lease.peer_id, error)
+            log(logging.INFO, "a release for peer %s failed, trying again: %s", lease.peer_id, error)
             await asyncio.sleep(delay)
 
     async def in_background(self, name: str) -> None:

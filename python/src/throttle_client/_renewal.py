@@ -9,13 +9,12 @@ from . import _answers, _protocol
 from ._clock import now
 from ._errors import RequestRefused, UnknownPeer
 from ._lease import Lease
+from ._log import log
 from ._transport import AsyncLink
 
 __all__ = ["gate", "longest_attempt", "recover", "renew_once"]
 
 SHORTEST_ATTEMPT_SECONDS = 0.05
-
-_log = logging.getLogger("throttle_client")
 
 
 def gate(lease: Lease) -> asyncio.Lock:
@@ -83,7 +82,12 @@ async def recover(
             ) from error
         lease.restored_at = restored_at
         lease.confirm(restored_at, answer.instance)
-        _log.info("the server started anew; restored peer %s with %s", lease.peer_id, lease.acquired)
+        log(
+            logging.INFO,
+            "the server started anew; restored peer %s with %s",
+            lease.peer_id,
+            dict(lease.acquired),
+        )
 
 
 async def _recover_shared(lease: Lease, link: AsyncLink, unknown: UnknownPeer, *, known: bool) -> None:

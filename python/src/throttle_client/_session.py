@@ -53,7 +53,7 @@ class Session:
     def enter(self) -> Handle:
         """Acquire, blocking."""
         try:
-            return self._background.submit(self._holding.enter()).result()
+            return self._background.submit(self._holding.enter).result()
         except BaseException:
             self._leave().wait(RELEASE_SECONDS)
             raise
@@ -64,7 +64,7 @@ class Session:
         self._task = asyncio.current_task()
         self._cancelling = _cancelling(self._task)
         try:
-            job = self._background.submit(self._holding.enter())
+            job = self._background.submit(self._holding.enter)
             await job.ended()
             handle = job.result()
         except BaseException:
@@ -94,7 +94,7 @@ class Session:
         self._raise(job, error, mine=mine)
 
     def _leave(self) -> Job[Left]:
-        job = self._background.submit(self._holding.leave())
+        job = self._background.submit(self._holding.leave)
         self._abandoned.detach()
         return job
 
@@ -153,7 +153,7 @@ def _find_peer(plan: Plan) -> Peer:
 def _give_up(thread: Background, holding: Holding, pid: int) -> None:
     if pid == os.getpid():
         with contextlib.suppress(Exception):
-            thread.submit(holding.leave())
+            thread.submit(holding.leave)
 
 
 async def _settle(job: Job[Left]) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import socket
 import sys
 import threading
+from collections import deque
 from typing import Any, Callable, Optional, Protocol
 
-__all__ = ["Event", "new_event", "new_lock", "new_loop", "start_thread"]
+__all__ = ["Event", "new_event", "new_lock", "new_loop", "new_queue", "start_thread"]
 
 
 class Event(Protocol):
@@ -32,13 +34,19 @@ class Event(Protocol):
 
 def new_event() -> Event:
     """An event that threads of the system and greenlets share."""
-    return _GreenletEvent() if _has_greenlets() else threading.Event()
+    return _GreenletEvent() if _has_greenlets() else _ThreadEvent()
 
 
 def new_lock() -> contextlib.AbstractContextManager[Any]:
     """A lock that threads of the system and greenlets share. Whoever holds it must not wait for anything."""
     lock: contextlib.AbstractContextManager[Any] = _original("_thread", "allocate_lock")()
     return lock
+
+
+def new_queue() -> queue.SimpleQueue[Any]:
+    """A queue that threads of the system and greenlets put things into; only the former take them out."""
+    made: queue.SimpleQueue[Any] = _original("_queue", "SimpleQueue")()
+    return made
 
 
 def start_thread(work: Callable[[], object], name: str) -> None:
@@ -68,6 +76,41 @@ def _original(module: str, name: str) -> Any:
     if monkey is not None:
         return monkey.get_original(module, name)
     return getattr(__import__(module), name)
+
+
+class _ThreadEvent:
+    """`threading.Event` without its lock, which both sides take in turn.
+
+    A KeyboardInterrupt can strike in `Condition.__enter__`, when that lock is taken and nothing is there yet
+    to give it back. The background thread would then wait for it for ever, and renew nothing any more. Here
+    each waiter has a lock of its own, and no step of one side can hold up the other.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters: deque[Any] = deque()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        with contextlib.suppress(IndexError):  # All are woken, by this thread or by another.
+            while True:
+                self._waiters.popleft().release()
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        if self._is_set:
+            return True
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        try:
+            # If it was set before the step above, the flag tells; if after it, the lock is released.
+            return self._is_set or waiter.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+        finally:
+            with contextlib.suppress(ValueError):  # It was woken.
+                self._waiters.remove(waiter)
 
 
 class _Loop(asyncio.SelectorEventLoop):

@@ -13,6 +13,7 @@ from ._clock import now
 from ._connections import Connections
 from ._dialect import Dialect
 from ._errors import ServerUnreachable
+from ._log import log
 from ._pace import Pace
 from ._polls import Polls
 from ._protocol import Request
@@ -21,11 +22,12 @@ from ._servers import without_password
 from ._settings import Settings
 from ._trace import trace_headers
 
-__all__ = ["AsyncLink", "within"]
+__all__ = ["Ask", "AsyncLink", "within"]
 
 T = TypeVar("T")
+# Makes a request that waits for so long, or goes on waiting in a state of the server where it is pending.
+Ask = Callable[[Optional[float], Optional[str]], Request]
 
-_log = logging.getLogger("throttle_client")
 
 MOST_NEW_PEERS = 16
 # Shorter trouble is not worth a line: a server that is started anew is back by then.
@@ -52,15 +54,16 @@ class AsyncLink:
         """
         return await self._exchange(self._retry(request, give_up_at), limit)
 
-    async def wait(self, ask: Callable[[Optional[float]], Request], block_for: Optional[float]) -> Answer:
+    async def wait(self, ask: Ask, block_for: Optional[float]) -> Answer:
         """Send what asks to wait, in as many parts as what stands between makes of it."""
-        end = now() + (block_for or 0.0)
+        end, pending_in = now() + (block_for or 0.0), None
         while True:
-            retry = self._retry(ask(_part(self.polls, block_for, end)))
+            retry = self._retry(ask(_part(self.polls, block_for, end), pending_in))
             part, asked_at = retry.request.block_for, now()
             answer, _ = await self._exchange(retry)
             if _is_last(answer, retry, end, ended_early=now() - asked_at < part):
                 return answer
+            pending_in = answer.instance
 
     async def once(self, request: Request, limit: float) -> Answer:
         """Send to each server once, until one answers, and return the answer if it is a success."""
@@ -127,7 +130,7 @@ class _Trouble:
         self._is_told = True
         ending = "" if why.endswith("?") else "."
         left = self._retry.left(now())
-        _log.warning("%s%s It is tried again and again, for %.0f s more", why, ending, left)
+        log(logging.WARNING, "%s%s It is tried again and again, for %.0f s more", why, ending, left)
 
 
 def _part(polls: Polls, block_for: Optional[float], end: float) -> Optional[float]:

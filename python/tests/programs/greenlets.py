@@ -13,7 +13,7 @@ import gevent  # noqa: E402
 
 from throttle_client import Client, lock  # noqa: E402
 
-TTL = 1.0
+TTL = 2.0
 WAITERS = 3
 
 

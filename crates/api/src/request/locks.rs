@@ -26,6 +26,11 @@ pub struct LocksBody {
     pub priority: Whole<i32>,
     /// A new length for the lease of the peer, which starts anew.
     pub expires_in: Option<DurationText>,
+    /// Go on waiting: the `Throttle-Instance` of the answer that said the request is pending. If it has left the queue
+    /// since without a grant, or its locks were released by somebody else, the answer is 409 `not_acquired`, and
+    /// nothing is asked for anew. A server of another instance asks for the locks as if this were not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_pending: Option<String>,
 }
 
 /// Locks to be released.

@@ -283,6 +283,28 @@ async fn a_wait_that_an_operator_ends_is_over() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_withdrawn_while_nobody_listens_is_not_made_anew() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    let gateway = Gateway::new(server.port, Rules { hidden: Some(("/v1/peers/", 503)), ..Rules::default() });
+    let client = Client::new(gateway.url()).unwrap();
+    let waiting = tokio::spawn(client.lock("A").acquire());
+    let second = || gateway.requests().into_iter().find(|request| request.starts_with("PUT /v1/peers/"));
+    until("it goes on waiting", || second().is_some()).await;
+    let path = second().unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    server.ask("DELETE", &format!("{path}/A"));
+    gateway.set(Rules::default());
+    match soon("the end of the wait", waiting).await.unwrap() {
+        Err(AcquireError::Failed(error @ Error::Withdrawn { is_removed: false, .. })) => {
+            assert!(error.to_string().contains("somebody withdrew the request"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(server.ask("GET", "/v1/semaphores/A").contains("\"waiting\":0"));
+    held.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_loss_tells_the_reason_of_the_operator() {
     let server = Server::start();
     let guard = server.client().lock("A").ttl(TTL).acquire().await.unwrap();

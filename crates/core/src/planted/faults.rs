@@ -176,6 +176,8 @@ faults! {
     KeyKeptForRefused,
     /// A key is good for any request.
     FingerprintIgnored,
+    /// Who goes on waiting for what was withdrawn asks for it anew.
+    WithdrawnAsksAnew,
     /// A wait ends when half of its time is over.
     WaitEndsEarly,
     /// A wait goes on when the promised time of its peer is over.

@@ -130,6 +130,21 @@ fn a_repeat_under_its_key_finds_the_peer_and_begins_its_lease_anew() {
 }
 
 #[test]
+fn a_repeat_does_not_ask_again_for_what_was_withdrawn_or_released() {
+    let (mut node, holder) = node();
+    let new = NewPeer { key: Some(key("k")), ..new_peer(LEASE) };
+    let locks = [("A", 1)];
+    let (peer, _) = node.begin_session(at(0), 2, &new, &ask(&locks, 0), false).unwrap();
+    node.release(at(1), peer.by_server(), &["A"]).unwrap();
+    let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), false);
+    assert_eq!(repeat, Ok((peer, Step::Done(Outcome::NotAcquired))));
+    node.end_peer(at(1), holder.by_server(), EndCause::Released);
+    let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), false);
+    assert_eq!(repeat, Ok((peer, Step::Done(Outcome::NotAcquired))));
+    assert_eq!(node.core().semaphore("A").unwrap().acquired(), 0);
+}
+
+#[test]
 fn a_refused_session_leaves_neither_peer_nor_key() {
     let (mut node, _) = node();
     let peers = node.core().peer_count();

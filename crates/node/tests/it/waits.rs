@@ -70,6 +70,39 @@ fn what_was_withdrawn_from_an_unused_member_of_a_pattern_is_not_acquired() {
 }
 
 #[test]
+fn who_goes_on_waiting_for_what_was_withdrawn_does_not_ask_anew() {
+    for name in ["A", "t/1"] {
+        let (mut node, _) = node();
+        let (peer, _) = waiter(&mut node, name, 5);
+        let locks = [(name, 1)];
+        let goes_on = Ask { if_pending: true, ..ask(&locks, 5) };
+        let blocked = node.acquire(at(1), peer.by_server(), &goes_on);
+        assert!(matches!(blocked, Ok(Step::Blocked { .. })), "it is pending: {blocked:?}");
+        node.release(at(1), peer.by_server(), &[name]).unwrap();
+        let told = node.acquire(at(2), peer.by_server(), &goes_on);
+        assert_eq!(told, Ok(Step::Done(Outcome::NotAcquired)), "{name}");
+        assert!(node.core().peer(peer.by_server()).unwrap().pending().is_none());
+        assert!(matches!(node.acquire(at(2), peer.by_server(), &ask(&locks, 5)), Ok(Step::Blocked { .. })));
+    }
+}
+
+#[test]
+fn who_goes_on_waiting_is_told_of_a_grant_unless_it_is_over_and_of_what_is_unknown() {
+    let (mut node, holder) = node();
+    let (peer, _) = waiter(&mut node, "A", 5);
+    let goes_on = Ask { if_pending: true, ..ask(&[("A", 1)], 5) };
+    node.end_peer(at(1), holder.by_server(), EndCause::Released);
+    assert_eq!(node.acquire(at(1), peer.by_server(), &goes_on), Ok(Step::Done(Outcome::Acquired)));
+    node.release(at(2), peer.by_server(), &["A"]).unwrap();
+    assert_eq!(node.acquire(at(2), peer.by_server(), &goes_on), Ok(Step::Done(Outcome::NotAcquired)));
+    assert_eq!(node.core().semaphore("A").unwrap().acquired(), 0);
+    let unknown = Ask { if_pending: true, ..ask(&[("none", 1)], 5) };
+    assert!(node.acquire(at(2), peer.by_server(), &unknown).is_err());
+    node.end_peer(at(3), peer.by_server(), EndCause::Released);
+    assert!(node.acquire(at(3), peer.by_server(), &goes_on).is_err());
+}
+
+#[test]
 fn a_grant_over_two_semaphores_wakes_its_requests_once_and_with_the_first_event() {
     let (mut node, holder) = node();
     let peer = node.new_peer(at(0), 2, &new_peer(LEASE)).unwrap();

@@ -79,7 +79,7 @@ pub(crate) fn new_peer(expires_in: Duration) -> NewPeer<'static> {
 }
 
 pub(crate) fn ask<'a>(locks: &'a [(&'a str, i64)], wait_seconds: u64) -> Ask<'a> {
-    Ask { locks, priority: 0, expires_in: None, wait: Duration::from_secs(wait_seconds) }
+    Ask { locks, priority: 0, expires_in: None, wait: Duration::from_secs(wait_seconds), if_pending: false }
 }
 
 /// A peer that waits for a semaphore, for so many seconds.

@@ -81,7 +81,8 @@ impl Client {
             let expires_in = self.random.bool().then_some(self.lease);
             let longest = if self.setup.is_tangled { SECOND } else { 10 * SECOND };
             let wait = if self.random.bool() { 0 } else { self.random.u64(0..=longest) };
-            let call = Call::Acquire { peer, locks, priority: self.priority(), expires_in, wait };
+            let call =
+                Call::Acquire { peer, locks, priority: self.priority(), expires_in, wait, if_pending: None };
             return self.ask(at, Purpose::Acquire, call, ids, acts);
         }
         self.wanted.clear();
@@ -93,7 +94,8 @@ impl Client {
         match (self.random.u8(0..10), large) {
             (0, Some((name, count))) => {
                 let locks = vec![(name, self.random.i64(1..count))];
-                let call = Call::Acquire { peer, locks, priority: 0, expires_in: None, wait: 0 };
+                let call =
+                    Call::Acquire { peer, locks, priority: 0, expires_in: None, wait: 0, if_pending: None };
                 self.ask(at, Purpose::Shrink, call, ids, acts);
             }
             (1, _) if self.dialect == Dialect::V1 => {
@@ -120,7 +122,8 @@ impl Client {
                     .map(|(name, (count, _))| (name.clone(), *count))
                     .unwrap_or_default();
                 let locks = vec![(name, count + 1)];
-                let call = Call::Acquire { peer, locks, priority: 0, expires_in: None, wait: 0 };
+                let call =
+                    Call::Acquire { peer, locks, priority: 0, expires_in: None, wait: 0, if_pending: None };
                 self.ask(at, Purpose::Check, call, ids, acts);
             }
             (2, _) => self.ask(at, Purpose::Check, Call::Look { peer }, ids, acts),

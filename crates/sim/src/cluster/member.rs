@@ -303,7 +303,7 @@ impl World<Cluster> {
         let node = follower.promote(base, Some(leadership.term().epoch), setup.bounds);
         let mut leading = Leading::new(
             Beginning {
-                shell: Shell::new(setup.clone(), node),
+                shell: Shell::new(setup.clone(), node, journal),
                 journal,
                 kv: member.kv.clone(),
                 leadership,

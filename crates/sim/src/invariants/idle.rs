@@ -50,7 +50,9 @@ impl Invariant for Idle {
             let free = semaphore.max - semaphore.acquired - semaphore.cooling;
             let passes = ledger.setup.spec_of(&semaphore.name).is_some_and(|spec| spec.order == Order::Pass);
             let is_young = |peer: &u64| {
-                let asking = ledger.peers.get(peer).and_then(|known| known.asking.as_ref());
+                // Of one whose end was asked for, and did not come, nobody knows when it began to wait.
+                let known = ledger.peers.get(peer).filter(|known| known.is_certain());
+                let asking = known.and_then(|known| known.asking.as_ref());
                 let waited = asking.map(|asking| shown.at.saturating_sub(asking.first_sent));
                 // By a clock that may be too slow, or too fast, or that was set while the server was down.
                 waited.is_some_and(|waited| u128::from(waited + waited / 10) < pass_within)

@@ -21,6 +21,7 @@ mod shares;
 mod stream;
 mod tokens;
 mod waits;
+mod withdrawals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,6 +109,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<refusals::Refusals>::default(),
         Box::new(shares::Shares),
         Box::new(waits::Waits),
+        Box::<withdrawals::Withdrawals>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<leadership::Leadership>::default(),
     ]

@@ -231,6 +231,25 @@ fn a_request_that_is_withdrawn_while_it_waits() {
 }
 
 #[test]
+fn who_goes_on_waiting_does_not_ask_anew() {
+    let server = Server::start(FILE);
+    let holder = server.v1_holder(&json!({"A": 1}));
+    let waiter = server.v1_peer("5m");
+    let instance = server.v1_locks(&waiter, &json!({"A": 1})).header("throttle-instance").unwrap().to_owned();
+    let go_on = |instance: &str| {
+        server.put(&path(&waiter), &json!({"locks": {"A": 1}, "if_pending": instance}).to_string())
+    };
+    go_on(&instance).shape(202);
+    server.delete(&format!("{}/A", path(&waiter))).is_empty();
+    assert!(go_on(&instance).problem(409, "not_acquired").contains("withdrawn"));
+    assert_eq!(server.get("/v1/semaphores/A").json()["waiting"], 0);
+    // Where it was pending in another state of the server, nobody withdrew it from this one.
+    go_on("another").shape(202);
+    server.delete(&format!("/v1/peers/{holder}")).is_empty();
+    go_on(&instance).shape(200);
+}
+
+#[test]
 fn refusals() {
     let server = Server::start(FILE);
     let peer = server.v1_holder(&json!({"A": 1}));

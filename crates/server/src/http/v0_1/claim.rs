@@ -27,5 +27,5 @@ impl<'a> Claim<'a> {
 
 /// What it asks for, without waiting for it.
 pub(in crate::http) fn ask<'a>(expires_in: Duration, locks: &'a [(&'a str, i64)]) -> Ask<'a> {
-    Ask { locks, priority: 0, expires_in: Some(expires_in), wait: Duration::ZERO }
+    Ask { locks, priority: 0, expires_in: Some(expires_in), wait: Duration::ZERO, if_pending: false }
 }

@@ -58,7 +58,7 @@ pub(in crate::http) async fn acquire(
     drop(parts);
     let locks = [(semaphore.as_str(), count)];
     extract::check_locks(&caller, &locks)?;
-    let ask = Ask { locks: &locks, priority: 0, expires_in, wait: block_for };
+    let ask = Ask { locks: &locks, priority: 0, expires_in, wait: block_for, if_pending: false };
     let token = |seen: Option<PeerView<'_>>, _| seen?.lock(&semaphore)?.token();
     let outcome = app.engine.acquire(peer.by(caller.by()), &ask, token).await;
     match outcome.map_err(|refusal| Refusal::from(refusal).told_to(&caller))? {

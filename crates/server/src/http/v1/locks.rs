@@ -69,6 +69,7 @@ pub(in crate::http) async fn acquire(
         priority: body.priority.0,
         expires_in,
         wait: read::wait(&app, body.wait.as_ref(), expires_in)?,
+        if_pending: body.if_pending.is_some_and(|instance| app.instance == instance),
     };
     let outcome =
         app.engine.acquire(peer.by(caller.by()), &ask, |seen, wall| shown(seen, wall, &caller)).await;
@@ -185,6 +186,7 @@ pub(in crate::http) async fn session(
         priority: body.priority.0,
         expires_in: None,
         wait: read::wait(&app, body.wait.as_ref(), Some(expires_in))?,
+        if_pending: false,
     };
     let new = NewPeer { by: caller.by(), expires_in, labels: read::labels(body.labels, &app)?, key };
     let leaves = body.on_timeout == OnTimeout::Leave;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -49,8 +50,8 @@ def eventually(check: Callable[..., object], timeout: float = 10.0) -> None:
 
 # Below those that the system gives to connections, which could take one while a server starts anew; and each
 # process of pytest has its own.
-_first_port = 20_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_ports = itertools.cycle(range(_first_port, _first_port + 2_000))
+_first_port = 20_000 + 2_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 6)
+_ports = itertools.cycle(random.sample(range(_first_port, _first_port + 2_000), 2_000))
 
 
 def free_port() -> int:

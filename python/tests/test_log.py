@@ -63,16 +63,48 @@ def test_what_no_handler_takes_is_bounded(blocking: Blocking, monkeypatch: pytes
     for number in range(10):
         log(logging.INFO, "number %d", number)
     blocking.goes_on.set()
-    log(logging.INFO, "the %s", "last")
-    expected = ["the first", "number 0", "number 1", "number 2"]
+    expected = ["the first", "7 log records were dropped: a handler took too long"]
+    expected += ["number 0", "number 1", "number 2"]
     eventually(lambda: len(blocking.records) >= len(expected))
-    assert [record.getMessage() for record in blocking.records[:4]] == expected
+    assert [record.getMessage() for record in blocking.records] == expected
+
+
+def test_where_no_thread_is_to_be_had_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_log, "_writer", _log._Writer())
+    with monkeypatch.context() as without:
+        without.setattr(_log, "start_thread", no_thread)
+        log(logging.WARNING, "the first")
+    assert not caplog.records
+    log(logging.WARNING, "the second", error=ValueError("why"))
+    eventually(lambda: len(caplog.records) == 2)
+    assert [record.getMessage() for record in caplog.records] == ["the first", "the second"]
+    assert "ValueError: why" in caplog.text
+    assert caplog.records[0].funcName == "test_where_no_thread_is_to_be_had_nothing_is_lost"
+
+
+def test_a_handler_that_ends_its_thread_ends_no_other_record(blocking: Blocking) -> None:
+    blocking.goes_on.set()
+    blocking.emit = _leave  # type: ignore[method-assign]
+    log(logging.INFO, "the first")
+    del blocking.emit
+    log(logging.INFO, "the second")
+    eventually(lambda: bool(blocking.records))
+
+
+def _leave(_: logging.LogRecord) -> None:
+    raise SystemExit
 
 
 def test_the_last_records_are_written() -> None:
-    assert finish(program("logging_last.py")).split() == ["first", "last"]
+    assert finish(program("logging_last.py")).split() == ["first", "last", "exit"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_logs_too() -> None:
-    assert finish(program("logging_last.py", "fork")).split() == ["first", "child", "last"]
+    said = finish(program("logging_last.py", "fork")).split()
+    assert sorted(said) == ["child", "exit", "exit", "first", "last"]

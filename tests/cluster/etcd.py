@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,8 +18,8 @@ READY = "serving client traffic"
 
 # Below those that the system gives to connections, which could take one before a member listens on it; and
 # each process of pytest has its own.
-_first_port = 10_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_ports = itertools.cycle(range(_first_port, _first_port + 1_000))
+_first_port = 10_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10)
+_ports = itertools.cycle(random.sample(range(_first_port, _first_port + 1_000), 1_000))
 
 
 def free_port() -> int:

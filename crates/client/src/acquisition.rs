@@ -271,6 +271,7 @@ impl Attempt {
                 Ok(exchanged) => exchanged,
                 Err(Error::UnknownPeer { instance, detail, by_operator }) => {
                     let doubt = Doubt::Unknown { instance, detail, by_operator, sent_at: asked_at };
+                    queued = None;
                     self.recover(lease, doubt).await?;
                     continue;
                 }

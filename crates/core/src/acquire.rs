@@ -121,7 +121,7 @@ impl Core {
     }
 
     fn check_max(&mut self, peer: Claim<'_>, parts: &[Part]) -> Result<(), AcquireError> {
-        let beyond = parts.iter().find(|part| self.semaphores[part.semaphore].is_beyond(part.count));
+        let beyond = parts.iter().find(|part| self.semaphores[part.semaphore].spec.is_beyond(part.count));
         let Some(part) = beyond else { return Ok(()) };
         let waits_for_it = |&slot: &PeerSlot| self.peers[slot].asked(part.semaphore) == Some(part);
         if let Some(slot) = self.find(peer).ok().filter(waits_for_it) {

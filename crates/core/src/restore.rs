@@ -87,7 +87,9 @@ impl Core {
 
     /// Whether a peer that is not known may bring these back.
     fn check_policy(&self, parts: &[Part]) -> Result<(), RestoreError> {
-        if let Some(part) = parts.iter().find(|part| self.semaphores[part.semaphore].is_beyond(part.count)) {
+        if let Some(part) =
+            parts.iter().find(|part| self.semaphores[part.semaphore].spec.is_beyond(part.count))
+        {
             let Semaphore { name, spec, .. } = &self.semaphores[part.semaphore];
             return Err(RestoreError::ExceedsMax {
                 semaphore: name.clone(),

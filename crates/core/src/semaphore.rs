@@ -43,6 +43,11 @@ impl Spec {
             origin: Origin::File,
         }
     }
+
+    /// Whether a request of this count can never be granted while `max` is what it is.
+    pub fn is_beyond(&self, count: i64) -> bool {
+        self.max != 0 && count > self.max && !planted!(MaxNotChecked)
+    }
 }
 
 /// What keeps peers from waiting for each other without end.
@@ -138,11 +143,6 @@ impl Semaphore {
     pub(crate) fn fits(&self, count: i64) -> bool {
         let more = i128::from(planted!(GrantBeyondMax));
         self.acquired + self.cooling_sum + i128::from(count) <= i128::from(self.spec.max) + more
-    }
-
-    /// Whether a request of this count can never be granted while `max` is what it is.
-    pub(crate) fn is_beyond(&self, count: i64) -> bool {
-        self.spec.max != 0 && count > self.spec.max && !planted!(MaxNotChecked)
     }
 
     pub(crate) fn is_in_use(&self) -> bool {

@@ -122,10 +122,13 @@ impl Node {
     ) -> Result<(PeerId, Step), Refusal> {
         let session = Session { leaves, key: new.key };
         if let Some(peer) = idempotency::find(&self.keys, new.key)? {
-            // A repeat has its lease begin anew, as the first request did; and what that one asked for it does not
-            // ask for again, should somebody have withdrawn or released it meanwhile.
-            let expires_in = Some(ask.expires_in.unwrap_or(new.expires_in));
-            let ask = Ask { expires_in, if_pending: true, ..*ask };
+            if self.has_left_queue(peer.by(new.by), ask.locks) {
+                // Somebody withdrew or released it, or its own client did, to whom this is an echo: then nothing is
+                // asked for anew. Who heard of no answer yet learns of the peer, with whatever it still has.
+                return Ok((peer, Step::Done(Outcome::Pending)));
+            }
+            // A repeat has its lease begin anew, as the first request did.
+            let ask = Ask { expires_in: Some(ask.expires_in.unwrap_or(new.expires_in)), ..*ask };
             let step = self.acquire(now, peer.by(new.by), &ask);
             return Ok((peer, self.end_session_step(now, peer, session, step)?));
         }
@@ -246,18 +249,19 @@ impl Node {
         Ok(Step::Blocked { ticket, until })
     }
 
-    /// Whether a request that was pending is so no more, and not acquired. What is not known is another matter.
+    /// Whether a request that was pending is so no more, and not acquired. What cannot be had at all is another matter.
     fn has_left_queue(&self, claim: Claim<'_>, locks: &[(&str, i64)]) -> bool {
         let Ok(seen) = self.core.peer(claim) else { return false };
         let is_asked = |name: &str| {
             seen.pending().is_some_and(|pending| pending.locks().any(|(asked, _)| &**asked == name))
         };
-        let is_known = |name: &str| match self.semaphore(name) {
-            Ok(Found::Used(semaphore)) => !semaphore.is_leaving(),
-            Ok(Found::Unused(_)) => true,
+        let may_be_had = |name: &str, count: i64| match self.semaphore(name) {
+            Ok(Found::Used(semaphore)) => !semaphore.is_leaving() && !semaphore.spec().is_beyond(count),
+            Ok(Found::Unused(spec)) => !spec.is_beyond(count),
             Err(_) => false,
         };
-        locks.iter().any(|(name, _)| seen.lock(name).is_none() && !is_asked(name) && is_known(name))
+        locks.iter().any(|(name, _)| seen.lock(name).is_none() && !is_asked(name))
+            && locks.iter().all(|(name, count)| may_be_had(name, *count))
     }
 
     /// What became of a request by now.

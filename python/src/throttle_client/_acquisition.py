@@ -169,6 +169,7 @@ class _Attempt:
                 return
         for semaphore, count in rest.items():
             await self._acquire({semaphore: count})
+            self._queued = None
 
     def _beyond_what_is_around(self, wanted: Mapping[str, int]) -> dict[str, int]:
         """What is not held around this process anyway."""
@@ -210,6 +211,8 @@ class _Attempt:
                         request, self._retry_until(block_for), self._limit(block_for)
                     )
             except UnknownPeer as error:
+                # A server that does not know the peer has no request of it.
+                self._queued = None
                 await self._come_back(error, asked_at)
                 continue
             except (UnknownSemaphore, NotAcquired) as error:

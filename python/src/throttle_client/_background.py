@@ -17,8 +17,9 @@ from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Generic, NoReturn, Optional, TypeVar
 
+from ._log import log
 from ._settings import Settings
-from ._threads import new_event, new_lock, new_loop, start_thread
+from ._threads import new_event, new_loop, start_thread
 from ._transport import AsyncLink
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ class Job(Generic[T]):
         self._work = work
         self._task: Optional[asyncio.Task[None]] = None
         self._outcome: Callable[[], T] = _cancelled
-        self._mutex = new_lock()
         self._done = new_event()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         loop.call_soon_threadsafe(self._start)
@@ -72,11 +72,10 @@ class Job(Generic[T]):
         """Await its end. Whoever is cancelled meanwhile does not stop it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        with self._mutex:
-            if self.done:
-                return
-            self._waiters.append((loop, future))
-        await future
+        self._waiters.append((loop, future))
+        # If it ended before the step above, this tells; if after it, the future is woken.
+        if not self.done:
+            await future
 
     def _start(self) -> None:
         self._task = self._loop.create_task(self._run())
@@ -90,10 +89,8 @@ class Job(Generic[T]):
             self._outcome = partial(_raise, error)
         else:
             self._outcome = partial(_same, result)
-        with self._mutex:
-            self._done.set()
-            waiters = list(self._waiters)
-        for loop, future in waiters:
+        self._done.set()
+        for loop, future in self._waiters.copy():
             with contextlib.suppress(RuntimeError):  # That loop is closed.
                 loop.call_soon_threadsafe(wake, future)
 
@@ -125,6 +122,7 @@ class Background:
 
     def __init__(self) -> None:
         self.loop = new_loop()
+        self.loop.set_exception_handler(_log_error)
         self.renewals: dict[AsyncLink, Renewals] = {}
         self._links: dict[Settings, AsyncLink] = {}
         self._last: set[asyncio.Task[Any]] = set()
@@ -175,6 +173,11 @@ class Background:
 
         with contextlib.suppress(Exception):
             self.submit(wait).wait(LAST_RELEASES_SECONDS + 0.5)
+
+
+def _log_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say what asyncio would say, but without waiting for a handler."""
+    log(logging.ERROR, "%s", context.get("message"), error=context.get("exception"))
 
 
 _current: Optional[Background] = None

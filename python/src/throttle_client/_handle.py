@@ -13,7 +13,7 @@ from ._background import wake
 from ._clock import now
 from ._errors import LockLost
 from ._peer import Peer
-from ._threads import new_event, new_lock
+from ._threads import new_event
 
 __all__ = ["Handle", "LossEvent"]
 
@@ -23,7 +23,6 @@ class LossEvent:
 
     def __init__(self) -> None:
         self._event = new_event()
-        self._mutex = new_lock()
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._loss: Optional[LockLost] = None
 
@@ -53,29 +52,24 @@ class LossEvent:
     async def _wait_async(self) -> LockLost:
         loop = asyncio.get_running_loop()
         waiter = (loop, loop.create_future())
-        with self._mutex:
-            if self._loss is None:
-                self._waiters.append(waiter)
-            else:
-                waiter[1].set_result(None)
+        self._waiters.append(waiter)
         try:
-            await waiter[1]
+            # If it was lost before the step above, this tells; if after it, the future is woken.
+            if self._loss is None:
+                await waiter[1]
         finally:
-            with self._mutex, contextlib.suppress(ValueError):
-                self._waiters.remove(waiter)
+            self._waiters.remove(waiter)
         loss = self._loss
         if loss is None:
             raise RuntimeError("woken without a loss")
         return loss
 
     def _set(self, loss: LockLost) -> None:
-        with self._mutex:
-            if self._loss is not None:
-                return
-            self._loss = loss
-            waiters = list(self._waiters)
+        if self._loss is not None:
+            return
+        self._loss = loss
         self._event.set()
-        for loop, future in waiters:
+        for loop, future in self._waiters.copy():
             with contextlib.suppress(RuntimeError):  # That loop is closed.
                 loop.call_soon_threadsafe(wake, future)
 

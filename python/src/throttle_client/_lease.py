@@ -16,7 +16,7 @@ from ._errors import LockLost
 from ._labels import Labels, or_default
 from ._log import log
 from ._settings import Settings
-from ._threads import new_lock
+from ._threads import alone, new_mutex
 
 if TYPE_CHECKING:
     import asyncio
@@ -85,7 +85,7 @@ class Lease:
         # Both belong to the loop of the background thread.
         self.keeper: Optional[Keeper] = None
         self.gate: Optional[asyncio.Lock] = None
-        self._mutex = new_lock()
+        self._mutex = new_mutex()
         self._listeners: list[Callable[[LockLost], None]] = []
 
     def labels_to_restore(self) -> Optional[Labels]:
@@ -98,15 +98,15 @@ class Lease:
         third = self.ttl / 3
         return third if self.wanted_interval is None else min(third, self.wanted_interval)
 
+    @alone
     def confirm(self, sent_at: float, instance: Optional[str]) -> None:
         """The server knows the peer. Its promise counts from before the request was sent."""
-        with self._mutex:
-            if self.loss is not None:
-                return
-            deadline = sent_at + self.ttl
-            self.deadline = deadline if self.deadline is None else max(self.deadline, deadline)
-            self.confirmed_at = max(self.confirmed_at, sent_at)
-            self.instance = instance
+        if self.loss is not None:
+            return
+        deadline = sent_at + self.ttl
+        self.deadline = deadline if self.deadline is None else max(self.deadline, deadline)
+        self.confirmed_at = max(self.confirmed_at, sent_at)
+        self.instance = instance
 
     def grant(self, semaphore: str, count: int, token: Optional[int]) -> None:
         """A lock was acquired."""
@@ -193,78 +193,88 @@ class Lease:
 
         `detail` is what the server says about it.
         """
-        with self._mutex:
-            if self.loss is not None:
-                return self.loss
-            names = sorted(self.acquired)
-            what = ", ".join(repr(name) for name in names)
-            of = f"(peer {self.peer_id} at {self.settings.shown_url}): {why}."
-            told = (
-                f"lost the lock on {what} {of} Someone else may hold it by now."
-                if names
-                else f"the wait for a lock was ended {of}"
-            )
-            self.loss = LockLost(
-                f"{told} The server says: {detail}" if detail else told,
-                reason=reason,
-                semaphores=names,
-                detail=detail,
-            )
-            loss, listeners = self.loss, list(self._listeners)
-            self.acquired.clear()
-            self.tokens.clear()
-        for listener in listeners:
-            listener(loss)
-        log(logging.WARNING, "%s", loss)
+        loss, listeners = self._count_as_lost(reason, why, detail)
+        if listeners is not None:
+            for listener in listeners:
+                listener(loss)
+            log(logging.WARNING, "%s", loss)
         return loss
 
+    @alone
+    def _count_as_lost(
+        self, reason: str, why: str, detail: Optional[str]
+    ) -> tuple[LockLost, Optional[list[Callable[[LockLost], None]]]]:
+        """The loss, and who is to be told of it; nobody if all were."""
+        if self.loss is not None:
+            return self.loss, None
+        names = sorted(self.acquired)
+        what = ", ".join(repr(name) for name in names)
+        of = f"(peer {self.peer_id} at {self.settings.shown_url}): {why}."
+        told = (
+            f"lost the lock on {what} {of} Someone else may hold it by now."
+            if names
+            else f"the wait for a lock was ended {of}"
+        )
+        self.loss = LockLost(
+            f"{told} The server says: {detail}" if detail else told,
+            reason=reason,
+            semaphores=names,
+            detail=detail,
+        )
+        self.acquired.clear()
+        self.tokens.clear()
+        return self.loss, list(self._listeners)
+
+    @alone
     def forget_seen_loss(self) -> None:
         """Start over after a loss, unless someone is still inside a lock that was lost."""
-        with self._mutex:
-            if self.loss is not None and not self.depth:
-                self.loss = None
-                self.deadline = None
+        if self.loss is not None and not self.depth:
+            self.loss = None
+            self.deadline = None
 
+    @alone
     def set_ttl(self, ttl: float) -> None:
         """Use another expiry. While locks are held it can only become shorter: a peer has but one."""
-        with self._mutex:
-            if self.claim is not None:
-                return  # That of the lock around this process counts.
-            if self.acquired or self.depth:
-                ttl = min(ttl, self.ttl)
-                if self.deadline is not None:
-                    self.deadline = min(self.deadline, now() + ttl)
-            self.ttl = ttl
+        if self.claim is not None:
+            return  # That of the lock around this process counts.
+        if self.acquired or self.depth:
+            ttl = min(ttl, self.ttl)
+            if self.deadline is not None:
+                self.deadline = min(self.deadline, now() + ttl)
+        self.ttl = ttl
 
+    @alone
     def enter(self, semaphores: Iterable[str]) -> None:
         """One more handle holds these locks, which are acquired."""
-        with self._mutex:
-            for name in semaphores:
-                self.depth[name] = self.depth.get(name, 0) + 1
+        for name in semaphores:
+            self.depth[name] = self.depth.get(name, 0) + 1
 
+    @alone
     def leave(self, semaphores: Iterable[str]) -> list[str]:
         """One handle less; returns the locks that nobody holds any more."""
         free: list[str] = []
-        with self._mutex:
-            for name in semaphores:
-                depth = self.depth.get(name, 0) - 1
-                if depth > 0:
-                    self.depth[name] = depth
-                else:
-                    self.depth.pop(name, None)
-                    free.append(name)
+        for name in semaphores:
+            depth = self.depth.get(name, 0) - 1
+            if depth > 0:
+                self.depth[name] = depth
+            else:
+                self.depth.pop(name, None)
+                free.append(name)
         return free
 
     def listen(self, listener: Callable[[LockLost], None]) -> None:
         """Call `listener` when the locks are lost, at once if they are already."""
-        with self._mutex:
-            self._listeners.append(listener)
-            loss = self.loss
+        loss = self._add(listener)
         if loss is not None:
             listener(loss)
 
+    @alone
+    def _add(self, listener: Callable[[LockLost], None]) -> Optional[LockLost]:
+        self._listeners.append(listener)
+        return self.loss
+
+    @alone
     def unlisten(self, listener: Callable[[LockLost], None]) -> None:
         """Undo `listen`."""
-        with self._mutex:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+        if listener in self._listeners:
+            self._listeners.remove(listener)

@@ -1,16 +1,18 @@
 """Log records of what goes on in the background, written by a thread of their own.
 
 Handlers belong to the application, and may block: on a full pipe, on a server, on a lock that a thread left
-taken when an interrupt struck it. The thread that renews does not wait for them.
+taken when an interrupt struck it. The thread that renews does not wait for them, and none of their trouble is
+its own.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import inspect
 import logging
 import os
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ._threads import Event, new_event, new_queue, start_thread
 
@@ -27,46 +29,64 @@ _logger = logging.getLogger("throttle_client")
 class _Writer:
     def __init__(self) -> None:
         self._records = new_queue()
-        start_thread(self._run, "throttle-log")
-        atexit.register(self._let_records_be_written)
+        self._dropped = 0
+        self._runs = False
 
-    def put(self, *record: object) -> None:
-        if self._records.qsize() < MOST_RECORDS:
-            self._records.put(record)
+    def put(self, record: Union[logging.LogRecord, Event]) -> None:
+        if self._records.qsize() >= MOST_RECORDS:
+            self._dropped += 1
+            return
+        self._records.put(record)
+        if not self._runs:
+            # Two threads may start one each: both write. Where the system has no thread left, the next record
+            # tries again.
+            with contextlib.suppress(RuntimeError, OSError):
+                start_thread(self._run, "throttle-log")
+                self._runs = True
 
     def _run(self) -> None:
         while True:
             record = self._records.get()
-            if isinstance(record, tuple):
-                level, message, arguments, error = record
-                with contextlib.suppress(Exception):
-                    _logger.log(level, message, *arguments, exc_info=error)
-            else:
-                record.set()
-
-    def _let_records_be_written(self) -> None:
-        if _writer is self:
-            written: Event = new_event()
-            self._records.put(written)
-            written.wait(LAST_RECORDS_SECONDS)
+            # Whatever a handler raises is not the business of the next record.
+            with contextlib.suppress(BaseException):
+                if not isinstance(record, logging.LogRecord):
+                    record.set()
+                elif _logger.isEnabledFor(record.levelno):
+                    _logger.handle(record)
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                with contextlib.suppress(BaseException):
+                    _logger.warning("%d log records were dropped: a handler took too long", dropped)
 
 
-_writer: Optional[_Writer] = None
+_writer = _Writer()
 
 
 def log(level: int, message: str, *arguments: Any, error: Optional[BaseException] = None) -> None:
-    """Log it as `logging` would, without waiting for a handler."""
-    global _writer
-    writer = _writer
-    if writer is None:
-        # Two threads may start a writer each: both write.
-        writer = _writer = _Writer()
-    writer.put(level, message, arguments, error)
+    """Log it as `logging` would, but without waiting for a handler."""
+    here = inspect.currentframe()
+    caller = None if here is None else here.f_back
+    path, line, function = ("", 0, "")
+    if caller is not None:
+        path, line, function = caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_name
+    exc_info = None if error is None else (type(error), error, error.__traceback__)
+    name = _logger.name
+    _writer.put(_logger.makeRecord(name, level, path, line, message, arguments, exc_info, function))
+
+
+def _let_records_be_written() -> None:
+    written = new_event()
+    _writer.put(written)
+    written.wait(LAST_RECORDS_SECONDS)
+
+
+# What is registered first runs last: the last releases end before.
+atexit.register(_let_records_be_written)
 
 
 def _after_fork_in_child() -> None:
     global _writer
-    _writer = None
+    _writer = _Writer()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import socket
 import sys
 import threading
-from collections import deque
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, TypeVar
 
-__all__ = ["Event", "new_event", "new_lock", "new_loop", "new_queue", "start_thread"]
+__all__ = ["Event", "alone", "new_event", "new_lock", "new_loop", "new_mutex", "new_queue", "start_thread"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Event(Protocol):
@@ -35,6 +37,32 @@ class Event(Protocol):
 def new_event() -> Event:
     """An event that threads of the system and greenlets share."""
     return _GreenletEvent() if _has_greenlets() else _ThreadEvent()
+
+
+def alone(step: F) -> F:
+    """Let one thread at a time run this step of an object, whose `_mutex` is a `new_mutex()`.
+
+    It must not wait for anything, nor run another such step. On Python 3.14 an interrupt can strike when
+    `with` has the mutex and would not give it back yet (python/cpython#148874); the background thread would
+    wait for it for ever.
+    """
+
+    @functools.wraps(step)
+    def run(self: Any, *arguments: Any) -> Any:
+        try:
+            with self._mutex:
+                return step(self, *arguments)
+        except BaseException:
+            if self._mutex._is_owned():
+                self._mutex.release()
+            raise
+
+    return run  # type: ignore[return-value]
+
+
+def new_mutex() -> Any:
+    """What steps that are `alone` need."""
+    return _original("_thread", "RLock")()
 
 
 def new_lock() -> contextlib.AbstractContextManager[Any]:
@@ -88,16 +116,16 @@ class _ThreadEvent:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._waiters: deque[Any] = deque()
+        self._waiters: list[Any] = []
 
     def is_set(self) -> bool:
         return self._is_set
 
     def set(self) -> None:
         self._is_set = True
-        with contextlib.suppress(IndexError):  # All are woken, by this thread or by another.
-            while True:
-                self._waiters.popleft().release()
+        for waiter in self._waiters.copy():
+            with contextlib.suppress(RuntimeError):  # Another thread sets it, too.
+                waiter.release()
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         if self._is_set:
@@ -109,8 +137,7 @@ class _ThreadEvent:
             # If it was set before the step above, the flag tells; if after it, the lock is released.
             return self._is_set or waiter.acquire(timeout=-1 if timeout is None else max(timeout, 0))
         finally:
-            with contextlib.suppress(ValueError):  # It was woken.
-                self._waiters.remove(waiter)
+            self._waiters.remove(waiter)
 
 
 class _Loop(asyncio.SelectorEventLoop):

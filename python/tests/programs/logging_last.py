@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ import sys
 from throttle_client._log import log
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+atexit.register(log, logging.INFO, "exit")
 log(logging.INFO, "first")
 if "fork" in sys.argv and os.fork() == 0:
     log(logging.INFO, "child")

@@ -305,6 +305,23 @@ async fn a_request_that_is_withdrawn_while_nobody_listens_is_not_made_anew() {
 }
 
 #[tokio::test]
+async fn a_peer_that_expired_while_it_waited_asks_anew() {
+    let server = Server::start();
+    let held = server.client().lock("A").acquire().await.unwrap();
+    let hidden = Rules { hidden: Some(("/v1/", 503)), ..Rules::default() };
+    let gateway = Gateway::new(server.port, Rules::default());
+    let client = Client::new(gateway.url()).unwrap();
+    let waiting = tokio::spawn(client.lock("A").ttl(Duration::from_secs(1)).acquire());
+    until("it waits", || server.pending("A") > 0.5).await;
+    gateway.set(hidden);
+    until("its peer expires", || server.pending("A") < 0.5).await;
+    gateway.set(Rules::default());
+    until("it waits again", || server.pending("A") > 0.5).await;
+    held.release().await.unwrap();
+    soon("the grant", waiting).await.unwrap().unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_loss_tells_the_reason_of_the_operator() {
     let server = Server::start();
     let guard = server.client().lock("A").ttl(TTL).acquire().await.unwrap();

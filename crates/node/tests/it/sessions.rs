@@ -136,11 +136,14 @@ fn a_repeat_does_not_ask_again_for_what_was_withdrawn_or_released() {
     let locks = [("A", 1)];
     let (peer, _) = node.begin_session(at(0), 2, &new, &ask(&locks, 0), false).unwrap();
     node.release(at(1), peer.by_server(), &["A"]).unwrap();
-    let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), false);
-    assert_eq!(repeat, Ok((peer, Step::Done(Outcome::NotAcquired))));
+    for leaves in [false, true] {
+        let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), leaves);
+        assert_eq!(repeat, Ok((peer, Step::Done(Outcome::Pending))));
+        assert!(node.core().peer(peer.by_server()).unwrap().pending().is_none());
+    }
     node.end_peer(at(1), holder.by_server(), EndCause::Released);
-    let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), false);
-    assert_eq!(repeat, Ok((peer, Step::Done(Outcome::NotAcquired))));
+    let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), true);
+    assert_eq!(repeat, Ok((peer, Step::Done(Outcome::Pending))), "an echo ends nothing that is in use");
     assert_eq!(node.core().semaphore("A").unwrap().acquired(), 0);
 }
 

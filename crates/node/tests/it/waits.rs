@@ -96,8 +96,10 @@ fn who_goes_on_waiting_is_told_of_a_grant_unless_it_is_over_and_of_what_is_unkno
     node.release(at(2), peer.by_server(), &["A"]).unwrap();
     assert_eq!(node.acquire(at(2), peer.by_server(), &goes_on), Ok(Step::Done(Outcome::NotAcquired)));
     assert_eq!(node.core().semaphore("A").unwrap().acquired(), 0);
-    let unknown = Ask { if_pending: true, ..ask(&[("none", 1)], 5) };
-    assert!(node.acquire(at(2), peer.by_server(), &unknown).is_err());
+    for locks in [[("A", 1), ("none", 1)], [("A", 1), ("B", 1000)]] {
+        let vain = Ask { if_pending: true, ..ask(&locks, 5) };
+        assert!(node.acquire(at(2), peer.by_server(), &vain).is_err(), "{locks:?}");
+    }
     node.end_peer(at(3), peer.by_server(), EndCause::Released);
     assert!(node.acquire(at(3), peer.by_server(), &goes_on).is_err());
 }

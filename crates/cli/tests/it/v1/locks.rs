@@ -227,7 +227,7 @@ fn a_request_that_is_withdrawn_while_it_waits() {
     let waiter = server.v1_peer("5m");
     let mut blocked = server.blocked("PUT", &path(&waiter), &json!({"locks": {"A": 1}, "wait": "10m"}));
     server.delete(&format!("{}/A", path(&waiter))).is_empty();
-    assert!(blocked.answer().problem(409, "not_acquired").contains("withdrawn"));
+    assert!(blocked.answer().problem(409, "not_acquired").contains("withdrew"));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn who_goes_on_waiting_does_not_ask_anew() {
     };
     go_on(&instance).shape(202);
     server.delete(&format!("{}/A", path(&waiter))).is_empty();
-    assert!(go_on(&instance).problem(409, "not_acquired").contains("withdrawn"));
+    assert!(go_on(&instance).problem(409, "not_acquired").contains("withdrew"));
     assert_eq!(server.get("/v1/semaphores/A").json()["waiting"], 0);
     // Where it was pending in another state of the server, nobody withdrew it from this one.
     go_on("another").shape(202);

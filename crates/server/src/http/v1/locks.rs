@@ -87,7 +87,7 @@ fn shown(peer: Option<PeerView<'_>>, wall: Wall, caller: &Caller) -> Option<Peer
 
 fn withdrawn() -> Problem {
     let detail =
-        "The request was withdrawn while it waited: somebody released it. Ask again if it was not you.";
+        "Somebody withdrew the request while it waited, or released its locks. Ask again if it was not you.";
     Problem::new(Code::NotAcquired, detail)
 }
 
@@ -162,7 +162,8 @@ pub(in crate::http) async fn release_several(
         (
             status = 202,
             body = Peer,
-            description = "The peer is made and stands in the queue; `pending` says why."
+            description = "The peer is made and stands in the queue; `pending` says why. It is null if this repeats a \
+                           request that was withdrawn, or whose locks were released, since: the peer is as it is."
         ),
         documented::NewSession
     )

@@ -575,26 +575,26 @@ def test_a_request_that_is_withdrawn_while_nobody_listens_is_not_made_anew(serve
 
 
 def test_a_peer_that_comes_back_asks_anew(server: Server) -> None:
-    """A peer that only waits, and expired meanwhile, is brought back; its request was not withdrawn."""
-    expired: list[str] = []
+    """A peer that only waits, and expired meanwhile, is brought back; nobody withdrew its request."""
+    entered: list[int] = []
 
-    def expire(method: str, path: str) -> None:
-        if method == "PUT" and not expired:
-            expired.append(path)
-            eventually(lambda: server.pending("A") == 0)
+    def enter() -> None:
+        with lock(gateway.url, "A", ttl=1) as handle:
+            entered.append(handle.id)
 
     with contextlib.closing(Gateway(server.port)) as gateway:
-        gateway.refuse = expire
         with lock(server.url, "A"):
-            waiter = threading.Thread(target=_enter, args=(gateway.url, "A"))
+            waiter = threading.Thread(target=enter)
             waiter.start()
-            eventually(lambda: bool(expired) and server.pending("A") == 1)
+            eventually(lambda: server.pending("A") == 1)
+            gateway.refuse = lambda *_: 503
+            eventually(lambda: server.pending("A") == 0)
+            gateway.refuse = lambda *_: None
+            eventually(lambda: server.pending("A") == 1)
+            assert not entered
         waiter.join()
-
-
-def _enter(url: str, semaphore: str) -> None:
-    with lock(url, semaphore, ttl=1):
-        pass
+    assert entered
+    assert any("restore" in path for _, path, _ in gateway.requests)
 
 
 @pytest.mark.either_dialect

@@ -122,13 +122,15 @@ impl Node {
     ) -> Result<(PeerId, Step), Refusal> {
         let session = Session { leaves, key: new.key };
         if let Some(peer) = idempotency::find(&self.keys, new.key)? {
+            // A repeat has its lease begin anew, as the first request did.
+            let expires_in = ask.expires_in.unwrap_or(new.expires_in);
             if self.has_left_queue(peer.by(new.by), ask.locks) {
+                self.heartbeat(now, peer.by(new.by), Some(expires_in))?;
                 // Somebody withdrew or released it, or its own client did, to whom this is an echo: then nothing is
                 // asked for anew. Who heard of no answer yet learns of the peer, with whatever it still has.
                 return Ok((peer, Step::Done(Outcome::Pending)));
             }
-            // A repeat has its lease begin anew, as the first request did.
-            let ask = Ask { expires_in: Some(ask.expires_in.unwrap_or(new.expires_in)), ..*ask };
+            let ask = Ask { expires_in: Some(expires_in), ..*ask };
             let step = self.acquire(now, peer.by(new.by), &ask);
             return Ok((peer, self.end_session_step(now, peer, session, step)?));
         }

@@ -139,7 +139,9 @@ fn a_repeat_does_not_ask_again_for_what_was_withdrawn_or_released() {
     for leaves in [false, true] {
         let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), leaves);
         assert_eq!(repeat, Ok((peer, Step::Done(Outcome::Pending))));
-        assert!(node.core().peer(peer.by_server()).unwrap().pending().is_none());
+        let seen = node.core().peer(peer.by_server()).unwrap();
+        assert!(seen.pending().is_none());
+        assert_eq!(seen.expires_at(), at(1) + LEASE, "its lease begins anew");
     }
     node.end_peer(at(1), holder.by_server(), EndCause::Released);
     let repeat = node.begin_session(at(1), 3, &new, &ask(&locks, 5), true);

@@ -13,6 +13,15 @@ use crate::{
 /// How long an answer may take that has nothing to wait for: the way there and back, and a write.
 const SLACK: Micros = 200 * MS;
 
+/// The most bytes that a piece of a snapshot has here.
+const PIECE: u64 = 20_000;
+
+/// The same where an answer may have to wait for a piece of a snapshot, which some clusters cut into very many parts.
+fn slack(ledger: &Ledger) -> Micros {
+    let part = ledger.setup.cluster.as_ref().map_or(usize::MAX, |cluster| cluster.part_bytes.max(1));
+    SLACK + PIECE / u64::try_from(part).unwrap_or(u64::MAX) * MS
+}
+
 #[derive(Default)]
 pub(super) struct Liveness {
     calm_since: Option<Moment>,
@@ -24,9 +33,9 @@ impl Invariant for Liveness {
         "liveness"
     }
 
-    fn sent(&mut self, _: &Ledger, request: &Request) {
+    fn sent(&mut self, ledger: &Ledger, request: &Request) {
         if self.calm_since.is_some() {
-            let by = request.sent_at + request.call.wait() + SLACK;
+            let by = request.sent_at + request.call.wait() + slack(ledger);
             self.waiting.insert(request.id, (by, request.clone()));
         }
     }
@@ -56,7 +65,7 @@ impl Invariant for Liveness {
         let stood_still = ledger.stood_still > 0;
         if seen.pending.is_empty()
             && granted > sent_at.max(calm)
-            && exchange.at > granted + SLACK
+            && exchange.at > granted + slack(ledger)
             && !stood_still
         {
             return Err(format!("a grant of {granted} is told at {}: {:?}", exchange.at, exchange.request));

@@ -239,22 +239,20 @@ impl Attempt {
         // The place that was told last, once one was.
         let mut told = None;
         let mut has_waited = false;
-        // The state of the server in which they are pending, and from when on that holds.
+        // The state of the server in which they are pending, and from when on that holds, as the last answer has it.
         let mut queued: Option<(String, Moment)> = None;
         loop {
             lease.check()?;
             // Whoever wants to hear of a wait asks without waiting first.
             let is_to_be_told = self.waiting.is_some() && told.is_none();
             let block_for = if is_to_be_told { Duration::ZERO } else { self.block_for() };
-            // A peer that was brought back since came without its request.
-            let queued_in = |queued: &Option<(String, Moment)>| {
-                let queued = queued.as_ref().filter(|(_, since)| !lease.was_restored_since(*since));
-                queued.map(|(instance, _)| instance.clone())
-            };
-            let goes_on = queued_in(&queued);
+            // A peer that was brought back came without its request.
+            let came_back = |(_, since): &(String, Moment)| lease.was_restored_since(*since);
+            let goes_on = queued.take().filter(|queued| !came_back(queued));
             let request = match form {
                 Form::Joint => {
-                    let (ttl, if_pending) = (Some(self.ttl), goes_on.as_deref());
+                    let ttl = Some(self.ttl);
+                    let if_pending = goes_on.as_ref().map(|(instance, _)| instance.as_str());
                     v1::acquire(lease.peer, wanted, self.priority, ttl, block_for, if_pending)
                 }
                 Form::Single => {
@@ -271,7 +269,6 @@ impl Attempt {
                 Ok(exchanged) => exchanged,
                 Err(Error::UnknownPeer { instance, detail, by_operator }) => {
                     let doubt = Doubt::Unknown { instance, detail, by_operator, sent_at: asked_at };
-                    queued = None;
                     self.recover(lease, doubt).await?;
                     continue;
                 }
@@ -279,7 +276,7 @@ impl Attempt {
                 Err(Error::UnknownSemaphore { semaphore, .. }) if has_waited => {
                     return Err(Error::Withdrawn { semaphores: vec![semaphore], is_removed: true }.into());
                 }
-                Err(Error::Withdrawn { .. }) if goes_on.is_some() && queued_in(&queued).is_none() => continue,
+                Err(Error::Withdrawn { .. }) if goes_on.as_ref().is_some_and(came_back) => continue,
                 Err(error) => return Err(self.explain(error, wanted)),
             };
             let instance = answer.instance.clone();

@@ -32,7 +32,8 @@ pub(crate) enum Seen {
 pub(crate) fn act(
     node: &mut Node,
     now: Time,
-    (random, instance): (u64, u64),
+    random: u64,
+    instance: u64,
     account: &Account,
     call: &Call,
 ) -> Result<Progress, Refusal> {

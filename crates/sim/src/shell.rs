@@ -133,11 +133,10 @@ impl Shell {
             return Some((Answer::Done, condition));
         }
         let (call, account, instance) = (&request.call, self.setup.account_of(request), self.instance);
-        let progress =
-            self.turn(when, |node| match act(node, when.now, (random, instance), &account, call) {
-                Ok(progress) => seen(node, when.wall, progress),
-                Err(refusal) => refused(node, &account, call, &refusal),
-            });
+        let progress = self.turn(when, |node| match act(node, when.now, random, instance, &account, call) {
+            Ok(progress) => seen(node, when.wall, progress),
+            Err(refusal) => refused(node, &account, call, &refusal),
+        });
         self.go_on(request, progress)
     }
 

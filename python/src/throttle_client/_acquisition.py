@@ -73,6 +73,10 @@ async def acquire(
         raise
 
 
+# The state of the server in which a request is pending, and from when on, as the last answer has it.
+Queued = tuple[Optional[str], float]
+
+
 class _Attempt:
     def __init__(
         self,
@@ -89,9 +93,9 @@ class _Attempt:
         self._link = link
         self._give_up_at = give_up_at
         self._priority = priority
-        # The state of the server that took the request into its queue, and from when on that holds. Then its
-        # names were right.
-        self._queued: Optional[tuple[Optional[str], float]] = None
+        # Whether the server took the request into its queue: then its names were right.
+        self._has_waited = False
+        self._queued: Optional[Queued] = None
 
     async def ensure_peer(self, wanted: Mapping[str, int]) -> None:
         """See to it that there is a peer. A new one is asked for along with its locks, if the server can."""
@@ -130,7 +134,7 @@ class _Attempt:
                 # For these its time began anew.
                 self._take(rest, answer, sent_at)
             elif answer.status == 202:
-                self._queued = (answer.instance, first_sent_at)
+                self._is_pending(answer, first_sent_at)
                 if self._time_is_over():
                     raise self._too_late(rest, answer)
 
@@ -169,7 +173,6 @@ class _Attempt:
                 return
         for semaphore, count in rest.items():
             await self._acquire({semaphore: count})
-            self._queued = None
 
     def _beyond_what_is_around(self, wanted: Mapping[str, int]) -> dict[str, int]:
         """What is not held around this process anyway."""
@@ -200,7 +203,8 @@ class _Attempt:
             block_for = self._link.polls.bound(self._longest_wait())
             if remaining is not None:
                 block_for = min(block_for, remaining)
-            if_pending = self._queued_in()
+            queued = self._take_queued()
+            if_pending = None if queued is None else queued[0]
             request = _protocol.acquire(
                 peer_id, locks, lease.ttl, block_for, self._priority, if_pending=if_pending
             )
@@ -211,13 +215,11 @@ class _Attempt:
                         request, self._retry_until(block_for), self._limit(block_for)
                     )
             except UnknownPeer as error:
-                # A server that does not know the peer has no request of it.
-                self._queued = None
                 await self._come_back(error, asked_at)
                 continue
             except (UnknownSemaphore, NotAcquired) as error:
-                if if_pending is not None and self._queued_in() is None:
-                    continue  # The peer came back meanwhile, without its request.
+                if self._came_back(queued):
+                    continue
                 raise self._withdrawn(locks, error) from error
             except ServerUnreachable as error:
                 raise self._unreachable(error) from error
@@ -226,15 +228,24 @@ class _Attempt:
                 await recover(lease, self._link, UnknownPeer(instance=answer.instance), asked_at, known=True)
             if _answers.parse_acquired(answer) and self._take(locks, answer, sent_at):
                 return
-            self._queued = (answer.instance, asked_at)
+            self._is_pending(answer, asked_at)
             if self._time_is_over():
                 raise self._too_late(locks, answer)
             lease.confirm(sent_at, answer.instance)
 
-    def _queued_in(self) -> Optional[str]:
-        """The state of the server in which the request is pending, unless the peer was brought back since."""
-        instance, since = self._queued or (None, 0.0)
-        return instance if since > self._lease.restored_at else None
+    def _is_pending(self, answer: _answers.Answer, since: float) -> None:
+        """The server has the request in its queue."""
+        self._has_waited = True
+        self._queued = (answer.instance, since)
+
+    def _take_queued(self) -> Optional[Queued]:
+        """Where it is pending. The answer to the next request has the next word on that."""
+        queued, self._queued = self._queued, None
+        return None if self._came_back(queued) else queued
+
+    def _came_back(self, queued: Optional[Queued]) -> bool:
+        """Whether the peer was brought back since then: it came without its request."""
+        return queued is not None and self._lease.restored_at >= queued[1]
 
     def _is_renewed(self) -> bool:
         """Whether the lease is renewed while it waits. Several servers are asked in turn instead."""
@@ -302,7 +313,7 @@ class _Attempt:
     def _withdrawn(self, locks: Mapping[str, int], error: RequestRefused) -> RequestRefused:
         """What a refusal means to a request that may have waited."""
         if isinstance(error, UnknownSemaphore):
-            if self._queued is None:
+            if not self._has_waited:
                 return error
             gone = [
                 name for name in locks if f"is called {json.dumps(name, ensure_ascii=False)}." in str(error)

@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Any, Callable, Optional, Protocol, TypeVar
 
-__all__ = ["Event", "alone", "new_event", "new_lock", "new_loop", "new_mutex", "new_queue", "start_thread"]
+__all__ = ["Event", "alone", "new_event", "new_loop", "new_mutex", "new_queue", "start_thread"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,12 +63,6 @@ def alone(step: F) -> F:
 def new_mutex() -> Any:
     """What steps that are `alone` need."""
     return _original("_thread", "RLock")()
-
-
-def new_lock() -> contextlib.AbstractContextManager[Any]:
-    """A lock that threads of the system and greenlets share. Whoever holds it must not wait for anything."""
-    lock: contextlib.AbstractContextManager[Any] = _original("_thread", "allocate_lock")()
-    return lock
 
 
 def new_queue() -> queue.SimpleQueue[Any]:
@@ -178,7 +172,8 @@ class _GreenletEvent:
     """
 
     def __init__(self) -> None:
-        self._mutex = new_lock()
+        # Threads of the system share it, too. Whoever holds it must not wait for anything.
+        self._mutex = _original("_thread", "allocate_lock")()
         self._is_set = False
         self._wakers: set[Any] = set()
 

@@ -13,7 +13,7 @@ use crate::{
 /// How long an answer may take that has nothing to wait for: the way there and back, and a write.
 const SLACK: Micros = 200 * MS;
 
-/// The most bytes that a piece of a snapshot has here.
+/// About as many bytes as a piece of a snapshot has here at most.
 const PIECE: u64 = 20_000;
 
 /// The same where an answer may have to wait for a piece of a snapshot, which some clusters cut into very many parts.

@@ -178,10 +178,10 @@ impl Log for MemoryLog {
         }
         if let Some(batch) = kept.batches.get(&number) {
             let is_same = (batch.epoch, batch.chain) == (epoch, chain);
-            return if is_same { Ok(()) } else { Err(taken(number)) };
+            return if is_same { Ok(()) } else { Err(taken(number).into()) };
         }
         if number != kept.last() + 1 && !planted!(GapInLog) {
-            return Err(gap(number, kept.last()));
+            return Err(gap(number, kept.last()).into());
         }
         let fault = kept.fault.take();
         if fault == Some(Fault::Fails) {
@@ -238,13 +238,13 @@ impl Log for MemoryLog {
 }
 
 /// The refusal of a number that another batch has.
-pub(crate) fn taken(number: u64) -> AppendError {
-    AppendError::Failed(LogError::Damaged(format!("batch {number} is there already, and another one")))
+pub(crate) fn taken(number: u64) -> LogError {
+    LogError::Damaged(format!("batch {number} is there already, and another one"))
 }
 
 /// The refusal of a number that does not follow the last.
-pub(crate) fn gap(number: u64, last: u64) -> AppendError {
-    AppendError::Failed(LogError::Damaged(format!("batch {number} does not follow batch {last}")))
+pub(crate) fn gap(number: u64, last: u64) -> LogError {
+    LogError::Damaged(format!("batch {number} does not follow batch {last}"))
 }
 
 #[cfg(test)]

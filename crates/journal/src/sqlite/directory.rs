@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     log::SqliteLog,
-    mark::{self, Marker},
+    mark::{self, Mark, Marker, Marks},
     reader::SqliteReader,
     schema, system,
 };
@@ -26,13 +26,11 @@ const SHARED_MEMORY: &str = "journal.db-shm";
 const MARK: &str = "mark";
 const LOCK: &str = "lock";
 
-type Mark = mark::Mark<Vec<u8>>;
-
 /// A directory that this process, and no other, uses.
 pub struct Directory {
     path: PathBuf,
     source: SqliteReader,
-    mark: Mark,
+    journal: u64,
     /// Whether there is no write-ahead log but the one that reading makes.
     is_without_log: bool,
     /// Held as long as the journal is.
@@ -61,31 +59,27 @@ impl Directory {
         }
         let is_without_log = !path.join(LOG).try_exists()?;
         let found = look(path).inspect_err(|_| remove_empty_log(path, is_without_log));
-        let (source, mark) = found?;
-        Ok(Self { path: path.to_owned(), source, mark, is_without_log, lock })
+        let (source, journal) = found?;
+        Ok(Self { path: path.to_owned(), source, journal, is_without_log, lock })
     }
 
     /// Identifies the state that is kept here.
     pub fn journal(&self) -> u64 {
-        self.mark.journal
+        self.journal
     }
 
     /// Reads and checks everything, and only then opens the journal for writing.
     pub fn read(self, visit: Visit<'_>) -> Result<Found, LogError> {
-        let (end, last) = checked(self.source, &self.mark, visit)
-            .inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
-        let (journal, mark) = (self.path.join(JOURNAL), self.path.join(MARK));
+        let end =
+            checked(self.source, visit).inspect_err(|_| remove_empty_log(&self.path, self.is_without_log))?;
         // Earlier releases left them readable for others.
         for name in [JOURNAL, LOG, SHARED_MEMORY] {
             system::make_private(&self.path.join(name))?;
         }
-        let mut log = SqliteLog::open(&journal, &mark, self.mark.journal)?;
-        if let Some((position, body)) = last {
-            log.take_over(position, end.chain, body)?;
-        }
+        let mut log = SqliteLog::open(&self.path.join(JOURNAL), &self.path.join(MARK), self.journal)?;
         // What was read may never have been safe, if the process before ended in the middle of a commit. Now it is.
         let epoch = log.lead()?;
-        // The last batch may be one whose mark was never written.
+        // Nor may the last batch have been marked.
         log.mark(end.number, end.chain)?;
         log.take_over_checkpoints()?;
         Ok(Found { end, epoch, log: Box::new(log), lock: self.lock })
@@ -94,27 +88,14 @@ impl Directory {
 
 /// Reads a journal that may be in use, without changing anything. Returns its id too.
 pub fn inspect(path: &Path, visit: Visit<'_>) -> Result<(u64, End), LogError> {
-    let (source, mark) = look(path)?;
-    let (end, _) = checked(source, &mark, visit)?;
-    Ok((mark.journal, end))
+    let (source, journal) = look(path)?;
+    Ok((journal, checked(source, visit)?))
 }
 
-/// A batch that only the mark has.
-type Last<'a> = Option<(Position, &'a [u8])>;
-
 /// Reads everything, and closes what it was read from.
-fn checked<'a>(
-    mut source: SqliteReader,
-    mark: &'a Mark,
-    visit: Visit<'_>,
-) -> Result<(End, Last<'a>), LogError> {
+fn checked(mut source: SqliteReader, visit: Visit<'_>) -> Result<End, LogError> {
     source.check()?;
-    let mut end = source.read_from(None, None, visit)?;
-    let last = follow_mark(&source, &mut end, mark)?;
-    if let Some((position, body)) = last {
-        visit(Entry::Batch { position, body }).map_err(|error| error.at("the file `mark`"))?;
-    }
-    Ok((end, last))
+    source.read_from(None, None, visit)
 }
 
 /// SQLite cannot read without a write-ahead log. One that it made is taken away when the journal is refused.
@@ -160,13 +141,14 @@ fn check_is_free(to: &Path) -> Result<(), LogError> {
 /// Copies the journal in `from`, which may be in use, into the new directory `to`.
 pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
     check_is_free(to)?;
-    let (mut source, mark) = look(from)?;
+    let (mut source, journal) = look(from)?;
     source.check()?;
     system::create_private_directory(to)?;
-    create(to, mark.journal)?;
-    let mut copy = SqliteLog::open(&to.join(JOURNAL), &to.join(MARK), mark.journal)?;
+    create(to, journal)?;
+    let mut copy = SqliteLog::open(&to.join(JOURNAL), &to.join(MARK), journal)?;
     let (snapshot, mut index, mut chain) = (Cell::new(None::<Snapshot>), 0, None);
-    let mut end = source.read_after(|found| snapshot.set(found), None, None, &mut |entry| match entry {
+    let mut epoch = source.epoch()?;
+    let end = source.read_after(|found| snapshot.set(found), None, None, &mut |entry| match entry {
         Entry::Piece(body) => {
             let through = snapshot.get().map_or(0, |snapshot| snapshot.through);
             copy.put_piece(through, index, body)?;
@@ -174,21 +156,19 @@ pub fn backup(from: &Path, to: &Path) -> Result<End, LogError> {
             Ok(())
         }
         Entry::Batch { position, body } => {
-            let before = snapshot.get().map_or(Chain::start(mark.journal), |snapshot| snapshot.chain);
+            let before = snapshot.get().map_or(Chain::start(journal), |snapshot| snapshot.chain);
             let with = chain.unwrap_or(before).then(position, body);
             chain = Some(with);
+            // What only the mark has may be all that tells of its epoch.
+            epoch = epoch.max(position.epoch);
             copy.put(position, with, body)
         }
     })?;
-    // A server that is about to write it may never acknowledge it, and may have done so by now.
-    if let Some((position, body)) = follow_mark(&source, &mut end, &mark)? {
-        copy.put(position, end.chain, body)?;
-    }
     // Only now is it known that all of its pieces are there.
     if let Some(snapshot) = snapshot.get() {
         copy.finish_snapshot(&snapshot)?;
     }
-    copy.set_epoch(source.epoch()?.max(mark.position.epoch))?;
+    copy.set_epoch(epoch)?;
     copy.mark(end.number, end.chain)?;
     drop(copy);
     // A copy that cannot be read is found out now, not when it is needed.
@@ -207,26 +187,24 @@ fn lock(path: &Path) -> Result<File, LogError> {
     }
 }
 
-/// Opens what is there, for reading only.
-fn look(path: &Path) -> Result<(SqliteReader, Mark), LogError> {
+/// Opens what is there, for reading only. Returns its id too.
+fn look(path: &Path) -> Result<(SqliteReader, u64), LogError> {
     let journal = path.join(JOURNAL);
     if !journal.try_exists()? {
         return Err(LogError::Io(format!("there is no {}", journal.display())));
     }
     schema::check_head(&journal)?;
-    let source = SqliteReader::open(&journal)?;
-    let mark = mark::read(&path.join(MARK))?;
-    let mark =
-        mark.ok_or_else(|| LogError::Damaged("the file `mark` is missing or cannot be read".to_owned()))?;
-    if source.journal()? != mark.journal {
+    let source = SqliteReader::open(&journal, &path.join(MARK))?;
+    let (id, marks) = (source.journal()?, source.marks()?);
+    if id != marks.last().journal {
         return Err(LogError::Damaged(format!("{JOURNAL} and `mark` belong to different journals")));
     }
-    Ok((source, mark))
+    Ok((source, id))
 }
 
 /// A new journal. The file gets its name last, so that it is whole as soon as it is there.
 pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
-    let is_used = |mark: Mark| mark.position.number > 0;
+    let is_used = |marks: Marks| marks.last().position.number > 0;
     if mark::read(&path.join(MARK))?.is_some_and(is_used) {
         return Err(LogError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
     }
@@ -240,31 +218,7 @@ pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
     }
     schema::create(&unnamed, journal)?;
     let (position, chain) = (Position::default(), Chain::start(journal));
-    Marker::open(&path.join(MARK))?.write(&Mark { journal, position, chain, body: None })?;
+    Marker::open(&path.join(MARK))?.write(&Mark { journal, position, chain, body: None::<&[u8]> })?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
     Ok(system::sync_directory(path)?)
-}
-
-/// The journal may go on for longer than its mark, by what was never acknowledged. If it ends before its mark, and only
-/// the last batch is missing, the mark has that batch, and the end goes on to it.
-fn follow_mark<'a>(source: &SqliteReader, end: &mut End, mark: &'a Mark) -> Result<Last<'a>, LogError> {
-    let position = mark.position;
-    if let Some(body) = &mark.body
-        && position.number == end.number + 1
-    {
-        end.follow(position, Some(mark.chain), body)?;
-        return Ok(Some((position, body)));
-    }
-    if end.number < position.number {
-        return Err(LogError::Damaged(format!(
-            "batch {} was acknowledged, but the journal ends with batch {}",
-            position.number, end.number
-        )));
-    }
-    let at_mark =
-        if end.number == position.number { Some(end.chain) } else { source.chain_at(position.number)? };
-    if at_mark.is_none_or(|chain| chain == mark.chain) {
-        return Ok(None);
-    }
-    Err(LogError::Damaged(format!("batch {} is not the one that was acknowledged", position.number)))
 }

@@ -1,7 +1,7 @@
 //! Writing.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{
     checkpoint::Checkpoints,
-    mark::{Mark, Marker},
+    mark::{self, Mark, Marker, PLACES},
     reader::{SqliteReader, last_snapshot, look_up},
     schema,
 };
@@ -30,22 +30,51 @@ const PAGES_AT_ONCE: i64 = 500;
 /// A file has this many free pages before it is worth while to make it shorter.
 const FREE_PAGES: i64 = 1000;
 
+/// A batch that the database does not have yet.
+struct Batch {
+    position: Position,
+    chain: Chain,
+    body: Vec<u8>,
+}
+
 /// The only connection that writes.
 pub(super) struct SqliteLog {
     journal: u64,
     path: PathBuf,
+    mark: PathBuf,
     connection: Connection,
     marker: Marker,
+    /// What only the mark has.
+    pending: Vec<Batch>,
+    /// The number of the last batch.
+    last: u64,
+    /// The epoch of whoever leads.
+    leader: Epoch,
+    /// Changes when another connection changes anything.
+    version: i64,
     /// Without, SQLite sees to its write-ahead log.
     checkpoints: Option<Checkpoints>,
 }
 
 impl SqliteLog {
     pub(super) fn open(path: &Path, mark: &Path, journal: u64) -> Result<Self, LogError> {
-        let connection = schema::open_to_write(path)?;
+        let mut connection = schema::open_to_write(path)?;
         schema::upgrade(&connection)?;
+        let last = take_over(&mut connection, mark)?;
         let marker = Marker::open(mark)?;
-        Ok(Self { journal, path: path.to_owned(), connection, marker, checkpoints: None })
+        let (leader, version) = (schema::epoch(&connection)?, data_version(&connection)?);
+        Ok(Self {
+            journal,
+            path: path.to_owned(),
+            mark: mark.to_owned(),
+            connection,
+            marker,
+            pending: Vec::new(),
+            last,
+            leader,
+            version,
+            checkpoints: None,
+        })
     }
 
     /// From now on the write-ahead log is copied by [`Log::keep_up`], which tells when that fails.
@@ -74,26 +103,8 @@ impl SqliteLog {
     }
 
     /// Keeps a batch as it is in another log.
-    pub(super) fn put(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<(), LogError> {
-        let Position { epoch, number } = position;
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT INTO batch (number, chain, body, epoch) VALUES (?1, ?2, ?3, ?4)")?;
-        insert.execute(params![number.cast_signed(), chain.to_bytes(), body, epoch.0.cast_signed()])?;
-        Ok(())
-    }
-
-    /// Keeps a batch that only the mark has, which may be all that tells of its epoch.
-    pub(super) fn take_over(
-        &mut self,
-        position: Position,
-        chain: Chain,
-        body: &[u8],
-    ) -> Result<(), LogError> {
-        // The epoch first: once the batch is here, nobody takes it over again.
-        let epoch = position.epoch.0.cast_signed();
-        self.connection.execute("UPDATE leader SET epoch = max(epoch, ?1)", [epoch])?;
-        self.put(position, chain, body)
+    pub(super) fn put(&self, position: Position, chain: Chain, body: &[u8]) -> Result<(), LogError> {
+        put(&self.connection, position, chain, body)
     }
 
     /// Takes over the epoch of another log.
@@ -102,86 +113,148 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Writes down that everything up to this batch is there.
-    pub(super) fn mark(&self, number: u64, chain: Chain) -> Result<(), LogError> {
+    /// Writes down that the database has everything up to this batch.
+    pub(super) fn mark(&mut self, number: u64, chain: Chain) -> Result<(), LogError> {
         let position = Position { epoch: Epoch::default(), number };
-        let mark = Mark { journal: self.journal, position, chain, body: None::<&[u8]> };
-        self.marker.write(&mark).map_err(|error| no_mark(&error))
+        self.write_mark(position, chain, None)
     }
-}
 
-fn no_mark(error: &io::Error) -> LogError {
-    LogError::Io(format!("the file `mark`: {error}"))
-}
+    fn write_mark(&mut self, position: Position, chain: Chain, body: Option<&[u8]>) -> Result<(), LogError> {
+        let mark = Mark { journal: self.journal, position, chain, body };
+        self.marker.write(&mark).map_err(|error| LogError::Io(format!("the file `mark`: {error}")))
+    }
 
-impl SqliteLog {
-    /// Adds a batch, if this is the leader and the number follows the last. Tells whether that is so.
-    fn insert(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<bool, LogError> {
-        let mark = Mark { journal: self.journal, position, chain, body: Some(body) };
+    /// Gives the database what it lacks, all in one commit.
+    fn commit(&mut self) -> Result<(), LogError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut insert = transaction.prepare_cached(
-            "INSERT OR IGNORE INTO batch (number, chain, body, epoch) SELECT ?1, ?2, ?3, ?4
-             WHERE (SELECT epoch FROM leader) = ?4
-             AND ?1 = 1 + COALESCE(
-                (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)",
-        )?;
-        let (number, epoch) = (position.number.cast_signed(), position.epoch.0.cast_signed());
-        let is_next = insert.execute(params![number, chain.to_bytes(), body, epoch])? == 1;
-        drop(insert);
-        if !is_next {
-            return Ok(false);
-        }
-        // The disk takes both at once. Each has the whole batch, so it does not matter which of them is there first.
-        if mark.fits() {
-            self.marker.begin(&mark);
-            let (committed, marked) = (transaction.commit(), self.marker.finish());
-            committed?;
-            marked.map_err(|error| no_mark(&error))?;
-        } else {
-            transaction.commit()?;
-            self.marker.write(&mark).map_err(|error| no_mark(&error))?;
-        }
-        Ok(true)
-    }
-
-    /// Finds out why a batch was not added. It is no fault if the same one is there already.
-    fn check_refused(&self, position: Position, chain: Chain) -> Result<(), AppendError> {
-        let Position { epoch, number } = position;
-        let of_leader: i64 = self.connection.query_row("SELECT epoch FROM leader", [], |row| row.get(0))?;
-        if of_leader != epoch.0.cast_signed() {
-            return Err(AppendError::Superseded);
-        }
-        match look_up(&self.connection, number, true)? {
-            Some(found) if found == (epoch, chain) => Ok(()),
-            Some(_) => Err(taken(number)),
-            None => {
-                let last = "SELECT COALESCE(
-                    (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)";
-                let last: i64 = self.connection.query_row(last, [], |row| row.get(0))?;
-                Err(gap(number, last.cast_unsigned()))
+        for Batch { position, chain, body } in &self.pending {
+            if !insert(&transaction, *position, *chain, body)? {
+                check_refused(&transaction, *position, *chain)?;
             }
         }
+        transaction.commit()?;
+        let bytes = self.pending.drain(..).map(|batch| batch.body.len()).sum();
+        self.wrote(bytes);
+        Ok(())
     }
+
+    /// Looks whether another connection has written: whoever leads by now has.
+    fn look_for_others(&mut self) -> Result<(), LogError> {
+        let version = data_version(&self.connection)?;
+        if version != self.version {
+            (self.version, self.leader) = (version, schema::epoch(&self.connection)?);
+        }
+        Ok(())
+    }
+}
+
+/// Keeps a batch behind whatever is there.
+fn put(connection: &Connection, position: Position, chain: Chain, body: &[u8]) -> Result<(), LogError> {
+    let Position { epoch, number } = position;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO batch (number, chain, body, epoch) VALUES (?1, ?2, ?3, ?4)")?;
+    insert.execute(params![number.cast_signed(), chain.to_bytes(), body, epoch.0.cast_signed()])?;
+    Ok(())
+}
+
+/// Gives the database what only the mark at this path has. Returns the number of the last batch then.
+fn take_over(connection: &mut Connection, mark: &Path) -> Result<u64, LogError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut last = last_number(&transaction)?;
+    let marks = mark::read(mark)?;
+    while let Some((position, chain, body)) = marks.as_ref().and_then(|marks| marks.batch(last + 1)) {
+        // It may be all that tells of its epoch.
+        let epoch = position.epoch.0.cast_signed();
+        transaction.execute("UPDATE leader SET epoch = max(epoch, ?1)", [epoch])?;
+        put(&transaction, position, chain, body)?;
+        last = position.number;
+    }
+    transaction.commit()?;
+    Ok(last)
+}
+
+/// Adds a batch, if its epoch leads and its number follows the last. Tells whether that is so.
+fn insert(connection: &Connection, position: Position, chain: Chain, body: &[u8]) -> Result<bool, LogError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO batch (number, chain, body, epoch) SELECT ?1, ?2, ?3, ?4
+         WHERE (SELECT epoch FROM leader) = ?4
+         AND ?1 = 1 + COALESCE(
+            (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)",
+    )?;
+    let (number, epoch) = (position.number.cast_signed(), position.epoch.0.cast_signed());
+    Ok(insert.execute(params![number, chain.to_bytes(), body, epoch])? == 1)
+}
+
+/// Finds out why a batch was not added. It is no fault if the same one is there already.
+fn check_refused(connection: &Connection, position: Position, chain: Chain) -> Result<(), LogError> {
+    let Position { epoch, number } = position;
+    if schema::epoch(connection)? != epoch {
+        return Err(LogError::Superseded);
+    }
+    match look_up(connection, number, true)? {
+        Some(found) if found == (epoch, chain) => Ok(()),
+        Some(_) => Err(taken(number)),
+        None => Err(gap(number, last_number(connection)?)),
+    }
+}
+
+/// The number of the last batch that the database has or had.
+fn last_number(connection: &Connection) -> Result<u64, LogError> {
+    let last = "SELECT COALESCE((SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)";
+    let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
+    Ok(last.cast_unsigned())
+}
+
+fn data_version(connection: &Connection) -> Result<i64, LogError> {
+    Ok(connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
 
 impl Election for SqliteLog {
     fn lead(&mut self) -> Result<Epoch, LogError> {
-        schema::lead(&self.connection)
+        self.leader = schema::lead(&self.connection)?;
+        Ok(self.leader)
     }
 }
 
 impl Log for SqliteLog {
     fn append(&mut self, position: Position, chain: Chain, body: &[u8]) -> Result<(), AppendError> {
-        if !self.insert(position, chain, body)? {
-            self.check_refused(position, chain)?;
-            self.mark(position.number, chain)?;
+        self.look_for_others()?;
+        let Position { epoch, number } = position;
+        if epoch != self.leader {
+            return Err(AppendError::Superseded);
         }
-        self.wrote(body.len());
+        if number != self.last + 1 {
+            return match self.look_up(number)? {
+                Some(found) if found == (epoch, chain) => Ok(()),
+                Some(_) => Err(taken(number).into()),
+                None => Err(gap(number, self.last).into()),
+            };
+        }
+        if mark::has_room_for(body) {
+            // Its place may still have a batch that is nowhere else.
+            if self.pending.len() >= PLACES {
+                self.commit()?;
+            }
+            self.write_mark(position, chain, Some(body))?;
+            self.pending.push(Batch { position, chain, body: body.to_vec() });
+        } else {
+            self.pending.push(Batch { position, chain, body: body.to_vec() });
+            self.commit()?;
+            self.write_mark(position, chain, None)?;
+        }
+        self.last = number;
         Ok(())
     }
 
     fn look_up(&mut self, number: u64) -> Result<Option<(Epoch, Chain)>, LogError> {
-        look_up(&self.connection, number, true)
+        let pending = self.pending.iter().find(|batch| batch.position.number == number);
+        match pending {
+            Some(batch) => Ok(Some((batch.position.epoch, batch.chain))),
+            None => look_up(&self.connection, number, true),
+        }
     }
 
     fn put_piece(&mut self, through: u64, index: u64, piece: &[u8]) -> Result<(), LogError> {
@@ -198,6 +271,8 @@ impl Log for SqliteLog {
     }
 
     fn finish_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), LogError> {
+        // What it covers is not to come behind it.
+        self.commit()?;
         let through = snapshot.through.cast_signed();
         let transaction = self.connection.transaction()?;
         transaction.execute("DELETE FROM snapshot", [])?;
@@ -245,7 +320,7 @@ impl Log for SqliteLog {
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
-        Ok(Box::new(SqliteReader::open(&self.path)?))
+        Ok(Box::new(SqliteReader::open(&self.path, &self.mark)?))
     }
 
     fn bytes(&self) -> u64 {
@@ -258,7 +333,7 @@ mod tests {
     use super::*;
     use crate::{
         conformance::{self, Provider},
-        sqlite::{directory, mark},
+        sqlite::directory,
     };
 
     struct InDirectory {
@@ -318,33 +393,63 @@ mod tests {
         conformance::check_all::<InDirectory>();
     }
 
+    /// What the database alone has.
+    fn last_in_database(directory: &InDirectory) -> u64 {
+        last_number(&schema::open_to_read(&directory.path.join("journal.db")).unwrap()).unwrap()
+    }
+
     #[test]
-    fn a_batch_is_in_both_places_if_it_fits() {
+    fn the_database_gets_batches_once_their_places_are_needed() {
         let mut directory = InDirectory::fresh();
         let (epoch, mut log) = directory.lead();
         let mut chain = Chain::start(directory.journal);
-        for (number, length) in [(1, 10), (2, 100_000), (3, 10)] {
+        let mut append = |log: &mut Box<dyn Log>, number, length| {
             let (position, body) = (Position { epoch, number }, vec![7; length]);
             chain = chain.then(position, &body);
             // The second time, it is there.
-            for is_there in [false, true] {
+            for _ in 0..2 {
                 log.append(position, chain, &body).unwrap();
-                let mark = mark::read(&directory.path.join("mark")).unwrap().unwrap();
-                assert_eq!((mark.position.number, mark.chain), (number, chain));
-                assert_eq!(mark.body, Some(body.clone()).filter(|_| !is_there && length == 10));
+                assert_eq!(log.look_up(number), Ok(Some((epoch, chain))));
             }
-            let end = directory.reader().read_from(None, None, &mut |_| Ok(())).unwrap();
-            assert_eq!((end.number, end.chain), (number, chain));
+            (number, chain)
+        };
+        let places = PLACES as u64;
+        let read = |directory: &InDirectory| {
+            let (journal, mark) = (directory.path.join("journal.db"), directory.path.join("mark"));
+            let end = SqliteReader::open(&journal, &mark).unwrap().read_from(None, None, &mut |_| Ok(()));
+            end.map(|end| (end.number, end.chain)).unwrap()
+        };
+        for number in 1..=3 * places {
+            let end = append(&mut log, number, 10);
+            assert_eq!(read(&directory), end);
+            assert_eq!(last_in_database(&directory), (number - 1) / places * places);
         }
+        // One that has no room there takes those before with it.
+        let (next, length) = (3 * places + 1, 100_000);
+        let end = append(&mut log, next, length);
+        assert_eq!((read(&directory), last_in_database(&directory)), (end, next));
+        let end = append(&mut log, next + 1, 10);
+        assert_eq!((read(&directory), last_in_database(&directory)), (end, next));
         drop(log);
-        let elsewhere = Position { epoch: Epoch(0), number: 4 };
+        // Whoever opens it next gives the database the rest.
         let mut log = directory.log();
-        assert_eq!(log.append(elsewhere, chain, b"late"), Err(AppendError::Superseded));
-        let mark = mark::read(&directory.path.join("mark")).unwrap().unwrap();
-        assert_eq!((mark.position.number, mark.chain), (3, chain), "it has nothing of what was refused");
-        // Only the mark has a batch of a later epoch, and with it the epoch.
-        let later = Position { epoch: Epoch(9), number: 4 };
-        log.take_over(later, chain.then(later, b"late"), b"late").unwrap();
+        assert_eq!(last_in_database(&directory), next + 1);
+        let elsewhere = Position { epoch: Epoch(0), number: next + 2 };
+        assert_eq!(log.append(elsewhere, end.1, b"late"), Err(AppendError::Superseded));
+        assert_eq!(read(&directory), end, "it has nothing of what was refused");
+    }
+
+    #[test]
+    fn the_mark_may_be_all_that_tells_of_an_epoch() {
+        let mut directory = InDirectory::fresh();
+        let (_, log) = directory.lead();
+        drop(log);
+        let position = Position { epoch: Epoch(9), number: 1 };
+        let chain = Chain::start(directory.journal).then(position, b"late");
+        let mark = Mark { journal: directory.journal, position, chain, body: Some(b"late") };
+        Marker::open(&directory.path.join("mark")).unwrap().write(&mark).unwrap();
+        let mut log = directory.log();
+        assert_eq!(log.look_up(1), Ok(Some((Epoch(9), chain))));
         assert_eq!(log.lead(), Ok(Epoch(10)));
     }
 }

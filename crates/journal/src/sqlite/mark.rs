@@ -1,17 +1,17 @@
-//! The last batch, kept apart from the others.
+//! The last batches, kept apart from the others.
 //!
-//! SQLite drops everything behind a damaged place of its write-ahead log without a word, since it cannot tell that
-//! from a write that was cut off. This can: it says how far the log went, and it is safe before a batch is
-//! acknowledged. It has the whole batch, so that both can be written at once: whichever of them a crash cuts off, the
-//! other one has what was acknowledged. Two places are written in turn, so that one of them is whole whenever a write
-//! is cut off.
+//! A batch is written here and made safe with one sync before it is acknowledged; the database gets many of them at
+//! once. So every batch has a place of its own until the database has it, and as many more follow.
+//!
+//! Each stands here twice, and either copy is enough. With one, nobody could tell a batch that was damaged later from a
+//! write that was cut off; SQLite cannot either, and drops everything behind a damaged place of its write-ahead log
+//! without a word. The last batch that is here says how far the log went, whether the database has it or not.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Seek as _, SeekFrom, Write as _},
     path::Path,
-    sync::mpsc::{Receiver, Sender, channel},
-    thread::{self, JoinHandle},
 };
 
 use xxhash_rust::xxh3::Xxh3;
@@ -24,41 +24,46 @@ use crate::{
 
 const MAGIC: &[u8; 8] = b"THRTLAST";
 /// How long a place is.
-const PLACE_BYTES: usize = 64 * 1024;
-const FILE_BYTES: usize = 2 * PLACE_BYTES;
+const PLACE_BYTES: usize = 16 * 1024;
+/// For how many batches there is a place.
+pub(super) const PLACES: usize = 64;
+/// All first copies, then all second ones.
+const COPIES: usize = 2;
+const FILE_BYTES: usize = COPIES * PLACES * PLACE_BYTES;
 /// What stands before the batch, its checksum included.
 const HEAD_BYTES: usize = 64;
-/// The length of a batch that is too long for its place, and is not there.
+/// The length of a batch that only the database has.
 const ABSENT: u64 = u64::MAX;
-/// Earlier releases kept the number alone, in places of another length.
+/// Version 3 had the last batch alone, in two places that were written in turn.
+const PLACE_BYTES_3: usize = 64 * 1024;
+/// Before that it was its number alone.
 const MAGIC_BEFORE: &[u8; 8] = b"THRTMARK";
 const PLACE_BYTES_BEFORE: usize = 4096;
 const BYTES_BEFORE: usize = 48;
-/// How often the file is read: each write of a server that runs meanwhile can spoil one of the two places.
+/// How often the file is read: a server that runs meanwhile can spoil a place that is being read.
 const READS: usize = 3;
 
-/// How far the log goes.
+/// A batch, or only how far the log went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark<B> {
     /// The id of the journal.
     pub(super) journal: u64,
-    /// The last batch.
+    /// Which batch.
     pub(super) position: Position,
     /// The chain with it.
     pub(super) chain: Chain,
-    /// Its records, if they fit in here.
+    /// Its records; none if only the database has them.
     pub(super) body: Option<B>,
 }
 
-impl<B: AsRef<[u8]>> Mark<B> {
-    /// Whether there is room for its batch.
-    pub(super) fn fits(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.as_ref().len() <= PLACE_BYTES - HEAD_BYTES)
-    }
+/// Whether a batch fits in here.
+pub(super) fn has_room_for(body: &[u8]) -> bool {
+    body.len() <= PLACE_BYTES - HEAD_BYTES
+}
 
-    /// What is written, without its batch if that does not fit.
+impl<B: AsRef<[u8]>> Mark<B> {
     fn to_bytes(&self) -> Vec<u8> {
-        let body = self.body.as_ref().filter(|_| self.fits()).map(AsRef::as_ref);
+        let body = self.body.as_ref().map(AsRef::as_ref);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + body.map_or(0, <[u8]>::len));
         bytes.extend(MAGIC);
         bytes.extend(self.journal.to_le_bytes());
@@ -92,7 +97,7 @@ impl Mark<Vec<u8>> {
         })
     }
 
-    /// As earlier releases wrote it.
+    /// As it was before there were batches here.
     fn from_bytes_before(place: &[u8]) -> Option<Self> {
         let bytes = place.get(..BYTES_BEFORE)?;
         let checked = bytes.get(..40)?;
@@ -122,111 +127,101 @@ fn checksum(head: &[u8], body: &[u8]) -> u64 {
     hash.digest()
 }
 
-/// Where the mark of a batch goes.
+/// Where the first copy of a batch goes. The same number always has the same place.
 fn place_of(position: Position) -> usize {
-    if position.number.is_multiple_of(2) { 0 } else { PLACE_BYTES }
+    usize::try_from(position.number % PLACES as u64).unwrap_or_default() * PLACE_BYTES
 }
 
-/// What the file at `path` says; nothing if it is not there or has no whole mark.
-pub(super) fn read(path: &Path) -> io::Result<Option<Mark<Vec<u8>>>> {
+/// All that the file has.
+#[derive(Debug)]
+pub(super) struct Marks {
+    last: Mark<Vec<u8>>,
+    by_number: BTreeMap<u64, Mark<Vec<u8>>>,
+}
+
+impl Marks {
+    fn of(marks: impl Iterator<Item = Mark<Vec<u8>>>) -> Option<Self> {
+        let by_number: BTreeMap<_, _> = marks.map(|mark| (mark.position.number, mark)).collect();
+        let last = by_number.last_key_value()?.1.clone();
+        Some(Self { last, by_number })
+    }
+
+    /// How far the log went.
+    pub(super) fn last(&self) -> &Mark<Vec<u8>> {
+        &self.last
+    }
+
+    /// The batch with a number, if it is here.
+    pub(super) fn batch(&self, number: u64) -> Option<(Position, Chain, &[u8])> {
+        let Mark { position, chain, body, .. } = self.by_number.get(&number)?;
+        Some((*position, *chain, body.as_ref()?))
+    }
+}
+
+/// What the file at `path` has; nothing if it is not there or nothing in it is whole.
+pub(super) fn read(path: &Path) -> io::Result<Option<Marks>> {
     for _ in 0..READS {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };
-        let places = |length: usize| bytes.chunks(length).take(2);
-        let marks: Vec<_> = if bytes.len() == FILE_BYTES {
-            places(PLACE_BYTES).filter_map(Mark::from_bytes).collect()
-        } else {
-            places(PLACE_BYTES_BEFORE).filter_map(Mark::from_bytes_before).collect()
+        let marks = match bytes.len() {
+            FILE_BYTES => Marks::of(bytes.chunks(PLACE_BYTES).filter_map(Mark::from_bytes)),
+            length if length == 2 * PLACE_BYTES_3 => {
+                Marks::of(bytes.chunks(PLACE_BYTES_3).filter_map(Mark::from_bytes))
+            }
+            _ => Marks::of(bytes.chunks(PLACE_BYTES_BEFORE).take(2).filter_map(Mark::from_bytes_before)),
         };
-        if !marks.is_empty() {
-            return Ok(marks.into_iter().max_by_key(|mark| mark.position.number));
+        if marks.is_some() {
+            return Ok(marks);
         }
     }
     Ok(None)
 }
 
-/// Opens the file for writing, and makes it if it is not there. It gets its full size at once, so that a write changes
-/// nothing but its bytes.
-fn open(path: &Path) -> io::Result<File> {
-    let length = fs::metadata(path).map_or(0, |data| data.len());
-    if length != FILE_BYTES as u64 {
-        let mut bytes = vec![0; FILE_BYTES];
-        if let Some(mark) = read(path)? {
-            let (at, mark) = (place_of(mark.position), mark.to_bytes());
-            for (to, from) in bytes.iter_mut().skip(at).zip(mark) {
-                *to = from;
-            }
+/// The file, open for writing.
+#[derive(Debug)]
+pub(super) struct Marker(File);
+
+impl Marker {
+    /// Opens the file, and makes it if it is not there. It gets its full size at once, so that a write changes nothing
+    /// but its bytes. Of the file of an earlier release only stays how far the log went: the database must have
+    /// everything.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let length = fs::metadata(path).map_or(0, |data| data.len());
+        if length == FILE_BYTES as u64 {
+            return system::open_private(path).map(Self);
         }
-        // The file of an earlier release is there until the new one is whole.
+        // What is there stays until the new one is whole.
         let new = path.with_extension("new");
         let mut file = system::open_private(&new)?;
         file.set_len(0)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
+        file.write_all(&vec![0; FILE_BYTES])?;
+        let mut marker = Self(file);
+        if let Some(marks) = read(path)? {
+            let Mark { journal, position, chain, .. } = *marks.last();
+            marker.put(&Mark { journal, position, chain, body: None::<&[u8]> })?;
+        }
+        marker.0.sync_all()?;
         fs::rename(&new, path)?;
         system::sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-    }
-    system::open_private(path)
-}
-
-/// The file of the mark, which a thread of its own writes: so its sync goes on while the log has one of its own.
-#[derive(Debug)]
-pub(super) struct Marker {
-    /// A mark's bytes, and where they go; none to end.
-    marks: Sender<Option<(usize, Vec<u8>)>>,
-    outcomes: Receiver<io::Result<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Marker {
-    /// Opens the file, and makes it if it is not there.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = open(path)?;
-        let (marks, to_write) = channel::<Option<(usize, Vec<u8>)>>();
-        let (told, outcomes) = channel();
-        let thread = thread::Builder::new().name("mark".to_owned()).spawn(move || {
-            while let Ok(Some((at, bytes))) = to_write.recv() {
-                if told.send(write(&mut file, at, &bytes)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { marks, outcomes, thread: Some(thread) })
+        Ok(marker)
     }
 
-    /// Begins to write a mark. [`finish`](Self::finish) is to follow.
-    pub(super) fn begin<B: AsRef<[u8]>>(&self, mark: &Mark<B>) {
-        // If the thread is gone, there is no outcome either.
-        let _ = self.marks.send(Some((place_of(mark.position), mark.to_bytes())));
+    /// Writes a batch, in the place of one that the database has by now. Once this returns, it outlives a power cut.
+    pub(super) fn write<B: AsRef<[u8]>>(&mut self, mark: &Mark<B>) -> io::Result<()> {
+        self.put(mark)?;
+        self.0.sync_data()
     }
 
-    /// Waits for the mark that was begun. Once this returns, it outlives a power cut.
-    pub(super) fn finish(&self) -> io::Result<()> {
-        self.outcomes.recv().map_err(|_| io::Error::other("the thread that writes it has ended"))?
-    }
-
-    /// Writes a mark. Once this returns, it outlives a power cut.
-    pub(super) fn write<B: AsRef<[u8]>>(&self, mark: &Mark<B>) -> io::Result<()> {
-        self.begin(mark);
-        self.finish()
-    }
-}
-
-impl Drop for Marker {
-    fn drop(&mut self) {
-        let _ = self.marks.send(None);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    fn put<B: AsRef<[u8]>>(&mut self, mark: &Mark<B>) -> io::Result<()> {
+        let (bytes, place) = (mark.to_bytes(), place_of(mark.position));
+        for copy in 0..COPIES {
+            self.0.seek(SeekFrom::Start((copy * PLACES * PLACE_BYTES + place) as u64))?;
+            self.0.write_all(&bytes)?;
         }
+        Ok(())
     }
-}
-
-fn write(file: &mut File, at: usize, bytes: &[u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(at as u64))?;
-    file.write_all(bytes)?;
-    file.sync_data()
 }
 
 #[cfg(test)]
@@ -244,8 +239,12 @@ mod tests {
             Self(path)
         }
 
-        fn read(&self) -> Option<Mark<Vec<u8>>> {
+        fn marks(&self) -> Option<Marks> {
             read(&self.0).unwrap()
+        }
+
+        fn last(&self) -> u64 {
+            self.marks().unwrap().last().position.number
         }
 
         fn put(&self, at: usize, bytes: &[u8]) {
@@ -268,47 +267,71 @@ mod tests {
     }
 
     #[test]
-    fn the_last_whole_mark_counts() {
-        let file = InFile::new("whole");
-        assert_eq!(file.read(), None);
-        let marker = Marker::open(&file.0).unwrap();
-        assert_eq!(file.read(), None);
-        for number in 1..=5 {
+    fn it_has_the_last_batches() {
+        let file = InFile::new("last");
+        assert!(file.marks().is_none());
+        let mut marker = Marker::open(&file.0).unwrap();
+        assert!(file.marks().is_none());
+        let places = PLACES as u64;
+        for number in 1..=3 * places {
             marker.write(&mark(number)).unwrap();
-            assert_eq!(file.read(), Some(mark(number)));
+            let marks = file.marks().unwrap();
+            assert_eq!(marks.last(), &mark(number));
+            for number in number.saturating_sub(places)..=number + 1 {
+                let Mark { position, chain, body, .. } = mark(number);
+                let is_there = (1..=marks.last().position.number).contains(&number)
+                    && number + places > marks.last().position.number;
+                let expected = body.filter(|_| is_there);
+                assert_eq!(
+                    marks.batch(number),
+                    expected.as_ref().map(|body| (position, chain, body.as_slice()))
+                );
+            }
         }
-        // The write of the sixth is cut off, or the disk changes a bit of it.
-        let bytes = mark(6).to_bytes();
-        assert_eq!(bytes.len(), HEAD_BYTES + 100);
-        for damage in 0..bytes.len() {
-            let mut torn = bytes.clone();
-            torn[damage] ^= 1;
-            file.put(0, &torn);
-            assert_eq!(file.read(), Some(mark(5)), "byte {damage}");
-            file.put(0, &bytes[..damage]);
-            file.put(damage, &vec![0; bytes.len() - damage]);
-            assert_eq!(file.read(), Some(mark(5)), "cut off at {damage}");
-        }
-    }
-
-    #[test]
-    fn a_batch_that_does_not_fit_is_left_out() {
-        let file = InFile::new("fits");
-        let marker = Marker::open(&file.0).unwrap();
-        for (number, more, fits) in [(1, 0, true), (2, 1, false)] {
-            let body = Some(vec![1; PLACE_BYTES - HEAD_BYTES + more]);
-            let mark = Mark { body, ..mark(number) };
-            assert_eq!(mark.fits(), fits);
-            marker.write(&mark).unwrap();
-            let body = mark.body.clone().filter(|_| fits);
-            assert_eq!(file.read(), Some(Mark { body, ..mark }));
-        }
-        drop(marker);
         assert_eq!(fs::metadata(&file.0).unwrap().len(), FILE_BYTES as u64);
     }
 
     #[test]
-    fn a_mark_of_an_earlier_release_counts_until_there_is_a_new_one() {
+    fn either_of_two_copies_is_enough() {
+        let file = InFile::new("copies");
+        let mut marker = Marker::open(&file.0).unwrap();
+        marker.write(&mark(1)).unwrap();
+        marker.write(&mark(2)).unwrap();
+        let (bytes, place) = (mark(2).to_bytes(), place_of(mark(2).position));
+        let copies = [place, PLACES * PLACE_BYTES + place];
+        assert_eq!(bytes.len(), HEAD_BYTES + 100);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            for (one, other) in [(0, 1), (1, 0)] {
+                file.put(copies[one], &damaged);
+                assert_eq!(file.marks().unwrap().last(), &mark(2), "byte {at}");
+                // Nobody was told of what is in neither.
+                file.put(copies[other], &bytes[..at]);
+                file.put(copies[other] + at, &vec![0; bytes.len() - at]);
+                assert_eq!(file.last(), 1, "cut off at {at}");
+                file.put(copies[one], &bytes);
+                assert_eq!(file.last(), 2, "cut off at {at}");
+                file.put(copies[other], &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_has_room_or_not() {
+        let file = InFile::new("room");
+        let mut marker = Marker::open(&file.0).unwrap();
+        let most = PLACE_BYTES - HEAD_BYTES;
+        assert!(has_room_for(&vec![1; most]) && !has_room_for(&vec![1; most + 1]));
+        for number in [PLACES as u64 - 1, PLACES as u64, 1] {
+            marker.write(&Mark { body: Some(vec![1; most]), ..mark(number) }).unwrap();
+        }
+        let marks = file.marks().unwrap();
+        assert!([63, 64, 1].iter().all(|&number| marks.batch(number).is_some()), "each is whole");
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_release_counts_until_there_is_a_new_one() {
         let file = InFile::new("before");
         for number in [4, 5] {
             let Mark { journal, position, chain, .. } = mark(number);
@@ -321,15 +344,25 @@ mod tests {
         }
         file.put(2 * PLACE_BYTES_BEFORE - 1, &[0]);
         let last = Mark { position: Position { epoch: Epoch(0), number: 5 }, body: None, ..mark(5) };
-        assert_eq!(file.read(), Some(last.clone()));
+        assert_eq!(file.marks().unwrap().last(), &last);
+        assert!(file.marks().unwrap().batch(5).is_none());
+
+        // The next release had the last batch, too.
+        fs::write(&file.0, vec![0; 2 * PLACE_BYTES_3]).unwrap();
+        for number in [5, 6] {
+            file.put(usize::try_from(number % 2).unwrap() * PLACE_BYTES_3, &mark(number).to_bytes());
+        }
+        assert_eq!(file.marks().unwrap().last(), &mark(6));
+        assert!(file.marks().unwrap().batch(6).is_some());
+
         // An attempt may have ended anywhere.
         fs::write(file.0.with_extension("new"), vec![1; FILE_BYTES + 1]).unwrap();
-        let marker = Marker::open(&file.0).unwrap();
-        assert_eq!(file.read(), Some(last));
+        let mut marker = Marker::open(&file.0).unwrap();
+        assert_eq!(file.marks().unwrap().last(), &Mark { body: None, ..mark(6) });
         assert!(!file.0.with_extension("new").exists());
-        for number in [5, 6, 7] {
+        for number in [6, 7, 8] {
             marker.write(&mark(number)).unwrap();
-            assert_eq!(file.read(), Some(mark(number)));
+            assert_eq!(file.marks().unwrap().last(), &mark(number));
         }
     }
 }

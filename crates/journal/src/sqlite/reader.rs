@@ -1,27 +1,41 @@
 //! Reading, with every check.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use super::schema;
+use super::{
+    mark::{self, Marks},
+    schema,
+};
 use crate::{
     format::batch::Chain,
     log::{End, Entry, Epoch, LogError, LogReader, Position, Snapshot, Visit},
 };
 
-/// A connection that only reads.
+/// How often the last batches are looked for: a server that writes meanwhile takes them on into the database.
+const LOOKS: usize = 4;
+
+/// What only reads: the database, and then what it lacks of the last batches.
 pub(super) struct SqliteReader {
     connection: Connection,
     /// The version of its tables.
     version: i32,
+    /// The file of the last batches.
+    mark: PathBuf,
 }
 
 impl SqliteReader {
-    pub(super) fn open(path: &Path) -> Result<Self, LogError> {
+    pub(super) fn open(path: &Path, mark: &Path) -> Result<Self, LogError> {
         let connection = schema::open_to_read(path)?;
         let version = schema::version(&connection)?;
-        Ok(Self { connection, version })
+        Ok(Self { connection, version, mark: mark.to_owned() })
+    }
+
+    /// The last batches.
+    pub(super) fn marks(&self) -> Result<Marks, LogError> {
+        mark::read(&self.mark)?
+            .ok_or_else(|| LogError::Damaged("the file `mark` is missing or cannot be read".to_owned()))
     }
 
     /// The id of the journal.
@@ -30,8 +44,8 @@ impl SqliteReader {
         Ok(id.cast_unsigned())
     }
 
-    /// The chain with a batch, if that batch is still there.
-    pub(super) fn chain_at(&self, number: u64) -> Result<Option<Chain>, LogError> {
+    /// The chain with a batch, if the database still has it.
+    fn chain_at(&self, number: u64) -> Result<Option<Chain>, LogError> {
         Ok(look_up(&self.connection, number, self.version > 1)?.map(|(_, chain)| chain))
     }
 
@@ -40,8 +54,7 @@ impl SqliteReader {
         if self.version == 1 {
             return Ok(Epoch::default());
         }
-        let epoch = self.connection.query_row("SELECT epoch FROM leader", [], |row| row.get(0))?;
-        Ok(epoch_of(epoch))
+        schema::epoch(&self.connection)
     }
 
     /// Looks at the structure of the file, so that no page of it is used twice.
@@ -52,8 +65,59 @@ impl SqliteReader {
 }
 
 impl SqliteReader {
-    /// [`LogReader::read_from`], which first tells the snapshot that the pieces are of, all in one look at the file.
+    /// [`LogReader::read_from`], which first tells the snapshot that the pieces are of.
     pub(super) fn read_after(
+        &mut self,
+        begin: impl FnOnce(Option<Snapshot>),
+        from: Option<End>,
+        through: Option<u64>,
+        visit: Visit<'_>,
+    ) -> Result<End, LogError> {
+        // First, since the database gets what makes room there.
+        let mut marks = self.marks()?;
+        let mut end = self.read_database(begin, from, through, visit)?;
+        for _ in 0..LOOKS {
+            if self.follow(&marks, &mut end, through, visit)? {
+                return Ok(end);
+            }
+            marks = self.marks()?;
+            end = self.read_database(|_| (), Some(end), through, visit)?;
+        }
+        Err(LogError::Damaged(format!(
+            "batch {} was acknowledged, but the journal ends with batch {}",
+            marks.last().position.number,
+            end.number
+        )))
+    }
+
+    /// Goes on to the last batches, as far as the database lacks them. Tells whether none of them is missing.
+    fn follow(
+        &self,
+        marks: &Marks,
+        end: &mut End,
+        through: Option<u64>,
+        visit: Visit<'_>,
+    ) -> Result<bool, LogError> {
+        let last = marks.last();
+        let number = last.position.number;
+        while end.number < number {
+            if through.is_some_and(|through| end.number >= through) {
+                return Ok(true);
+            }
+            let Some((position, chain, body)) = marks.batch(end.number + 1) else { return Ok(false) };
+            end.follow(position, Some(chain), body)?;
+            visit(Entry::Batch { position, body }).map_err(|error| error.at("the file `mark`"))?;
+        }
+        // The journal may go on for longer, by what was never acknowledged.
+        let at_last = if end.number == number { Some(end.chain) } else { self.chain_at(number)? };
+        if at_last.is_none_or(|chain| chain == last.chain) {
+            return Ok(true);
+        }
+        Err(LogError::Damaged(format!("batch {number} is not the one that was acknowledged")))
+    }
+
+    /// Reads what the database has, all in one look at it.
+    fn read_database(
         &mut self,
         begin: impl FnOnce(Option<Snapshot>),
         from: Option<End>,

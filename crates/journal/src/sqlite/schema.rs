@@ -15,8 +15,9 @@ use crate::log::{Epoch, LogError};
 const APPLICATION_ID: i32 = 0x5448_5254;
 const APPLICATION_ID_AT: usize = 68;
 /// The version of the tables and of the file beside them.
-const VERSION: i32 = 3;
-/// The oldest version that this release reads. Version 1 has no epochs. Up to version 2 the file `mark` has no batch.
+const VERSION: i32 = 4;
+/// The oldest version that this release reads. Version 1 has no epochs. Up to version 2 the file `mark` has no batch,
+/// and version 3 has the last one there.
 const OLDEST: i32 = 1;
 const VERSION_AT: usize = 60;
 const HEAD_BYTES: usize = 100;
@@ -111,6 +112,13 @@ pub(super) fn upgrade(connection: &Connection) -> Result<(), LogError> {
         _ => "",
     };
     Ok(connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?)
+}
+
+/// The epoch of the server that leads.
+pub(super) fn epoch(connection: &Connection) -> Result<Epoch, LogError> {
+    let epoch: i64 =
+        connection.prepare_cached("SELECT epoch FROM leader")?.query_row([], |row| row.get(0))?;
+    Ok(Epoch(epoch.cast_unsigned()))
 }
 
 /// Begins to lead: whoever wrote before writes no more.

@@ -13,15 +13,16 @@ use tracing::{info, warn};
 
 use super::{Cluster, Leading, Role, standby::Elected};
 use crate::{
-    journal::{Figures, Outbox, WriterThread},
+    journal::{Figures, Gathering, Outbox, WriterThread},
     runtime::{Confirmed, Lead, wall_now},
 };
 
 /// How long the last write may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a write waits for more, once there is something. It is little beside the write itself, and an answer whose
-/// write has begun before anybody waited for it needs a confirmation of its own.
-const GATHERING: Duration = Duration::from_micros(100);
+/// It is little beside the write itself, and an answer whose write has begun before anybody waited for it needs a
+/// confirmation of its own.
+const GATHERING: Gathering =
+    Gathering { first: Duration::from_micros(100), part: 1, most: Duration::from_millis(2) };
 /// How often it is told how far the log is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 

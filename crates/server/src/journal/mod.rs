@@ -15,4 +15,4 @@ mod writer;
 
 pub use figures::Figures;
 pub use outbox::{JournalFailed, Outbox};
-pub use writer::WriterThread;
+pub use writer::{Gathering, WriterThread};

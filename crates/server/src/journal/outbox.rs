@@ -234,17 +234,12 @@ impl Outbox {
         self.lock().failed.clone()
     }
 
-    /// Tells those who wait that what was being written is safe.
-    pub(super) fn written(&self) {
+    /// What was being written is safe. Returns what tells those who wait for it.
+    pub(super) fn written(&self) -> Option<Arc<Notify>> {
         let mut state = self.lock();
         self.0.flushed.store(state.written_upto.0, Release);
         self.0.batches.fetch_add(1, Release);
-        let written = state.when_written.take();
-        // There may be thousands, and the engine must not wait for them.
-        drop(state);
-        if let Some(written) = written {
-            written.notify_waiters();
-        }
+        state.when_written.take()
     }
 
     /// Waits for something to do, and after the first record as long as `gathering` for more.
@@ -337,6 +332,10 @@ mod tests {
         outbox.put(&[Record::PeerEnded { peer, cause: CauseRecord::Released }], Offset(peer));
     }
 
+    fn written(outbox: &Outbox) {
+        outbox.written().expect("something was").notify_waiters();
+    }
+
     /// Takes what there is to write, and returns how many records that are.
     fn begin_batch(outbox: &Outbox) -> u64 {
         match outbox.next(Duration::ZERO) {
@@ -361,12 +360,12 @@ mod tests {
         put(&outbox, 3);
         let mut third = Box::pin(outbox.all_flushed());
         assert_eq!(third.as_mut().now_or_never(), None);
-        outbox.written();
+        written(&outbox);
         assert_eq!(begin_batch(&outbox), 1);
         assert_eq!(first.now_or_never(), Some(Ok(())));
         assert_eq!(second.now_or_never(), Some(Ok(())));
         assert_eq!(third.as_mut().now_or_never(), None, "its record came later");
-        outbox.written();
+        written(&outbox);
         outbox.stop();
         assert!(matches!(outbox.next(Duration::ZERO), Work::End));
         assert_eq!(third.now_or_never(), Some(Ok(())));
@@ -403,7 +402,7 @@ mod tests {
         put(&outbox, 2);
         let mut both = [1, 2].map(|upto| Box::pin(outbox.flushed(Offset(upto))));
         assert!(both.iter_mut().all(|flushed| flushed.as_mut().now_or_never().is_none()));
-        outbox.written();
+        written(&outbox);
         assert_eq!(outbox.flushed_upto(), Offset(1));
         let [first, second] = both;
         assert_eq!(

@@ -8,7 +8,7 @@ use std::{
 };
 
 use throttle_journal::{AppendError, LogError, SnapshotJob, SnapshotStep, Writer};
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 use tracing::{debug, error, info};
 
 use super::{
@@ -18,9 +18,18 @@ use super::{
     upkeep::{self, Upkeep},
 };
 
-/// How long a write waits at most for those whom the one before let go on. It never waits for longer than that took:
-/// what they ask for would else wait for a whole write more.
-const GATHERING_MAX: Duration = Duration::from_millis(2);
+/// How a write waits for more, so that there are fewer of them: what comes a moment later would else wait for a whole
+/// write more.
+#[derive(Clone, Copy, Debug)]
+pub struct Gathering {
+    /// How long the first record waits for others.
+    pub first: Duration,
+    /// A write waits for those whom the one before let go on: at most for this part of the time which that one took, 2
+    /// for the half of it,
+    pub part: u32,
+    /// and never for longer than this.
+    pub most: Duration,
+}
 
 /// The thread that writes.
 pub struct WriterThread {
@@ -29,17 +38,16 @@ pub struct WriterThread {
 }
 
 impl WriterThread {
-    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs. After
-    /// the first record it waits for more as long as `gathering`.
+    /// Begins to write what is put into `outbox`. `lock`, if there is one, is held as long as the writer runs.
     pub fn start(
         writer: Writer,
         lock: Option<File>,
         figures: Figures,
         outbox: Outbox,
-        gathering: Duration,
+        gathering: Gathering,
     ) -> io::Result<Self> {
         let thread = thread::Builder::new().name("journal".to_owned()).spawn({
-            let outbox = outbox.clone();
+            let (outbox, runtime) = (outbox.clone(), Handle::current());
             move || {
                 let steps = Steps::new(outbox.clone());
                 let mut task = Task {
@@ -50,6 +58,7 @@ impl WriterThread {
                     steps,
                     snapshot_begun: None,
                     gathering,
+                    runtime,
                     _lock: lock,
                 };
                 if let Err(mut error) = task.run() {
@@ -82,7 +91,8 @@ struct Task {
     steps: Steps,
     /// When the snapshot was begun that is being made.
     snapshot_begun: Option<Instant>,
-    gathering: Duration,
+    gathering: Gathering,
+    runtime: Handle,
     _lock: Option<File>,
 }
 
@@ -93,13 +103,14 @@ impl Task {
             if self.writer.is_to_trim() {
                 self.outbox.call();
             }
-            match self.outbox.next(self.gathering) {
+            match self.outbox.next(self.gathering.first) {
                 Work::End => return Ok(()),
                 Work::Nothing => {}
                 Work::Batch { body, records, turns } => {
                     let took = self.append(&body, records)?;
-                    if turns > 1 && !self.gathering.is_zero() {
-                        self.outbox.gather(turns, took.min(GATHERING_MAX));
+                    if turns > 1 {
+                        let Gathering { part, most, .. } = self.gathering;
+                        self.outbox.gather(turns, (took / part).min(most));
                     }
                 }
             }
@@ -137,7 +148,10 @@ impl Task {
     fn append(&mut self, body: &[u8], records: u64) -> Result<Duration, AppendError> {
         let begun = Instant::now();
         self.writer.append(body)?;
-        self.outbox.written();
+        if let Some(waiting) = self.outbox.written() {
+            // There may be thousands. Whoever is woken by the runtime itself costs it less, and this thread nothing.
+            self.runtime.spawn(async move { waiting.notify_waiters() });
+        }
         let took = begun.elapsed();
         self.figures.flush_seconds.observe(took.as_secs_f64());
         self.figures.batches.inc();

@@ -21,13 +21,14 @@ use super::{
 };
 use crate::support::{Answer, Server, request, until};
 
-const FILE: &str =
-    "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 8192";
+const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 8192\n\
+    label_length = 1000";
 /// Before which no snapshot is made.
-const FILE_BEFORE: &str =
-    "[durability]\nsnapshot_bytes = 100000000\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 8192";
-/// The write-ahead log is copied into the database when it has a thousand pages; these make nearly as many.
-const PEERS_BEFORE: usize = 220;
+const FILE_BEFORE: &str = "[durability]\nsnapshot_bytes = 100000000\n[semaphores]\nA = 1000000\n[limits]\n\
+    label_bytes = 8192\nlabel_length = 1000";
+/// The write-ahead log is copied into the database when it has a thousand pages; these make nearly as many, and the
+/// database lacks some of them.
+const PEERS_BEFORE: usize = 400;
 
 /// What the runs of a test have in common.
 struct Bench {
@@ -114,9 +115,9 @@ impl Bench {
     }
 }
 
-/// A peer that is long enough for a page of its own.
+/// A peer that is long enough for two pages of its own.
 fn session() -> String {
-    let labels: BTreeMap<_, _> = (0..14).map(|number| (format!("label-{number}"), "x".repeat(250))).collect();
+    let labels: BTreeMap<_, _> = (0..14).map(|number| (format!("label-{number}"), "x".repeat(560))).collect();
     json!({ "locks": { "A": 1 }, "expires_in": "1h", "labels": labels }).to_string()
 }
 
@@ -249,17 +250,32 @@ fn a_start_that_ends_anywhere() {
     server.kill();
     let nothing = Home::new();
     fs::create_dir_all(nothing.path()).expect("made");
-    // The last batch is in the mark alone.
+    // All batches are in the mark alone, with the epoch in which they were written.
     let cut_off = Home::copy(first.path());
-    let log = OpenOptions::new().write(true).open(cut_off.file("journal.db-wal")).expect("there");
+    OpenOptions::new()
+        .write(true)
+        .open(cut_off.file("journal.db-wal"))
+        .and_then(|log| log.set_len(0))
+        .expect("cut");
+    let earlier = [3, 4].map(|version| Home::copy(&format::golden(version)));
+    let peers_before = earlier.each_ref().map(|earlier| {
+        let home = Home::copy(earlier.path());
+        let server = home.start(FILE);
+        let peers = server.peers();
+        server.kill();
+        peers
+    });
+    // Of the later one, too, the last batch is in the mark alone.
+    let log = OpenOptions::new().write(true).open(earlier[1].file("journal.db-wal")).expect("there");
     log.set_len(log.metadata().expect("known").len() - 1).expect("cut");
-    let earlier = Home::copy(&format::golden(3));
-    let taken_over = Home::copy(earlier.path());
-    let server = taken_over.start(FILE);
-    let peers_before = server.peers();
-    server.kill();
-    let cases =
-        [(&nothing, BTreeMap::new()), (&first, peers.clone()), (&cut_off, peers), (&earlier, peers_before)];
+    let [before, later] = &peers_before;
+    let cases = [
+        (&nothing, &BTreeMap::new()),
+        (&first, &peers),
+        (&cut_off, &peers),
+        (&earlier[0], before),
+        (&earlier[1], later),
+    ];
     for (before, peers) in cases {
         let calls = calls_of_a_start(&disk, &Home::copy(before.path()));
         assert!(calls > 0);
@@ -273,7 +289,7 @@ fn a_start_that_ends_anywhere() {
             process.wait();
             disk.let_go();
             let server = home.start(FILE);
-            assert_eq!(server.peers(), peers, "ended before call {at}");
+            assert_eq!(server.peers(), *peers, "ended before call {at}");
             server.kill();
         }
     }

@@ -21,8 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// Serves until the process is ended. The number of threads is tokio's own choice, as for the servers that
-/// are measured; `TOKIO_WORKER_THREADS` sets it for all of them.
+/// Serves until the process is ended. The number of threads is tokio's own choice, one for each processor;
+/// `TOKIO_WORKER_THREADS` sets it, here and for the servers that are measured.
 pub(crate) fn serve(port: u16, with_tls: bool) -> crate::Result<()> {
     let tls = with_tls.then(acceptor).transpose()?;
     tokio::runtime::Builder::new_multi_thread().enable_io().build()?.block_on(async {

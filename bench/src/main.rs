@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
-use process::{Kind, Server};
+use process::{BARE, Kind, Server};
 use report::{Machine, Report};
 
 /// Whatever goes wrong is told and ends the run.
@@ -245,9 +245,15 @@ fn measure_servers(arguments: &Arguments, options: &Options, report: &mut Report
         tls: None,
     };
     let mut servers = vec![
-        server("bare hyper", Kind::Bare, std::env::current_exe()?),
+        server(BARE, Kind::Bare, std::env::current_exe()?),
         server(THROTTLE, Kind::Throttle, binary.clone()),
     ];
+    if arguments.workers.is_none() && options.processors > 1 {
+        // As many as Throttle takes by itself.
+        let workers = Some(options.processors - 1);
+        servers
+            .push(Server { workers, ..server("bare, a thread less", Kind::Bare, std::env::current_exe()?) });
+    }
     if arguments.dashboards > 0 {
         let dashboards = arguments.dashboards;
         servers.push(Server { dashboards, ..server("with dashboards", Kind::Watched, binary) });

@@ -12,6 +12,8 @@ use std::time::Duration;
 use crate::load::{Load, Tls};
 use crate::{Result, http, load, now};
 
+/// The bare server that others are measured against.
+pub(crate) const BARE: &str = "bare hyper";
 /// A semaphore that is never full.
 pub(crate) const WIDE: &str = "wide";
 /// A semaphore of which there is one.

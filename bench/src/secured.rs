@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 
-use crate::process::{Kind, Server};
+use crate::process::{BARE, Kind, Server};
 use crate::rows::{ROWS, Row};
 use crate::stats::Spread;
 use crate::throughput::{Sample, Target, column, in_turns, rates, work};
@@ -70,12 +70,7 @@ pub(crate) fn measure(options: &Options, server: &Server) -> Result<Vec<Line>> {
     note("measuring TLS beside a bare server with the same");
     let (files, tls) = encryption()?;
     let encrypted = Server { settings: TLS, files, tls: Some(tls), ..server.clone() };
-    let bare = Server {
-        name: "bare hyper",
-        kind: Kind::Bare,
-        binary: std::env::current_exe()?,
-        ..encrypted.clone()
-    };
+    let bare = Server { name: BARE, kind: Kind::Bare, binary: std::env::current_exe()?, ..encrypted.clone() };
     let mut sides = [Side::start(options, &bare, "")?, Side::start(options, &encrypted, "")?];
     lines.extend(compare(options, "TLS, beside a bare server", &mut sides)?);
     Ok(lines)

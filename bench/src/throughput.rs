@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::dashboards::Dashboards;
 use crate::load::{Load, Script};
-use crate::process::{self, Kind, Running, Server};
+use crate::process::{self, BARE, Kind, Running, Server};
 use crate::rows::{Create, Heartbeat, Peers, ROWS, Remove, Row};
 use crate::stats::Spread;
 use crate::{Options, Result, http, note, now};
@@ -157,8 +157,8 @@ fn measure_row(options: &Options, row: &Row, targets: &mut [Target]) -> Result<V
             found.map(|(_, samples)| samples.as_slice())
         };
         let (mut empty, mut bare, mut other, mut unwatched) = (None, None, None, None);
-        if target.kind != Kind::Bare {
-            bare = base(&|other| other.kind == Kind::Bare);
+        if target.server != BARE {
+            bare = base(&|other| other.server == BARE);
             if target.level > 0 {
                 empty = base(&|other| other.server == target.server && other.level == 0);
             }

@@ -6,6 +6,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     pin::{Pin, pin},
     sync::{Arc, PoisonError, RwLock},
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -35,6 +36,9 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 /// The time for everything at shutdown, if requests leave any of it to the traces.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(700);
 
+/// The variable by which tokio lets an operator choose the number of its threads.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
 /// Serves until Ctrl+C or SIGTERM. The error, if it cannot start or go on, is one clear line.
 pub fn run(start: &Start) -> Result<(), Box<dyn Error>> {
     let loaded = start.load()?;
@@ -46,7 +50,11 @@ pub fn run(start: &Start) -> Result<(), Box<dyn Error>> {
     }
     remark(config);
     info!("Starting");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if env::var_os(THREADS).is_none() {
+        runtime.worker_threads(threads());
+    }
+    let runtime = runtime.enable_all().build()?;
     let mut asked_at = None;
     let outcome = runtime.block_on(serve(start, &loaded, &telemetry, &mut asked_at));
     runtime.shutdown_background();
@@ -57,6 +65,13 @@ pub fn run(start: &Start) -> Result<(), Box<dyn Error>> {
         .map_or(FLUSH_PATIENCE, |at: Instant| SHUTDOWN_TIME.saturating_sub(at.elapsed()).max(FLUSH_PATIENCE));
     telemetry.shut_down(FLUSH_PATIENCE, for_traces);
     outcome
+}
+
+/// How many threads answer requests: as many as there are processors, but for one. Half of what a small request costs
+/// is the system's work, and the disk has a thread of its own; threads that have to share a processor with those wake
+/// and move each other more than they do.
+fn threads() -> usize {
+    available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 /// What the operator should know of the configuration.

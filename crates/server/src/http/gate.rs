@@ -12,7 +12,7 @@ use axum::{
 };
 use throttle_api::Code;
 use throttle_node::Condition;
-use tokio::time::sleep;
+use tokio::{task::yield_now, time::sleep};
 
 use super::{
     app::App,
@@ -214,6 +214,8 @@ async fn long_answer(app: &Arc<App>, found: Found, waits: Waits, request: Box<Re
         );
     }
     let response = found.answer(app.clone(), request).await;
+    // With a single thread, nobody else could ask meanwhile.
+    yield_now().await;
     if app.long_answers_waiting.available_permits() < app.long_answers_max {
         // Those who want something else have their turn before the next one: the engine is for whoever is quickest.
         sleep(PAUSE).await;
@@ -267,4 +269,29 @@ pub(super) fn refusal(dialect: Dialect, sentence: &'static str) -> Response {
         return Problem::new(Code::Unavailable, sentence).into_response();
     }
     try_again(sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use axum::body::Body;
+
+    use super::{super::routes::find, *};
+    use crate::{config::Config, serve::in_memory};
+
+    #[tokio::test]
+    async fn others_have_their_turn_between_answers_that_may_be_long() {
+        let (_, app) = in_memory(Config::default()).unwrap();
+        let answered = RefCell::new(Vec::new());
+        let ask = async |path: &'static str| {
+            let request = Box::new(Request::get(path).body(Body::empty()).unwrap());
+            let response = answer(&app, find(request.method(), path), request).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            answered.borrow_mut().push(path);
+        };
+        // On one thread, in this order.
+        tokio::join!(ask("/v1/peers"), ask("/v1/semaphores"), ask("/v1/permissions"));
+        assert_eq!(answered.into_inner(), ["/v1/permissions", "/v1/peers", "/v1/semaphores"]);
+    }
 }

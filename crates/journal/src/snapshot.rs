@@ -118,7 +118,11 @@ impl SnapshotJob {
                 state.play(entry.body())
             });
             match end {
-                Ok(end) => return Ok(Some((state, end.chain))),
+                Ok(end) if end.number == through => return Ok(Some((state, end.chain))),
+                Ok(end) => {
+                    let what = format!("batch {} is missing", end.number + 1);
+                    return Err(LogError::Damaged(what));
+                }
                 Err(LogError::Busy(_)) => return Ok(None),
                 // What it read is forgotten by now: it begins anew.
                 Err(LogError::Trimmed) if !is_over() => {}

@@ -77,9 +77,13 @@ impl Directory {
             system::make_private(&self.path.join(name))?;
         }
         let mut log = SqliteLog::open(&self.path.join(JOURNAL), &self.path.join(MARK), self.journal)?;
+        if log.last() != end.number {
+            let what = "the file `mark` is not what it was a moment ago: see whether the disk is failing";
+            return Err(LogError::Io(what.to_owned()));
+        }
         // What was read may never have been safe, if the process before ended in the middle of a commit. Now it is.
         let epoch = log.lead()?;
-        // Nor may the last batch have been marked.
+        // The last batch may be one that was never marked.
         log.mark(end.number, end.chain)?;
         log.take_over_checkpoints()?;
         Ok(Found { end, epoch, log: Box::new(log), lock: self.lock })
@@ -218,7 +222,7 @@ pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
     }
     schema::create(&unnamed, journal)?;
     let (position, chain) = (Position::default(), Chain::start(journal));
-    Marker::open(&path.join(MARK))?.write(&Mark { journal, position, chain, body: None::<&[u8]> })?;
+    Marker::open(&path.join(MARK), &Mark { journal, position, chain, body: None })?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
     Ok(system::sync_directory(path)?)
 }

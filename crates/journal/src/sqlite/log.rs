@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{
     checkpoint::Checkpoints,
-    mark::{self, Mark, Marker, PLACES},
+    mark::{self, Mark, Marker, Marks, PLACES},
     reader::{SqliteReader, last_snapshot, look_up},
     schema,
 };
@@ -60,8 +60,13 @@ impl SqliteLog {
     pub(super) fn open(path: &Path, mark: &Path, journal: u64) -> Result<Self, LogError> {
         let mut connection = schema::open_to_write(path)?;
         schema::upgrade(&connection)?;
-        let last = take_over(&mut connection, mark)?;
-        let marker = Marker::open(mark)?;
+        let marks = mark::find(mark)?;
+        let last = take_over(&mut connection, &marks)?;
+        let Mark { position, chain, .. } = *marks.last();
+        // The database may go on for longer, and has all of it.
+        let end =
+            Mark { journal, position: Position { epoch: Epoch::default(), ..position }, chain, body: None };
+        let marker = Marker::open(mark, &end)?;
         let (leader, version) = (schema::epoch(&connection)?, data_version(&connection)?);
         Ok(Self {
             journal,
@@ -102,6 +107,11 @@ impl SqliteLog {
         }
     }
 
+    /// The number of the last batch.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Keeps a batch as it is in another log.
     pub(super) fn put(&self, position: Position, chain: Chain, body: &[u8]) -> Result<(), LogError> {
         put(&self.connection, position, chain, body)
@@ -130,10 +140,11 @@ impl SqliteLog {
             return Ok(());
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if schema::epoch(&transaction)? != self.leader {
+            return Err(LogError::Superseded);
+        }
         for Batch { position, chain, body } in &self.pending {
-            if !insert(&transaction, *position, *chain, body)? {
-                check_refused(&transaction, *position, *chain)?;
-            }
+            put(&transaction, *position, *chain, body)?;
         }
         transaction.commit()?;
         let bytes = self.pending.drain(..).map(|batch| batch.body.len()).sum();
@@ -141,7 +152,8 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Looks whether another connection has written: whoever leads by now has.
+    /// Looks whether another connection has written: whoever leads by now has. What keeps other processes out is the
+    /// lock of the directory.
     fn look_for_others(&mut self) -> Result<(), LogError> {
         let version = data_version(&self.connection)?;
         if version != self.version {
@@ -160,12 +172,11 @@ fn put(connection: &Connection, position: Position, chain: Chain, body: &[u8]) -
     Ok(())
 }
 
-/// Gives the database what only the mark at this path has. Returns the number of the last batch then.
-fn take_over(connection: &mut Connection, mark: &Path) -> Result<u64, LogError> {
+/// Gives the database what only the mark has. Returns the number of the last batch then.
+fn take_over(connection: &mut Connection, marks: &Marks) -> Result<u64, LogError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut last = last_number(&transaction)?;
-    let marks = mark::read(mark)?;
-    while let Some((position, chain, body)) = marks.as_ref().and_then(|marks| marks.batch(last + 1)) {
+    while let Some((position, chain, body)) = marks.batch(last + 1) {
         // It may be all that tells of its epoch.
         let epoch = position.epoch.0.cast_signed();
         transaction.execute("UPDATE leader SET epoch = max(epoch, ?1)", [epoch])?;
@@ -174,31 +185,6 @@ fn take_over(connection: &mut Connection, mark: &Path) -> Result<u64, LogError> 
     }
     transaction.commit()?;
     Ok(last)
-}
-
-/// Adds a batch, if its epoch leads and its number follows the last. Tells whether that is so.
-fn insert(connection: &Connection, position: Position, chain: Chain, body: &[u8]) -> Result<bool, LogError> {
-    let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO batch (number, chain, body, epoch) SELECT ?1, ?2, ?3, ?4
-         WHERE (SELECT epoch FROM leader) = ?4
-         AND ?1 = 1 + COALESCE(
-            (SELECT max(number) FROM batch), (SELECT through FROM snapshot), 0)",
-    )?;
-    let (number, epoch) = (position.number.cast_signed(), position.epoch.0.cast_signed());
-    Ok(insert.execute(params![number, chain.to_bytes(), body, epoch])? == 1)
-}
-
-/// Finds out why a batch was not added. It is no fault if the same one is there already.
-fn check_refused(connection: &Connection, position: Position, chain: Chain) -> Result<(), LogError> {
-    let Position { epoch, number } = position;
-    if schema::epoch(connection)? != epoch {
-        return Err(LogError::Superseded);
-    }
-    match look_up(connection, number, true)? {
-        Some(found) if found == (epoch, chain) => Ok(()),
-        Some(_) => Err(taken(number)),
-        None => Err(gap(number, last_number(connection)?)),
-    }
 }
 
 /// The number of the last batch that the database has or had.
@@ -330,6 +316,11 @@ impl Log for SqliteLog {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering::SeqCst},
+        thread,
+    };
+
     use super::*;
     use crate::{
         conformance::{self, Provider},
@@ -370,7 +361,8 @@ mod tests {
         }
 
         fn reader(&mut self) -> Box<dyn LogReader> {
-            self.log().reader().unwrap()
+            let (journal, mark) = (self.path.join("journal.db"), self.path.join("mark"));
+            Box::new(SqliteReader::open(&journal, &mark).unwrap())
         }
 
         fn crash(&mut self) {}
@@ -440,14 +432,70 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_covers_what_only_the_mark_had() {
+        let mut directory = InDirectory::fresh();
+        let (epoch, mut log) = directory.lead();
+        let mut chain = Chain::start(directory.journal);
+        let mut append = |log: &mut Box<dyn Log>, numbers: std::ops::RangeInclusive<u64>| {
+            for number in numbers {
+                let position = Position { epoch, number };
+                chain = chain.then(position, b"body");
+                log.append(position, chain, b"body").unwrap();
+            }
+            chain
+        };
+        let chain = append(&mut log, 1..=10);
+        let sum = Chain::of_snapshot(directory.journal, 10);
+        log.finish_snapshot(&Snapshot { through: 10, chain, pieces: 0, sum }).unwrap();
+        while log.trim().unwrap() {}
+        let places = PLACES as u64;
+        let chain = append(&mut log, 11..=10 + 2 * places);
+        let mut found = 0;
+        let end = directory.reader().read_from(None, None, &mut |_| {
+            found += 1;
+            Ok(())
+        });
+        assert_eq!(end.map(|end| (end.number, end.chain)), Ok((10 + 2 * places, chain)));
+        assert_eq!(found, 2 * places);
+    }
+
+    #[test]
+    fn whoever_reads_is_never_behind_what_was_acknowledged() {
+        let mut directory = InDirectory::fresh();
+        let (epoch, mut log) = directory.lead();
+        let (journal, acknowledged) = (directory.journal, AtomicU64::new(0));
+        let batches = 20 * PLACES as u64;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut chain = Chain::start(journal);
+                for number in 1..=batches {
+                    let (position, body) = (Position { epoch, number }, vec![7; 200]);
+                    chain = chain.then(position, &body);
+                    log.append(position, chain, &body).unwrap();
+                    acknowledged.store(number, SeqCst);
+                }
+            });
+            let mut reader = directory.reader();
+            let mut end = None;
+            while acknowledged.load(SeqCst) < batches {
+                let least = acknowledged.load(SeqCst);
+                let found = reader.read_from(end, None, &mut |_| Ok(())).unwrap();
+                assert!(found.number >= least, "{} of {least}", found.number);
+                end = Some(found);
+            }
+        });
+    }
+
+    #[test]
     fn the_mark_may_be_all_that_tells_of_an_epoch() {
         let mut directory = InDirectory::fresh();
         let (_, log) = directory.lead();
         drop(log);
         let position = Position { epoch: Epoch(9), number: 1 };
         let chain = Chain::start(directory.journal).then(position, b"late");
-        let mark = Mark { journal: directory.journal, position, chain, body: Some(b"late") };
-        Marker::open(&directory.path.join("mark")).unwrap().write(&mark).unwrap();
+        let mark = Mark { journal: directory.journal, position, chain, body: Some(b"late".as_slice()) };
+        let end = Mark { body: None, ..mark };
+        Marker::open(&directory.path.join("mark"), &end).unwrap().write(&mark).unwrap();
         let mut log = directory.log();
         assert_eq!(log.look_up(1), Ok(Some((Epoch(9), chain))));
         assert_eq!(log.lead(), Ok(Epoch(10)));

@@ -1,16 +1,17 @@
 //! The last batches, kept apart from the others.
 //!
 //! A batch is written here and made safe with one sync before it is acknowledged; the database gets many of them at
-//! once. So every batch has a place of its own until the database has it, and as many more follow.
+//! once. A place is used again for the batch that comes 64 later: by then the database has the one before.
 //!
 //! Each stands here twice, and either copy is enough. With one, nobody could tell a batch that was damaged later from a
 //! write that was cut off; SQLite cannot either, and drops everything behind a damaged place of its write-ahead log
-//! without a word. The last batch that is here says how far the log went, whether the database has it or not.
+//! without a word. The last batch that is here says how far the log went, whether the database has it or not. No place is
+//! ever empty, and a write that was cut off spoils one at most; so two that have nothing whole are damage.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
 };
 
@@ -19,28 +20,30 @@ use xxhash_rust::xxh3::Xxh3;
 use super::system;
 use crate::{
     format::batch::Chain,
-    log::{Epoch, Position},
+    log::{Epoch, LogError, Position},
 };
 
-const MAGIC: &[u8; 8] = b"THRTLAST";
+const MAGIC: &[u8; 8] = b"THRTTAIL";
 /// How long a place is.
 const PLACE_BYTES: usize = 16 * 1024;
 /// For how many batches there is a place.
 pub(super) const PLACES: usize = 64;
 /// All first copies, then all second ones.
 const COPIES: usize = 2;
-const FILE_BYTES: usize = COPIES * PLACES * PLACE_BYTES;
+const COPY_BYTES: usize = PLACES * PLACE_BYTES;
+const FILE_BYTES: usize = COPIES * COPY_BYTES;
 /// What stands before the batch, its checksum included.
 const HEAD_BYTES: usize = 64;
 /// The length of a batch that only the database has.
 const ABSENT: u64 = u64::MAX;
 /// Version 3 had the last batch alone, in two places that were written in turn.
+const MAGIC_3: &[u8; 8] = b"THRTLAST";
 const PLACE_BYTES_3: usize = 64 * 1024;
 /// Before that it was its number alone.
 const MAGIC_BEFORE: &[u8; 8] = b"THRTMARK";
 const PLACE_BYTES_BEFORE: usize = 4096;
 const BYTES_BEFORE: usize = 48;
-/// How often the file is read: a server that runs meanwhile can spoil a place that is being read.
+/// How often the file is read: not all of it is read at one moment, and a server may write meanwhile.
 const READS: usize = 3;
 
 /// A batch, or only how far the log went.
@@ -79,7 +82,7 @@ impl<B: AsRef<[u8]>> Mark<B> {
 }
 
 impl Mark<Vec<u8>> {
-    fn from_bytes(place: &[u8]) -> Option<Self> {
+    fn from_bytes(magic: [u8; 8], place: &[u8]) -> Option<Self> {
         let (head, rest) = place.split_at_checked(HEAD_BYTES)?;
         let position = Position { epoch: Epoch(number(head, 24)?), number: number(head, 16)? };
         let body = match number(head, 48)? {
@@ -88,7 +91,7 @@ impl Mark<Vec<u8>> {
         };
         let checked = head.get(..56)?;
         let is_whole =
-            checked.starts_with(MAGIC) && number(head, 56)? == checksum(checked, body.unwrap_or_default());
+            checked.starts_with(&magic) && number(head, 56)? == checksum(checked, body.unwrap_or_default());
         is_whole.then_some(Self {
             journal: number(head, 8)?,
             position,
@@ -137,13 +140,28 @@ fn place_of(position: Position) -> usize {
 pub(super) struct Marks {
     last: Mark<Vec<u8>>,
     by_number: BTreeMap<u64, Mark<Vec<u8>>>,
+    /// How many places have nothing whole.
+    broken: usize,
 }
 
 impl Marks {
-    fn of(marks: impl Iterator<Item = Mark<Vec<u8>>>) -> Option<Self> {
-        let by_number: BTreeMap<_, _> = marks.map(|mark| (mark.position.number, mark)).collect();
+    /// What the places have, one after the other.
+    fn of(places: impl Iterator<Item = Option<Mark<Vec<u8>>>>) -> Option<Self> {
+        let (mut by_number, mut broken) = (BTreeMap::new(), 0);
+        for mark in places {
+            match mark {
+                Some(mark) => drop(by_number.insert(mark.position.number, mark)),
+                None => broken += 1,
+            }
+        }
         let last = by_number.last_key_value()?.1.clone();
-        Some(Self { last, by_number })
+        Some(Self { last, by_number, broken })
+    }
+
+    /// Whether all of it may have been there at one moment.
+    fn is_of_one_moment(&self) -> bool {
+        let follow = |(one, next): (&u64, &u64)| one + 1 == *next;
+        self.broken == 0 && self.by_number.keys().zip(self.by_number.keys().skip(1)).all(follow)
     }
 
     /// How far the log went.
@@ -158,25 +176,54 @@ impl Marks {
     }
 }
 
-/// What the file at `path` has; nothing if it is not there or nothing in it is whole.
+/// What the file at `path` has.
+pub(super) fn find(path: &Path) -> Result<Marks, LogError> {
+    read(path)
+        .map_err(|error| LogError::Io(format!("the file `mark`: {error}")))?
+        .ok_or_else(|| LogError::Damaged("the file `mark` is missing or cannot be read".to_owned()))
+}
+
+/// The same; nothing if it is not there or damaged.
 pub(super) fn read(path: &Path) -> io::Result<Option<Marks>> {
+    let mut marks = None;
     for _ in 0..READS {
-        let bytes = match fs::read(path) {
+        marks = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes?,
+            file => read_from(&mut file?)?,
         };
-        let marks = match bytes.len() {
-            FILE_BYTES => Marks::of(bytes.chunks(PLACE_BYTES).filter_map(Mark::from_bytes)),
-            length if length == 2 * PLACE_BYTES_3 => {
-                Marks::of(bytes.chunks(PLACE_BYTES_3).filter_map(Mark::from_bytes))
-            }
-            _ => Marks::of(bytes.chunks(PLACE_BYTES_BEFORE).take(2).filter_map(Mark::from_bytes_before)),
-        };
-        if marks.is_some() {
-            return Ok(marks);
+        if marks.as_ref().is_some_and(Marks::is_of_one_moment) {
+            break;
         }
     }
-    Ok(None)
+    Ok(marks.filter(|marks| marks.broken <= 1))
+}
+
+fn read_from(file: &mut File) -> io::Result<Option<Marks>> {
+    let length = file.metadata()?.len();
+    if length == FILE_BYTES as u64 {
+        let mut copy = |at: usize| Mark::from_bytes(*MAGIC, &read_at(file, at, PLACE_BYTES)?);
+        // Where they differ, the disk lost the write of one.
+        let newer = |at: usize| {
+            let copies = (0..COPIES).filter_map(|number| copy(number * COPY_BYTES + at));
+            copies.max_by_key(|mark| mark.position.number)
+        };
+        return Ok(Marks::of((0..COPY_BYTES).step_by(PLACE_BYTES).map(newer)));
+    }
+    // A release before this one wrote two places in turn, so at first one is empty.
+    let is_3 = length == 2 * PLACE_BYTES_3 as u64;
+    let length = if is_3 { PLACE_BYTES_3 } else { PLACE_BYTES_BEFORE };
+    let place = |place| {
+        let bytes = read_at(file, place * length, length)?;
+        if is_3 { Mark::from_bytes(*MAGIC_3, &bytes) } else { Mark::from_bytes_before(&bytes) }
+    };
+    Ok(Marks::of((0..2).map(place)))
+}
+
+/// What stands there; nothing if the disk does not give it, as of a place that is damaged.
+fn read_at(file: &mut File, at: usize, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(at as u64)).and_then(|_| file.read_exact(&mut bytes)).ok()?;
+    Some(bytes)
 }
 
 /// The file, open for writing.
@@ -184,10 +231,9 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Marks>> {
 pub(super) struct Marker(File);
 
 impl Marker {
-    /// Opens the file, and makes it if it is not there. It gets its full size at once, so that a write changes nothing
-    /// but its bytes. Of the file of an earlier release only stays how far the log went: the database must have
-    /// everything.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the file. If it is not there, or of an earlier release, it is made, and `end` stands in every place of it:
+    /// how far the database goes. It has its full size from then on, so that a write changes nothing but its bytes.
+    pub(super) fn open(path: &Path, end: &Mark<&[u8]>) -> io::Result<Self> {
         let length = fs::metadata(path).map_or(0, |data| data.len());
         if length == FILE_BYTES as u64 {
             return system::open_private(path).map(Self);
@@ -196,31 +242,23 @@ impl Marker {
         let new = path.with_extension("new");
         let mut file = system::open_private(&new)?;
         file.set_len(0)?;
-        file.write_all(&vec![0; FILE_BYTES])?;
-        let mut marker = Self(file);
-        if let Some(marks) = read(path)? {
-            let Mark { journal, position, chain, .. } = *marks.last();
-            marker.put(&Mark { journal, position, chain, body: None::<&[u8]> })?;
-        }
-        marker.0.sync_all()?;
+        let mut place = end.to_bytes();
+        place.resize(PLACE_BYTES, 0);
+        file.write_all(&place.repeat(COPIES * PLACES))?;
+        file.sync_all()?;
         fs::rename(&new, path)?;
         system::sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(marker)
+        Ok(Self(file))
     }
 
     /// Writes a batch, in the place of one that the database has by now. Once this returns, it outlives a power cut.
     pub(super) fn write<B: AsRef<[u8]>>(&mut self, mark: &Mark<B>) -> io::Result<()> {
-        self.put(mark)?;
-        self.0.sync_data()
-    }
-
-    fn put<B: AsRef<[u8]>>(&mut self, mark: &Mark<B>) -> io::Result<()> {
         let (bytes, place) = (mark.to_bytes(), place_of(mark.position));
         for copy in 0..COPIES {
-            self.0.seek(SeekFrom::Start((copy * PLACES * PLACE_BYTES + place) as u64))?;
+            self.0.seek(SeekFrom::Start((copy * COPY_BYTES + place) as u64))?;
             self.0.write_all(&bytes)?;
         }
-        Ok(())
+        self.0.sync_data()
     }
 }
 
@@ -237,6 +275,11 @@ mod tests {
             let path = std::env::temp_dir().join(format!("throttle-mark-{name}-{}", std::process::id()));
             let _ = fs::remove_file(&path);
             Self(path)
+        }
+
+        /// Opens it, for a journal without batches.
+        fn open(&self) -> Marker {
+            Marker::open(&self.0, &mark(0).without_body()).unwrap()
         }
 
         fn marks(&self) -> Option<Marks> {
@@ -266,12 +309,19 @@ mod tests {
         Mark { journal: 7, position, chain: Chain(u128::from(number) << 70), body }
     }
 
+    impl Mark<Vec<u8>> {
+        fn without_body(&self) -> Mark<&'static [u8]> {
+            let Self { journal, position, chain, .. } = *self;
+            Mark { journal, position, chain, body: None }
+        }
+    }
+
     #[test]
     fn it_has_the_last_batches() {
         let file = InFile::new("last");
         assert!(file.marks().is_none());
-        let mut marker = Marker::open(&file.0).unwrap();
-        assert!(file.marks().is_none());
+        let mut marker = file.open();
+        assert_eq!(file.last(), 0);
         let places = PLACES as u64;
         for number in 1..=3 * places {
             marker.write(&mark(number)).unwrap();
@@ -294,7 +344,7 @@ mod tests {
     #[test]
     fn either_of_two_copies_is_enough() {
         let file = InFile::new("copies");
-        let mut marker = Marker::open(&file.0).unwrap();
+        let mut marker = file.open();
         marker.write(&mark(1)).unwrap();
         marker.write(&mark(2)).unwrap();
         let (bytes, place) = (mark(2).to_bytes(), place_of(mark(2).position));
@@ -318,9 +368,47 @@ mod tests {
     }
 
     #[test]
+    fn two_places_that_have_nothing_whole_are_damage() {
+        let file = InFile::new("places");
+        let mut marker = file.open();
+        (1..=5).for_each(|number| marker.write(&mark(number)).unwrap());
+        let damage = |number| {
+            for copy in 0..COPIES {
+                file.put(copy * COPY_BYTES + place_of(mark(number).position) + 8, &[1; 8]);
+            }
+        };
+        damage(5);
+        assert_eq!(file.last(), 4, "its write may have been cut off");
+        damage(60);
+        assert!(file.marks().is_none());
+        // A file that was cut off is none of an earlier release.
+        marker.write(&mark(5)).unwrap();
+        assert_eq!(file.last(), 5);
+        for length in (0..FILE_BYTES as u64).step_by(PLACE_BYTES / 2) {
+            let cut = InFile::new("cut");
+            fs::copy(&file.0, &cut.0).unwrap();
+            File::options().write(true).open(&cut.0).unwrap().set_len(length).unwrap();
+            assert!(cut.marks().is_none(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_the_disk_lost_is_in_the_other_copy() {
+        let file = InFile::new("lost");
+        let mut marker = file.open();
+        (1..=PLACES as u64 + 1).for_each(|number| marker.write(&mark(number)).unwrap());
+        let (last, before) = (mark(PLACES as u64 + 1), mark(1));
+        for copy in 0..COPIES {
+            file.put(copy * COPY_BYTES + place_of(last.position), &before.to_bytes());
+            assert_eq!(file.marks().unwrap().last(), &last);
+            marker.write(&last).unwrap();
+        }
+    }
+
+    #[test]
     fn a_batch_has_room_or_not() {
         let file = InFile::new("room");
-        let mut marker = Marker::open(&file.0).unwrap();
+        let mut marker = file.open();
         let most = PLACE_BYTES - HEAD_BYTES;
         assert!(has_room_for(&vec![1; most]) && !has_room_for(&vec![1; most + 1]));
         for number in [PLACES as u64 - 1, PLACES as u64, 1] {
@@ -350,17 +438,21 @@ mod tests {
         // The next release had the last batch, too.
         fs::write(&file.0, vec![0; 2 * PLACE_BYTES_3]).unwrap();
         for number in [5, 6] {
-            file.put(usize::try_from(number % 2).unwrap() * PLACE_BYTES_3, &mark(number).to_bytes());
+            let mut bytes = mark(number).to_bytes();
+            bytes[..8].copy_from_slice(MAGIC_3);
+            let checksum = checksum(&bytes[..56], &bytes[64..]).to_le_bytes();
+            bytes[56..64].copy_from_slice(&checksum);
+            file.put(usize::try_from(number % 2).unwrap() * PLACE_BYTES_3, &bytes);
         }
         assert_eq!(file.marks().unwrap().last(), &mark(6));
         assert!(file.marks().unwrap().batch(6).is_some());
 
         // An attempt may have ended anywhere.
         fs::write(file.0.with_extension("new"), vec![1; FILE_BYTES + 1]).unwrap();
-        let mut marker = Marker::open(&file.0).unwrap();
+        let mut marker = Marker::open(&file.0, &mark(6).without_body()).unwrap();
         assert_eq!(file.marks().unwrap().last(), &Mark { body: None, ..mark(6) });
         assert!(!file.0.with_extension("new").exists());
-        for number in [6, 7, 8] {
+        for number in [7, 8, 9] {
             marker.write(&mark(number)).unwrap();
             assert_eq!(file.marks().unwrap().last(), &mark(number));
         }

@@ -13,7 +13,7 @@ use crate::{
     log::{End, Entry, Epoch, LogError, LogReader, Position, Snapshot, Visit},
 };
 
-/// How often the last batches are looked for: a server that writes meanwhile takes them on into the database.
+/// How often the last batches are looked for: their file is not read at one moment, and a server may write meanwhile.
 const LOOKS: usize = 4;
 
 /// What only reads: the database, and then what it lacks of the last batches.
@@ -34,8 +34,7 @@ impl SqliteReader {
 
     /// The last batches.
     pub(super) fn marks(&self) -> Result<Marks, LogError> {
-        mark::read(&self.mark)?
-            .ok_or_else(|| LogError::Damaged("the file `mark` is missing or cannot be read".to_owned()))
+        mark::find(&self.mark)
     }
 
     /// The id of the journal.
@@ -76,12 +75,15 @@ impl SqliteReader {
         // First, since the database gets what makes room there.
         let mut marks = self.marks()?;
         let mut end = self.read_database(begin, from, through, visit)?;
-        for _ in 0..LOOKS {
+        for _ in 1..LOOKS {
             if self.follow(&marks, &mut end, through, visit)? {
                 return Ok(end);
             }
             marks = self.marks()?;
             end = self.read_database(|_| (), Some(end), through, visit)?;
+        }
+        if self.follow(&marks, &mut end, through, visit)? {
+            return Ok(end);
         }
         Err(LogError::Damaged(format!(
             "batch {} was acknowledged, but the journal ends with batch {}",

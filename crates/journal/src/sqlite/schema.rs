@@ -79,11 +79,16 @@ pub(super) fn check_head(path: &Path) -> Result<(), LogError> {
     }
     match number(VERSION_AT) {
         OLDEST..=VERSION => Ok(()),
-        version if version > VERSION => Err(LogError::Newer(format!(
-            "its tables have version {version}, and this release knows version {VERSION}"
-        ))),
-        version => Err(LogError::Damaged(format!("its tables claim to have version {version}"))),
+        version => Err(unknown(version)),
     }
+}
+
+fn unknown(version: i32) -> LogError {
+    if version > VERSION {
+        let what = format!("its tables have version {version}, and this release knows version {VERSION}");
+        return LogError::Newer(what);
+    }
+    LogError::Damaged(format!("its tables claim to have version {version}"))
 }
 
 /// Opens a journal so that nothing of it can change.
@@ -101,7 +106,10 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, LogError> {
 /// The version of the tables of an open journal. The head of the file may tell of an older one, as long as the change
 /// is in the write-ahead log only.
 pub(super) fn version(connection: &Connection) -> Result<i32, LogError> {
-    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+    match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        version @ OLDEST..=VERSION => Ok(version),
+        version => Err(unknown(version)),
+    }
 }
 
 /// Brings the tables of an earlier release to the version of today, in one step.
@@ -111,7 +119,9 @@ pub(super) fn upgrade(connection: &Connection) -> Result<(), LogError> {
         OLDEST => EPOCHS,
         _ => "",
     };
-    Ok(connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?)
+    connection.execute_batch(&format!("BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT"))?;
+    // An earlier release looks at the head of the file.
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
 /// The epoch of the server that leads.

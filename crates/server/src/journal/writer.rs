@@ -24,10 +24,9 @@ use super::{
 pub struct Gathering {
     /// How long the first record waits for others.
     pub first: Duration,
-    /// A write waits for those whom the one before let go on: at most for this part of the time which that one took, 2
-    /// for the half of it,
+    /// A write waits for those whom the one before let go on, but no longer than that one took, divided by this.
     pub part: u32,
-    /// and never for longer than this.
+    /// Nor does it wait longer than this.
     pub most: Duration,
 }
 

@@ -110,7 +110,14 @@ fn a_bit_that_changed() {
     let (template, peers) = template();
     for (name, head, most) in [("journal.db", 100, 50), ("journal.db-wal", 56, 50), ("mark", 64, 20)] {
         let mut tally = Tally::default();
-        for at in places(length(&template, name), head, most) {
+        let mut places = places(length(&template, name), head, most);
+        if name == "mark" {
+            // Within the batches: the rest of a place is empty.
+            places.extend(
+                (0..2 * PLACES as u64).step_by(5).map(|place| place * PLACE as u64 + 60 + place % 40),
+            );
+        }
+        for at in places {
             let home = Home::copy(template.path());
             flip(&home, name, at);
             tally.judge(&home, &peers, &format!("{name}, byte {at}"));
@@ -132,6 +139,17 @@ fn a_log_that_was_cut_off() {
     }
     // The mark lacks some of what is cut off, unless that is nothing but the end.
     assert!(tally.refused > tally.recovered, "{} {}", tally.refused, tally.recovered);
+}
+
+#[test]
+fn a_mark_that_was_cut_off() {
+    let (template, _) = template();
+    for end in (0..length(&template, "mark")).step_by(COPY / 8) {
+        let home = Home::copy(template.path());
+        writable(&home.file("mark")).set_len(end).expect("cut");
+        let line = home.refused();
+        assert!(line.contains("`mark` is missing or cannot be read"), "cut off at {end}: {line}");
+    }
 }
 
 #[test]
@@ -299,10 +317,12 @@ fn another_database_is_left_alone() {
 fn a_later_version() {
     let (template, _) = template();
     let home = Home::copy(template.path());
-    // Where SQLite keeps the version of an application, in the log and in the database.
+    // Where SQLite keeps the version of an application: in the log, and then in the database.
     let database = rusqlite::Connection::open(home.file("journal.db")).expect("a database");
-    database.execute_batch("PRAGMA user_version = 5; PRAGMA wal_checkpoint(TRUNCATE);").expect("written");
-    drop(database);
-    let line = home.refused();
-    assert!(line.contains("written by a later release") && line.contains("version 5"), "{line}");
+    for step in ["PRAGMA user_version = 5;", "PRAGMA wal_checkpoint(TRUNCATE);"] {
+        database.execute_batch(step).expect("written");
+        let copy = Home::copy(home.path());
+        let line = copy.refused();
+        assert!(line.contains("written by a later release") && line.contains("version 5"), "{line}");
+    }
 }

@@ -21,11 +21,11 @@ use super::{
 };
 use crate::support::{Answer, Server, request, until};
 
-const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 8192\n\
-    label_length = 1000";
+const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\n[limits]\nlabel_bytes = 20000\n\
+    label_length = 2000\nbody_bytes = 65536";
 /// Before which no snapshot is made.
 const FILE_BEFORE: &str = "[durability]\nsnapshot_bytes = 100000000\n[semaphores]\nA = 1000000\n[limits]\n\
-    label_bytes = 8192\nlabel_length = 1000";
+    label_bytes = 20000\nlabel_length = 2000\nbody_bytes = 65536";
 /// The write-ahead log is copied into the database when it has a thousand pages; these make nearly as many, and the
 /// database lacks some of them.
 const PEERS_BEFORE: usize = 400;
@@ -117,7 +117,17 @@ impl Bench {
 
 /// A peer that is long enough for two pages of its own.
 fn session() -> String {
-    let labels: BTreeMap<_, _> = (0..14).map(|number| (format!("label-{number}"), "x".repeat(560))).collect();
+    session_of(560)
+}
+
+/// A peer that is too long for the mark.
+fn long_session() -> String {
+    session_of(1300)
+}
+
+fn session_of(length: usize) -> String {
+    let labels: BTreeMap<_, _> =
+        (0..14).map(|number| (format!("label-{number}"), "x".repeat(length))).collect();
     json!({ "locks": { "A": 1 }, "expires_in": "1h", "labels": labels }).to_string()
 }
 
@@ -145,8 +155,9 @@ enum Refusal {
 
 /// Makes peers until there is one that is not acknowledged.
 fn work(port: u16, acknowledged: &mut BTreeMap<String, Value>) -> Option<Refusal> {
-    for _ in 0..6 {
-        match try_ask(port, &request("POST", "/v1/locks", &session())) {
+    for number in 0..6 {
+        let session = if number == 2 { long_session() } else { session() };
+        match try_ask(port, &request("POST", "/v1/locks", &session)) {
             Some(answer) if answer.status == 201 => {
                 let mut peer = answer.json();
                 let id = peer["id"].as_str().expect("an id").to_owned();

@@ -5,8 +5,8 @@
 //!
 //! Each stands here twice, and either copy is enough. With one, nobody could tell a batch that was damaged later from a
 //! write that was cut off; SQLite cannot either, and drops everything behind a damaged place of its write-ahead log
-//! without a word. The last batch that is here says how far the log went, whether the database has it or not. No place is
-//! ever empty, and a write that was cut off spoils one at most; so two that have nothing whole are damage.
+//! without a word. The last batch that is here says how far the log went, whether the database has it or not. No place
+//! is ever empty, and a write that was cut off spoils one at most; so two that have nothing whole are damage.
 
 use std::{
     collections::BTreeMap,

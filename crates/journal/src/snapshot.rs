@@ -240,9 +240,12 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_what_cannot_be_read_is_none() {
-        let log = log();
+        let (whole, log) = (log(), log());
         assert!(log.damage(3, 0));
         let steps = job(&log, 10).steps(0);
+        assert!(matches!(steps.as_slice(), [SnapshotStep::Failed(LogError::Damaged(_))]), "{steps:?}");
+        // It is not said to have what is not there.
+        let steps = job(&whole, BATCHES + 1).steps(0);
         assert!(matches!(steps.as_slice(), [SnapshotStep::Failed(LogError::Damaged(_))]), "{steps:?}");
     }
 

@@ -132,6 +132,10 @@ pub(super) fn path<T>(path: PathOf<T>) -> Result<T, Refusal> {
 fn param(parts: &Parts, index: usize) -> Result<String, Refusal> {
     let place = parts.extensions.get::<Params>().and_then(|params| params.place(index));
     let text = place.and_then(|(start, end)| parts.uri.path().get(start..end)).unwrap_or_default();
+    // The usual case: an id.
+    if !text.contains('%') {
+        return Ok(text.to_owned());
+    }
     percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| {
         let sentence = "The path cannot be read: it is not UTF-8. Names in it are percent-encoded UTF-8.";
         Refusal::Invalid(sentence.to_owned())

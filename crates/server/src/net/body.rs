@@ -63,7 +63,10 @@ where
     let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    // Once all that was announced is there, nobody need be asked for more.
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + all.len() + data.len() > limit {

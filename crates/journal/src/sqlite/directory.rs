@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     format::batch::Chain,
-    log::{Election as _, End, Entry, Epoch, Log, LogError, LogReader as _, Position, Snapshot, Visit},
+    log::{Election as _, End, Entry, Epoch, Log, LogError, LogReader as _, Snapshot, Visit},
 };
 
 const JOURNAL: &str = "journal.db";
@@ -221,8 +221,7 @@ pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
         }
     }
     schema::create(&unnamed, journal)?;
-    let (position, chain) = (Position::default(), Chain::start(journal));
-    Marker::open(&path.join(MARK), &Mark { journal, position, chain, body: None })?;
+    Marker::open(&path.join(MARK), &Mark::end(journal, 0, Chain::start(journal)))?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
     Ok(system::sync_directory(path)?)
 }

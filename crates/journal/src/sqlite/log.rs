@@ -64,9 +64,7 @@ impl SqliteLog {
         let last = take_over(&mut connection, &marks)?;
         let Mark { position, chain, .. } = *marks.last();
         // The database may go on for longer, and has all of it.
-        let end =
-            Mark { journal, position: Position { epoch: Epoch::default(), ..position }, chain, body: None };
-        let marker = Marker::open(mark, &end)?;
+        let marker = Marker::open(mark, &Mark::end(journal, position.number, chain))?;
         let (leader, version) = (schema::epoch(&connection)?, data_version(&connection)?);
         Ok(Self {
             journal,
@@ -125,13 +123,11 @@ impl SqliteLog {
 
     /// Writes down that the database has everything up to this batch.
     pub(super) fn mark(&mut self, number: u64, chain: Chain) -> Result<(), LogError> {
-        let position = Position { epoch: Epoch::default(), number };
-        self.write_mark(position, chain, None)
+        self.write_mark(&Mark::end(self.journal, number, chain))
     }
 
-    fn write_mark(&mut self, position: Position, chain: Chain, body: Option<&[u8]>) -> Result<(), LogError> {
-        let mark = Mark { journal: self.journal, position, chain, body };
-        self.marker.write(&mark).map_err(|error| LogError::Io(format!("the file `mark`: {error}")))
+    fn write_mark(&mut self, mark: &Mark<&[u8]>) -> Result<(), LogError> {
+        self.marker.write(mark).map_err(|error| LogError::Io(format!("the file `mark`: {error}")))
     }
 
     /// Gives the database what it lacks, all in one commit.
@@ -224,12 +220,12 @@ impl Log for SqliteLog {
             if self.pending.len() >= PLACES {
                 self.commit()?;
             }
-            self.write_mark(position, chain, Some(body))?;
+            self.write_mark(&Mark { journal: self.journal, position, chain, body: Some(body) })?;
             self.pending.push(Batch { position, chain, body: body.to_vec() });
         } else {
             self.pending.push(Batch { position, chain, body: body.to_vec() });
             self.commit()?;
-            self.write_mark(position, chain, None)?;
+            self.mark(number, chain)?;
         }
         self.last = number;
         Ok(())

@@ -64,6 +64,13 @@ pub(super) fn has_room_for(body: &[u8]) -> bool {
     body.len() <= PLACE_BYTES - HEAD_BYTES
 }
 
+impl Mark<&'static [u8]> {
+    /// The database has everything up to this batch.
+    pub(super) fn end(journal: u64, number: u64, chain: Chain) -> Self {
+        Self { journal, position: Position { epoch: Epoch::default(), number }, chain, body: None }
+    }
+}
+
 impl<B: AsRef<[u8]>> Mark<B> {
     fn to_bytes(&self) -> Vec<u8> {
         let body = self.body.as_ref().map(AsRef::as_ref);

@@ -26,7 +26,8 @@ use crate::{
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A disk that is quick makes writes that are small, and each of them costs as much as some requests.
-const GATHERING: Gathering = Gathering { first: Duration::ZERO, part: 2, most: Duration::from_micros(500) };
+const GATHERING: Gathering =
+    Gathering { first: Duration::ZERO, busy: 4, writes: 6, most: Duration::from_millis(1) };
 
 /// A data directory in use.
 pub(crate) struct Durable {

@@ -64,7 +64,7 @@ impl SqliteLog {
         let last = take_over(&mut connection, &marks)?;
         let Mark { position, chain, .. } = *marks.last();
         // The database may go on for longer, and has all of it.
-        let marker = Marker::open(mark, &Mark::end(journal, position.number, chain))?;
+        let marker = Marker::open(mark, marks.is_of_today(), &Mark::end(journal, position.number, chain))?;
         let (leader, version) = (schema::epoch(&connection)?, data_version(&connection)?);
         Ok(Self {
             journal,
@@ -491,7 +491,7 @@ mod tests {
         let chain = Chain::start(directory.journal).then(position, b"late");
         let mark = Mark { journal: directory.journal, position, chain, body: Some(b"late".as_slice()) };
         let end = Mark { body: None, ..mark };
-        Marker::open(&directory.path.join("mark"), &end).unwrap().write(&mark).unwrap();
+        Marker::open(&directory.path.join("mark"), true, &end).unwrap().write(&mark).unwrap();
         let mut log = directory.log();
         assert_eq!(log.look_up(1), Ok(Some((Epoch(9), chain))));
         assert_eq!(log.lead(), Ok(Epoch(10)));

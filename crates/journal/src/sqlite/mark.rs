@@ -3,7 +3,14 @@
 //! A batch is written here and made safe with one sync before it is acknowledged; the database gets many of them at
 //! once. A place is used again for the batch that comes 64 later: by then the database has the one before.
 //!
-//! Each stands here twice, and either copy is enough. With one, nobody could tell a batch that was damaged later from a
+//! Each stands here twice, and either copy is enough. They stand back to back, so that one write has both:
+//!
+//! ```text
+//! | ... body | head | head | body ... |
+//!            ^ of the first  ^ of the second copy, both always in the middle of their place
+//! ```
+//!
+//! With one copy, nobody could tell a batch that was damaged later from a
 //! write that was cut off; SQLite cannot either, and drops everything behind a damaged place of its write-ahead log
 //! without a word. The last batch that is here says how far the log went, whether the database has it or not. No place
 //! is ever empty, and a write that was cut off spoils one at most; so two that have nothing whole are damage.
@@ -23,19 +30,24 @@ use crate::{
     log::{Epoch, LogError, Position},
 };
 
-const MAGIC: &[u8; 8] = b"THRTTAIL";
-/// How long a place is.
-const PLACE_BYTES: usize = 16 * 1024;
+const MAGIC: &[u8; 8] = b"THRTTWIN";
+/// How much room a copy has.
+const COPY_BYTES: usize = 16 * 1024;
+/// How long a place is: two copies.
+const PLACE_BYTES: usize = 2 * COPY_BYTES;
 /// For how many batches there is a place.
 pub(super) const PLACES: usize = 64;
-/// All first copies, then all second ones.
-const COPIES: usize = 2;
-const COPY_BYTES: usize = PLACES * PLACE_BYTES;
-const FILE_BYTES: usize = COPIES * COPY_BYTES;
-/// What stands before the batch, its checksum included.
+const FILE_BYTES: usize = PLACES * PLACE_BYTES;
+/// What stands beside the batch, its checksum included.
 const HEAD_BYTES: usize = 64;
+/// A write begins and ends at a multiple of this, so that it need not go through the cache of the system.
+const PAGE_BYTES: usize = 4096;
+/// How much of that the checksum is over, beside the batch.
+const CHECKED_BYTES: usize = HEAD_BYTES - 8;
 /// The length of a batch that only the database has.
 const ABSENT: u64 = u64::MAX;
+/// An earlier layout of the same size: all first copies, then all second ones.
+const MAGIC_APART: &[u8; 8] = b"THRTTAIL";
 /// Version 3 had the last batch alone, in two places that were written in turn.
 const MAGIC_3: &[u8; 8] = b"THRTLAST";
 const PLACE_BYTES_3: usize = 64 * 1024;
@@ -61,7 +73,7 @@ pub(super) struct Mark<B> {
 
 /// Whether a batch fits in here.
 pub(super) fn has_room_for(body: &[u8]) -> bool {
-    body.len() <= PLACE_BYTES - HEAD_BYTES
+    body.len() <= COPY_BYTES - HEAD_BYTES
 }
 
 impl Mark<&'static [u8]> {
@@ -72,39 +84,67 @@ impl Mark<&'static [u8]> {
 }
 
 impl<B: AsRef<[u8]>> Mark<B> {
-    fn to_bytes(&self) -> Vec<u8> {
-        let body = self.body.as_ref().map(AsRef::as_ref);
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + body.map_or(0, <[u8]>::len));
-        bytes.extend(MAGIC);
-        bytes.extend(self.journal.to_le_bytes());
-        bytes.extend(self.position.number.to_le_bytes());
-        bytes.extend(self.position.epoch.0.to_le_bytes());
-        bytes.extend(self.chain.to_bytes());
-        bytes.extend(body.map_or(ABSENT, |body| body.len() as u64).to_le_bytes());
-        let body = body.unwrap_or_default();
-        bytes.extend(checksum(&bytes, body).to_le_bytes());
-        bytes.extend(body);
-        bytes
+    fn body(&self) -> &[u8] {
+        self.body.as_ref().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// What stands beside the body.
+    fn head(&self, magic: [u8; 8]) -> Vec<u8> {
+        let length = if self.body.is_some() { self.body().len() as u64 } else { ABSENT };
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        head.extend(magic);
+        head.extend(self.journal.to_le_bytes());
+        head.extend(self.position.number.to_le_bytes());
+        head.extend(self.position.epoch.0.to_le_bytes());
+        head.extend(self.chain.to_bytes());
+        head.extend(length.to_le_bytes());
+        head.extend(checksum(&head, self.body()).to_le_bytes());
+        head
+    }
+
+    /// Lays both copies into `room`, which goes on where it begins: `half` bytes for each.
+    fn lay(&self, room: &mut Vec<u8>, half: usize) {
+        let (begin, head, body) = (room.len(), self.head(*MAGIC), self.body());
+        room.resize(begin + half - HEAD_BYTES - body.len(), 0);
+        room.extend(body);
+        room.extend(&head);
+        room.extend(&head);
+        room.extend(body);
+        room.resize(begin + 2 * half, 0);
     }
 }
 
 impl Mark<Vec<u8>> {
-    fn from_bytes(magic: [u8; 8], place: &[u8]) -> Option<Self> {
-        let (head, rest) = place.split_at_checked(HEAD_BYTES)?;
+    /// What a head tells of, with its body from `body`, which gets its length.
+    fn of<'a>(magic: [u8; 8], head: &[u8], body: impl FnOnce(usize) -> Option<&'a [u8]>) -> Option<Self> {
         let position = Position { epoch: Epoch(number(head, 24)?), number: number(head, 16)? };
         let body = match number(head, 48)? {
             ABSENT => None,
-            length => Some(rest.get(..usize::try_from(length).ok()?)?),
+            length => Some(body(usize::try_from(length).ok()?)?),
         };
-        let checked = head.get(..56)?;
-        let is_whole =
-            checked.starts_with(&magic) && number(head, 56)? == checksum(checked, body.unwrap_or_default());
+        let checked = head.get(..CHECKED_BYTES)?;
+        let is_whole = checked.starts_with(&magic)
+            && number(head, CHECKED_BYTES)? == checksum(checked, body.unwrap_or_default());
         is_whole.then_some(Self {
             journal: number(head, 8)?,
             position,
             chain: chain(head, 32)?,
             body: body.map(<[u8]>::to_vec),
         })
+    }
+
+    /// The newer of the two copies in a place. Where they differ, the disk lost the write of one.
+    fn from_place(place: &[u8]) -> Option<Self> {
+        let (before, after) = place.split_at_checked(COPY_BYTES)?;
+        let (body, head) = before.split_last_chunk::<HEAD_BYTES>()?;
+        let first = Self::of(*MAGIC, head, |length| body.get(body.len().checked_sub(length)?..));
+        [first, Self::from_bytes(*MAGIC, after)].into_iter().flatten().max_by_key(|mark| mark.position.number)
+    }
+
+    /// One with its head first.
+    fn from_bytes(magic: [u8; 8], bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        Self::of(magic, head, |length| rest.get(..length))
     }
 
     /// As it was before there were batches here.
@@ -137,7 +177,7 @@ fn checksum(head: &[u8], body: &[u8]) -> u64 {
     hash.digest()
 }
 
-/// Where the first copy of a batch goes. The same number always has the same place.
+/// Where the place of a batch begins. The same number always has the same place.
 fn place_of(position: Position) -> usize {
     usize::try_from(position.number % PLACES as u64).unwrap_or_default() * PLACE_BYTES
 }
@@ -149,6 +189,8 @@ pub(super) struct Marks {
     by_number: BTreeMap<u64, Mark<Vec<u8>>>,
     /// How many places have nothing whole.
     broken: usize,
+    /// The file has the layout of today.
+    is_of_today: bool,
 }
 
 impl Marks {
@@ -162,13 +204,18 @@ impl Marks {
             }
         }
         let last = by_number.last_key_value()?.1.clone();
-        Some(Self { last, by_number, broken })
+        Some(Self { last, by_number, broken, is_of_today: false })
     }
 
     /// Whether all of it may have been there at one moment.
     fn is_of_one_moment(&self) -> bool {
         let follow = |(one, next): (&u64, &u64)| one + 1 == *next;
         self.broken == 0 && self.by_number.keys().zip(self.by_number.keys().skip(1)).all(follow)
+    }
+
+    /// Whether a [`Marker`] can go on with the file.
+    pub(super) fn is_of_today(&self) -> bool {
+        self.is_of_today
     }
 
     /// How far the log went.
@@ -208,13 +255,17 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Marks>> {
 fn read_from(file: &mut File) -> io::Result<Option<Marks>> {
     let length = file.metadata()?.len();
     if length == FILE_BYTES as u64 {
-        let mut copy = |at: usize| Mark::from_bytes(*MAGIC, &read_at(file, at, PLACE_BYTES)?);
-        // Where they differ, the disk lost the write of one.
-        let newer = |at: usize| {
-            let copies = (0..COPIES).filter_map(|number| copy(number * COPY_BYTES + at));
+        let places = (0..FILE_BYTES).step_by(PLACE_BYTES);
+        let twins = places.map(|at| Mark::from_place(&read_at(file, at, PLACE_BYTES)?));
+        if let Some(marks) = Marks::of(twins) {
+            return Ok(Some(Marks { is_of_today: true, ..marks }));
+        }
+        let mut copy = |at| Mark::from_bytes(*MAGIC_APART, &read_at(file, at, COPY_BYTES)?);
+        let newer = |at| {
+            let copies = [at, at + FILE_BYTES / 2].into_iter().filter_map(&mut copy);
             copies.max_by_key(|mark| mark.position.number)
         };
-        return Ok(Marks::of((0..COPY_BYTES).step_by(PLACE_BYTES).map(newer)));
+        return Ok(Marks::of((0..FILE_BYTES / 2).step_by(COPY_BYTES).map(newer)));
     }
     // A release before this one wrote two places in turn, so at first one is empty.
     let is_3 = length == 2 * PLACE_BYTES_3 as u64;
@@ -235,37 +286,62 @@ fn read_at(file: &mut File, at: usize, length: usize) -> Option<Vec<u8>> {
 
 /// The file, open for writing.
 #[derive(Debug)]
-pub(super) struct Marker(File);
+pub(super) struct Marker {
+    file: File,
+    /// Room for a place that begins at a page in memory.
+    buffer: Vec<u8>,
+    /// Writes go to the disk directly, which is quicker where the file system can do it.
+    is_direct: bool,
+}
 
 impl Marker {
-    /// Opens the file. If it is not there, or of an earlier release, it is made, and `end` stands in every place of it:
-    /// how far the database goes. It has its full size from then on, so that a write changes nothing but its bytes.
-    pub(super) fn open(path: &Path, end: &Mark<&[u8]>) -> io::Result<Self> {
-        let length = fs::metadata(path).map_or(0, |data| data.len());
-        if length == FILE_BYTES as u64 {
-            return system::open_private(path).map(Self);
+    /// Opens the file at `path`. If it is not there, or of an earlier layout, it is made, and `end` stands in every
+    /// place of it: how far the database goes. It has its full size from then on, so that a write changes nothing but
+    /// its bytes.
+    pub(super) fn open(path: &Path, is_of_today: bool, end: &Mark<&[u8]>) -> io::Result<Self> {
+        if is_of_today {
+            return system::open_private(path).map(Self::of);
         }
         // What is there stays until the new one is whole.
         let new = path.with_extension("new");
         let mut file = system::open_private(&new)?;
         file.set_len(0)?;
-        let mut place = end.to_bytes();
-        place.resize(PLACE_BYTES, 0);
-        file.write_all(&place.repeat(COPIES * PLACES))?;
+        let mut place = Vec::with_capacity(PLACE_BYTES);
+        end.lay(&mut place, COPY_BYTES);
+        file.write_all(&place.repeat(PLACES))?;
         file.sync_all()?;
         fs::rename(&new, path)?;
         system::sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(Self(file))
+        Ok(Self::of(file))
     }
 
-    /// Writes a batch, in the place of one that the database has by now. Once this returns, it outlives a power cut.
+    fn of(file: File) -> Self {
+        let is_direct = system::write_directly(&file, true);
+        Self { file, buffer: Vec::with_capacity(PAGE_BYTES + PLACE_BYTES), is_direct }
+    }
+
+    /// Writes a batch that [has room](has_room_for), in the place of one that the database has by now. Once this
+    /// returns, it outlives a power cut.
     pub(super) fn write<B: AsRef<[u8]>>(&mut self, mark: &Mark<B>) -> io::Result<()> {
-        let (bytes, place) = (mark.to_bytes(), place_of(mark.position));
-        for copy in 0..COPIES {
-            self.0.seek(SeekFrom::Start((copy * COPY_BYTES + place) as u64))?;
-            self.0.write_all(&bytes)?;
+        let half = (HEAD_BYTES + mark.body().len()).next_multiple_of(PAGE_BYTES);
+        // The buffer never grows, so it stays where it is.
+        let begin = self.buffer.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
+        self.buffer.clear();
+        self.buffer.resize(begin, 0);
+        mark.lay(&mut self.buffer, half);
+        let twins = self.buffer.get(begin..).unwrap_or_default();
+        let at = SeekFrom::Start((place_of(mark.position) + COPY_BYTES - half) as u64);
+        self.file.seek(at)?;
+        match self.file.write_all(twins) {
+            // It wants what it does not tell of.
+            Err(error) if self.is_direct && error.kind() == io::ErrorKind::InvalidInput => {
+                self.is_direct = system::write_directly(&self.file, false);
+                self.file.seek(at)?;
+                self.file.write_all(twins)?;
+            }
+            written => written?,
         }
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 
@@ -286,7 +362,8 @@ mod tests {
 
         /// Opens it, for a journal without batches.
         fn open(&self) -> Marker {
-            Marker::open(&self.0, &mark(0).without_body()).unwrap()
+            let is_of_today = self.marks().is_some_and(|marks| marks.is_of_today());
+            Marker::open(&self.0, is_of_today, &mark(0).without_body()).unwrap()
         }
 
         fn marks(&self) -> Option<Marks> {
@@ -317,6 +394,18 @@ mod tests {
     }
 
     impl Mark<Vec<u8>> {
+        /// With its head first.
+        fn bytes_of(&self, magic: [u8; 8]) -> Vec<u8> {
+            [self.head(magic).as_slice(), self.body()].concat()
+        }
+
+        /// Both copies, and where they stand.
+        fn copies(&self) -> [(usize, Vec<u8>); 2] {
+            let (middle, head, body) = (place_of(self.position) + COPY_BYTES, self.head(*MAGIC), self.body());
+            let first = middle - HEAD_BYTES - body.len();
+            [(first, [body, &head].concat()), (middle, [head.as_slice(), body].concat())]
+        }
+
         fn without_body(&self) -> Mark<&'static [u8]> {
             let Self { journal, position, chain, .. } = *self;
             Mark { journal, position, chain, body: None }
@@ -354,22 +443,21 @@ mod tests {
         let mut marker = file.open();
         marker.write(&mark(1)).unwrap();
         marker.write(&mark(2)).unwrap();
-        let (bytes, place) = (mark(2).to_bytes(), place_of(mark(2).position));
-        let copies = [place, PLACES * PLACE_BYTES + place];
-        assert_eq!(bytes.len(), HEAD_BYTES + 100);
-        for at in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1;
-            for (one, other) in [(0, 1), (1, 0)] {
-                file.put(copies[one], &damaged);
+        let [first, second] = mark(2).copies();
+        let length = HEAD_BYTES + 100;
+        for at in 0..length {
+            for ((one, bytes), (other, other_bytes)) in [(&first, &second), (&second, &first)] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1;
+                file.put(*one, &damaged);
                 assert_eq!(file.marks().unwrap().last(), &mark(2), "byte {at}");
                 // Nobody was told of what is in neither.
-                file.put(copies[other], &bytes[..at]);
-                file.put(copies[other] + at, &vec![0; bytes.len() - at]);
+                file.put(*other, &other_bytes[..at]);
+                file.put(other + at, &vec![0; length - at]);
                 assert_eq!(file.last(), 1, "cut off at {at}");
-                file.put(copies[one], &bytes);
+                file.put(*one, bytes);
                 assert_eq!(file.last(), 2, "cut off at {at}");
-                file.put(copies[other], &bytes);
+                file.put(*other, other_bytes);
             }
         }
     }
@@ -380,8 +468,8 @@ mod tests {
         let mut marker = file.open();
         (1..=5).for_each(|number| marker.write(&mark(number)).unwrap());
         let damage = |number| {
-            for copy in 0..COPIES {
-                file.put(copy * COPY_BYTES + place_of(mark(number).position) + 8, &[1; 8]);
+            for copy in [COPY_BYTES - HEAD_BYTES, COPY_BYTES] {
+                file.put(place_of(mark(number).position) + copy + 8, &[1; 8]);
             }
         };
         damage(5);
@@ -405,8 +493,8 @@ mod tests {
         let mut marker = file.open();
         (1..=PLACES as u64 + 1).for_each(|number| marker.write(&mark(number)).unwrap());
         let (last, before) = (mark(PLACES as u64 + 1), mark(1));
-        for copy in 0..COPIES {
-            file.put(copy * COPY_BYTES + place_of(last.position), &before.to_bytes());
+        for (at, copy) in before.copies() {
+            file.put(at, &copy);
             assert_eq!(file.marks().unwrap().last(), &last);
             marker.write(&last).unwrap();
         }
@@ -416,10 +504,20 @@ mod tests {
     fn a_batch_has_room_or_not() {
         let file = InFile::new("room");
         let mut marker = file.open();
-        let most = PLACE_BYTES - HEAD_BYTES;
+        let most = COPY_BYTES - HEAD_BYTES;
         assert!(has_room_for(&vec![1; most]) && !has_room_for(&vec![1; most + 1]));
         for number in [PLACES as u64 - 1, PLACES as u64, 1] {
             marker.write(&Mark { body: Some(vec![1; most]), ..mark(number) }).unwrap();
+        }
+        // With the cache of the system or past it, whatever its length: both copies are there.
+        for (number, length) in [0, 1, 4031, 4032, 4033, 8127, 8128, 8129, most].into_iter().enumerate() {
+            marker.is_direct = system::write_directly(&marker.file, number % 2 == 0);
+            let mark = Mark { body: Some(vec![7; length]), ..mark(70 + number as u64) };
+            marker.write(&mark).unwrap();
+            let bytes = fs::read(&file.0).unwrap();
+            for (at, copy) in mark.copies() {
+                assert!(bytes[at..].starts_with(&copy), "{length}");
+            }
         }
         let marks = file.marks().unwrap();
         assert!([63, 64, 1].iter().all(|&number| marks.batch(number).is_some()), "each is whole");
@@ -445,21 +543,37 @@ mod tests {
         // The next release had the last batch, too.
         fs::write(&file.0, vec![0; 2 * PLACE_BYTES_3]).unwrap();
         for number in [5, 6] {
-            let mut bytes = mark(number).to_bytes();
-            bytes[..8].copy_from_slice(MAGIC_3);
-            let checksum = checksum(&bytes[..56], &bytes[64..]).to_le_bytes();
-            bytes[56..64].copy_from_slice(&checksum);
-            file.put(usize::try_from(number % 2).unwrap() * PLACE_BYTES_3, &bytes);
+            let at = usize::try_from(number % 2).unwrap() * PLACE_BYTES_3;
+            file.put(at, &mark(number).bytes_of(*MAGIC_3));
         }
         assert_eq!(file.marks().unwrap().last(), &mark(6));
         assert!(file.marks().unwrap().batch(6).is_some());
 
+        // And then the last batches, with all second copies behind all first ones.
+        let mut bytes = vec![0; FILE_BYTES];
+        for number in 1..=9 {
+            let batch = mark(number).bytes_of(*MAGIC_APART);
+            let at = usize::try_from(number).unwrap() * COPY_BYTES;
+            for copy in if number == 9 { [1, 1] } else { [0, 1] } {
+                let at = copy * FILE_BYTES / 2 + at;
+                bytes[at..at + batch.len()].copy_from_slice(&batch);
+            }
+        }
+        let end = mark(0).bytes_of(*MAGIC_APART);
+        for place in (0..1).chain(10..PLACES) {
+            bytes[place * COPY_BYTES..][..end.len()].copy_from_slice(&end);
+        }
+        fs::write(&file.0, bytes).unwrap();
+        let marks = file.marks().unwrap();
+        assert!(!marks.is_of_today() && marks.last() == &mark(9) && marks.batch(7).is_some());
+
         // An attempt may have ended anywhere.
         fs::write(file.0.with_extension("new"), vec![1; FILE_BYTES + 1]).unwrap();
-        let mut marker = Marker::open(&file.0, &mark(6).without_body()).unwrap();
-        assert_eq!(file.marks().unwrap().last(), &Mark { body: None, ..mark(6) });
+        let mut marker = Marker::open(&file.0, false, &mark(9).without_body()).unwrap();
+        assert_eq!(file.marks().unwrap().last(), &Mark { body: None, ..mark(9) });
+        assert!(file.marks().unwrap().is_of_today());
         assert!(!file.0.with_extension("new").exists());
-        for number in [7, 8, 9] {
+        for number in [10, 11, 12] {
             marker.write(&mark(number)).unwrap();
             assert_eq!(file.marks().unwrap().last(), &mark(number));
         }

@@ -15,9 +15,9 @@ use crate::log::{Epoch, LogError};
 const APPLICATION_ID: i32 = 0x5448_5254;
 const APPLICATION_ID_AT: usize = 68;
 /// The version of the tables and of the file beside them.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 /// The oldest version that this release reads. Version 1 has no epochs. Up to version 2 the file `mark` has no batch,
-/// and version 3 has the last one there.
+/// version 3 has the last one there, and version 4 the last ones, with their copies far apart.
 const OLDEST: i32 = 1;
 const VERSION_AT: usize = 60;
 const HEAD_BYTES: usize = 100;

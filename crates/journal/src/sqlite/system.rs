@@ -68,3 +68,22 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 pub(super) fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
 }
+
+/// Lets writes to a file go to the disk directly, past the cache of the system, or no longer. They have to begin and
+/// end at a multiple of 4 KiB then, in memory too. Tells whether they do; not every file system can do it.
+#[cfg(target_os = "linux")]
+pub(super) fn write_directly(file: &File, is_to: bool) -> bool {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+    let set = |mut flags: OFlags| {
+        flags.set(OFlags::DIRECT, is_to);
+        fcntl_setfl(file, flags)
+    };
+    fcntl_getfl(file).and_then(set).is_ok() == is_to
+}
+
+/// Does nothing: every write goes through the cache.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_directly(_file: &File, _is_to: bool) -> bool {
+    false
+}

@@ -22,7 +22,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// It is little beside the write itself, and an answer whose write has begun before anybody waited for it needs a
 /// confirmation of its own.
 const GATHERING: Gathering =
-    Gathering { first: Duration::from_micros(100), part: 1, most: Duration::from_millis(2) };
+    Gathering { first: Duration::from_micros(100), busy: 0, writes: 1, most: Duration::from_millis(2) };
 /// How often it is told how far the log is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 

@@ -179,9 +179,7 @@ impl Outbox {
         if self.flushed_upto() >= upto {
             return Ok(());
         }
-        let Some(written) = self.pending(|_| upto)? else { return Ok(()) };
-        written.await;
-        self.outcome()
+        self.written_upto(|_| upto).await
     }
 
     /// Waits until everything that was put here before this call outlives a power cut.
@@ -190,23 +188,32 @@ impl Outbox {
     ///
     /// If that will never be so.
     pub async fn all_flushed(&self) -> Result<(), JournalFailed> {
-        let Some(written) = self.pending(|state| state.open_upto)? else { return Ok(()) };
+        self.written_upto(|state| state.open_upto).await
+    }
+
+    async fn written_upto(&self, upto: impl FnOnce(&Queue) -> Offset) -> Result<(), JournalFailed> {
+        let Some((upto, written)) = self.pending(upto)? else { return Ok(()) };
         written.await;
-        self.outcome()
+        if self.flushed_upto() >= upto { Ok(()) } else { self.outcome() }
     }
 
     /// What completes when everything up to a place is safe; nothing if it is already.
-    fn pending(&self, upto: impl FnOnce(&Queue) -> Offset) -> Result<Option<OwnedNotified>, JournalFailed> {
+    fn pending(
+        &self,
+        upto: impl FnOnce(&Queue) -> Offset,
+    ) -> Result<Option<(Offset, OwnedNotified)>, JournalFailed> {
         let state = self.lock();
         if let Some(failed) = &state.failed {
             return Err(failed.clone());
         }
+        let upto = upto(&state);
         // Made while the lock is held, it hears of every batch that ends from now on.
-        Ok(if upto(&state) <= state.written_upto {
-            state.when_written.clone().map(Notify::notified_owned)
+        let written = if upto <= state.written_upto {
+            state.when_written.clone()
         } else {
-            Some(state.when_open_is_safe.clone().notified_owned())
-        })
+            Some(state.when_open_is_safe.clone())
+        };
+        Ok(written.map(|written| (upto, written.notified_owned())))
     }
 
     fn outcome(&self) -> Result<(), JournalFailed> {
@@ -242,8 +249,9 @@ impl Outbox {
         state.when_written.take()
     }
 
-    /// Waits for something to do, and after the first record as long as `gathering` for more.
-    pub(super) fn next(&self, gathering: Duration) -> Work {
+    /// Waits for something to do, and after the first record as long as `gathering` for more. `room` is for the records
+    /// that come after it.
+    pub(super) fn next(&self, gathering: Duration, room: &mut Vec<u8>) -> Work {
         let mut state = self.lock();
         let mut is_gathered = gathering.is_zero() || !state.open.is_empty();
         loop {
@@ -253,7 +261,7 @@ impl Outbox {
                     thread::sleep(gathering);
                     state = self.lock();
                 }
-                let body = std::mem::take(&mut state.open);
+                let body = std::mem::replace(&mut state.open, std::mem::take(room));
                 self.0.open_bytes.store(0, Relaxed);
                 let records = std::mem::take(&mut state.records);
                 state.when_written = Some(std::mem::take(&mut state.when_open_is_safe));
@@ -271,7 +279,7 @@ impl Outbox {
         }
     }
 
-    /// Waits for those whom the last write let go on, which was of so many turns: most of them come again at once.
+    /// Waits for so many turns more: most of those whom a write lets go on come again at once.
     pub(super) fn gather(&self, turns: u64, at_most: Duration) {
         let mut state = self.lock();
         let enough = Offset(state.open_upto.0.saturating_add(turns));
@@ -338,7 +346,7 @@ mod tests {
 
     /// Takes what there is to write, and returns how many records that are.
     fn begin_batch(outbox: &Outbox) -> u64 {
-        match outbox.next(Duration::ZERO) {
+        match outbox.next(Duration::ZERO, &mut Vec::new()) {
             Work::Batch { records, .. } => records,
             Work::Nothing | Work::End => panic!("there is something to write"),
         }
@@ -367,7 +375,7 @@ mod tests {
         assert_eq!(third.as_mut().now_or_never(), None, "its record came later");
         written(&outbox);
         outbox.stop();
-        assert!(matches!(outbox.next(Duration::ZERO), Work::End));
+        assert!(matches!(outbox.next(Duration::ZERO, &mut Vec::new()), Work::End));
         assert_eq!(third.now_or_never(), Some(Ok(())));
         assert_eq!(outbox.unsafe_turns(), 0);
     }
@@ -450,10 +458,10 @@ mod tests {
     fn the_writer_can_be_called_without_anything_to_write() {
         let outbox = Outbox::new(6);
         outbox.call();
-        assert!(matches!(outbox.next(Duration::ZERO), Work::Nothing));
+        assert!(matches!(outbox.next(Duration::ZERO, &mut Vec::new()), Work::Nothing));
         outbox.call();
         put(&outbox, 1);
         begin_batch(&outbox);
-        assert!(matches!(outbox.next(Duration::ZERO), Work::Nothing));
+        assert!(matches!(outbox.next(Duration::ZERO, &mut Vec::new()), Work::Nothing));
     }
 }

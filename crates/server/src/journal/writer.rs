@@ -18,16 +18,35 @@ use super::{
     upkeep::{self, Upkeep},
 };
 
-/// How a write waits for more, so that there are fewer of them: what comes a moment later would else wait for a whole
-/// write more.
+/// A batch of so many bytes leaves its room to a later one.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+
+/// How a write waits for more, so that there are fewer of them: each takes processor time from those who are to come,
+/// and what comes a moment later would wait for a whole write more.
+///
+/// A write waits for three quarters of as many as the one before let go on. The rest comes while it is written, so that
+/// nobody is idle.
 #[derive(Clone, Copy, Debug)]
 pub struct Gathering {
     /// How long the first record waits for others.
     pub first: Duration,
-    /// A write waits for those whom the one before let go on, but no longer than that one took, divided by this.
-    pub part: u32,
-    /// Nor does it wait longer than this.
+    /// Others wait only while so many come in the time that a write takes.
+    pub busy: u32,
+    /// They wait no longer than so many writes take.
+    pub writes: u32,
+    /// Nor longer than this.
     pub most: Duration,
+}
+
+impl Gathering {
+    /// For how many turns a write waits, and how long at most. The one before took `took` and let `turns` go on; it
+    /// ended `round` after the one before that.
+    fn after(self, turns: u64, took: Duration, round: Duration) -> Option<(u64, Duration)> {
+        let came = took.as_nanos().saturating_mul(turns.into());
+        let is_busy = came >= round.as_nanos().saturating_mul(self.busy.into());
+        let wanted = turns - turns / 4;
+        (turns > 1 && is_busy).then(|| (wanted, took.saturating_mul(self.writes).min(self.most)))
+    }
 }
 
 /// The thread that writes.
@@ -57,6 +76,7 @@ impl WriterThread {
                     steps,
                     snapshot_begun: None,
                     gathering,
+                    written_at: Instant::now(),
                     runtime,
                     _lock: lock,
                 };
@@ -91,6 +111,8 @@ struct Task {
     /// When the snapshot was begun that is being made.
     snapshot_begun: Option<Instant>,
     gathering: Gathering,
+    /// When the last batch was safe.
+    written_at: Instant,
     runtime: Handle,
     _lock: Option<File>,
 }
@@ -98,18 +120,22 @@ struct Task {
 impl Task {
     fn run(&mut self) -> Result<(), AppendError> {
         self.show_size();
+        let mut room = Vec::new();
         loop {
             if self.writer.is_to_trim() {
                 self.outbox.call();
             }
-            match self.outbox.next(self.gathering.first) {
+            match self.outbox.next(self.gathering.first, &mut room) {
                 Work::End => return Ok(()),
                 Work::Nothing => {}
-                Work::Batch { body, records, turns } => {
-                    let took = self.append(&body, records)?;
-                    if turns > 1 {
-                        let Gathering { part, most, .. } = self.gathering;
-                        self.outbox.gather(turns, (took / part).min(most));
+                Work::Batch { mut body, records, turns } => {
+                    let (took, round) = self.append(&body, records)?;
+                    if body.capacity() <= ROOM_BYTES_MAX {
+                        body.clear();
+                        room = body;
+                    }
+                    if let Some((turns, at_most)) = self.gathering.after(turns, took, round) {
+                        self.outbox.gather(turns, at_most);
                     }
                 }
             }
@@ -143,20 +169,22 @@ impl Task {
         self.upkeep.watch(self.snapshot_begun, now);
     }
 
-    /// Writes a batch. Returns how long that took.
-    fn append(&mut self, body: &[u8], records: u64) -> Result<Duration, AppendError> {
+    /// Writes a batch. Returns how long that took, and how long it is since the one before was safe.
+    fn append(&mut self, body: &[u8], records: u64) -> Result<(Duration, Duration), AppendError> {
         let begun = Instant::now();
         self.writer.append(body)?;
         if let Some(waiting) = self.outbox.written() {
             // There may be thousands. Whoever is woken by the runtime itself costs it less, and this thread nothing.
             self.runtime.spawn(async move { waiting.notify_waiters() });
         }
-        let took = begun.elapsed();
+        let now = Instant::now();
+        let (took, round) = (now - begun, now - self.written_at);
+        self.written_at = now;
         self.figures.flush_seconds.observe(took.as_secs_f64());
         self.figures.batches.inc();
         self.figures.records.inc_by(records);
         self.figures.bytes.inc_by(body.len() as u64);
-        Ok(took)
+        Ok((took, round))
     }
 
     /// Starts a thread that makes a snapshot, which takes a while.
@@ -200,5 +228,27 @@ impl Task {
 
     fn show_size(&self) {
         self.figures.size_bytes.set(i64::try_from(self.writer.bytes()).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_waits_while_many_come() {
+        let us = Duration::from_micros;
+        let busy = Gathering { first: Duration::ZERO, busy: 4, writes: 6, most: us(1000) };
+        assert_eq!(busy.after(64, us(100), us(900)), Some((48, us(600))));
+        assert_eq!(busy.after(10, us(100), us(250)), Some((8, us(600))), "four come in the time of a write");
+        assert_eq!(busy.after(10, us(100), us(251)), None, "fewer");
+        assert_eq!(busy.after(64, us(300), us(900)), Some((48, us(1000))), "no longer than it may");
+        let always = Gathering { busy: 0, ..busy };
+        assert_eq!(always.after(2, us(100), us(10_000)), Some((2, us(600))));
+        assert_eq!(always.after(1, us(100), us(100)), None, "nobody else comes");
+        assert_eq!(
+            always.after(u64::MAX, Duration::MAX / 100, Duration::MAX).map(|(_, most)| most),
+            Some(us(1000))
+        );
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::Path,
 };
@@ -16,10 +17,11 @@ use crate::support::{Launch, Server};
 
 const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\nB = 1";
 const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "mark"];
-/// How many batches the mark has places for, how long each is, and where the second copies begin.
+/// How many batches the mark has places for, and how much room each of the two copies there has. They stand back to
+/// back.
 const PLACES: usize = 64;
-const PLACE: usize = 16 * 1024;
-const COPY: usize = PLACES * PLACE;
+const COPY: usize = 16 * 1024;
+const PLACE: usize = 2 * COPY;
 
 /// A directory with a snapshot, batches behind it and a write-ahead log, as a killed server leaves it; and what it
 /// acknowledged.
@@ -113,9 +115,10 @@ fn a_bit_that_changed() {
         let mut places = places(length(&template, name), head, most);
         if name == "mark" {
             // Within the batches: the rest of a place is empty.
-            places.extend(
-                (0..2 * PLACES as u64).step_by(5).map(|place| place * PLACE as u64 + 60 + place % 40),
-            );
+            places.extend((0..PLACES).step_by(3).flat_map(|place| {
+                let (middle, far) = (place * PLACE + COPY, 60 + place % 40);
+                [(middle - far) as u64, (middle + far) as u64]
+            }));
         }
         for at in places {
             let home = Home::copy(template.path());
@@ -144,7 +147,7 @@ fn a_log_that_was_cut_off() {
 #[test]
 fn a_mark_that_was_cut_off() {
     let (template, _) = template();
-    for end in (0..length(&template, "mark")).step_by(COPY / 8) {
+    for end in (0..length(&template, "mark")).step_by(4 * PLACE) {
         let home = Home::copy(template.path());
         writable(&home.file("mark")).set_len(end).expect("cut");
         let line = home.refused();
@@ -165,7 +168,7 @@ fn a_page_that_was_torn() {
         ("journal.db-wal", last_frame + 24),
         ("journal.db", last_page),
         ("journal.db", 0),
-        ("mark", 0),
+        ("mark", COPY as u64 - PAGE),
         ("mark", COPY as u64),
     ] {
         for (from, to) in [(0, PAGE / 2), (PAGE / 2, PAGE), (PAGE - 512, PAGE)] {
@@ -180,16 +183,16 @@ fn a_page_that_was_torn() {
     assert!(tally.refused > 0);
 }
 
-/// Where the last batch is in a mark, which is younger than another: both of its copies.
-fn places_of_last(before: &[u8], after: &[u8]) -> [usize; 2] {
-    let changed = |copy: usize| {
-        let places = before.chunks(PLACE).zip(after.chunks(PLACE)).skip(copy * PLACES).take(PLACES);
-        let mut changed = places.enumerate().filter(|(_, (before, after))| before != after);
-        let place = copy * COPY + changed.next().expect("it was written").0 * PLACE;
-        assert!(changed.next().is_none(), "one batch");
-        place
-    };
-    [0, 1].map(changed)
+/// Where the last batch is in a mark, which is younger than another: what differs in both of its copies.
+fn copies_of_last(before: &[u8], after: &[u8]) -> [Range<usize>; 2] {
+    let changed = |at: &usize| before[*at] != after[*at];
+    let (first, last) = ((0..before.len()).find(changed), (0..before.len()).rfind(changed));
+    let (first, last) = (first.expect("it was written"), last.expect("it was written"));
+    let middle = first / PLACE * PLACE + COPY;
+    assert!(first < middle && middle < last && last < middle + COPY, "one batch, in both copies");
+    let end = (0..middle).rfind(changed).expect("there") + 1;
+    let begin = (middle..before.len()).find(changed).expect("there");
+    [first..end, begin..last + 1]
 }
 
 #[test]
@@ -202,16 +205,16 @@ fn what_was_never_acknowledged_may_end_anywhere() {
     let second = server.v1_peer("1h");
     server.kill();
     let after = fs::read(template.file("mark")).expect("there");
-    let [one, other] = places_of_last(&before, &after);
-    let length =
-        before[one..].iter().zip(&after[one..]).take(PLACE).rposition(|(a, b)| a != b).expect("more") + 1;
+    let [one, other] = copies_of_last(&before, &after);
+    let (length, other_length) = (one.len(), other.len());
     // As if the process had ended in the middle of a write: of the first copy, or of the second.
     let ends: Vec<_> = (0..length).step_by(7).chain([length]).map(|end| (end, 0)).collect();
-    for (end, other_end) in ends.into_iter().chain([(length, length / 2), (length, length)]) {
+    for (end, other_end) in ends.into_iter().chain([(length, other_length / 2), (length, other_length)]) {
         let home = Home::copy(template.path());
         let mut mark = before.clone();
-        mark[one..one + end].copy_from_slice(&after[one..one + end]);
-        mark[other..other + other_end].copy_from_slice(&after[other..other + other_end]);
+        for (begin, end) in [(one.start, end), (other.start, other_end)] {
+            mark[begin..begin + end].copy_from_slice(&after[begin..begin + end]);
+        }
         fs::write(home.file("mark"), mark).expect("written");
         let server = home.start(FILE);
         let mut found = server.peers();
@@ -236,14 +239,14 @@ fn the_last_batches_are_in_the_mark_twice() {
     });
     let peers = server.peers();
     server.kill();
-    let damaged = |places: &[usize]| {
+    let damaged = |copies: &[Range<usize>]| {
         let home = Home::copy(template.path());
-        for &place in places {
-            flip(&home, "mark", place as u64 + 70);
+        for copy in copies {
+            flip(&home, "mark", copy.start as u64);
         }
         home
     };
-    let second = places_of_last(&marks[0], &marks[1]);
+    let second = copies_of_last(&marks[0], &marks[1]);
     let line = damaged(&second).refused();
     assert!(line.contains("was acknowledged, but the journal ends with batch"), "{line}");
     // Nothing of them is anywhere else.
@@ -319,10 +322,10 @@ fn a_later_version() {
     let home = Home::copy(template.path());
     // Where SQLite keeps the version of an application: in the log, and then in the database.
     let database = rusqlite::Connection::open(home.file("journal.db")).expect("a database");
-    for step in ["PRAGMA user_version = 5;", "PRAGMA wal_checkpoint(TRUNCATE);"] {
+    for step in ["PRAGMA user_version = 6;", "PRAGMA wal_checkpoint(TRUNCATE);"] {
         database.execute_batch(step).expect("written");
         let copy = Home::copy(home.path());
         let line = copy.refused();
-        assert!(line.contains("written by a later release") && line.contains("version 5"), "{line}");
+        assert!(line.contains("written by a later release") && line.contains("version 6"), "{line}");
     }
 }

@@ -213,6 +213,15 @@ fn a_write_that_is_cut_off() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_file_system_that_takes_no_direct_write_gets_it_through_the_cache() {
+    let bench = Bench::new();
+    assert_eq!(bench.try_all("einval", "write mark", 4), 0);
+    // It is no cure for other files.
+    assert!(bench.try_all("einval", "write journal.db-wal", 2) >= 1);
+}
+
+#[test]
 fn a_log_that_cannot_be_copied_into_the_database_is_kept() {
     let bench = Bench::new();
     for call in ["write journal.db", "sync journal.db", "truncate journal.db"] {

@@ -4,6 +4,7 @@
  * FAULT_CALL  which calls: write, sync or truncate, a space, and the name of the file; or any
  * FAULT_AT    which of these fails, counted from 1; 0 for none
  * FAULT_KIND  eio: that one fails with EIO
+ *             einval: that one fails with EINVAL
  *             enospc: that one, and every write and truncate after it, fails with ENOSPC
  *             short: half of it is written, and after that it is as for enospc
  *             hold: while there is a file FAULT_HOLD, it waits (all of them, if FAULT_AT is 0); a file
@@ -26,7 +27,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static long seen;
 static int is_full;
 
-enum verdict { PASS, FAIL_EIO, FAIL_ENOSPC, SHORT };
+enum verdict { PASS, FAIL_EIO, FAIL_EINVAL, FAIL_ENOSPC, SHORT };
 
 static enum verdict judge(int fd, const char *call) {
     const char *directory = getenv("FAULT_DIR"), *wanted = getenv("FAULT_CALL"), *kind = getenv("FAULT_KIND");
@@ -51,8 +52,9 @@ static enum verdict judge(int fd, const char *call) {
         if (is_wanted && hold && access(hold, F_OK) == 0) verdict = FAIL_EIO;
     }
     if (is_it && !holds) {
-        is_full = strcmp(kind, "eio") != 0;
-        verdict = !is_full ? FAIL_EIO : strcmp(kind, "short") == 0 ? SHORT : FAIL_ENOSPC;
+        is_full = strcmp(kind, "enospc") == 0 || strcmp(kind, "short") == 0;
+        verdict = strcmp(kind, "short") == 0 ? SHORT : is_full ? FAIL_ENOSPC : FAIL_EIO;
+        if (strcmp(kind, "einval") == 0) verdict = FAIL_EINVAL;
     }
     if (log) {
         static ssize_t (*real_write)(int, const void *, size_t);
@@ -78,7 +80,7 @@ static enum verdict judge(int fd, const char *call) {
 }
 
 static int failed(enum verdict verdict) {
-    errno = verdict == FAIL_EIO ? EIO : ENOSPC;
+    errno = verdict == FAIL_EIO ? EIO : verdict == FAIL_EINVAL ? EINVAL : ENOSPC;
     return -1;
 }
 

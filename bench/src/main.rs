@@ -110,7 +110,7 @@ struct Arguments {
     /// Longest time for filling one server with peers, in seconds
     #[arg(long, value_name = "S", default_value_t = 120)]
     fill: u64,
-    /// Worker threads of every server [default: as many as processors]
+    /// Worker threads of every server [default: as many as each takes by itself]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Keep the first processor for the load generator and the others for the servers (Linux)

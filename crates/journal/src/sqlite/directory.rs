@@ -208,8 +208,7 @@ fn look(path: &Path) -> Result<(SqliteReader, u64), LogError> {
 
 /// A new journal. The file gets its name last, so that it is whole as soon as it is there.
 pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
-    let marks = mark::read(&path.join(MARK))?;
-    if marks.as_ref().is_some_and(|marks| marks.last().position.number > 0) {
+    if mark::read(&path.join(MARK))?.is_some_and(|marks| marks.last().position.number > 0) {
         return Err(LogError::Damaged(format!("{JOURNAL} is missing, but the file `mark` tells of it")));
     }
     let unnamed = path.join(UNNAMED);
@@ -221,8 +220,8 @@ pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
         }
     }
     schema::create(&unnamed, journal)?;
-    let is_of_today = marks.is_some_and(|marks| marks.is_of_today());
-    Marker::open(&path.join(MARK), is_of_today, &Mark::end(journal, 0, Chain::start(journal)))?;
+    // One that is there is of an attempt with another id.
+    Marker::open(&path.join(MARK), false, &Mark::end(journal, 0, Chain::start(journal)))?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
     Ok(system::sync_directory(path)?)
 }

@@ -64,7 +64,7 @@ impl SqliteLog {
         let last = take_over(&mut connection, &marks)?;
         let Mark { position, chain, .. } = *marks.last();
         // The database may go on for longer, and has all of it.
-        let marker = Marker::open(mark, marks.is_of_today(), &Mark::end(journal, position.number, chain))?;
+        let marker = Marker::open(mark, marks.is_in_order(), &Mark::end(journal, position.number, chain))?;
         let (leader, version) = (schema::epoch(&connection)?, data_version(&connection)?);
         Ok(Self {
             journal,
@@ -480,6 +480,39 @@ mod tests {
                 end = Some(found);
             }
         });
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_off_leaves_nothing_that_counts() {
+        let directory = InDirectory::fresh();
+        fs::remove_file(directory.path.join("journal.db")).unwrap();
+        directory::create(&directory.path, 8).unwrap();
+        let found = directory::inspect(&directory.path, &mut |_| Ok(()));
+        assert_eq!(found.map(|(journal, _)| journal), Ok(8));
+    }
+
+    #[test]
+    fn a_place_that_was_spoilt_is_mended_at_the_start() {
+        let mut directory = InDirectory::fresh();
+        let (epoch, mut log) = directory.lead();
+        let mut chain = Chain::start(directory.journal);
+        for number in 1..=3 {
+            let position = Position { epoch, number };
+            chain = chain.then(position, b"body");
+            log.append(position, chain, b"body").unwrap();
+        }
+        drop(log);
+        // As a write that was cut off leaves its place.
+        let path = directory.path.join("mark");
+        let mut mark = fs::read(&path).unwrap();
+        let place = mark.len() / PLACES;
+        mark[4 * place..5 * place].fill(0);
+        fs::write(&path, mark).unwrap();
+        let log = directory.log();
+        assert_eq!(log.last(), 3);
+        let marks = mark::find(&path).unwrap();
+        assert!(marks.is_in_order() && marks.last().position.number == 3);
+        assert_eq!(last_in_database(&directory), 3);
     }
 
     #[test]

@@ -3,17 +3,19 @@
 //! A batch is written here and made safe with one sync before it is acknowledged; the database gets many of them at
 //! once. A place is used again for the batch that comes 64 later: by then the database has the one before.
 //!
-//! Each stands here twice, and either copy is enough. They stand back to back, so that one write has both:
+//! Each stands here twice, and either copy is enough. The copies stand back to back, so that one write has both:
 //!
 //! ```text
-//! | ... body | head | head | body ... |
-//!            ^ of the first  ^ of the second copy, both always in the middle of their place
+//! | ... body | head | a page | head | body ... |
 //! ```
 //!
-//! With one copy, nobody could tell a batch that was damaged later from a
-//! write that was cut off; SQLite cannot either, and drops everything behind a damaged place of its write-ahead log
-//! without a word. The last batch that is here says how far the log went, whether the database has it or not. No place
-//! is ever empty, and a write that was cut off spoils one at most; so two that have nothing whole are damage.
+//! Both heads have fixed places, so nothing in a body can be taken for one; and no sector has a part of both copies,
+//! whether it is aligned with the pages of the file or not.
+//!
+//! With one copy, nobody could tell a batch that was damaged later from a write that was cut off; SQLite cannot either,
+//! and drops everything behind a damaged place of its write-ahead log without a word. The last batch that is here
+//! says how far the log went, whether the database has it or not. No place is ever empty, and a write that was cut off
+//! spoils one at most; so two that have nothing whole are damage.
 
 use std::{
     collections::BTreeMap,
@@ -33,8 +35,10 @@ use crate::{
 const MAGIC: &[u8; 8] = b"THRTTWIN";
 /// How much room a copy has.
 const COPY_BYTES: usize = 16 * 1024;
-/// How long a place is: two copies.
-const PLACE_BYTES: usize = 2 * COPY_BYTES;
+/// What is between them: as long as any sector.
+const GAP_BYTES: usize = PAGE_BYTES;
+/// How long a place is.
+const PLACE_BYTES: usize = COPY_BYTES + GAP_BYTES + COPY_BYTES;
 /// For how many batches there is a place.
 pub(super) const PLACES: usize = 64;
 const FILE_BYTES: usize = PLACES * PLACE_BYTES;
@@ -46,8 +50,9 @@ const PAGE_BYTES: usize = 4096;
 const CHECKED_BYTES: usize = HEAD_BYTES - 8;
 /// The length of a batch that only the database has.
 const ABSENT: u64 = u64::MAX;
-/// An earlier layout of the same size: all first copies, then all second ones.
+/// Version 4 had all first copies, then all second ones.
 const MAGIC_APART: &[u8; 8] = b"THRTTAIL";
+const FILE_BYTES_APART: usize = 2 * PLACES * COPY_BYTES;
 /// Version 3 had the last batch alone, in two places that were written in turn.
 const MAGIC_3: &[u8; 8] = b"THRTLAST";
 const PLACE_BYTES_3: usize = 64 * 1024;
@@ -102,15 +107,16 @@ impl<B: AsRef<[u8]>> Mark<B> {
         head
     }
 
-    /// Lays both copies into `room`, which goes on where it begins: `half` bytes for each.
+    /// Lays both copies behind what is in `room`, with `half` bytes for each.
     fn lay(&self, room: &mut Vec<u8>, half: usize) {
         let (begin, head, body) = (room.len(), self.head(*MAGIC), self.body());
         room.resize(begin + half - HEAD_BYTES - body.len(), 0);
         room.extend(body);
         room.extend(&head);
+        room.resize(begin + half + GAP_BYTES, 0);
         room.extend(&head);
         room.extend(body);
-        room.resize(begin + 2 * half, 0);
+        room.resize(begin + half + GAP_BYTES + half, 0);
     }
 }
 
@@ -133,12 +139,16 @@ impl Mark<Vec<u8>> {
         })
     }
 
-    /// The newer of the two copies in a place. Where they differ, the disk lost the write of one.
-    fn from_place(place: &[u8]) -> Option<Self> {
-        let (before, after) = place.split_at_checked(COPY_BYTES)?;
-        let (body, head) = before.split_last_chunk::<HEAD_BYTES>()?;
-        let first = Self::of(*MAGIC, head, |length| body.get(body.len().checked_sub(length)?..));
-        [first, Self::from_bytes(*MAGIC, after)].into_iter().flatten().max_by_key(|mark| mark.position.number)
+    /// The newer of the two copies in the place at `at`. Where they differ, the disk lost the write of one. What cannot
+    /// be read spoils no more than its copy.
+    fn in_place(at: usize, mut read: impl FnMut(usize, usize) -> Option<Vec<u8>>) -> Option<Self> {
+        let first = read(at, COPY_BYTES).and_then(|before| {
+            let (body, head) = before.split_last_chunk::<HEAD_BYTES>()?;
+            Self::of(*MAGIC, head, |length| body.get(body.len().checked_sub(length)?..))
+        });
+        let second =
+            read(at + COPY_BYTES + GAP_BYTES, COPY_BYTES).and_then(|after| Self::from_bytes(*MAGIC, &after));
+        first.into_iter().chain(second).max_by_key(|mark| mark.position.number)
     }
 
     /// One with its head first.
@@ -213,9 +223,10 @@ impl Marks {
         self.broken == 0 && self.by_number.keys().zip(self.by_number.keys().skip(1)).all(follow)
     }
 
-    /// Whether a [`Marker`] can go on with the file.
-    pub(super) fn is_of_today(&self) -> bool {
-        self.is_of_today
+    /// Whether a [`Marker`] may go on with the file. One with a spoilt place has to be made anew: the next write that
+    /// is cut off may spoil another.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.is_of_today && self.broken == 0
     }
 
     /// How far the log went.
@@ -255,17 +266,17 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Marks>> {
 fn read_from(file: &mut File) -> io::Result<Option<Marks>> {
     let length = file.metadata()?.len();
     if length == FILE_BYTES as u64 {
-        let places = (0..FILE_BYTES).step_by(PLACE_BYTES);
-        let twins = places.map(|at| Mark::from_place(&read_at(file, at, PLACE_BYTES)?));
-        if let Some(marks) = Marks::of(twins) {
-            return Ok(Some(Marks { is_of_today: true, ..marks }));
-        }
+        let mut read = |at, length| read_at(file, at, length);
+        let twins = (0..FILE_BYTES).step_by(PLACE_BYTES).map(|at| Mark::in_place(at, &mut read));
+        return Ok(Marks::of(twins).map(|marks| Marks { is_of_today: true, ..marks }));
+    }
+    if length == FILE_BYTES_APART as u64 {
         let mut copy = |at| Mark::from_bytes(*MAGIC_APART, &read_at(file, at, COPY_BYTES)?);
         let newer = |at| {
-            let copies = [at, at + FILE_BYTES / 2].into_iter().filter_map(&mut copy);
+            let copies = [at, at + FILE_BYTES_APART / 2].into_iter().filter_map(&mut copy);
             copies.max_by_key(|mark| mark.position.number)
         };
-        return Ok(Marks::of((0..FILE_BYTES / 2).step_by(COPY_BYTES).map(newer)));
+        return Ok(Marks::of((0..FILE_BYTES_APART / 2).step_by(COPY_BYTES).map(newer)));
     }
     // A release before this one wrote two places in turn, so at first one is empty.
     let is_3 = length == 2 * PLACE_BYTES_3 as u64;
@@ -295,11 +306,11 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// Opens the file at `path`. If it is not there, or of an earlier layout, it is made, and `end` stands in every
-    /// place of it: how far the database goes. It has its full size from then on, so that a write changes nothing but
-    /// its bytes.
-    pub(super) fn open(path: &Path, is_of_today: bool, end: &Mark<&[u8]>) -> io::Result<Self> {
-        if is_of_today {
+    /// Opens the file at `path`. If that is not [in order](Marks::is_in_order), it is made anew, and `end` stands in
+    /// every place of it: how far the database goes. It has its full size from then on, so that a write changes nothing
+    /// but its bytes.
+    pub(super) fn open(path: &Path, is_in_order: bool, end: &Mark<&[u8]>) -> io::Result<Self> {
+        if is_in_order {
             return system::open_private(path).map(Self::of);
         }
         // What is there stays until the new one is whole.
@@ -333,7 +344,7 @@ impl Marker {
         let at = SeekFrom::Start((place_of(mark.position) + COPY_BYTES - half) as u64);
         self.file.seek(at)?;
         match self.file.write_all(twins) {
-            // It wants what it does not tell of.
+            // The file system takes no such write after all.
             Err(error) if self.is_direct && error.kind() == io::ErrorKind::InvalidInput => {
                 self.is_direct = system::write_directly(&self.file, false);
                 self.file.seek(at)?;
@@ -362,8 +373,8 @@ mod tests {
 
         /// Opens it, for a journal without batches.
         fn open(&self) -> Marker {
-            let is_of_today = self.marks().is_some_and(|marks| marks.is_of_today());
-            Marker::open(&self.0, is_of_today, &mark(0).without_body()).unwrap()
+            let is_in_order = self.marks().is_some_and(|marks| marks.is_in_order());
+            Marker::open(&self.0, is_in_order, &mark(0).without_body()).unwrap()
         }
 
         fn marks(&self) -> Option<Marks> {
@@ -401,9 +412,9 @@ mod tests {
 
         /// Both copies, and where they stand.
         fn copies(&self) -> [(usize, Vec<u8>); 2] {
-            let (middle, head, body) = (place_of(self.position) + COPY_BYTES, self.head(*MAGIC), self.body());
-            let first = middle - HEAD_BYTES - body.len();
-            [(first, [body, &head].concat()), (middle, [head.as_slice(), body].concat())]
+            let (end, head, body) = (place_of(self.position) + COPY_BYTES, self.head(*MAGIC), self.body());
+            let (first, second) = (end - HEAD_BYTES - body.len(), end + GAP_BYTES);
+            [(first, [body, &head].concat()), (second, [head.as_slice(), body].concat())]
         }
 
         fn without_body(&self) -> Mark<&'static [u8]> {
@@ -468,14 +479,21 @@ mod tests {
         let mut marker = file.open();
         (1..=5).for_each(|number| marker.write(&mark(number)).unwrap());
         let damage = |number| {
-            for copy in [COPY_BYTES - HEAD_BYTES, COPY_BYTES] {
+            for copy in [COPY_BYTES - HEAD_BYTES, COPY_BYTES + GAP_BYTES] {
                 file.put(place_of(mark(number).position) + copy + 8, &[1; 8]);
             }
         };
         damage(5);
         assert_eq!(file.last(), 4, "its write may have been cut off");
+        assert!(!file.marks().unwrap().is_in_order());
         damage(60);
         assert!(file.marks().is_none());
+        marker.write(&mark(60)).unwrap();
+        assert_eq!(file.last(), 60);
+        // Before anything is written, one is made anew: else two writes that are cut off would be damage.
+        let mut marker = Marker::open(&file.0, false, &mark(4).without_body()).unwrap();
+        assert!(file.marks().unwrap().is_in_order());
+        assert_eq!(file.last(), 4);
         // A file that was cut off is none of an earlier release.
         marker.write(&mark(5)).unwrap();
         assert_eq!(file.last(), 5);
@@ -497,6 +515,22 @@ mod tests {
             file.put(at, &copy);
             assert_eq!(file.marks().unwrap().last(), &last);
             marker.write(&last).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_spoils_one_copy() {
+        const SECTOR: usize = 4096;
+        let (mut place, batch) = (Vec::new(), Mark { body: Some(vec![7; 9000]), ..mark(1) });
+        batch.lay(&mut place, COPY_BYTES);
+        assert_eq!(place.len(), PLACE_BYTES);
+        // Aligned with the pages of the file or not.
+        for bad in (0..PLACE_BYTES - SECTOR).step_by(SECTOR / 8) {
+            let read = |at: usize, length| {
+                let is_good = at + length <= bad || bad + SECTOR <= at;
+                is_good.then(|| place[at..at + length].to_vec())
+            };
+            assert_eq!(Mark::in_place(0, read).as_ref(), Some(&batch), "{bad}");
         }
     }
 
@@ -550,12 +584,12 @@ mod tests {
         assert!(file.marks().unwrap().batch(6).is_some());
 
         // And then the last batches, with all second copies behind all first ones.
-        let mut bytes = vec![0; FILE_BYTES];
+        let mut bytes = vec![0; FILE_BYTES_APART];
         for number in 1..=9 {
             let batch = mark(number).bytes_of(*MAGIC_APART);
             let at = usize::try_from(number).unwrap() * COPY_BYTES;
             for copy in if number == 9 { [1, 1] } else { [0, 1] } {
-                let at = copy * FILE_BYTES / 2 + at;
+                let at = copy * FILE_BYTES_APART / 2 + at;
                 bytes[at..at + batch.len()].copy_from_slice(&batch);
             }
         }
@@ -565,13 +599,13 @@ mod tests {
         }
         fs::write(&file.0, bytes).unwrap();
         let marks = file.marks().unwrap();
-        assert!(!marks.is_of_today() && marks.last() == &mark(9) && marks.batch(7).is_some());
+        assert!(!marks.is_in_order() && marks.last() == &mark(9) && marks.batch(7).is_some());
 
         // An attempt may have ended anywhere.
         fs::write(file.0.with_extension("new"), vec![1; FILE_BYTES + 1]).unwrap();
         let mut marker = Marker::open(&file.0, false, &mark(9).without_body()).unwrap();
         assert_eq!(file.marks().unwrap().last(), &Mark { body: None, ..mark(9) });
-        assert!(file.marks().unwrap().is_of_today());
+        assert!(file.marks().unwrap().is_in_order());
         assert!(!file.0.with_extension("new").exists());
         for number in [10, 11, 12] {
             marker.write(&mark(number)).unwrap();

@@ -179,7 +179,7 @@ impl Outbox {
         if self.flushed_upto() >= upto {
             return Ok(());
         }
-        self.written_upto(|_| upto).await
+        self.reached(|_| upto).await
     }
 
     /// Waits until everything that was put here before this call outlives a power cut.
@@ -188,10 +188,10 @@ impl Outbox {
     ///
     /// If that will never be so.
     pub async fn all_flushed(&self) -> Result<(), JournalFailed> {
-        self.written_upto(|state| state.open_upto).await
+        self.reached(|state| state.open_upto).await
     }
 
-    async fn written_upto(&self, upto: impl FnOnce(&Queue) -> Offset) -> Result<(), JournalFailed> {
+    async fn reached(&self, upto: impl FnOnce(&Queue) -> Offset) -> Result<(), JournalFailed> {
         let Some((upto, written)) = self.pending(upto)? else { return Ok(()) };
         written.await;
         if self.flushed_upto() >= upto { Ok(()) } else { self.outcome() }

@@ -17,11 +17,11 @@ use crate::support::{Launch, Server};
 
 const FILE: &str = "[durability]\nsnapshot_bytes = 65536\n[semaphores]\nA = 1000000\nB = 1";
 const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "mark"];
-/// How many batches the mark has places for, and how much room each of the two copies there has. They stand back to
-/// back.
+/// How many batches the mark has places for, and how much room each of the two copies there has. Between them is a gap.
 const PLACES: usize = 64;
 const COPY: usize = 16 * 1024;
-const PLACE: usize = 2 * COPY;
+const GAP: usize = 4096;
+const PLACE: usize = COPY + GAP + COPY;
 
 /// A directory with a snapshot, batches behind it and a write-ahead log, as a killed server leaves it; and what it
 /// acknowledged.
@@ -117,7 +117,7 @@ fn a_bit_that_changed() {
             // Within the batches: the rest of a place is empty.
             places.extend((0..PLACES).step_by(3).flat_map(|place| {
                 let (middle, far) = (place * PLACE + COPY, 60 + place % 40);
-                [(middle - far) as u64, (middle + far) as u64]
+                [(middle - far) as u64, (middle + GAP + far) as u64]
             }));
         }
         for at in places {
@@ -169,7 +169,7 @@ fn a_page_that_was_torn() {
         ("journal.db", last_page),
         ("journal.db", 0),
         ("mark", COPY as u64 - PAGE),
-        ("mark", COPY as u64),
+        ("mark", (COPY + GAP) as u64),
     ] {
         for (from, to) in [(0, PAGE / 2), (PAGE / 2, PAGE), (PAGE - 512, PAGE)] {
             for old in [0, 0x5a] {
@@ -189,7 +189,10 @@ fn copies_of_last(before: &[u8], after: &[u8]) -> [Range<usize>; 2] {
     let (first, last) = ((0..before.len()).find(changed), (0..before.len()).rfind(changed));
     let (first, last) = (first.expect("it was written"), last.expect("it was written"));
     let middle = first / PLACE * PLACE + COPY;
-    assert!(first < middle && middle < last && last < middle + COPY, "one batch, in both copies");
+    assert!(
+        first < middle && middle + GAP <= last && last < middle + GAP + COPY,
+        "one batch, in both copies"
+    );
     let end = (0..middle).rfind(changed).expect("there") + 1;
     let begin = (middle..before.len()).find(changed).expect("there");
     [first..end, begin..last + 1]

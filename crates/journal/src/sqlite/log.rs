@@ -464,8 +464,9 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut chain = Chain::start(journal);
-                for number in 1..=batches {
-                    let (position, body) = (Position { epoch, number }, vec![7; 200]);
+                let lengths = [200, 5000, 12_000].into_iter().cycle();
+                for (number, length) in (1..=batches).zip(lengths) {
+                    let (position, body) = (Position { epoch, number }, vec![7; length]);
                     chain = chain.then(position, &body);
                     log.append(position, chain, &body).unwrap();
                     acknowledged.store(number, SeqCst);

@@ -61,7 +61,7 @@ const MAGIC_BEFORE: &[u8; 8] = b"THRTMARK";
 const PLACE_BYTES_BEFORE: usize = 4096;
 const BYTES_BEFORE: usize = 48;
 /// How often the file is read: not all of it is read at one moment, and a server may write meanwhile.
-const READS: usize = 3;
+const READS: usize = 8;
 
 /// A batch, or only how far the log went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,15 +252,17 @@ pub(super) fn find(path: &Path) -> Result<Marks, LogError> {
 pub(super) fn read(path: &Path) -> io::Result<Option<Marks>> {
     let mut marks = None;
     for _ in 0..READS {
-        marks = match File::open(path) {
+        let found = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => read_from(&mut file?)?,
         };
+        // A batch on its way to the disk may look like a place that is spoilt.
+        marks = found.filter(|marks| marks.broken <= 1).or(marks);
         if marks.as_ref().is_some_and(Marks::is_of_one_moment) {
             break;
         }
     }
-    Ok(marks.filter(|marks| marks.broken <= 1))
+    Ok(marks)
 }
 
 fn read_from(file: &mut File) -> io::Result<Option<Marks>> {

@@ -373,6 +373,12 @@ mod tests {
             Self(path)
         }
 
+        /// Opens it as a start does.
+        fn open_again(&self) -> Marker {
+            let marks = self.marks().expect("no damage");
+            Marker::open(&self.0, marks.is_in_order(), &marks.last().without_body()).unwrap()
+        }
+
         /// Opens it, for a journal without batches.
         fn open(&self) -> Marker {
             let is_in_order = self.marks().is_some_and(|marks| marks.is_in_order());
@@ -518,6 +524,70 @@ mod tests {
             assert_eq!(file.marks().unwrap().last(), &last);
             marker.write(&last).unwrap();
         }
+    }
+
+    /// Numbers that look random (`SplitMix64`, by Sebastiano Vigna).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (mixed ^ mixed >> 31) % end
+        }
+    }
+
+    impl InFile {
+        /// A write that a power cut ends: any of its sectors may be there, and the others are as before.
+        fn write_some(&self, marker: &mut Marker, mark: &Mark<Vec<u8>>, random: &mut Random) {
+            let at = place_of(mark.position);
+            let place = || fs::read(&self.0).unwrap()[at..at + PLACE_BYTES].to_vec();
+            let before = place();
+            marker.write(mark).unwrap();
+            let mut found = place();
+            // Some cuts come early, and some late.
+            let chance = random.below(101);
+            for (sector, before) in found.chunks_mut(512).zip(before.chunks(512)) {
+                if random.below(100) >= chance {
+                    sector.copy_from_slice(before);
+                }
+            }
+            self.put(at, &found);
+        }
+    }
+
+    #[test]
+    fn a_power_cut_loses_nothing_that_was_acknowledged() {
+        let file = InFile::new("power");
+        let (mut random, mut cuts, mut kept) = (Random(7), 0, 0);
+        let (mut marker, mut safe) = (file.open(), mark(0));
+        for attempt in 0..600 {
+            let mut next = mark(safe.position.number + 1);
+            // What is tried again is not the same.
+            next.chain = Chain(attempt);
+            next.body = Some(vec![7; usize::try_from(random.below(9000)).unwrap()]);
+            if random.below(3) > 0 {
+                marker.write(&next).unwrap();
+                safe = next;
+                continue;
+            }
+            cuts += 1;
+            file.write_some(&mut marker, &next, &mut random);
+            let found = file.marks().expect("no damage").last().clone();
+            assert!(found == next || found.chain == safe.chain, "{attempt}: {found:?} of {safe:?}");
+            kept += u32::from(found == next);
+            safe = Mark { body: None, ..found };
+            // The database has all of it now, and every start says so here; that may be cut off, too.
+            for _ in 0..random.below(3) {
+                marker = file.open_again();
+                file.write_some(&mut marker, &safe, &mut random);
+                assert!(file.last() <= safe.position.number, "{attempt}");
+            }
+            marker = file.open_again();
+            marker.write(&safe).unwrap();
+        }
+        assert!(kept > 20 && cuts - kept > 20, "{kept} of {cuts}");
     }
 
     #[test]

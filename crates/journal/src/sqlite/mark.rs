@@ -44,10 +44,10 @@ pub(super) const PLACES: usize = 64;
 const FILE_BYTES: usize = PLACES * PLACE_BYTES;
 /// What stands beside the batch, its checksum included.
 const HEAD_BYTES: usize = 64;
-/// A write begins and ends at a multiple of this, so that it need not go through the cache of the system.
-const PAGE_BYTES: usize = 4096;
 /// How much of that the checksum is over, beside the batch.
 const CHECKED_BYTES: usize = HEAD_BYTES - 8;
+/// A write begins and ends at a multiple of this, so that it need not go through the cache of the system.
+const PAGE_BYTES: usize = 4096;
 /// The length of a batch that only the database has.
 const ABSENT: u64 = u64::MAX;
 /// Version 4 had all first copies, then all second ones.

@@ -52,9 +52,11 @@ static enum verdict judge(int fd, const char *call) {
         if (is_wanted && hold && access(hold, F_OK) == 0) verdict = FAIL_EIO;
     }
     if (is_it && !holds) {
-        is_full = strcmp(kind, "enospc") == 0 || strcmp(kind, "short") == 0;
-        verdict = strcmp(kind, "short") == 0 ? SHORT : is_full ? FAIL_ENOSPC : FAIL_EIO;
-        if (strcmp(kind, "einval") == 0) verdict = FAIL_EINVAL;
+        verdict = strcmp(kind, "eio") == 0      ? FAIL_EIO
+                  : strcmp(kind, "einval") == 0 ? FAIL_EINVAL
+                  : strcmp(kind, "short") == 0  ? SHORT
+                                                : FAIL_ENOSPC;
+        is_full = verdict == SHORT || verdict == FAIL_ENOSPC;
     }
     if (log) {
         static ssize_t (*real_write)(int, const void *, size_t);

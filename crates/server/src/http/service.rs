@@ -78,14 +78,16 @@ where
         let refusal = lawful::refusal(&request);
         // In a box, as each layer of futures would have room for it once more.
         let request = Box::new(request.map(Body::new));
-        async move {
+        // In a box, as each connection would have room for it between requests, too: memory that no other request
+        // has just used.
+        Box::pin(async move {
             let mut response = match refusal {
                 Some(refusal) => refusal,
                 None => stage.answer(request).await,
             };
             response.headers_mut().insert(INSTANCE, instance);
             Ok(response)
-        }
+        })
     })
 }
 

@@ -221,7 +221,7 @@ pub(super) fn create(path: &Path, journal: u64) -> Result<(), LogError> {
     }
     schema::create(&unnamed, journal)?;
     // One that is there is of an attempt with another id.
-    Marker::open(&path.join(MARK), false, &Mark::end(journal, 0, Chain::start(journal)))?;
+    Marker::create(&path.join(MARK), &Mark::end(journal, 0, Chain::start(journal)))?;
     fs::rename(&unnamed, path.join(JOURNAL))?;
     Ok(system::sync_directory(path)?)
 }

@@ -64,7 +64,11 @@ impl SqliteLog {
         let last = take_over(&mut connection, &marks)?;
         let Mark { position, chain, .. } = *marks.last();
         // The database may go on for longer, and has all of it.
-        let marker = Marker::open(mark, marks.is_in_order(), &Mark::end(journal, position.number, chain))?;
+        let marker = if marks.is_in_order() {
+            Marker::open(mark)?
+        } else {
+            Marker::create(mark, &Mark::end(journal, position.number, chain))?
+        };
         let (leader, version) = (schema::epoch(&connection)?, data_version(&connection)?);
         Ok(Self {
             journal,
@@ -381,6 +385,12 @@ mod tests {
         conformance::check_all::<InDirectory>();
     }
 
+    /// Appends a batch that follows on `chain`, which goes on to it.
+    fn append(log: &mut dyn Log, chain: &mut Chain, position: Position, body: &[u8]) {
+        *chain = chain.then(position, body);
+        log.append(position, *chain, body).unwrap();
+    }
+
     /// What the database alone has.
     fn last_in_database(directory: &InDirectory) -> u64 {
         last_number(&schema::open_to_read(&directory.path.join("journal.db")).unwrap()).unwrap()
@@ -393,12 +403,10 @@ mod tests {
         let mut chain = Chain::start(directory.journal);
         let mut append = |log: &mut Box<dyn Log>, number, length| {
             let (position, body) = (Position { epoch, number }, vec![7; length]);
-            chain = chain.then(position, &body);
+            append(log.as_mut(), &mut chain, position, &body);
             // The second time, it is there.
-            for _ in 0..2 {
-                log.append(position, chain, &body).unwrap();
-                assert_eq!(log.look_up(number), Ok(Some((epoch, chain))));
-            }
+            log.append(position, chain, &body).unwrap();
+            assert_eq!(log.look_up(number), Ok(Some((epoch, chain))));
             (number, chain)
         };
         let places = PLACES as u64;
@@ -432,20 +440,16 @@ mod tests {
         let mut directory = InDirectory::fresh();
         let (epoch, mut log) = directory.lead();
         let mut chain = Chain::start(directory.journal);
-        let mut append = |log: &mut Box<dyn Log>, numbers: std::ops::RangeInclusive<u64>| {
-            for number in numbers {
-                let position = Position { epoch, number };
-                chain = chain.then(position, b"body");
-                log.append(position, chain, b"body").unwrap();
-            }
-            chain
-        };
-        let chain = append(&mut log, 1..=10);
+        for number in 1..=10 {
+            append(log.as_mut(), &mut chain, Position { epoch, number }, b"body");
+        }
         let sum = Chain::of_snapshot(directory.journal, 10);
         log.finish_snapshot(&Snapshot { through: 10, chain, pieces: 0, sum }).unwrap();
         while log.trim().unwrap() {}
         let places = PLACES as u64;
-        let chain = append(&mut log, 11..=10 + 2 * places);
+        for number in 11..=10 + 2 * places {
+            append(log.as_mut(), &mut chain, Position { epoch, number }, b"body");
+        }
         let mut found = 0;
         let end = directory.reader().read_from(None, None, &mut |_| {
             found += 1;
@@ -466,9 +470,7 @@ mod tests {
                 let mut chain = Chain::start(journal);
                 let lengths = [200, 5000, 12_000].into_iter().cycle();
                 for (number, length) in (1..=batches).zip(lengths) {
-                    let (position, body) = (Position { epoch, number }, vec![7; length]);
-                    chain = chain.then(position, &body);
-                    log.append(position, chain, &body).unwrap();
+                    append(log.as_mut(), &mut chain, Position { epoch, number }, &vec![7; length]);
                     acknowledged.store(number, SeqCst);
                 }
             });
@@ -498,9 +500,7 @@ mod tests {
         let (epoch, mut log) = directory.lead();
         let mut chain = Chain::start(directory.journal);
         for number in 1..=3 {
-            let position = Position { epoch, number };
-            chain = chain.then(position, b"body");
-            log.append(position, chain, b"body").unwrap();
+            append(log.as_mut(), &mut chain, Position { epoch, number }, b"body");
         }
         drop(log);
         // As a write that was cut off leaves its place.
@@ -524,8 +524,7 @@ mod tests {
         let position = Position { epoch: Epoch(9), number: 1 };
         let chain = Chain::start(directory.journal).then(position, b"late");
         let mark = Mark { journal: directory.journal, position, chain, body: Some(b"late".as_slice()) };
-        let end = Mark { body: None, ..mark };
-        Marker::open(&directory.path.join("mark"), true, &end).unwrap().write(&mark).unwrap();
+        Marker::open(&directory.path.join("mark")).unwrap().write(&mark).unwrap();
         let mut log = directory.log();
         assert_eq!(log.look_up(1), Ok(Some((Epoch(9), chain))));
         assert_eq!(log.lead(), Ok(Epoch(10)));

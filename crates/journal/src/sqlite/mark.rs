@@ -308,13 +308,14 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// Opens the file at `path`. If that is not [in order](Marks::is_in_order), it is made anew, and `end` stands in
-    /// every place of it: how far the database goes. It has its full size from then on, so that a write changes nothing
-    /// but its bytes.
-    pub(super) fn open(path: &Path, is_in_order: bool, end: &Mark<&[u8]>) -> io::Result<Self> {
-        if is_in_order {
-            return system::open_private(path).map(Self::of);
-        }
+    /// Opens the file at `path`, which is [in order](Marks::is_in_order).
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        system::open_private(path).map(Self::of)
+    }
+
+    /// Makes the file at `path`, with `end` in every place of it: how far the database goes. It has its full size from
+    /// then on, so that a write changes nothing but its bytes.
+    pub(super) fn create(path: &Path, end: &Mark<&[u8]>) -> io::Result<Self> {
         // What is there stays until the new one is whole.
         let new = path.with_extension("new");
         let mut file = system::open_private(&new)?;
@@ -376,13 +377,12 @@ mod tests {
         /// Opens it as a start does.
         fn open_again(&self) -> Marker {
             let marks = self.marks().expect("no damage");
-            Marker::open(&self.0, marks.is_in_order(), &marks.last().without_body()).unwrap()
+            if marks.is_in_order() { Marker::open(&self.0).unwrap() } else { self.create(marks.last()) }
         }
 
-        /// Opens it, for a journal without batches.
-        fn open(&self) -> Marker {
-            let is_in_order = self.marks().is_some_and(|marks| marks.is_in_order());
-            Marker::open(&self.0, is_in_order, &mark(0).without_body()).unwrap()
+        /// Makes it, with this at the end.
+        fn create(&self, end: &Mark<Vec<u8>>) -> Marker {
+            Marker::create(&self.0, &end.without_body()).unwrap()
         }
 
         fn marks(&self) -> Option<Marks> {
@@ -435,7 +435,7 @@ mod tests {
     fn it_has_the_last_batches() {
         let file = InFile::new("last");
         assert!(file.marks().is_none());
-        let mut marker = file.open();
+        let mut marker = file.create(&mark(0));
         assert_eq!(file.last(), 0);
         let places = PLACES as u64;
         for number in 1..=3 * places {
@@ -459,7 +459,7 @@ mod tests {
     #[test]
     fn either_of_two_copies_is_enough() {
         let file = InFile::new("copies");
-        let mut marker = file.open();
+        let mut marker = file.create(&mark(0));
         marker.write(&mark(1)).unwrap();
         marker.write(&mark(2)).unwrap();
         let [first, second] = mark(2).copies();
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn two_places_that_have_nothing_whole_are_damage() {
         let file = InFile::new("places");
-        let mut marker = file.open();
+        let mut marker = file.create(&mark(0));
         (1..=5).for_each(|number| marker.write(&mark(number)).unwrap());
         let damage = |number| {
             for copy in [COPY_BYTES - HEAD_BYTES, COPY_BYTES + GAP_BYTES] {
@@ -499,7 +499,7 @@ mod tests {
         marker.write(&mark(60)).unwrap();
         assert_eq!(file.last(), 60);
         // Before anything is written, one is made anew: else two writes that are cut off would be damage.
-        let mut marker = Marker::open(&file.0, false, &mark(4).without_body()).unwrap();
+        let mut marker = file.create(&mark(4));
         assert!(file.marks().unwrap().is_in_order());
         assert_eq!(file.last(), 4);
         // A file that was cut off is none of an earlier release.
@@ -516,7 +516,7 @@ mod tests {
     #[test]
     fn a_write_that_the_disk_lost_is_in_the_other_copy() {
         let file = InFile::new("lost");
-        let mut marker = file.open();
+        let mut marker = file.create(&mark(0));
         (1..=PLACES as u64 + 1).for_each(|number| marker.write(&mark(number)).unwrap());
         let (last, before) = (mark(PLACES as u64 + 1), mark(1));
         for (at, copy) in before.copies() {
@@ -561,7 +561,7 @@ mod tests {
     fn a_power_cut_loses_nothing_that_was_acknowledged() {
         let file = InFile::new("power");
         let (mut random, mut cuts, mut kept) = (Random(7), 0, 0);
-        let (mut marker, mut safe) = (file.open(), mark(0));
+        let (mut marker, mut safe) = (file.create(&mark(0)), mark(0));
         for attempt in 0..600 {
             let mut next = mark(safe.position.number + 1);
             // What is tried again is not the same.
@@ -609,7 +609,7 @@ mod tests {
     #[test]
     fn a_batch_has_room_or_not() {
         let file = InFile::new("room");
-        let mut marker = file.open();
+        let mut marker = file.create(&mark(0));
         let most = COPY_BYTES - HEAD_BYTES;
         assert!(has_room_for(&vec![1; most]) && !has_room_for(&vec![1; most + 1]));
         for number in [PLACES as u64 - 1, PLACES as u64, 1] {
@@ -675,7 +675,7 @@ mod tests {
 
         // An attempt may have ended anywhere.
         fs::write(file.0.with_extension("new"), vec![1; FILE_BYTES + 1]).unwrap();
-        let mut marker = Marker::open(&file.0, false, &mark(9).without_body()).unwrap();
+        let mut marker = file.create(&mark(9));
         assert_eq!(file.marks().unwrap().last(), &Mark { body: None, ..mark(9) });
         assert!(file.marks().unwrap().is_in_order());
         assert!(!file.0.with_extension("new").exists());

@@ -1,6 +1,6 @@
 //! The command line of `throttle`.
 
-use std::{env, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -54,6 +54,9 @@ asked refused
   69 The server is out of reach (the subcommands that ask one, but for throttle health)
   76 The peer that was to be renewed is gone (throttle renew)";
 
+const ADDRESS: &str = "THROTTLE_ADDRESS";
+const PORT: &str = "THROTTLE_PORT";
+const CONFIGURATION: &str = "THROTTLE_CONFIGURATION";
 const DATA_DIR: &str = "THROTTLE_DATA_DIR";
 
 /// The arguments of `throttle`.
@@ -105,31 +108,30 @@ pub enum Command {
 }
 
 /// How the server is started.
+// Its variables are read by hand, in `start`: here a wrong or an empty one would be refused to the subcommands, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "the help shows variables as clap does")]
 pub struct Serve {
-    /// The address or host name to listen on [default: 127.0.0.1]
+    /// The address or host name to listen on [default: 127.0.0.1] [env: THROTTLE_ADDRESS]
     ///
     /// 127.0.0.1 serves this machine only, 0.0.0.0 every IPv4 network of it, and :: IPv6 as well.
-    /// [default: 127.0.0.1]
-    #[arg(long, env = "THROTTLE_ADDRESS", value_name = "ADDRESS")]
+    ///
+    /// [default: 127.0.0.1] [env: THROTTLE_ADDRESS]
+    #[arg(long, value_name = "ADDRESS")]
     pub address: Option<String>,
-    /// The TCP port to listen on; 0 lets the system choose one [default: 8000]
-    #[arg(long, env = "THROTTLE_PORT", value_name = "PORT")]
+    /// The TCP port to listen on; 0 lets the system choose one [default: 8000] [env: THROTTLE_PORT]
+    #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// The configuration file; only the default may be missing [default: throttle.toml]
-    #[arg(short, long, env = "THROTTLE_CONFIGURATION", value_name = "FILE")]
+    /// The configuration file; only the default may be missing [default: throttle.toml] [env: THROTTLE_CONFIGURATION]
+    #[arg(short, long, value_name = "FILE")]
     pub configuration: Option<PathBuf>,
-    /// The directory of the journal.
-    // The variable is read by hand, in `start`: here an empty one would be refused.
-    #[arg(
-        long,
-        value_name = "DIR",
-        help = "The directory of the journal: with it, a restart forgets nothing [env: THROTTLE_DATA_DIR]",
-        long_help = "The directory of the journal: with it, a restart forgets nothing\n\n\
-                     It is made if it is not there. Without it the server keeps its state in memory, and clients \
-                     bring back what they hold after a restart. An empty variable is none, so that one that a \
-                     container image sets can be taken back.\n\n[env: THROTTLE_DATA_DIR]"
-    )]
+    /// The directory of the journal: with it, a restart forgets nothing [env: THROTTLE_DATA_DIR]
+    ///
+    /// It is made if it is not there. Without it the server keeps its state in memory, and clients bring back what they
+    /// hold after a restart. An empty variable is none, so that one that a container image sets can be taken back.
+    ///
+    /// [env: THROTTLE_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// A semaphore and its full count; can be given many times
     ///
@@ -145,12 +147,38 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// The same, for the server.
-    pub fn start(&self) -> Start {
+    /// The same, for the server, with what the environment says where the command line says nothing; or why that is
+    /// wrong.
+    pub fn start(&self) -> Result<Start, String> {
         let Self { address, port, configuration, data_dir, semaphore, otlp_endpoint } = self.clone();
-        let data_dir =
-            data_dir.or_else(|| env::var_os(DATA_DIR).filter(|path| !path.is_empty()).map(Into::into));
-        Start { address, port, configuration, data_dir, semaphores: semaphore, otlp_endpoint }
+        let address = match address {
+            None => variable(ADDRESS).map(|address| address.to_string_lossy().into_owned()),
+            given => given,
+        };
+        let port = match port {
+            None => variable(PORT).map_or(Ok(None), |port| port_of(&port.to_string_lossy()))?,
+            given => given,
+        };
+        let configuration = configuration.or_else(|| variable(CONFIGURATION).map(Into::into));
+        let data_dir = data_dir.or_else(|| variable(DATA_DIR).map(Into::into));
+        Ok(Start { address, port, configuration, data_dir, semaphores: semaphore, otlp_endpoint })
+    }
+}
+
+/// A variable of the environment; an empty one is none.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The port that the environment names. Kubernetes has something else of the same name for every pod beside a Service
+/// called `throttle`: its URL, which begins with its protocol.
+fn port_of(text: &str) -> Result<Option<u16>, String> {
+    if text.starts_with("tcp://") || text.starts_with("udp://") {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(port) => Ok(Some(port)),
+        Err(_) => Err(format!("{PORT} is {text:?}; allowed: an integer from 0 to {}", u16::MAX)),
     }
 }
 
@@ -186,9 +214,22 @@ mod tests {
 
     #[test]
     fn nothing_means_the_default_file() {
-        let start = serve(&[]).start();
+        let start = serve(&[]).start().unwrap();
         assert_eq!((start.file(), &start.configuration), (Path::new("throttle.toml"), &None));
         assert_eq!((start.address, start.port), (None, None));
+    }
+
+    #[test]
+    fn a_port_of_the_environment_is_a_number_or_what_kubernetes_has() {
+        for (text, expected) in [
+            ("0", Ok(Some(0))),
+            ("65535", Ok(Some(65535))),
+            ("tcp://10.0.0.1:8000", Ok(None)),
+            ("65536", Err("THROTTLE_PORT is \"65536\"; allowed: an integer from 0 to 65535".to_owned())),
+            ("x", Err("THROTTLE_PORT is \"x\"; allowed: an integer from 0 to 65535".to_owned())),
+        ] {
+            assert_eq!(port_of(text), expected, "{text}");
+        }
     }
 
     #[test]
@@ -212,7 +253,10 @@ mod tests {
             "address = \"::1\"\nport = 1\n[semaphores]\nA = { max = 1, level = 7 }",
         )
         .expect("valid file");
-        serve(&["--port", "9", "--semaphore", "A=2", "--semaphore", "B=1"]).start().apply(&mut config);
+        serve(&["--port", "9", "--semaphore", "A=2", "--semaphore", "B=1"])
+            .start()
+            .unwrap()
+            .apply(&mut config);
         assert_eq!(config.address.as_deref(), Some("::1"));
         assert_eq!(config.port, Some(9));
         let found: Vec<_> = config.semaphores.iter().map(|s| (s.name.as_str(), s.max, s.level)).collect();

@@ -31,7 +31,7 @@ const NAMES: usize = 20;
 pub struct Reloaded {
     /// What changed.
     pub difference: Difference,
-    /// Parts of the file that changed as well, but are read only at the start.
+    /// Parts of the file that are not as they were at the start, and are read only then.
     pub needs_restart: Vec<&'static str>,
     /// Those of the removed semaphores and patterns that are in use.
     pub removed_in_use: BTreeMap<String, Usage>,
@@ -102,14 +102,17 @@ impl Reloaded {
             names(self.difference.removed.keys())
         );
         if !self.needs_restart.is_empty() {
-            warn!("Changed in the file, but read only at the start: {}.", self.needs_restart.join(", "));
+            warn!(
+                "Other in the file than at the start, and read only then: {}.",
+                self.needs_restart.join(", ")
+            );
         }
     }
 }
 
-/// The configuration as it was last read.
+/// The configuration: what is read only at the start, and the rest as it was last read.
 pub struct Current {
-    /// The whole.
+    /// The whole, as the start read it.
     pub config: Config,
     /// What there was to read.
     pub content: Content,
@@ -213,7 +216,7 @@ impl Reloader {
         };
         self.guard.adopt(tokens);
         reloaded.log();
-        *current = Current { config, content, declared };
+        (current.content, current.declared) = (content, declared);
         Ok(reloaded)
     }
 
@@ -271,6 +274,7 @@ pub fn declared(config: &Config) -> Declared {
     config.semaphores.iter().map(|s| (s.name.clone(), spec(s))).collect()
 }
 
+/// The parts in which a configuration is another than that of the start.
 fn needs_restart(before: &Config, now: &Config) -> Vec<&'static str> {
     let parts = [
         ("address", before.address != now.address),

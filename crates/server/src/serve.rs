@@ -430,15 +430,17 @@ fn encryption(config: &Config) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
     Ok(Some(Tls::read(files.clone(), *handshake_timeout)?))
 }
 
-/// Reads the files that a configuration names: tokens, keys and certificates.
+/// Looks at what a configuration names beside itself: the files of tokens, keys and certificates, which it reads, and
+/// the collector of traces.
 ///
 /// # Errors
 ///
 /// What is wrong with them.
-pub fn check_files(config: &Config) -> Result<(), Box<dyn Error>> {
+pub fn check_named(config: &Config) -> Result<(), Box<dyn Error>> {
     guard(config)?;
     encryption(config)?;
     cluster::check_files(config)?;
+    telemetry::check_collector(&config.telemetry.otlp)?;
     Ok(())
 }
 

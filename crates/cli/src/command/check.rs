@@ -31,7 +31,7 @@ pub fn check(arguments: &Check, out: &mut dyn io::Write) -> Result<(), Box<dyn E
     if loaded.content == Content::Missing {
         return Err(ConfigError::missing(path).into());
     }
-    serve::check_files(&loaded.config)?;
+    serve::check_named(&loaded.config)?;
     out.write_all(summary(&path.display().to_string(), &loaded.config).as_bytes())?;
     Ok(())
 }

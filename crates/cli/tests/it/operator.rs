@@ -317,6 +317,11 @@ fn the_file_is_read_again() {
         "Added: B; changed: none; removed: A. Needs a restart: queue. \
          Warning: 1 semaphore of 1 in the configuration is removed: \"A\"."
     );
+    // It still does, and no more once the file says again what the start read.
+    let unchanged = "Added: none; changed: none; removed: none.";
+    assert_eq!(said(&server, &["reload"]), format!("{unchanged} Needs a restart: queue."));
+    fs::write(&file, "[semaphores]\nB = 1").expect("written");
+    assert_eq!(said(&server, &["reload"]), unchanged);
     fs::write(&file, "[semaphores]\nB = x").expect("written");
     assert_eq!(throttle(&server, &["reload"]).0, 1);
 }

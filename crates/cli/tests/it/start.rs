@@ -96,6 +96,23 @@ fn the_data_directory_may_come_from_the_environment() {
 }
 
 #[test]
+fn what_the_environment_says_of_a_server_is_nothing_to_the_subcommands() {
+    // As Kubernetes has it for every pod beside a Service called `throttle`.
+    let kubernetes = ("THROTTLE_PORT", "tcp://10.0.0.1:8000");
+    for (name, value) in
+        [kubernetes, ("THROTTLE_PORT", "x"), ("THROTTLE_PORT", ""), ("THROTTLE_CONFIGURATION", "")]
+    {
+        let (code, out, stderr) = Launch::new(&["completions", "bash"]).env(name, value).run();
+        assert_eq!((code, out.is_empty()), (0, false), "{name}={value}: {stderr}");
+    }
+    let served = Launch::new(&["--port", "0", "--semaphore", "A=4"]).env("THROTTLE_LOG", "info");
+    assert_eq!(Server::launch(served.env(kubernetes.0, kubernetes.1)).remainder("A"), 4);
+    let (code, _, stderr) = Launch::new(&[]).env("THROTTLE_PORT", "x").run();
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("THROTTLE_PORT is \"x\"; allowed: an integer from 0 to 65535"), "{stderr}");
+}
+
+#[test]
 fn a_file_that_somebody_named_must_be_there() {
     let missing = "no.toml: there is no such file. Make it, or name another with -c (--configuration).";
     for launch in [

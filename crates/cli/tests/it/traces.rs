@@ -284,4 +284,6 @@ fn an_endpoint_that_is_none_stops_the_start() {
     let launch = Launch::new(&["--port", "0", "--otlp-endpoint", "collector:4318"]).file(SEMAPHORES);
     let error = launch.fails();
     assert!(error.starts_with("Traces cannot be sent to \"collector:4318\": "), "{error}");
+    let file = format!("{SEMAPHORES}[telemetry.otlp]\nendpoint = 'collector:4318'\n");
+    assert_eq!(Launch::new(&["check"]).file(&file).fails(), error);
 }

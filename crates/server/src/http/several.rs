@@ -79,7 +79,9 @@ impl Several {
         match operation {
             Some("livez") => text(StatusCode::OK, "Ok"),
             Some("readyz" | "health") if self.cluster.known().leader.is_some() => {
-                text(StatusCode::OK, "Ok. This server follows; it passes requests on to the leader")
+                let does =
+                    if self.cluster.config.forward { "passes requests on" } else { "redirects requests" };
+                text(StatusCode::OK, format!("Ok. This server follows; it {does} to the leader"))
             }
             Some("get_cluster" | "metrics") => self.own(found, request).await,
             _ => self.pass_on(found, is_passed_on, request).await,

@@ -27,6 +27,7 @@ use tracing_subscriber::{
 use crate::config::{LogFormat, Logging, Stderr, Telemetry as Configuration};
 pub use gelf::GelfStats;
 pub use otlp::OtlpStats;
+pub(crate) use otlp::check as check_collector;
 pub use peer::{ShownPeer, show_ids};
 pub use seldom::{Seldom, unknown_peer_ended, unknown_semaphore};
 

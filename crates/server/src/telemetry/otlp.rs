@@ -77,9 +77,7 @@ pub(super) struct Otlp {
 /// Starts what sends traces, if the configuration names a collector. Not to be called from async code.
 pub(super) fn start(config: &config::Otlp) -> Result<Option<Otlp>, String> {
     let Some(endpoint) = &config.endpoint else { return Ok(None) };
-    // What stands before an `@` may be a secret, which belongs into no message.
-    let shown = endpoint.rsplit_once('@').map_or(endpoint.clone(), |(_, rest)| format!("…@{rest}"));
-    let wrong = |why: String| format!("Traces cannot be sent to {shown:?}: {why}.");
+    let wrong = |why: String| wrong(endpoint, &why);
     let url = url(endpoint).map_err(wrong)?;
     let timeout = env::var(TIMEOUT_VARIABLE).ok().and_then(|ms| ms.parse().ok());
     let timeout = timeout.map_or(config.timeout, Duration::from_millis);
@@ -140,6 +138,20 @@ impl Otlp {
         // It tells of nothing that the log does not tell of.
         let _ = self.provider.shutdown_with_timeout(patience);
     }
+}
+
+/// Says whether the collector that the configuration names, if any, can be one.
+pub(crate) fn check(config: &config::Otlp) -> Result<(), String> {
+    config.endpoint.iter().try_for_each(|endpoint| match url(endpoint) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(wrong(endpoint, &why)),
+    })
+}
+
+fn wrong(endpoint: &str, why: &str) -> String {
+    // What stands before an `@` may be a secret, which belongs into no message.
+    let shown = endpoint.rsplit_once('@').map_or(endpoint.to_owned(), |(_, rest)| format!("…@{rest}"));
+    format!("Traces cannot be sent to {shown:?}: {why}.")
 }
 
 fn url(endpoint: &str) -> Result<String, String> {

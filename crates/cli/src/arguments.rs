@@ -1,15 +1,19 @@
 //! The command line of `throttle`.
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use throttle_service::config::Start;
 
-use crate::command::{
-    self, Acquire, Backup, Check, Completions, JournalCommand, TokenCommand,
-    operator::{ClusterCommand, Operate},
-    run::Run,
+use crate::{
+    command::{
+        self, Acquire, Backup, Check, Completions, JournalCommand, TokenCommand,
+        operator::{ClusterCommand, Operate},
+        run::Run,
+        usage::Usage,
+    },
+    environment::variable,
 };
 
 const LONG_ABOUT: &str = "\
@@ -108,7 +112,7 @@ pub enum Command {
 }
 
 /// How the server is started.
-// Its variables are read by hand, in `start`: here a wrong or an empty one would be refused to the subcommands, too.
+// Variables that may be wrong are read by hand, in `start`: here one would be refused to the subcommands, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "the help shows variables as clap does")]
 pub struct Serve {
@@ -149,7 +153,7 @@ pub struct Serve {
 impl Serve {
     /// The same, for the server, with what the environment says where the command line says nothing; or why that is
     /// wrong.
-    pub fn start(&self) -> Result<Start, String> {
+    pub fn start(&self) -> Result<Start, Usage> {
         let Self { address, port, configuration, data_dir, semaphore, otlp_endpoint } = self.clone();
         let address = match address {
             None => variable(ADDRESS).map(|address| address.to_string_lossy().into_owned()),
@@ -165,20 +169,15 @@ impl Serve {
     }
 }
 
-/// A variable of the environment; an empty one is none.
-fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
-}
-
 /// The port that the environment names. Kubernetes has something else of the same name for every pod beside a Service
 /// called `throttle`: its URL, which begins with its protocol.
-fn port_of(text: &str) -> Result<Option<u16>, String> {
+fn port_of(text: &str) -> Result<Option<u16>, Usage> {
     if text.starts_with("tcp://") || text.starts_with("udp://") {
         return Ok(None);
     }
     match text.parse() {
         Ok(port) => Ok(Some(port)),
-        Err(_) => Err(format!("{PORT} is {text:?}; allowed: an integer from 0 to {}", u16::MAX)),
+        Err(_) => Err(Usage(format!("{PORT} is {text:?}; allowed: an integer from 0 to {}", u16::MAX))),
     }
 }
 
@@ -228,7 +227,7 @@ mod tests {
             ("65536", Err("THROTTLE_PORT is \"65536\"; allowed: an integer from 0 to 65535".to_owned())),
             ("x", Err("THROTTLE_PORT is \"x\"; allowed: an integer from 0 to 65535".to_owned())),
         ] {
-            assert_eq!(port_of(text), expected, "{text}");
+            assert_eq!(port_of(text).map_err(|why| why.0), expected, "{text}");
         }
     }
 

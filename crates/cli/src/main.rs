@@ -26,13 +26,9 @@ fn main() -> ExitCode {
     };
     let outcome = match &cli.command {
         None => {
-            let start = match cli.serve.start() {
-                Ok(start) => start,
-                Err(why) => usage::error(&[], &why).exit(),
-            };
             // It starts no other process, which would be in the same way.
             large_pages_on_request();
-            serve::run(&start)
+            cli.serve.start().map_err(Into::into).and_then(|start| serve::run(&start))
         }
         // Its exit code may be any that the command has; on Windows these do not fit into `ExitCode`.
         Some(Command::Run(arguments)) => match command::run::run(arguments) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     io::{self, Write as _},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use super::run::{
 };
 use crate::{
     command::{advice::told, duration::ttl},
+    environment::variable,
     platform::{Signals, is_standard_output, parent},
 };
 
@@ -183,9 +184,8 @@ pub(crate) fn quoted(value: &str) -> String {
 }
 
 /// Whether the standard output is the file that this variable names.
-fn is_written_to(variable: &str) -> bool {
-    let path = env::var_os(variable).filter(|path| !path.is_empty());
-    path.and_then(|path| fs::metadata(path).ok()).is_some_and(|file| is_standard_output(&file))
+fn is_written_to(name: &str) -> bool {
+    variable(name).and_then(|path| fs::metadata(path).ok()).is_some_and(|file| is_standard_output(&file))
 }
 
 #[cfg(test)]

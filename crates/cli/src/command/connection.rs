@@ -1,9 +1,11 @@
 //! Where the server is, for the subcommands that are its clients.
 
-use std::{env, net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf};
 
 use reqwest::Url;
 use throttle_client::{Client, ClientBuilder, Error};
+
+use crate::environment::variable;
 
 /// Which server to ask. The bearer token is read from `THROTTLE_TOKEN` or a file only, as every user of a machine
 /// can see the arguments of every process.
@@ -41,7 +43,7 @@ impl Connection {
 
     fn warn_of_readable_token(&self) {
         let has_token = self.token_file.is_some()
-            || ["THROTTLE_TOKEN", "THROTTLE_TOKEN_FILE"].iter().any(|name| is_set(name));
+            || ["THROTTLE_TOKEN", "THROTTLE_TOKEN_FILE"].iter().any(|name| variable(name).is_some());
         if has_token && self.url.split(',').map(str::trim).any(is_readable_on_the_way) {
             eprintln!(
                 "throttle: the token goes to the server without encryption, so others on the way can read it; use https"
@@ -68,10 +70,6 @@ pub(crate) fn located(client: &Client, error: Error) -> Error {
     });
     let message = format!("no Throttle server of this version is at {url}{}", bare.unwrap_or_default());
     Error::Server { what, status: 404, message }
-}
-
-fn is_set(variable: &str) -> bool {
-    env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 /// Whether what is sent to this URL leaves the machine without encryption. One that is wrong is sent nothing.

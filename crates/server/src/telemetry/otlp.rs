@@ -142,10 +142,8 @@ impl Otlp {
 
 /// Says whether the collector that the configuration names, if any, can be one.
 pub(crate) fn check(config: &config::Otlp) -> Result<(), String> {
-    config.endpoint.iter().try_for_each(|endpoint| match url(endpoint) {
-        Ok(_) => Ok(()),
-        Err(why) => Err(wrong(endpoint, &why)),
-    })
+    let Some(endpoint) = &config.endpoint else { return Ok(()) };
+    url(endpoint).map(drop).map_err(|why| wrong(endpoint, &why))
 }
 
 fn wrong(endpoint: &str, why: &str) -> String {

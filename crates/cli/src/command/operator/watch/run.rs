@@ -1,7 +1,6 @@
 //! The loop: draw, then wait for a key, for news, or for time to pass.
 
 use std::{
-    env,
     error::Error,
     io,
     sync::Arc,
@@ -22,7 +21,7 @@ use super::{
     screen::Screen,
     state::{Effect, News, Page, State},
 };
-use crate::{command::operator::Operator, platform::Signals};
+use crate::{command::operator::Operator, environment::variable, platform::Signals};
 
 /// An answer that takes longer is none: then the line is said to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -48,7 +47,7 @@ pub(in crate::command::operator) async fn watch(
     let mut signals = Signals::listen()?;
     let mut state = State::new(client.url().to_owned(), user());
     state.learn(News::Seen(Page::List, first), SystemTime::now());
-    let palette = Palette::new(env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+    let palette = Palette::new(variable("NO_COLOR").is_none());
 
     let (page, seen_page) = watch::channel(Page::List);
     let (send_news, mut news) = mpsc::channel(KEYS);

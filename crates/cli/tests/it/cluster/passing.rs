@@ -69,6 +69,8 @@ fn a_server_that_does_not_pass_on_names_the_leader() {
     let expected = format!("http://127.0.0.1:{port}/v1/semaphores?limit=1");
     assert_eq!(answer.header("location"), Some(&*expected));
     assert_eq!(cluster.server(standby).get("/livez").status, 200);
+    let ready = "Ok. This server follows; it redirects requests to the leader";
+    cluster.server(standby).get("/readyz").is(200, ready);
 }
 
 #[test]
